@@ -1,0 +1,51 @@
+"""Finds what people add: tasks/, upstreams/, leaderboard/, in a checkout or in an installed package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from skill_bench.errors import SkillBenchError, UnknownName
+
+Kind = Literal["tasks", "upstreams", "leaderboard"]
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def folder(kind: Kind) -> Path:
+    """The folder of ``kind``: the installed copy, else the checkout's.
+
+    Raises:
+        SkillBenchError: neither exists (a broken installation); names both places.
+    """
+    bundled, checkout = _PACKAGE / "_bundled" / kind, _PACKAGE.parent / kind
+    for candidate in (bundled, checkout):
+        if candidate.is_dir():
+            return candidate
+    raise SkillBenchError(f"no folder {kind!r}: looked for {bundled} and {checkout}. Reinstall skill-bench.")
+
+
+def names(kind: Literal["tasks", "upstreams"]) -> list[str]:
+    """Sorted names: ``tasks/<name>.toml`` or ``upstreams/<name>/upstream.toml``.
+
+    Raises:
+        SkillBenchError: the folder holds none, which is never right.
+    """
+    root = folder(kind)
+    pattern = "*.toml" if kind == "tasks" else "*/upstream.toml"
+    found = sorted(p.stem if kind == "tasks" else p.parent.name for p in root.glob(pattern))
+    if not found:
+        raise SkillBenchError(f"{root} holds no {pattern}. Reinstall skill-bench.")
+    return found
+
+
+def entry(kind: Literal["tasks", "upstreams"], name: str) -> Path:
+    """The file of a task, or the folder of an upstream.
+
+    Raises:
+        UnknownName: no such entry; suggests a near one.
+    """
+    known = names(kind)
+    if name not in known:
+        raise UnknownName(kind.removesuffix("s"), name, known)
+    return folder(kind) / (f"{name}.toml" if kind == "tasks" else name)

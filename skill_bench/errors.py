@@ -1,0 +1,104 @@
+"""What can go wrong, as one tree.
+
+    SkillBenchError               a run failed                         exit code 1
+    ├── UsageError                the command cannot be carried out    exit code 2
+    │   ├── UnknownName           no task / upstream / suite of that name
+    │   └── SpecError             a TOML file says something it must not
+    ├── DataError                 the user's data
+    │   ├── AudioError            a file that cannot be read as speech
+    │   └── ManifestError         a manifest line that cannot be used
+    ├── CheckpointError           the user's model
+    │   ├── UnknownFormat         no reader recognises the file
+    │   ├── KeyMismatch           weights missing or left over
+    │   └── UnsafeFile            the file asks to run code
+    ├── MissingExtra              an optional package is not installed
+    └── RecordError               a result record that must not be trusted
+
+Every message says what was found, what was expected and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class SkillBenchError(Exception):
+    """Base of every error shown to a user without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(SkillBenchError):
+    exit_code = 2
+
+
+class UnknownName(UsageError):
+    """A name that is not in the catalog; suggests the nearest known one."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        self.kind, self.name, self.known = kind, name, sorted(known)
+        super().__init__(f"unknown {kind} {name!r}. {suggest(name, self.known)}Known: {', '.join(self.known) or 'none'}.")
+
+
+class SpecError(UsageError):
+    pass
+
+
+class DataError(SkillBenchError):
+    pass
+
+
+class AudioError(DataError):
+    pass
+
+
+class ManifestError(DataError):
+    pass
+
+
+class CheckpointError(SkillBenchError):
+    pass
+
+
+class UnknownFormat(CheckpointError):
+    pass
+
+
+class KeyMismatch(CheckpointError):
+    """State-dict keys that do not fit the architecture; lists both sides."""
+
+    def __init__(self, source: str, *, missing: Iterable[str] = (), unexpected: Iterable[str] = ()) -> None:
+        self.missing, self.unexpected = sorted(missing), sorted(unexpected)
+        super().__init__(
+            f"{source}: the weights do not fit the architecture. "
+            f"Missing ({len(self.missing)}): {_shorten(self.missing)}. "
+            f"Unexpected ({len(self.unexpected)}): {_shorten(self.unexpected)}. "
+            "Check that configuration and weights come from the same model."
+        )
+
+
+class UnsafeFile(CheckpointError):
+    pass
+
+
+class MissingExtra(UsageError):
+    """An optional dependency that is needed now."""
+
+    def __init__(self, package: str, *, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs {package}, which is not installed. Run: pip install 'skill-bench[{extra}]'")
+
+
+class RecordError(SkillBenchError):
+    pass
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """``"Did you mean 'x'? "`` for the nearest known name, or an empty string."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"Did you mean {near[0]!r}? " if near else ""
+
+
+def _shorten(keys: list[str], limit: int = 12) -> str:
+    shown = ", ".join(keys[:limit]) or "none"
+    return shown if len(keys) <= limit else f"{shown}, and {len(keys) - limit} more"
