@@ -1,0 +1,63 @@
+"""Self-attention over the heads that remain, with WavLM's gate on the position bias."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class PositionGate(nn.Module):
+    """How strongly each query of each head listens to the position bias (WavLM, arXiv 2110.13900, eq. 6-7).
+
+    Weights cover all ``n_heads`` of the unpruned layer, as checkpoints store them; only those in ``heads`` are computed.
+    """
+
+    def __init__(self, *, heads: tuple[int, ...], n_heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.heads, self.n_heads, self.head_dim = list(heads), n_heads, head_dim
+        self.linear = nn.Linear(head_dim, 8)
+        self.scale = nn.Parameter(torch.ones(n_heads))
+
+    def forward(self, x: Float[Tensor, "batch frames dim"]) -> Float[Tensor, "batch heads frames 1"]:
+        per_head = x.unflatten(2, (self.n_heads, self.head_dim))[:, :, self.heads].transpose(1, 2)
+        update, reset = torch.sigmoid(self.linear(per_head).unflatten(3, (2, 4)).sum(4)).chunk(2, dim=3)
+        return update * (reset * self.scale[self.heads][:, None, None] - 1.0) + 2.0
+
+
+class SelfAttention(nn.Module):
+    """Scaled dot-product attention whose heads may be any subset of the unpruned layer's."""
+
+    def __init__(self, *, dim: int, heads: tuple[int, ...], n_heads: int, head_dim: int, gated: bool) -> None:
+        super().__init__()
+        inner = len(heads) * head_dim
+        self.heads, self.head_dim = list(heads), head_dim
+        self.query = nn.Linear(dim, inner)
+        self.key = nn.Linear(dim, inner)
+        self.value = nn.Linear(dim, inner)
+        self.out = nn.Linear(inner, dim)
+        self.gate = PositionGate(heads=heads, n_heads=n_heads, head_dim=head_dim) if gated else None
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch frames dim"],
+        position_bias: Float[Tensor, "all_heads frames frames"] | None,
+        key_is_valid: Bool[Tensor, "batch 1 1 frames"] | None,
+        head_mask: Float[Tensor, " heads"] | None = None,
+    ) -> Float[Tensor, "batch frames dim"]:
+        query, key, value = (
+            linear(x).unflatten(2, (len(self.heads), self.head_dim)).transpose(1, 2)
+            for linear in (self.query, self.key, self.value)
+        )
+        bias: Tensor | None = key_is_valid
+        if self.gate is not None:
+            assert position_bias is not None
+            bias = self.gate(x) * position_bias[self.heads]
+            if key_is_valid is not None:
+                bias = bias.masked_fill(~key_is_valid, float("-inf"))
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        if head_mask is not None:
+            attended = attended * head_mask[:, None, None]
+        projected: Tensor = self.out(attended.transpose(1, 2).flatten(2))
+        return projected

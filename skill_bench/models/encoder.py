@@ -1,0 +1,134 @@
+"""One encoder for wav2vec 2.0, HuBERT and WavLM, base and large, whole or pruned to any shape."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from skill_bench.models.architecture import Architecture
+from skill_bench.models.frontend import FrontEnd, normalize_waveforms, valid_positions
+from skill_bench.models.layer import Layer
+from skill_bench.models.masks import EncoderMasks
+from skill_bench.models.position import ConvolutionalPosition, RelativePositionBias
+
+
+class FeatureProjection(nn.Module):
+    """Front-end channels to the width of the Transformer."""
+
+    def __init__(self, *, channels: int, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.linear = nn.Linear(channels, dim)
+
+    def forward(self, x: Float[Tensor, "batch frames channels"]) -> Float[Tensor, "batch frames dim"]:
+        projected: Tensor = self.linear(self.norm(x))
+        return projected
+
+
+class Encoder(nn.Module):
+    """Waveforms to hidden states.
+
+    The position bias belongs to the encoder, not to its first layer, so that it outlives the pruning of that layer.
+
+    Args:
+        architecture: shapes of all parts.
+        dropout: applied to residual branches and to the input of the first layer, in training only.
+    """
+
+    def __init__(self, architecture: Architecture, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.front_end = FrontEnd(architecture)
+        self.projection = FeatureProjection(channels=architecture.convs[-1].channels, dim=architecture.dim)
+        self.position = ConvolutionalPosition(architecture)
+        self.norm = nn.LayerNorm(architecture.dim)
+        self.position_bias = None
+        if architecture.relative_position is not None:
+            self.position_bias = RelativePositionBias(architecture.relative_position, architecture.n_heads)
+        self.layers = nn.ModuleList(Layer(architecture, shape, dropout) for shape in architecture.layers)
+        self.dropout = nn.Dropout(dropout)
+        _initialise(self)
+
+    def frame_counts(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
+        """Frames of utterances of ``lengths`` samples."""
+        return torch.tensor([self.architecture.n_frames(int(n)) for n in lengths], device=lengths.device)
+
+    def frames(
+        self,
+        waves: Float[Tensor, "batch samples"],
+        lengths: Int[Tensor, " batch"] | None = None,
+        masks: EncoderMasks | None = None,
+    ) -> tuple[Float[Tensor, "batch frames channels"], Int[Tensor, " batch"] | None]:
+        """The front end's output, before the projection."""
+        if self.architecture.normalize_waveform:
+            whole = torch.full((waves.shape[0],), waves.shape[1], device=waves.device)
+            waves = normalize_waveforms(waves, whole if lengths is None else lengths)
+        frames: tuple[Tensor, Tensor | None] = self.front_end(waves, lengths, None if masks is None else masks.channels)
+        return frames
+
+    def transform(
+        self,
+        x: Float[Tensor, "batch frames dim"],
+        n_frames: Int[Tensor, " batch"] | None,
+        masks: EncoderMasks | None = None,
+    ) -> list[Float[Tensor, "batch frames dim"]]:
+        """Projected frames to hidden states h0..hN (h0 = input of the first layer)."""
+        valid = None if n_frames is None else valid_positions(n_frames, x.shape[1])
+        if valid is not None:
+            x = x.masked_fill(~valid[:, :, None], 0.0)
+        x = self.position(x)
+        if not self.architecture.layer_norm_first:
+            x = self.norm(x)
+        x = self.dropout(x)
+        bias = None if self.position_bias is None else self.position_bias(x.shape[1])
+        key_is_valid = None if valid is None else valid[:, None, None]
+        states = [x]
+        for index, layer in enumerate(self.layers):
+            x = layer(x, bias, key_is_valid, None if masks is None else masks.layers[index])
+            states.append(x)
+        if self.architecture.layer_norm_first:
+            states[-1] = self.norm(x)
+        return states
+
+    def forward(
+        self,
+        waves: Float[Tensor, "batch samples"],
+        lengths: Int[Tensor, " batch"] | None = None,
+        masks: EncoderMasks | None = None,
+    ) -> tuple[list[Float[Tensor, "batch frames dim"]], Int[Tensor, " batch"]]:
+        """Hidden states h0..hN and frames of each utterance.
+
+        Args:
+            waves: 16 kHz mono, padded on the right.
+            lengths: samples of each utterance; None when nothing is padded. An utterance's states do not depend on
+                the others of its batch: neither norms, nor attention, nor the convolutions see padding.
+            masks: gate values, while a student is being pruned.
+
+        In pre-norm ("large") models only the last state has passed the final LayerNorm.
+        """
+        if lengths is not None and bool((lengths == waves.shape[1]).all()):
+            lengths = None
+        channels, n_frames = self.frames(waves, lengths, masks)
+        states = self.transform(self.projection(channels), n_frames, masks)
+        if n_frames is None:
+            n_frames = torch.full((waves.shape[0],), channels.shape[1], device=waves.device)
+        return states, n_frames
+
+
+def pad(waves: list[Float[Tensor, " samples"]]) -> tuple[Float[Tensor, "batch samples"], Int[Tensor, " batch"]]:
+    """Utterances side by side, zeros on the right, and their lengths."""
+    lengths = torch.tensor([len(wave) for wave in waves], device=waves[0].device)
+    longest = int(lengths.max())
+    return torch.stack([F.pad(wave, (0, longest - len(wave))) for wave in waves]), lengths
+
+
+def _initialise(encoder: Encoder) -> None:
+    """BERT's normal(0, 0.02) for the linear layers, He's normal for the convolutions, as wav2vec 2.0 does."""
+    for module in encoder.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.02)
+            nn.init.zeros_(module.bias)
+    for layer in encoder.front_end.layers:
+        nn.init.kaiming_normal_(layer.conv.weight)  # type: ignore[union-attr, arg-type]

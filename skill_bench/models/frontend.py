@@ -1,0 +1,130 @@
+"""The convolutional front end: waveform -> frames, 20 ms apart."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from skill_bench.models.architecture import Architecture, ConvNorm
+
+
+def valid_positions(lengths: Int[Tensor, " batch"], size: int) -> Bool[Tensor, "batch size"]:
+    """True where a position belongs to the utterance, False where it is padding."""
+    return torch.arange(size, device=lengths.device) < lengths[:, None]
+
+
+def normalize_waveforms(
+    waves: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"], eps: float = 1e-5
+) -> Float[Tensor, "batch samples"]:
+    """Each utterance to zero mean and unit (biased) variance over its own samples; padding becomes zero."""
+    valid = valid_positions(lengths, waves.shape[1])
+    count = lengths[:, None].to(waves.dtype)
+    mean = (waves * valid).sum(1, keepdim=True) / count
+    centred = (waves - mean) * valid
+    variance = centred.square().sum(1, keepdim=True) / count
+    return centred * torch.rsqrt(variance + eps)
+
+
+class TimeNorm(nn.Module):
+    """GroupNorm with one group a channel, whose statistics see only the utterance, never its padding."""
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(
+        self, x: Float[Tensor, "batch channels frames"], lengths: Int[Tensor, " batch"] | None
+    ) -> Float[Tensor, "batch channels frames"]:
+        if lengths is None:
+            return F.group_norm(x, x.shape[1], self.weight, self.bias, self.eps)
+        valid = valid_positions(lengths, x.shape[2])[:, None]
+        count = lengths[:, None, None].to(x.dtype)
+        mean = x.masked_fill(~valid, 0.0).sum(2, keepdim=True) / count
+        variance = (x - mean).masked_fill(~valid, 0.0).square().sum(2, keepdim=True) / count
+        scale = self.weight[:, None] * torch.rsqrt(variance + self.eps)
+        return (x - mean) * scale + self.bias[:, None]
+
+
+class ChannelNorm(nn.Module):
+    """LayerNorm over the channels of every frame."""
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(
+        self, x: Float[Tensor, "batch channels frames"], lengths: Int[Tensor, " batch"] | None
+    ) -> Float[Tensor, "batch channels frames"]:
+        return F.layer_norm(x.transpose(1, 2), self.weight.shape, self.weight, self.bias, self.eps).transpose(1, 2)
+
+
+class ConvLayer(nn.Module):
+    """Convolution, norm (where there is one), GELU."""
+
+    def __init__(
+        self, *, in_channels: int, channels: int, kernel: int, stride: int, bias: bool, norm: ConvNorm | None
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(in_channels, channels, kernel, stride, bias=bias)
+        self.norm = None if norm is None else (TimeNorm if norm == "group_norm" else ChannelNorm)(channels)
+
+    def forward(
+        self, x: Float[Tensor, "batch in_channels in_frames"], lengths: Int[Tensor, " batch"] | None
+    ) -> Float[Tensor, "batch channels frames"]:
+        x = self.conv(x)
+        if self.norm is not None:
+            x = self.norm(x, lengths)
+        return F.gelu(x)
+
+    def n_frames(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
+        kernel, stride = self.conv.kernel_size[0], self.conv.stride[0]
+        return (torch.div(lengths - kernel, stride, rounding_mode="floor") + 1).clamp(min=0)
+
+
+class FrontEnd(nn.Module):
+    """Stack of convolutions; the frames of an utterance depend on its own samples alone."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        layers, in_channels = [], 1
+        for index, shape in enumerate(architecture.convs):
+            norm: ConvNorm | None = architecture.conv_norm
+            if norm == "group_norm" and index > 0:
+                norm = None
+            layers.append(
+                ConvLayer(
+                    in_channels=in_channels,
+                    channels=shape.channels,
+                    kernel=shape.kernel,
+                    stride=shape.stride,
+                    bias=architecture.conv_bias,
+                    norm=norm,
+                )
+            )
+            in_channels = shape.channels
+        self.layers = nn.ModuleList(layers)
+        self.channel_scale = nn.Parameter(torch.ones(in_channels)) if architecture.channel_scale else None
+
+    def forward(
+        self,
+        waves: Float[Tensor, "batch samples"],
+        lengths: Int[Tensor, " batch"] | None,
+        channel_masks: list[Float[Tensor, " channels"] | None] | None = None,
+    ) -> tuple[Float[Tensor, "batch frames last_channels"], Int[Tensor, " batch"] | None]:
+        """``lengths`` None: no padding. ``channel_masks``: a gate for each channel of each convolution."""
+        x = waves[:, None]
+        for index, layer in enumerate(self.layers):
+            assert isinstance(layer, ConvLayer)
+            lengths = None if lengths is None else layer.n_frames(lengths)
+            x = layer(x, lengths)
+            mask = None if channel_masks is None else channel_masks[index]
+            if mask is not None:
+                x = x * mask[:, None]
+        x = x.transpose(1, 2)
+        return (x if self.channel_scale is None else x * self.channel_scale), lengths

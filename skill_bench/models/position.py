@@ -1,0 +1,60 @@
+"""Where a frame stands: the convolutional embedding of all models, and WavLM's relative position bias."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import weight_norm
+
+from skill_bench.models.architecture import Architecture, RelativePosition
+
+
+class ConvolutionalPosition(nn.Module):
+    """Grouped, weight-normalised convolution over frames, added to its input (wav2vec 2.0, arXiv 2006.11477)."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        dim, kernel = architecture.dim, architecture.position_kernel
+        conv = nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=architecture.position_groups)
+        nn.init.normal_(conv.weight, std=math.sqrt(4 / (kernel * dim)))
+        nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+        self.conv = weight_norm(conv, dim=2)
+        self.n_surplus_frames = 1 - kernel % 2
+
+    def forward(self, x: Float[Tensor, "batch frames dim"]) -> Float[Tensor, "batch frames dim"]:
+        embedded = self.conv(x.transpose(1, 2))
+        return x + F.gelu(embedded[..., : x.shape[1]]).transpose(1, 2)
+
+
+def relative_buckets(offsets: Int[Tensor, " offsets"], shape: RelativePosition) -> Int[Tensor, " offsets"]:
+    """Bucket of each offset (key position - query position): exact when near, logarithmic when far.
+
+    Source: WavLM (arXiv 2110.13900), eq. 5; T5's buckets. Half of the buckets for each sign.
+    """
+    n_buckets = shape.n_buckets // 2
+    n_exact = n_buckets // 2
+    distance = offsets.abs()
+    logarithmic = n_exact + (
+        torch.log(distance.float().clamp(min=1) / n_exact) / math.log(shape.max_distance / n_exact) * (n_buckets - n_exact)
+    ).long().clamp(max=n_buckets - 1 - n_exact)
+    return (offsets > 0).long() * n_buckets + torch.where(distance < n_exact, distance, logarithmic)
+
+
+class RelativePositionBias(nn.Module):
+    """One learnt bias a bucket and head, laid out over query and key positions."""
+
+    def __init__(self, shape: RelativePosition, n_heads: int) -> None:
+        super().__init__()
+        self.shape = shape
+        self.weight = nn.Parameter(torch.empty(shape.n_buckets, n_heads).normal_(std=0.02))
+
+    def forward(self, n_frames: int) -> Float[Tensor, "heads frames frames"]:
+        device = self.weight.device
+        offsets = torch.arange(1 - n_frames, n_frames, device=device)
+        by_offset = self.weight[relative_buckets(offsets, self.shape)]
+        position = torch.arange(n_frames, device=device)
+        return by_offset[position[None, :] - position[:, None] + n_frames - 1].permute(2, 0, 1)
