@@ -1,0 +1,1 @@
+"""Speech and its labels: manifests, suites, audio files, synthesised speech. Importing it loads no torch."""

@@ -1,0 +1,76 @@
+"""An audio file as a 16 kHz mono tensor, with what was done to it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torchaudio.functional import resample
+
+from skill_bench.corpora.data import Utterance
+from skill_bench.corpora.decode import MIN_SAMPLES, SAMPLE_RATE_HZ, decode
+from skill_bench.errors import AudioError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audio:
+    """A waveform and where it came from.
+
+    Attributes:
+        waveform: ``(samples,)`` float32 at 16 kHz; integer formats lie in [-1, 1].
+        original_rate_hz: The file's own rate; another one than 16 kHz means that it was resampled.
+        original_channels: More than one means that they were averaged.
+        sha256: Of the waveform's float32 samples: the same audio in another container has the same hash.
+    """
+
+    waveform: Float[Tensor, " samples"]
+    original_rate_hz: int
+    original_channels: int
+    sha256: str
+
+    @property
+    def changed(self) -> str | None:
+        """What was done to the file's samples, for the record; None if nothing."""
+        steps = []
+        if self.original_channels > 1:
+            steps.append(f"{self.original_channels} channels averaged")
+        if self.original_rate_hz != SAMPLE_RATE_HZ:
+            steps.append(f"resampled from {self.original_rate_hz} Hz")
+        return ", ".join(steps) or None
+
+
+def load_audio(path: Path, *, source: str, start_frame: int | None = None, n_frames: int | None = None) -> Audio:
+    """Reads a file, or a segment of it (in frames of its own rate), as 16 kHz mono.
+
+    Resampling is torchaudio.functional.resample with its default windowed sinc.
+
+    Raises:
+        AudioError: whatever `skill_bench.corpora.decode.decode` finds, or fewer than 400 samples at 16 kHz.
+    """
+    decoded = decode(path, source=source, start_frame=start_frame, n_frames=n_frames)
+    waveform = torch.from_numpy(decoded.samples.mean(axis=1))
+    if decoded.rate_hz != SAMPLE_RATE_HZ:
+        waveform = resample(waveform, decoded.rate_hz, SAMPLE_RATE_HZ)
+    if len(waveform) < MIN_SAMPLES:
+        raise AudioError(
+            f"{path} ({source}): {len(waveform)} samples at 16 kHz; at least {MIN_SAMPLES} (25 ms) are needed. "
+            "Remove the line from the manifest."
+        )
+    waveform = waveform.contiguous()
+    return Audio(
+        waveform=waveform,
+        original_rate_hz=decoded.rate_hz,
+        original_channels=decoded.samples.shape[1],
+        sha256=hashlib.sha256(waveform.numpy().tobytes()).hexdigest(),
+    )
+
+
+def load_utterance(utterance: Utterance) -> Audio:
+    """`load_audio` of an utterance's file or segment."""
+    return load_audio(
+        utterance.path, source=utterance.source, start_frame=utterance.start_frame, n_frames=utterance.n_frames
+    )
