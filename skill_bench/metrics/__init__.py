@@ -1,0 +1,1 @@
+"""Scores as pure functions over whole corpora; every score keeps its numerator and denominator."""

@@ -1,0 +1,32 @@
+"""How long work reports where it is; the command line shows it, a test records it, the default is silent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+Advance = Callable[[int], None]
+
+
+class Progress(Protocol):
+    """Receives stages of known size; an ETA follows from ``total`` and the calls of ``advance``."""
+
+    def stage(self, description: str, *, total: int) -> AbstractContextManager[Advance]:
+        """Opens a stage of ``total`` units; the yielded function reports that so many more are done."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Shows one line that should stay visible."""
+        ...
+
+
+class Silent:
+    """Reports nothing."""
+
+    @contextmanager
+    def stage(self, description: str, *, total: int) -> Iterator[Advance]:  # noqa: D102
+        yield lambda n: None
+
+    def note(self, text: str) -> None:  # noqa: D102
+        return None
