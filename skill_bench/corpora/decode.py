@@ -73,6 +73,17 @@ def decode(path: Path, *, source: str, start_frame: int | None = None, n_frames:
     return Decoded(samples=samples, rate_hz=rate_hz)
 
 
+def length(path: Path, *, source: str) -> tuple[int, int]:
+    """``(frames, rate in Hz)`` of a file, from its header.
+
+    Raises:
+        AudioError: missing, unreadable, empty or too short.
+    """
+    with _open(path, source) as file:
+        _check_length(file, path, source)
+        return int(file.frames), int(file.samplerate)
+
+
 def scan(utterances: Iterable[Utterance], *, threads: int | None = None) -> ScanSummary:
     """Opens every file once, in parallel, and reports all the bad ones together.
 

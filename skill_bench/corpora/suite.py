@@ -1,0 +1,132 @@
+"""A task's data from a suite: ``demo``, synthesised on the spot, or ``local``, the user's folder with a suite.toml."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+from skill_bench.corpora.assemble import assemble
+from skill_bench.corpora.data import Fold, TaskData
+from skill_bench.corpora.decode import scan
+from skill_bench.corpora.partition import fingerprint, limited
+from skill_bench.corpora.spec import SuiteSpec, read_suite
+from skill_bench.errors import UnknownName, UsageError
+
+SUITES = ("demo", "local")
+_EXAMPLE = """
+    [tasks.ks]
+    manifest = "commands/manifest.tsv"
+    target = "keyword"
+    split = { column = "split", train = ["train"], dev = ["dev"], test = ["test"] }
+"""
+
+
+def load_task_data(
+    suite: str,
+    task: str,
+    *,
+    data_root: Path | None = None,
+    limit: int | None = None,
+    cache_dir: Path,
+    suite_file: Path | None = None,
+) -> TaskData:
+    """The utterances of a task, all of them checked to be readable.
+
+    Args:
+        suite: ``demo`` or ``local``.
+        task: A name under ``[tasks]`` of the suite.toml.
+        data_root: For ``local``, the folder that manifests and audio are relative to.
+        limit: At most so many utterances in each of train, dev and test of each fold.
+        cache_dir: Where the demo suite is kept.
+        suite_file: A suite.toml outside ``data_root``.
+
+    Raises:
+        UnknownName: no such suite, or the suite has no such task.
+        UsageError: ``data_root`` is missing, is no folder, or has no suite.toml and is not recognised.
+        SpecError: a fault in the suite.toml.
+        ManifestError: a fault in the manifest.
+        AudioError: files that are missing or broken, all of them.
+    """
+    if suite not in SUITES:
+        raise UnknownName("suite", suite, SUITES)
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit is {limit}; expected at least 1 utterance a split.")
+    if suite == "demo":
+        if data_root is not None or suite_file is not None:
+            raise UsageError("the demo suite makes its own data. Use --suite local with --data-root and --suite-file.")
+        from skill_bench.corpora.demo import demo_folder
+
+        data_root = demo_folder(cache_dir)
+    if data_root is None:
+        raise UsageError("--suite local needs --data-root DIR, the folder with your manifests and suite.toml.")
+    file, found = find_suite_file(data_root, suite_file)
+    spec = read_suite(file)
+    if task not in spec.tasks:
+        raise UnknownName(f"task of {file}", task, spec.tasks)
+    folds, notes = assemble(spec.tasks[task], data_root=data_root, where=f"{file}: tasks.{task}")
+    by_target = spec.tasks[task].target_kind == "label"
+    folds = tuple(
+        Fold(
+            name=fold.name,
+            train=limited(fold.train, limit, by_target=by_target),
+            dev=limited(fold.dev, limit, by_target=by_target),
+            test=limited(fold.test, limit, by_target=by_target),
+        )
+        for fold in folds
+    )
+    data = TaskData(task=task, suite=suite, synthetic=spec.synthetic, folds=folds, fingerprint="", notes=())
+    summary = scan(data.utterances())
+    limited_to = (f"limited to {limit} utterances in each of train, dev and test",) if limit else ()
+    all_notes = (*spec.notes, *found, *notes, *limited_to, *_unseen(folds, by_target), *summary.notes())
+    return replace(data, fingerprint=fingerprint(folds), notes=all_notes)
+
+
+def find_suite_file(data_root: Path, suite_file: Path | None = None) -> tuple[Path, tuple[str, ...]]:
+    """The suite.toml that describes a folder, and notes on how it was found.
+
+    ``suite_file`` if given, else the folder's own, else the packaged layout whose files are all there.
+
+    Raises:
+        UsageError: none; says what to write.
+    """
+    if not data_root.is_dir():
+        raise UsageError(f"--data-root {data_root} is not a folder.")
+    if suite_file is not None:
+        if not suite_file.is_file():
+            raise UsageError(f"--suite-file {suite_file}: no such file.")
+        return suite_file, ()
+    own = data_root / "suite.toml"
+    if own.is_file():
+        return own, ()
+    for layout, spec in packaged_layouts():
+        if spec.recognise and all((data_root / name).is_file() for name in spec.recognise.files):
+            return layout, (f"recognised as {spec.title!r} (packaged layout {layout.name})",)
+    raise UsageError(
+        f"{data_root} has no suite.toml, and its files are of no known layout. Write {own}, or name one elsewhere with "
+        f"--suite-file, that maps each task to a manifest:\n{_EXAMPLE}\n"
+        "All keys: python -c 'import skill_bench.corpora.spec as s; print(s.__doc__)'"
+    )
+
+
+def packaged_layouts() -> list[tuple[Path, SuiteSpec]]:
+    """The suite files that come with the package, those that ask for most files first."""
+    folder = Path(str(files(__package__) / "layouts"))
+    layouts = [(path, read_suite(path)) for path in sorted(folder.glob("*.toml"))]
+    return sorted(layouts, key=lambda item: -len(item[1].recognise.files if item[1].recognise else ()))
+
+
+def _unseen(folds: Sequence[Fold], by_target: bool) -> tuple[str, ...]:
+    if not by_target:
+        return ()
+    notes = []
+    for fold in folds:
+        known = {u.target for u in fold.train}
+        n = sum(u.target not in known for u in fold.test)
+        if n:
+            where = f" of fold {fold.name}" if len(folds) > 1 else ""
+            notes.append(
+                f"{n} of {len(fold.test)} test utterances{where} have a label that train lacks; they count as errors"
+            )
+    return tuple(notes)
