@@ -15,9 +15,12 @@ import numpy as np
 
 from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.espeak import Voice
+from skill_bench.corpora.listing import list_audio
 from skill_bench.corpora.sentences import grammar
 from skill_bench.corpora.synthesis import Line, Spoken, synthesise
 from skill_bench.corpora.voices import VARIANTS
+
+__all__ = ["list_audio", "synthesise_speech"]
 
 _LINES_A_SHARD = 100
 _RECIPE = 1  # part of every shard's name: another recipe never mixes with this one's files
