@@ -1,0 +1,77 @@
+"""Pre-trains a teacher by masked prediction of discrete units (HuBERT, arXiv 2106.07447; WavLM, arXiv 2110.13900)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from skill_bench.compress.units import Units
+from skill_bench.models.encoder import Encoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corruption:
+    """What the input loses, while the units come from clean speech.
+
+    mask_start_probability, mask_frames: spans of the front end's output (HuBERT: 0.08, 10 frames).
+    mixing_probability: chance that another utterance of the batch is added to part of one, at 0 to 15 dB (WavLM).
+    noise_probability: chance of white noise, at 5 to 30 dB.
+    gain_db: loudness changes by up to this much either way.
+    """
+
+    mask_start_probability: float = 0.08
+    mask_frames: int = 10
+    mixing_probability: float = 0.2
+    noise_probability: float = 0.3
+    gain_db: float = 6.0
+
+    def spans(self, batch: int, frames: int) -> Bool[Tensor, "batch frames"]:
+        starts = (torch.rand(batch, frames) < self.mask_start_probability).float()
+        covered = F.max_pool1d(F.pad(starts, (self.mask_frames - 1, 0)), self.mask_frames, stride=1)
+        return covered.bool()
+
+    def waves(self, clean: Float[Tensor, "batch samples"]) -> Float[Tensor, "batch samples"]:
+        batch, samples = clean.shape
+        power = clean.square().mean(1, keepdim=True).clamp(min=1e-8)
+        noisy = clean
+        if batch > 1:
+            other = torch.randperm(batch)
+            ratio = power / power[other] * 10 ** (-torch.empty(batch, 1).uniform_(0, 15) / 10)
+            inside = torch.zeros(batch, samples)
+            for row in range(batch):
+                length = int(torch.randint(1, samples // 2 + 1, ()))
+                start = int(torch.randint(0, samples - length + 1, ()))
+                inside[row, start : start + length] = float(torch.rand(()) < self.mixing_probability)
+            noisy = noisy + clean[other] * ratio.sqrt() * inside
+        level = (power * 10 ** (-torch.empty(batch, 1).uniform_(5, 30) / 10)).sqrt()
+        chosen = (torch.rand(batch, 1) < self.noise_probability).float()
+        noisy = noisy + chosen * level * torch.randn(batch, samples)
+        return noisy * 10 ** (torch.empty(batch, 1).uniform_(-self.gain_db, self.gain_db) / 20)
+
+
+class MaskedPrediction(nn.Module):
+    """An encoder with a mask embedding and a classifier over units; the encoder is what remains."""
+
+    def __init__(self, encoder: Encoder, *, n_units: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.mask_embedding = nn.Parameter(torch.empty(encoder.architecture.dim).uniform_())
+        self.classifier = nn.Linear(encoder.architecture.dim, n_units)
+
+    def forward(
+        self, clean: Float[Tensor, "batch samples"], units: Units, corruption: Corruption
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """Cross-entropy and accuracy at masked frames."""
+        targets = units(clean)
+        channels, _ = self.encoder.frames(corruption.waves(clean))
+        projected = self.encoder.projection(channels)
+        masked = corruption.spans(*projected.shape[:2])
+        projected = torch.where(masked[:, :, None], self.mask_embedding, projected)
+        last = self.encoder.transform(projected, None)[-1]
+        logits = self.classifier(last[masked])
+        labels = targets[masked]
+        return F.cross_entropy(logits, labels), (logits.argmax(1) == labels).float().mean()

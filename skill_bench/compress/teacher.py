@@ -1,0 +1,116 @@
+"""Pre-training in two iterations: units of MFCC first, then units of the first iteration's hidden states."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from skill_bench.compress.batches import Batch, SpeechBatches
+from skill_bench.compress.loop import Progress, Schedule, optimise
+from skill_bench.compress.pretrain import Corruption, MaskedPrediction
+from skill_bench.compress.units import HiddenFeatures, MfccFeatures, Units
+from skill_bench.corpora.data import Utterance
+from skill_bench.models.architecture import Architecture, RelativePosition
+from skill_bench.models.encoder import Encoder
+from skill_bench.models.factories import architecture
+
+SMALL_TEACHER = architecture(
+    channels=96,
+    dim=144,
+    n_layers=12,
+    n_heads=6,
+    ffn_dim=576,
+    position_kernel=64,
+    relative_position=RelativePosition(n_buckets=64, max_distance=256),
+)
+"""WavLM Base's shape at 3.3 M parameters: trains on two CPU cores."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Iteration:
+    """One round of masked prediction. ``layer`` None: units of MFCC, else of that hidden state of the last round."""
+
+    n_units: int
+    layer: int | None
+    schedule: Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainRecipe:
+    """Everything that decides the result, but the data."""
+
+    iterations: tuple[Iteration, ...]
+    seconds_per_batch: float = 24.0
+    min_seconds: float = 0.5
+    max_seconds: float = 6.0
+    unit_batches: int = 100
+    dropout: float = 0.05
+    weight_decay: float = 0.01
+    max_gradient_norm: float = 1.0
+    seed: int = 0
+    corruption: Corruption = field(default_factory=Corruption)
+
+
+def pretrain(
+    shape: Architecture,
+    utterances: Sequence[Utterance],
+    *,
+    recipe: PretrainRecipe,
+    folder: Path,
+    progress: Progress | None = None,
+) -> Encoder:
+    """Trains an encoder from random weights; each iteration continues from the weights of the one before.
+
+    Args:
+        folder: for checkpoints and logs; a killed run continues there.
+    """
+    torch.manual_seed(recipe.seed)
+    encoder = Encoder(shape, dropout=recipe.dropout)
+    for number, iteration in enumerate(recipe.iterations, start=1):
+        batches = SpeechBatches(
+            utterances,
+            seconds_per_batch=recipe.seconds_per_batch,
+            min_seconds=recipe.min_seconds,
+            max_seconds=recipe.max_seconds,
+            seed=recipe.seed + number,
+        )
+        units = _units(iteration, encoder, shape, batches, recipe)
+        model = MaskedPrediction(encoder, n_units=iteration.n_units).train()
+
+        def loss_of(
+            update: int, batch: Batch, model: MaskedPrediction = model, units: Units = units
+        ) -> tuple[Tensor, dict[str, float]]:
+            loss, accuracy = model(batch.waves, units, recipe.corruption)
+            return loss, {"accuracy": accuracy.item()}
+
+        optimise(
+            name=f"iteration-{number}",
+            folder=folder,
+            modules={"model": model},
+            optimizer=torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=recipe.weight_decay),
+            loss_of=loss_of,
+            batches=batches,
+            schedule=iteration.schedule,
+            max_gradient_norm=recipe.max_gradient_norm,
+            seed=recipe.seed + number,
+            progress=progress,
+        )
+    return encoder.eval().requires_grad_(False)
+
+
+def _units(
+    iteration: Iteration, encoder: Encoder, shape: Architecture, batches: SpeechBatches, recipe: PretrainRecipe
+) -> Units:
+    if iteration.layer is None:
+        units = Units(MfccFeatures(), n_units=iteration.n_units, dim=39)
+    else:
+        frozen = Encoder(shape)
+        frozen.load_state_dict(encoder.state_dict())
+        units = Units(HiddenFeatures(frozen, iteration.layer), n_units=iteration.n_units, dim=shape.dim)
+    units.fit((b.waves for b in itertools.islice(batches.start_at(0), recipe.unit_batches)), seed=recipe.seed)
+    return units
