@@ -25,8 +25,8 @@ class Silent:
     """Reports nothing."""
 
     @contextmanager
-    def stage(self, description: str, *, total: int) -> Iterator[Advance]:  # noqa: D102
+    def stage(self, description: str, *, total: int) -> Iterator[Advance]:
         yield lambda n: None
 
-    def note(self, text: str) -> None:  # noqa: D102
+    def note(self, text: str) -> None:
         return None

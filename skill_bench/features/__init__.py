@@ -1,0 +1,1 @@
+"""Frozen upstreams, and their features: extracted once an utterance, cached on disk."""

@@ -1,0 +1,1 @@
+"""Heads on frozen features, trained for a whole grid of learning rates at once."""

@@ -1,0 +1,74 @@
+"""Adam over a grid: one learning rate and one gradient norm a cell."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from skill_bench.probes.parameters import Parameters
+
+# torch.optim.Adam's defaults, which s3prl's TorchOptim keeps.
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+
+
+class GridAdam:
+    """Adam (Kingma & Ba 2015, algorithm 1), as `torch.optim.Adam`, with independent cells.
+
+    Args:
+        parameters: Leaves of shape ``(cells, ...)``, updated in place.
+        learning_rates: One for each cell.
+        clip_norm: Each cell's gradient is scaled down to this norm (`torch.nn.utils.clip_grad_norm_`).
+    """
+
+    def __init__(self, *, parameters: Parameters, learning_rates: Float[Tensor, " cells"], clip_norm: float) -> None:
+        self.parameters = parameters
+        self.learning_rates = learning_rates
+        self.clip_norm = clip_norm
+        self._steps = torch.zeros_like(learning_rates)
+        self._mean = {name: torch.zeros_like(value) for name, value in parameters.items()}
+        self._square = {name: torch.zeros_like(value) for name, value in parameters.items()}
+
+    @torch.no_grad()
+    def step(self) -> Bool[Tensor, " cells"]:
+        """One update from the gradients, which are then cleared.
+
+        A cell whose gradient is not finite keeps its parameters and its state, as s3prl's runner skips the step.
+
+        Returns:
+            Which cells were updated.
+        """
+        gradients = {name: value.grad for name, value in self.parameters.items() if value.grad is not None}
+        norms = torch.stack([g.flatten(1).norm(dim=1) for g in gradients.values()]).norm(dim=0)
+        finite = torch.isfinite(norms)
+        scale = (self.clip_norm / (norms + 1e-6)).clamp(max=1.0)
+        self._steps += finite
+        # A cell that has never been updated has no correction to make; 1 keeps the division defined.
+        steps = self._steps.clamp(min=1)
+        step_size = torch.where(finite, self.learning_rates / (1 - BETA1**steps), 0.0)
+        root = (1 - BETA2**steps).sqrt()
+        every = bool(finite.all())
+        for name, gradient in gradients.items():
+            shape = (-1,) + (1,) * (gradient.ndim - 1)
+            gradient = gradient * scale.view(shape)
+            mean, square = self._mean[name], self._square[name]
+            if every:
+                mean.lerp_(gradient, 1 - BETA1)
+                square.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
+            else:
+                keep = finite.view(shape)
+                mean.copy_(torch.where(keep, mean.lerp(gradient, 1 - BETA1), mean))
+                square.copy_(torch.where(keep, BETA2 * square + (1 - BETA2) * gradient**2, square))
+            update = mean / (square.sqrt() / root.view(shape) + EPSILON)
+            self.parameters[name].sub_(step_size.view(shape) * update)
+            self.parameters[name].grad = None
+        return finite
+
+    def keep(self, cells: list[int]) -> None:
+        """Goes on with some cells only; their parameters and state are as they were."""
+        for name, value in list(self.parameters.items()):
+            self.parameters[name] = value.detach()[cells].clone().requires_grad_()
+            self._mean[name] = self._mean[name][cells].clone()
+            self._square[name] = self._square[name][cells].clone()
+        self._steps = self._steps[cells].clone()
+        self.learning_rates = self.learning_rates[cells].clone()

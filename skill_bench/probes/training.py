@@ -1,0 +1,191 @@
+"""Trains one head for every learning rate at once, and keeps the best of each on dev.
+
+The rules are the protocol's: dev is read every so many steps, a checkpoint is kept when dev improves (its metric,
+then its loss), test is not touched here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from skill_bench.metrics.ratio import Ratio
+from skill_bench.probes.heads import Randomness
+from skill_bench.probes.optimizer import GridAdam
+from skill_bench.probes.parameters import Parameters, repeat, select
+from skill_bench.progress import Advance
+from skill_bench.tasks import Protocol as TrainingProtocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Features of some utterances and the indices of their labels.
+
+    Attributes:
+        features: ``(layers, rows, dim)`` float32.
+        lengths: Rows of each utterance.
+        labels: One list of indices for each utterance.
+    """
+
+    features: Float[Tensor, "layers rows dim"]
+    lengths: list[int]
+    labels: list[list[int]]
+
+
+class Problem(Protocol):
+    """One fold of one task, as the trainer sees it."""
+
+    def initial(self, generator: torch.Generator) -> Parameters:
+        """Parameters of one cell."""
+        ...
+
+    def batches(self, generator: torch.Generator) -> Iterator[Batch]:
+        """Training batches without end."""
+        ...
+
+    def losses(self, parameters: Parameters, batch: Batch, randomness: Randomness | None) -> Float[Tensor, " cells"]:
+        """Mean loss of a batch in every cell."""
+        ...
+
+    def score(self, parameters: Parameters) -> list[tuple[Ratio, float]]:
+        """Metric and mean loss on dev, for every cell."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class DevPoint:
+    """Dev metric and loss of one learning rate after some steps; ``value`` is None where training diverged."""
+
+    learning_rate: float
+    step: int
+    value: float | None
+    loss: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """The best checkpoint of one learning rate.
+
+    Attributes:
+        dev: Its point on the curve.
+        parameters: One cell's parameters, ``(1, ...)`` each.
+    """
+
+    dev: DevPoint
+    parameters: Parameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridResult:
+    """Best checkpoints in the order of the learning rates, all dev points, and how many steps were made."""
+
+    trained: tuple[Trained, ...]
+    curve: tuple[DevPoint, ...]
+    steps: int
+
+
+def generator_for(*parts: object) -> torch.Generator:
+    """A generator of its own for each purpose, e.g. ``generator_for(seed, fold, "order")``."""
+    digest = hashlib.sha256("/".join(str(part) for part in parts).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def train_grid(
+    problem: Problem,
+    protocol: TrainingProtocol,
+    *,
+    higher_is_better: bool,
+    seed: int,
+    fold: str,
+    device: torch.device,
+    advance: Advance,
+) -> GridResult:
+    """Trains all learning rates of ``protocol`` on one fold.
+
+    Args:
+        problem: Data and head.
+        protocol: Steps, learning rates, selection and stop rules.
+        higher_is_better: Direction of the dev metric.
+        seed: Decides initial parameters, batches and masks, equally for every learning rate.
+        fold: Name of the fold; folds draw different numbers.
+        device: Where the head is trained.
+        advance: Called with finished steps; they add up to ``protocol.steps`` even if training stops early.
+    """
+    rates = protocol.learning_rates
+    parameters = repeat(problem.initial(generator_for(seed, fold, "init")), cells=len(rates), device=device)
+    optimizer = GridAdam(
+        parameters=parameters,
+        learning_rates=torch.tensor(rates, device=device),
+        clip_norm=protocol.gradient_clip_norm,
+    )
+    randomness = Randomness(generator=generator_for(seed, fold, "noise"), spec_augment=protocol.spec_augment)
+    batches = problem.batches(generator_for(seed, fold, "order"))
+    selection = _Selection(rates=rates, higher_is_better=higher_is_better)
+    step = reported = 0
+    while step < protocol.steps:
+        step += 1
+        problem.losses(parameters, next(batches), randomness).sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        race_ends = step == protocol.keep_best_after_steps
+        if step % protocol.evaluate_every_steps and step != protocol.steps and not race_ends:
+            continue
+        selection.update(step, problem.score(parameters), parameters)
+        advance(step - reported)
+        reported = step
+        if race_ends and len(selection.active) > 1:
+            optimizer.keep([selection.keep_best()])
+        if protocol.patience_evaluations and selection.stale >= protocol.patience_evaluations:
+            break
+    advance(protocol.steps - reported)
+    return GridResult(trained=selection.trained(), curve=tuple(selection.curve), steps=step)
+
+
+class _Selection:
+    """The best checkpoint of each learning rate so far."""
+
+    def __init__(self, *, rates: tuple[float, ...], higher_is_better: bool) -> None:
+        self.rates, self.sign = rates, 1.0 if higher_is_better else -1.0
+        self.active = list(range(len(rates)))
+        self.best: dict[int, Trained] = {}
+        self.curve: list[DevPoint] = []
+        self.stale = 0
+
+    def update(self, step: int, scores: list[tuple[Ratio, float]], parameters: Parameters) -> None:
+        improved = False
+        for cell, (rate_index, (ratio, loss)) in enumerate(zip(self.active, scores, strict=True)):
+            finite = math.isfinite(loss)
+            point = DevPoint(
+                learning_rate=self.rates[rate_index],
+                step=step,
+                value=ratio.percent if finite else None,
+                loss=loss if finite else None,
+            )
+            self.curve.append(point)
+            best = self.best.get(rate_index)
+            if best is None or merit(point, self.sign) > merit(best.dev, self.sign):
+                improved = improved or best is None or point.value is not None
+                self.best[rate_index] = Trained(dev=point, parameters=select(parameters, [cell]))
+        self.stale = 0 if improved else self.stale + 1
+
+    def keep_best(self) -> int:
+        """Drops all learning rates but the best; returns its cell."""
+        cell = max(range(len(self.active)), key=lambda c: merit(self.best[self.active[c]].dev, self.sign))
+        self.active = [self.active[cell]]
+        return cell
+
+    def trained(self) -> tuple[Trained, ...]:
+        return tuple(self.best[i] for i in range(len(self.rates)))
+
+
+def merit(point: DevPoint, sign: float) -> tuple[float, float]:
+    """For comparison, larger is better: the metric, then the loss; ``sign`` is -1 for error rates."""
+    if point.value is None or point.loss is None:
+        return (-math.inf, -math.inf)
+    return (sign * point.value, -point.loss)
