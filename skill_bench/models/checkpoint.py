@@ -82,7 +82,7 @@ def load(path: Path | str) -> LoadedModel:
     else:
         name, fmt = convert.find(source)
         converted = fmt.convert(source)
-    encoder = _build(converted, str(path))
+    encoder = build(converted, str(path))
     return LoadedModel(
         encoder=encoder,
         metadata=converted.metadata,
@@ -126,8 +126,12 @@ def _read_own(source: Source) -> Converted:
     )
 
 
-def _build(converted: Converted, source: str) -> Encoder:
-    # Built without memory and without drawing random numbers, then given its weights.
+def build(converted: Converted, source: str) -> Encoder:
+    """The encoder of a converted checkpoint: evaluation mode, no gradients; draws no random numbers.
+
+    Raises:
+        KeyMismatch: its tensors are not the encoder's.
+    """
     with torch.device("meta"):
         encoder = Encoder(converted.architecture)
     expected = set(encoder.state_dict())

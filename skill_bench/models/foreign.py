@@ -172,8 +172,38 @@ def expected_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
 
 def modern_weight_norm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """``weight_g`` and ``weight_v`` (before torch 2.0) under the names of ``torch.nn.utils.parametrizations``."""
-    tail = {".weight_g": ".parametrizations.weight.original0", ".weight_v": ".parametrizations.weight.original1"}
     return {
-        key[: -len(".weight_g")] + tail[key[-len(".weight_g") :]] if key[-len(".weight_g") :] in tail else key: value
+        re.sub(r"\.weight_([gv])$", lambda m: f".parametrizations.weight.original{'gv'.index(m[1])}", key): value
         for key, value in tensors.items()
     }
+
+
+def without_prefix(tensors: Mapping[str, Tensor], prefixes: Iterable[str]) -> dict[str, Tensor]:
+    """Keys without the first of ``prefixes`` that any key starts with; other keys stay as they are."""
+    for prefix in prefixes:
+        if any(key.startswith(prefix) for key in tensors):
+            return {key.removeprefix(prefix): value for key, value in tensors.items()}
+    return dict(tensors)
+
+
+def config_value(config: Mapping[str, Any], key: str, *, source: str) -> Any:
+    """``config[key]``.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if key not in config:
+        raise CheckpointError(f"{source}: its configuration has no {key!r}. Found: {', '.join(map(str, config))}.")
+    return config[key]
+
+
+def require(config: Mapping[str, Any], allowed: Mapping[str, tuple[Any, ...]], *, source: str) -> None:
+    """Checks options that change the computation and that the encoder has one value for; absent = the first allowed.
+
+    Raises:
+        CheckpointError: another value.
+    """
+    for key, values in allowed.items():
+        if config.get(key, values[0]) not in values:
+            expected = " or ".join(repr(value) for value in values)
+            raise CheckpointError(f"{source}: {key} = {config[key]!r} is not supported, only {expected}.")
