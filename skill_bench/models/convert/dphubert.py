@@ -23,11 +23,17 @@ _DEFAULT_CONVS = [(512, 10, 5), *[(512, 3, 2)] * 4, *[(512, 2, 2)] * 2]
 
 
 def recognises(source: Source) -> bool:
+    """Whether it is a dict of a state dict and DPHuBERT's configuration."""
     config = source.content.get("config")
     return "state_dict" in source.content and isinstance(config, Mapping) and "extractor_mode" in config
 
 
 def convert(source: Source) -> Converted:
+    """Architecture and tensors.
+
+    Raises:
+        CheckpointError: of this format, but not usable; says why.
+    """
     path, config = str(source.path), source.content["config"]
     tensors = modern_weight_norm(source.content["state_dict"])
     gates = [key for key in tensors if "hard_concrete" in key]

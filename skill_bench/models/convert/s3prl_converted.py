@@ -1,4 +1,4 @@
-"""HuBERT and wav2vec 2.0 as s3prl converts them from fairseq (``upstream/hubert/convert.py``, ``wav2vec2/convert.py``)."""
+"""HuBERT and wav2vec 2.0 as s3prl converts them from fairseq (``convert.py`` of its upstreams hubert and wav2vec2)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,16 @@ _KEYS = ("task_cfg", "model_cfg", "model_weight")
 
 
 def recognises(source: Source) -> bool:
+    """Whether it has the three parts that s3prl's converters write."""
     return all(key in source.content for key in _KEYS)
 
 
 def convert(source: Source) -> Converted:
+    """Architecture and tensors.
+
+    Raises:
+        CheckpointError: of this format, but not usable; says why.
+    """
     path = str(source.path)
     for key in _KEYS:
         if not isinstance(source.content[key], Mapping):

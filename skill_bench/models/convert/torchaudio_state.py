@@ -27,10 +27,16 @@ _ADVICE = "Save {'state_dict': ..., 'config': ...} with DPHuBERT's configuration
 
 
 def recognises(source: Source) -> bool:
+    """Whether it has torchaudio's feature projection, and no configuration."""
     return any(key.endswith(_MARK) for key in _state_dict(source))
 
 
 def convert(source: Source) -> Converted:
+    """Architecture and tensors.
+
+    Raises:
+        CheckpointError: of this format, but not usable; says why.
+    """
     path = str(source.path)
     tensors = without_prefix(_state_dict(source), _PREFIXES)
     tensors = _split_attention_projections(modern_weight_norm(tensors))

@@ -50,10 +50,16 @@ _SUPPORTED: dict[str, tuple[Any, ...]] = {
 
 
 def recognises(source: Source) -> bool:
+    """Whether it is a folder with a config.json."""
     return source.is_folder and (source.path / "config.json").is_file()
 
 
 def convert(source: Source) -> Converted:
+    """Architecture and tensors.
+
+    Raises:
+        CheckpointError: of this format, but not usable; says why.
+    """
     path, config = str(source.path), source.json("config.json")
     assert config is not None
     model_type = config.get("model_type")

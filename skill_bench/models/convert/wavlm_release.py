@@ -12,11 +12,17 @@ NAME = "WavLM's own release (.pt with cfg and model)"
 
 
 def recognises(source: Source) -> bool:
+    """Whether it is a dict of a model and a configuration with WavLM's own keys."""
     config = source.content.get("cfg")
     return "model" in source.content and isinstance(config, Mapping) and "relative_position_embedding" in config
 
 
 def convert(source: Source) -> Converted:
+    """Architecture and tensors.
+
+    Raises:
+        CheckpointError: of this format, but not usable; says why.
+    """
     path, config = str(source.path), source.content["cfg"]
     require(config, {"relative_position_embedding": (True,), "gru_rel_pos": (True,)}, source=path)
     return convert_fairseq(
