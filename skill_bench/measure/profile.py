@@ -1,0 +1,98 @@
+"""All measurements of one model, as the record ``Profile``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypedDict, TypeVar
+
+import torch
+from torch import nn
+
+from skill_bench import provenance
+from skill_bench.efficiency import Profile
+from skill_bench.errors import SkillBenchError
+from skill_bench.measure.macs import CHALLENGE_LENGTHS_SAMPLES, challenge_macs
+from skill_bench.measure.memory import measure_memory
+from skill_bench.measure.parameters import count_parameters
+from skill_bench.measure.throughput import Encode, measure_throughput
+from skill_bench.record import System
+
+Part = TypeVar("Part")
+NOT_ASKED = "not asked for"
+
+
+class Size(TypedDict):
+    """One batch, and where it is encoded."""
+
+    batch_size: int
+    utterance_seconds: float
+    device: torch.device
+    dtype: torch.dtype
+
+
+def profile(
+    module: nn.Module,
+    *,
+    encode: Encode | None = None,
+    system: System,
+    timed: bool = True,
+    batch_size: int = 1,
+    utterance_seconds: float = 10.0,
+    n_repeats: int = 5,
+    lengths_samples: tuple[int, ...] = CHALLENGE_LENGTHS_SAMPLES,
+) -> Profile:
+    """Parameters and multiply-adds of ``module``, and, if ``timed``, its throughput and peak memory where it is now.
+
+    Args:
+        module: an upstream (anything with ``hidden_states(waves)``), or any module together with ``encode``.
+        encode: encodes a list of waveforms (samples,) with ``module``; its ``hidden_states`` by default.
+        system: what the module is; goes into the record as it is.
+        timed: False leaves out what depends on the machine.
+
+    A part that cannot be measured is absent from the profile, with the reason; the others are measured all the same.
+    """
+    if encode is None:
+        encode = _hidden_states(module)
+    started_at = provenance.now()
+    first = next((tensor for tensor in module.parameters()), None)
+    device = torch.device("cpu") if first is None else first.device
+    dtype = torch.float32 if first is None else first.dtype
+    size = Size(batch_size=batch_size, utterance_seconds=utterance_seconds, device=device, dtype=dtype)
+    reasons: dict[str, str] = {}
+
+    def attempt(name: str, measure: Callable[[], Part], wanted: bool = True) -> Part | None:
+        if not wanted:
+            reasons[name] = NOT_ASKED
+            return None
+        try:
+            return measure()
+        except (NotImplementedError, SkillBenchError, torch.OutOfMemoryError) as error:
+            reasons[name] = f"{type(error).__name__}: {error}"
+            return None
+
+    was_training = module.training
+    module.eval()
+    try:
+        return Profile(
+            system=system,
+            parameters=count_parameters(module),
+            macs=attempt(
+                "macs",
+                lambda: challenge_macs(
+                    lambda wave: encode([wave]), lengths_samples=lengths_samples, device=device, dtype=dtype
+                ),
+            ),
+            throughput=attempt("throughput", lambda: measure_throughput(encode, n_repeats=n_repeats, **size), timed),
+            memory=attempt("memory", lambda: measure_memory(module, encode, **size), timed),
+            reasons=reasons,
+            provenance=provenance.collect(started_at=started_at),
+        )
+    finally:
+        module.train(was_training)
+
+
+def _hidden_states(module: nn.Module) -> Encode:
+    encode = getattr(module, "hidden_states", None)
+    if encode is None:
+        raise TypeError(f"{type(module).__name__} has no hidden_states(waves): pass encode")
+    return encode  # type: ignore[no-any-return]
