@@ -59,7 +59,7 @@ def optimise(
         name: of the stage; its checkpoint is ``folder/name.ckpt``, its log ``folder/name.csv``.
         loss_of: (update, batch) -> loss and what to log. Randomness comes from torch's generator, which is seeded here
             and saved with each checkpoint.
-        optimizer: groups may hold ``peak`` (their own peak learning rate) and ``fixed`` (True: not scheduled).
+        optimizer: groups may hold ``peak``, their own peak learning rate.
 
     Raises:
         SkillBenchError: the loss is not finite; names the batch. The last good checkpoint is kept.
@@ -74,8 +74,7 @@ def optimise(
     device = next(next(iter(modules.values())).parameters()).device
     for update, batch in zip(range(done, schedule.n_updates), batches.start_at(done), strict=False):
         for group in optimizer.param_groups:
-            peak = group.get("peak", schedule.learning_rate)
-            group["lr"] = peak if group.get("fixed") else peak * schedule.factor(update)
+            group["lr"] = group.get("peak", schedule.learning_rate) * schedule.factor(update)
         loss, log = loss_of(update, Batch(waves=batch.waves.to(device), ids=batch.ids))
         if not torch.isfinite(loss):
             raise SkillBenchError(
@@ -84,8 +83,7 @@ def optimise(
             )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        scheduled = [p for g in optimizer.param_groups if not g.get("fixed") for p in g["params"]]
-        norm = nn.utils.clip_grad_norm_(scheduled, max_gradient_norm)
+        norm = nn.utils.clip_grad_norm_((p for g in optimizer.param_groups for p in g["params"]), max_gradient_norm)
         optimizer.step()
         log = {"update": update, "loss": loss.item(), "gradient_norm": norm.item(), "seconds": batch.seconds, **log}
         _append(log_file, log)

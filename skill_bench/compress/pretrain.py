@@ -56,22 +56,26 @@ class Corruption:
 class MaskedPrediction(nn.Module):
     """An encoder with a mask embedding and a classifier over units; the encoder is what remains."""
 
-    def __init__(self, encoder: Encoder, *, n_units: int) -> None:
+    def __init__(self, encoder: Encoder, *, n_units: int, visible_weight: float) -> None:
         super().__init__()
+        self.visible_weight = visible_weight
         self.encoder = encoder
         self.mask_embedding = nn.Parameter(torch.empty(encoder.architecture.dim).uniform_())
         self.classifier = nn.Linear(encoder.architecture.dim, n_units)
 
     def forward(
         self, clean: Float[Tensor, "batch samples"], units: Units, corruption: Corruption
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """Cross-entropy and accuracy at masked frames."""
+    ) -> tuple[Float[Tensor, ""], dict[str, float]]:
+        """Cross-entropy at masked frames plus ``visible_weight`` times that at visible ones (HuBERT, eq. 2)."""
         targets = units(clean)
         channels, _ = self.encoder.frames(corruption.waves(clean))
         projected = self.encoder.projection(channels)
         masked = corruption.spans(*projected.shape[:2])
         projected = torch.where(masked[:, :, None], self.mask_embedding, projected)
         last = self.encoder.transform(projected, None)[-1]
-        logits = self.classifier(last[masked])
-        labels = targets[masked]
-        return F.cross_entropy(logits, labels), (logits.argmax(1) == labels).float().mean()
+        logits = self.classifier(last)
+        right = (logits.argmax(2) == targets).float()
+        loss = F.cross_entropy(logits[masked], targets[masked])
+        if self.visible_weight:
+            loss = loss + self.visible_weight * F.cross_entropy(logits[~masked], targets[~masked])
+        return loss, {"masked_accuracy": right[masked].mean().item(), "visible_accuracy": right[~masked].mean().item()}

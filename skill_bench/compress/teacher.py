@@ -42,7 +42,11 @@ class Iteration:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainRecipe:
-    """Everything that decides the result, but the data."""
+    """Everything that decides the result, but the data.
+
+    ``visible_weight``: loss at frames that are not masked. HuBERT found 0 best in the long run; with hours instead of
+    days, 0 stays on the initial plateau.
+    """
 
     iterations: tuple[Iteration, ...]
     seconds_per_batch: float = 24.0
@@ -53,6 +57,7 @@ class PretrainRecipe:
     weight_decay: float = 0.01
     max_gradient_norm: float = 1.0
     seed: int = 0
+    visible_weight: float = 0.5
     corruption: Corruption = field(default_factory=Corruption)
 
 
@@ -80,13 +85,13 @@ def pretrain(
             seed=recipe.seed + number,
         )
         units = _units(iteration, encoder, shape, batches, recipe)
-        model = MaskedPrediction(encoder, n_units=iteration.n_units).train()
+        model = MaskedPrediction(encoder, n_units=iteration.n_units, visible_weight=recipe.visible_weight).train()
 
         def loss_of(
             update: int, batch: Batch, model: MaskedPrediction = model, units: Units = units
         ) -> tuple[Tensor, dict[str, float]]:
-            loss, accuracy = model(batch.waves, units, recipe.corruption)
-            return loss, {"accuracy": accuracy.item()}
+            loss: tuple[Tensor, dict[str, float]] = model(batch.waves, units, recipe.corruption)
+            return loss
 
         optimise(
             name=f"iteration-{number}",

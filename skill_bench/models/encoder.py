@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skill_bench.models.architecture import Architecture
-from skill_bench.models.frontend import FrontEnd, normalize_waveforms, valid_positions
+from skill_bench.models.frontend import FrontEnd, normalize_waveforms, open_layer_norm, valid_positions
 from skill_bench.models.layer import Layer
 from skill_bench.models.masks import EncoderMasks
 from skill_bench.models.position import ConvolutionalPosition, RelativePositionBias
@@ -22,8 +24,11 @@ class FeatureProjection(nn.Module):
         self.norm = nn.LayerNorm(channels)
         self.linear = nn.Linear(channels, dim)
 
-    def forward(self, x: Float[Tensor, "batch frames channels"]) -> Float[Tensor, "batch frames dim"]:
-        projected: Tensor = self.linear(self.norm(x))
+    def forward(
+        self, x: Float[Tensor, "batch frames channels"], mask: Float[Tensor, " channels"] | None = None
+    ) -> Float[Tensor, "batch frames dim"]:
+        """``mask``: the gates that the last convolution was multiplied by."""
+        projected: Tensor = self.linear(self.norm(x) if mask is None else open_layer_norm(x, self.norm, mask))
         return projected
 
 
@@ -111,7 +116,8 @@ class Encoder(nn.Module):
         if lengths is not None and bool((lengths == waves.shape[1]).all()):
             lengths = None
         channels, n_frames = self.frames(waves, lengths, masks)
-        states = self.transform(self.projection(channels), n_frames, masks)
+        last_mask = None if masks is None or masks.channels is None else masks.channels[-1]
+        states = self.transform(self.projection(channels, last_mask), n_frames, masks)
         if n_frames is None:
             n_frames = torch.full((waves.shape[0],), channels.shape[1], device=waves.device)
         return states, n_frames
@@ -125,10 +131,15 @@ def pad(waves: list[Float[Tensor, " samples"]]) -> tuple[Float[Tensor, "batch sa
 
 
 def _initialise(encoder: Encoder) -> None:
-    """BERT's normal(0, 0.02) for the linear layers, He's normal for the convolutions, as wav2vec 2.0 does."""
+    """BERT's normal for the linear layers, He's normal for the convolutions, as wav2vec 2.0 does.
+
+    The standard deviation is BERT's 0.02 at width 768 and grows as the width falls, so that small models start with
+    branches of the same size.
+    """
+    std = 0.02 * math.sqrt(768 / encoder.architecture.dim)
     for module in encoder.modules():
         if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=0.02)
+            nn.init.normal_(module.weight, std=std)
             nn.init.zeros_(module.bias)
     for layer in encoder.front_end.layers:
         nn.init.kaiming_normal_(layer.conv.weight)  # type: ignore[union-attr, arg-type]

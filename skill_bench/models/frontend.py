@@ -27,6 +27,21 @@ def normalize_waveforms(
     return centred * torch.rsqrt(variance + eps)
 
 
+def open_layer_norm(
+    x: Float[Tensor, "batch frames channels"], norm: nn.LayerNorm | ChannelNorm, mask: Float[Tensor, " channels"]
+) -> Float[Tensor, "batch frames channels"]:
+    """LayerNorm over the channels whose mask is not zero, 0 elsewhere: what remains when the others are removed.
+
+    DPHuBERT normalises over all channels while it learns the gates and over the open ones after pruning; here both see
+    the open ones, so that pruning changes nothing.
+    """
+    is_open = (mask != 0).to(x.dtype)
+    count = is_open.sum().clamp(min=1)
+    centred = (x - (x * is_open).sum(2, keepdim=True) / count) * is_open
+    scaled = centred * torch.rsqrt(centred.square().sum(2, keepdim=True) / count + norm.eps)
+    return scaled * norm.weight + norm.bias * is_open
+
+
 class TimeNorm(nn.Module):
     """GroupNorm with one group a channel, whose statistics see only the utterance, never its padding."""
 
@@ -37,8 +52,12 @@ class TimeNorm(nn.Module):
         self.eps = eps
 
     def forward(
-        self, x: Float[Tensor, "batch channels frames"], lengths: Int[Tensor, " batch"] | None
+        self,
+        x: Float[Tensor, "batch channels frames"],
+        lengths: Int[Tensor, " batch"] | None,
+        mask: Float[Tensor, " channels"] | None = None,
     ) -> Float[Tensor, "batch channels frames"]:
+        """``mask`` changes nothing here: a channel's statistics are its own."""
         if lengths is None:
             return F.group_norm(x, x.shape[1], self.weight, self.bias, self.eps)
         valid = valid_positions(lengths, x.shape[2])[:, None]
@@ -59,13 +78,18 @@ class ChannelNorm(nn.Module):
         self.eps = eps
 
     def forward(
-        self, x: Float[Tensor, "batch channels frames"], lengths: Int[Tensor, " batch"] | None
+        self,
+        x: Float[Tensor, "batch channels frames"],
+        lengths: Int[Tensor, " batch"] | None,
+        mask: Float[Tensor, " channels"] | None = None,
     ) -> Float[Tensor, "batch channels frames"]:
+        if mask is not None:
+            return open_layer_norm(x.transpose(1, 2), self, mask).transpose(1, 2)
         return F.layer_norm(x.transpose(1, 2), self.weight.shape, self.weight, self.bias, self.eps).transpose(1, 2)
 
 
 class ConvLayer(nn.Module):
-    """Convolution, norm (where there is one), GELU."""
+    """Convolution, norm (where there is one), GELU, gate (while pruning)."""
 
     def __init__(
         self, *, in_channels: int, channels: int, kernel: int, stride: int, bias: bool, norm: ConvNorm | None
@@ -75,12 +99,16 @@ class ConvLayer(nn.Module):
         self.norm = None if norm is None else (TimeNorm if norm == "group_norm" else ChannelNorm)(channels)
 
     def forward(
-        self, x: Float[Tensor, "batch in_channels in_frames"], lengths: Int[Tensor, " batch"] | None
+        self,
+        x: Float[Tensor, "batch in_channels in_frames"],
+        lengths: Int[Tensor, " batch"] | None,
+        mask: Float[Tensor, " channels"] | None = None,
     ) -> Float[Tensor, "batch channels frames"]:
         x = self.conv(x)
         if self.norm is not None:
-            x = self.norm(x, lengths)
-        return F.gelu(x)
+            x = self.norm(x, lengths, mask)
+        x = F.gelu(x)
+        return x if mask is None else x * mask[:, None]
 
     def n_frames(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
         kernel, stride = self.conv.kernel_size[0], self.conv.stride[0]
@@ -122,9 +150,6 @@ class FrontEnd(nn.Module):
         for index, layer in enumerate(self.layers):
             assert isinstance(layer, ConvLayer)
             lengths = None if lengths is None else layer.n_frames(lengths)
-            x = layer(x, lengths)
-            mask = None if channel_masks is None else channel_masks[index]
-            if mask is not None:
-                x = x * mask[:, None]
+            x = layer(x, lengths, None if channel_masks is None else channel_masks[index])
         x = x.transpose(1, 2)
         return (x if self.channel_scale is None else x * self.channel_scale), lengths

@@ -1,0 +1,87 @@
+"""The pruned encoder computes what the gated one computes, and the size formula counts it exactly."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from skill_bench.compress.gates import Gates
+from skill_bench.compress.prune import prune
+from skill_bench.compress.sparsity import Sizes, n_parameters
+from skill_bench.models.architecture import RelativePosition
+from skill_bench.models.encoder import Encoder
+from skill_bench.models.factories import architecture
+
+WAVLM = RelativePosition(n_buckets=32, max_distance=80)
+
+
+def gated(*, large: bool = False, relative: RelativePosition | None = WAVLM, seed: int = 0) -> tuple[Encoder, Gates]:
+    torch.manual_seed(seed)
+    shape = architecture(
+        channels=12,
+        dim=32,
+        n_layers=3,
+        n_heads=4,
+        ffn_dim=24,
+        large=large,
+        conv_bias=large,
+        relative_position=relative,
+        position_kernel=8,
+        position_groups=4,
+    )
+    encoder = Encoder(shape).eval()
+    for parameter in encoder.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    gates = Gates(shape, channel_drop=0.4, head_drop=0.5, ffn_drop=0.6)
+    for parameter in gates.parameters():
+        parameter.data += torch.randn_like(parameter)
+    return encoder, gates.eval()
+
+
+@pytest.mark.parametrize("relative", [WAVLM, None], ids=["wavlm", "hubert"])
+@pytest.mark.parametrize("large", [False, True], ids=["base", "large"])
+def test_pruned_equals_gated(large: bool, relative: RelativePosition | None) -> None:
+    encoder, gates = gated(large=large, relative=relative)
+    waves = torch.randn(2, 8000)
+    with torch.no_grad():
+        expected, _ = encoder(waves, None, gates.masks())
+        small = prune(encoder, gates.masks())
+        found, _ = small(waves)
+    assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in encoder.parameters())
+    assert len(found) == len(expected) == 4
+    for layer, (ours, reference) in enumerate(zip(found, expected, strict=True)):
+        # float32 sums in another order
+        torch.testing.assert_close(ours, reference, rtol=1e-4, atol=1e-5, msg=lambda m, n=layer: f"layer {n}: {m}")
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_block_whose_units_are_all_shut_is_removed_and_later_layers_keep_the_position_bias(index: int) -> None:
+    encoder, gates = gated()
+    gates.heads[index].log_alpha.data.fill_(-20)
+    gates.ffn[index].log_alpha.data.fill_(-20)
+    waves = torch.randn(1, 6000)
+    with torch.no_grad():
+        expected, _ = encoder(waves, None, gates.masks())
+        small = prune(encoder, gates.masks())
+        found, _ = small(waves)
+    assert small.layers[index].attention is None
+    assert small.layers[index].feed_forward is None
+    assert small.position_bias is not None
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)  # float32 sums in another order
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("relative", [WAVLM, None], ids=["wavlm", "hubert"])
+@pytest.mark.parametrize("large", [False, True], ids=["base", "large"])
+def test_the_formula_counts_parameters_exactly(large: bool, relative: RelativePosition | None, seed: int) -> None:
+    encoder, gates = gated(large=large, relative=relative, seed=seed)
+    for each in (encoder, prune(encoder, gates.masks())):
+        assert n_parameters(each.architecture, Sizes.of(each.architecture)) == sum(p.numel() for p in each.parameters())
+
+
+def test_expected_size_falls_when_gates_shut_and_has_a_gradient() -> None:
+    encoder, gates = gated()
+    size = n_parameters(encoder.architecture, Sizes.expected(gates))
+    assert isinstance(size, torch.Tensor)
+    size.backward()  # type: ignore[no-untyped-call]
+    assert all(gate.log_alpha.grad is not None and bool((gate.log_alpha.grad > 0).all()) for gate in gates.heads)
