@@ -76,15 +76,18 @@ def load(path: Path | str) -> LoadedModel:
         CheckpointError: missing, truncated, or not usable; see its subclasses for unknown formats, weights that do
             not fit, and files that ask to run code.
     """
-    source = open_source(Path(path))
+    return read(open_source(Path(path)))
+
+
+def read(source: Source) -> LoadedModel:
+    """As :func:`load`, from what is already in memory."""
     if source.metadata.get("format") == FORMAT:
         name, converted = FORMAT, _read_own(source)
     else:
         name, fmt = convert.find(source)
         converted = fmt.convert(source)
-    encoder = build(converted, str(path))
     return LoadedModel(
-        encoder=encoder,
+        encoder=build(converted, str(source.path)),
         metadata=converted.metadata,
         format=name,
         sha256=fingerprint(converted.architecture, converted.tensors),

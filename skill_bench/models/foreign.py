@@ -178,12 +178,19 @@ def modern_weight_norm(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def without_prefix(tensors: Mapping[str, Tensor], prefixes: Iterable[str]) -> dict[str, Tensor]:
-    """Keys without the first of ``prefixes`` that any key starts with; other keys stay as they are."""
+def without_prefix(tensors: Mapping[str, Tensor], prefixes: Iterable[str], *, source: str) -> dict[str, Tensor]:
+    """Takes ``prefixes``, in order, off the keys that have them; other keys stay as they are.
+
+    Raises:
+        CheckpointError: two keys become one.
+    """
+    names = {key: key for key in tensors}
     for prefix in prefixes:
-        if any(key.startswith(prefix) for key in tensors):
-            return {key.removeprefix(prefix): value for key, value in tensors.items()}
-    return dict(tensors)
+        names = {key: name.removeprefix(prefix) for key, name in names.items()}
+    stripped = {names[key]: tensor for key, tensor in tensors.items()}
+    if len(stripped) < len(tensors):
+        raise CheckpointError(f"{source}: holds some weights with and without a prefix of {', '.join(prefixes)}.")
+    return stripped
 
 
 def config_value(config: Mapping[str, Any], key: str, *, source: str) -> Any:

@@ -20,7 +20,7 @@ from skill_bench.models.key_names import MASK_EMBEDDINGS_AND_HEADS, torchaudio_n
 NAME = "torchaudio (state dict of torchaudio.models wav2vec2_*, hubert_*, wavlm_*)"
 
 _MARK = "encoder.feature_projection.projection.weight"
-_PREFIXES = ("model.wav2vec2.", "wav2vec2.", "model.")
+_PREFIXES = ("model.", "wav2vec2.")
 _LAYER = "encoder.transformer.layers.{}"
 HEADS_OF_DIM = {768: 12, 1024: 16, 1280: 16, 1920: 16}
 _ADVICE = "Save {'state_dict': ..., 'config': ...} with DPHuBERT's configuration keys instead."
@@ -38,7 +38,7 @@ def convert(source: Source) -> Converted:
         CheckpointError: of this format, but not usable; says why.
     """
     path = str(source.path)
-    tensors = without_prefix(_state_dict(source), _PREFIXES)
+    tensors = without_prefix(_state_dict(source), _PREFIXES, source=path)
     tensors = _split_attention_projections(modern_weight_norm(tensors))
     architecture = infer_architecture(tensors, path)
     names = torchaudio_names()

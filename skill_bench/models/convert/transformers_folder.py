@@ -33,8 +33,8 @@ _HEADS = (
     r"layer_weights",
     r"quantizer\..*",
     r"project_(hid|q)\..*",
-    r"feature_extractor\.objective\..*",
     r"objective\..*",
+    r"feature_extractor\.(weight|bias)",
     r"tdnn\..*",
 )
 _SUPPORTED: dict[str, tuple[Any, ...]] = {
@@ -66,7 +66,7 @@ def convert(source: Source) -> Converted:
     require(config, {"model_type": MODEL_TYPES}, source=path)
     require(config, _SUPPORTED, source=path)
     architecture = _architecture(config, _normalizes(source, config), path)
-    tensors = without_prefix(modern_weight_norm(_weights(source)), (f"{model_type}.",))
+    tensors = without_prefix(modern_weight_norm(_weights(source)), (f"{model_type}.",), source=path)
     names = torchaudio_names(transformer="encoder", projection="feature_projection")
     may_drop = (*MASK_EMBEDDINGS_AND_HEADS, *_HEADS)
     return Converted(
