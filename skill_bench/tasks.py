@@ -18,6 +18,8 @@ from skill_bench import catalog
 from skill_bench.errors import SpecError, suggest
 
 Positive = Annotated[int, Field(gt=0)]
+# pydantic names the tried member of a union in the path of an error; users never wrote it.
+_UNION_MEMBERS = ("SpecAugment", "literal[False]", "literal['corpus']", "tuple[str, ...]")
 
 
 class _Spec(BaseModel):
@@ -71,7 +73,7 @@ class Protocol(_Spec):
     patience_evaluations: Positive | None = None
     keep_best_after_steps: Positive | None = None
     train_max_seconds: Annotated[float, Field(gt=0)] | None = None
-    spec_augment: SpecAugment | None = None
+    spec_augment: SpecAugment | Literal[False] = False
 
     @model_validator(mode="after")
     def _grid_is_usable(self) -> Self:
@@ -189,8 +191,9 @@ def _validate(content: Mapping[str, Any], *, source: str) -> TaskSpec:
     try:
         return TaskSpec.model_validate(content)
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = tuple(str(part) for part in problem["loc"])
+        # A misspelt key is reported as unknown rather than as the missing key that it was meant to be.
+        problem = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+        where = tuple(str(part) for part in problem["loc"] if part not in _UNION_MEMBERS)
         if problem["type"] == "extra_forbidden":
             raise SpecError(_unknown_key(source, where, _model_at(where[:-1]))) from error
         key = ".".join(where)

@@ -125,7 +125,7 @@ def train_grid(
         learning_rates=torch.tensor(rates, device=device),
         clip_norm=protocol.gradient_clip_norm,
     )
-    randomness = Randomness(generator=generator_for(seed, fold, "noise"), spec_augment=protocol.spec_augment)
+    randomness = Randomness(generator=generator_for(seed, fold, "noise"), spec_augment=protocol.spec_augment or None)
     batches = problem.batches(generator_for(seed, fold, "order"))
     selection = _Selection(rates=rates, higher_is_better=higher_is_better)
     step = reported = 0

@@ -1,0 +1,128 @@
+"""One battery for every file in tasks/, and what a wrong file is told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from skill_bench import catalog
+from skill_bench.errors import SpecError, UnknownName
+from skill_bench.tasks import TaskSpec, load_task, load_task_file
+
+TASKS = catalog.names("tasks")
+SUPERB = {"ks", "sid", "er", "pr", "asr"}
+
+
+@pytest.fixture(params=TASKS)
+def task(request: pytest.FixtureRequest) -> TaskSpec:
+    return load_task(request.param)
+
+
+def test_every_task_of_the_first_release_is_there() -> None:
+    assert set(TASKS) >= SUPERB
+
+
+def test_suites_resolve_and_stay_resolved(task: TaskSpec) -> None:
+    assert {"demo", "local"} <= set(task.suites)
+    for suite in (*task.suites, "official"):
+        resolved = task.for_suite(suite)
+        assert resolved.suites == {}
+        assert resolved.for_suite(suite) == resolved
+        assert TaskSpec.model_validate_json(resolved.model_dump_json()) == resolved
+        assert resolved.version == task.version
+
+
+def test_official_settings_are_s3prls(task: TaskSpec) -> None:
+    official = task.for_suite("official")
+    assert official.reference is not None
+    assert official.protocol.steps == official.reference.steps
+    assert official.protocol.batch_size == official.reference.batch_size
+    assert official.reference.learning_rate in official.protocol.learning_rates
+    assert official.protocol.gradient_clip_norm == 1.0
+    assert official.protocol.patience_evaluations is None
+    assert official.protocol.keep_best_after_steps is None
+
+
+def test_small_suites_take_fewer_steps(task: TaskSpec) -> None:
+    steps = [task.for_suite(suite).protocol.steps for suite in ("demo", "local", "official")]
+    assert steps == sorted(steps)
+    assert len(set(steps)) == 3
+
+
+def test_specifications_are_frozen(task: TaskSpec) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        task.version = 2
+
+
+def test_loading_a_task_imports_no_torch() -> None:
+    code = "import sys; from skill_bench.tasks import load_task; load_task('ks'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_unknown_task_suggests_a_near_one() -> None:
+    with pytest.raises(UnknownName, match=r"unknown task 'sdi'\. Did you mean 'sid'\?"):
+        load_task("sdi")
+
+
+def _edited(tmp_path: Path, old: str, new: str, *, task: str = "asr") -> Path:
+    text = catalog.entry("tasks", task).read_text()
+    assert old in text
+    path = tmp_path / f"{task}.toml"
+    path.write_text(text.replace(old, new, 1))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("title =", "titel =", r"asr\.toml: unknown key 'titel'\. Did you mean 'title'\?"),
+        (
+            "dropout =",
+            "dropuot =",
+            r"unknown key 'head\.dropuot'\. Did you mean 'dropout'\? Known here: dropout, hidden",
+        ),
+        ("[target]", "[targets]", r"unknown key 'targets'\. Did you mean 'target'\?"),
+        (
+            "keep_best_after_steps",
+            "keep_best_after_step",
+            r"unknown key 'suites\.demo\.protocol\.keep_best_after_step'\. Did you mean 'keep_best_after_steps'\?",
+        ),
+        ("[suites.demo.head]", "[suites.demo.haed]", r"unknown key 'suites\.demo\.haed'\. Did you mean 'head'\?"),
+        (
+            "time_warp_window",
+            "time_wrap",
+            r"unknown key 'protocol\.spec_augment\.time_wrap'\. Did you mean 'time_warp_window'\?",
+        ),
+        ("version = 1", "", r"key 'version': Field required\."),
+        ("version = 1", "version = 0", r"key 'version': Input should be greater than 0 \(found 0\)"),
+        ('metric = "wer"', 'metric = "accuracy"', r"asr\.toml: .*kind 'ctc' by per or wer"),
+        ("higher_is_better = false", "higher_is_better = true", r"higher_is_better = True is wrong for metric 'wer'"),
+        ("hidden_dims = [1024, 1024]", "", r"key 'head': .*hidden_dims must be given for type = 'blstm'"),
+        ("steps = 400", "steps = -1", r"asr\.toml: task 'asr', \[suites\.demo\]: key 'protocol\.steps': .*-1"),
+        ("[1e-2, 1e-3, 1e-4, 1e-5]", "[]", r"learning_rates must not be empty"),
+        ("[1e-2, 1e-3, 1e-4, 1e-5]", "[1e-2, 1e-2]", r"learning_rates must differ"),
+        ('name = "asr"', 'name = "asr2"', r"asr\.toml: name = 'asr2', but the file says 'asr'"),
+        ("[target]", "[target", r"asr\.toml: cannot be read as TOML"),
+    ],
+)
+def test_a_wrong_file_names_file_key_and_remedy(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        load_task_file(_edited(tmp_path, old, new))
+
+
+def test_a_classification_task_takes_no_target_and_no_lstm(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"\[target\] must be given for kind = 'ctc'"):
+        load_task_file(_edited(tmp_path, "[head]", '[target]\ntokens = "phones"\n[head]', task="ks"))
+    with pytest.raises(SpecError, match="takes a head of type 'linear'"):
+        load_task_file(_edited(tmp_path, "[head]", '[head]\ntype = "blstm"\nhidden_dims = [4]', task="ks"))
+
+
+def test_an_override_of_a_part_keeps_the_rest() -> None:
+    official, demo = load_task("asr").for_suite("official"), load_task("asr").for_suite("demo")
+    assert demo.head.dropout == official.head.dropout
+    assert demo.head.hidden_dims != official.head.hidden_dims
+    assert official.protocol.spec_augment
+    assert not demo.protocol.spec_augment
