@@ -1,0 +1,80 @@
+"""Puts upstream folders (hubconf.py + expert.py, s3prl's two-file contract) into ``s3prl.hub``."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from skill_bench import catalog
+from skill_bench.errors import SkillBenchError
+
+_PACKAGE = "skill_bench_upstreams"
+_ours: set[str] = set()
+
+
+def register(folder: Path | None = None) -> list[str]:
+    """Make every upstream folder an entry of ``s3prl.hub``; returns the names added or renewed, sorted.
+
+    Two places are looked through: the catalog's ``upstreams/``, then ``s3prl/upstream/``, where a copied folder that
+    has an ``upstream.toml`` is added although s3prl's own hub.py does not list it.
+    A name that s3prl itself has (``fbank``) stays s3prl's.
+
+    Args:
+        folder: look through this folder instead of the catalog's.
+
+    Raises:
+        SkillBenchError: a folder whose hubconf.py cannot be imported, or lacks the function named as the folder.
+    """
+    hub = importlib.import_module("s3prl.hub")
+    root = folder or catalog.folder("upstreams")
+    names = sorted(p.parent.name for p in root.glob("*/upstream.toml"))
+    entries: dict[str, Callable[..., Any]] = {}
+    for name in names:
+        entries |= _entries(root / name, package=_package_of(root))
+    for path in sorted((Path(inspect.getfile(hub)).parent / "upstream").glob("*/upstream.toml")):
+        entries |= _entries(path.parent, package="s3prl.upstream")
+    added = [name for name in sorted(entries) if name in _ours or not hasattr(hub, name)]
+    for name in added:
+        setattr(hub, name, entries[name])
+    _ours.update(added)
+    return added
+
+
+def _entries(folder: Path, *, package: str) -> dict[str, Callable[..., Any]]:
+    """The public functions that ``folder/hubconf.py`` itself defines."""
+    name = f"{package}.{folder.name}.hubconf"
+    try:
+        module = importlib.import_module(name)
+    except Exception as error:
+        raise SkillBenchError(
+            f"{folder / 'hubconf.py'}: cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+    found: dict[str, Callable[..., Any]] = {
+        key: value
+        for key, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == name and not key.startswith("_")
+    }
+    if folder.name not in found:
+        raise SkillBenchError(
+            f"{folder / 'hubconf.py'}: defines {', '.join(sorted(found)) or 'no function'}, "
+            f"expected a function {folder.name!r} that returns the upstream."
+        )
+    return found
+
+
+def _package_of(root: Path) -> str:
+    """A package whose sub-packages are the folders in ``root``, so that ``from .expert import …`` works in them."""
+    number = 0
+    while True:
+        name = _PACKAGE + (f"_{number}" if number else "")
+        package = sys.modules.setdefault(name, ModuleType(name))
+        if not hasattr(package, "__path__"):
+            package.__path__ = [str(root)]
+        if list(package.__path__) == [str(root)]:
+            return name
+        number += 1

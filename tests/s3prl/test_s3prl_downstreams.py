@@ -1,0 +1,100 @@
+"""Every SUPERB downstream of s3prl trains and evaluates on today's packages."""
+
+from __future__ import annotations
+
+import importlib
+import random
+import re
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+import tiny
+import torch
+
+import skill_bench.s3prl  # noqa: F401  (what is tested: its effect on s3prl)
+
+
+def arguments(downstream: str, expdir: Path, **changes: Any) -> Namespace:
+    """What s3prl's command line hands to its runner."""
+    defaults = {
+        "mode": "train", "evaluate_split": "test", "hub": "torch", "upstream": "fbank", "upstream_ckpt": None,
+        "upstream_model_config": None, "upstream_refresh": False, "upstream_trainable": False,
+        "upstream_feature_selection": "hidden_states", "upstream_layer_selection": None,
+        "upstream_feature_normalize": False, "downstream": downstream, "downstream_variant": None,
+        "expdir": str(expdir),
+        "seed": 1337, "device": "cpu", "local_rank": None, "init_ckpt": None, "push_to_hf_hub": False,
+    }  # fmt: skip
+    return Namespace(**(defaults | changes))
+
+
+@pytest.fixture
+def private_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """s3prl caches the file lists of SID and ASV in its own package folder, keyed by nothing: keep ours out of it."""
+    monkeypatch.setattr(
+        importlib.import_module("s3prl.downstream.voxceleb1.dataset"), "CACHE_PATH", str(tmp_path / "sid")
+    )
+    verification = importlib.import_module("s3prl.downstream.sv_voxceleb1.dataset")
+    monkeypatch.setattr(verification, "__file__", str(tmp_path / "asv" / "dataset.py"))
+    (tmp_path / "asv").mkdir()
+    monkeypatch.setattr(verification, "Parallel", lambda n_jobs: joblib.Parallel(n_jobs=1))
+    if not torch.cuda.is_available():  # s3prl's ASV calls .cuda() whatever --device says
+        monkeypatch.setattr(torch.Tensor, "cuda", lambda tensor: tensor)
+
+
+def train_and_evaluate(downstream: str, folder: Path) -> Path:
+    """Two steps, the checkpoint read again, the test split evaluated; returns the experiment folder."""
+    runner = importlib.import_module("s3prl.downstream.runner")
+    expdir = folder / "exp"
+    expdir.mkdir()
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(0)
+    config = tiny.LAYOUTS[downstream](folder / "data")
+    split = {"asr": "test-clean", "quesst14_dtw": "eval"}.get(downstream, "test")
+    args = arguments(downstream, expdir, evaluate_split=split)
+    if downstream != "quesst14_dtw":
+        runner.Runner(args, config).train()
+        assert (expdir / "states-2.ckpt").is_file()
+        args.init_ckpt = str(expdir / "states-2.ckpt")
+    runner.Runner(args, config).evaluate()
+    return expdir
+
+
+# What each downstream prints about its test split.
+SCORES = {
+    "asr": r"test-clean wer: [\d.]+",
+    "ctc": r"test per: [\d.]+",
+    "diarization": r"mode test acc [\d.]+ der [\d.]+",
+    "emotion": r"test acc: [\d.]+",
+    "fluent_commands": r"test acc: [\d.]+",
+    "speech_commands": r"test acc: [\d.]+",
+    "sv_voxceleb1": r"sv-voxceleb1/test-EER: [\d.]+",
+    "voxceleb1": r"test acc: [\d.]+",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("private_caches")
+@pytest.mark.parametrize("downstream", sorted(SCORES))
+def test_downstream_trains_and_evaluates(downstream: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train_and_evaluate(downstream, tmp_path)
+    printed = capsys.readouterr().out
+    assert len(re.findall(SCORES[downstream], printed)) == 1, printed
+
+
+def test_query_by_example_scores_every_pair(tmp_path: Path) -> None:
+    expdir = train_and_evaluate("quesst14_dtw", tmp_path)
+    scores = [
+        float(score) for score in re.findall(r'score="([-\d.]+)"', (expdir / "benchmark.stdlist.xml").read_text())
+    ]
+    assert len(scores) == 4, "two English queries against two English documents"
+    assert len(set(scores)) > 1
+
+
+def test_every_superb_downstream_is_covered() -> None:
+    superb = {"ctc", "asr", "speech_commands", "voxceleb1", "emotion", "fluent_commands", "sv_voxceleb1", "diarization"}
+    assert set(SCORES) == superb
+    assert set(tiny.LAYOUTS) == superb | {"quesst14_dtw"}
