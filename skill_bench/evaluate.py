@@ -1,0 +1,269 @@
+"""All cells of a run: upstreams x tasks x seeds, one record each, finished ones skipped, failed ones reported.
+
+Killed at any instant it loses the cell that was running and nothing else; the same call goes on after the finished
+cells.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from skill_bench.corpora.data import TaskData
+from skill_bench.corpora.suite import load_task_data
+from skill_bench.errors import RecordError, SkillBenchError, UsageError
+from skill_bench.features.extract import FeatureSource
+from skill_bench.progress import Progress, Silent
+from skill_bench.provenance import collect, now
+from skill_bench.record import Data, Failure, Key, Record, System, find_finished, record_path
+from skill_bench.run import CellResult, run_cell
+from skill_bench.tasks import TaskSpec, load_task
+
+_log = logging.getLogger(__name__)
+
+
+class EvaluatedUpstream(FeatureSource, Protocol):
+    """What a run needs of an upstream: features, and what goes into the record."""
+
+    def system(self) -> System:
+        """Name, role, identity and size of the model."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpstreamRequest:
+    """An upstream's name in ``upstreams/`` (or ``hf:...``), and a checkpoint for it."""
+
+    name: str
+    ckpt: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedCell:
+    """A cell without a result; ``seed`` and ``task`` are None where the upstream itself could not be loaded."""
+
+    upstream: str
+    task: str | None
+    seed: int | None
+    error: str
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What a run left behind.
+
+    Attributes:
+        records: Finished records, measured now or found.
+        n_skipped: How many of them were there before.
+        failures: Cells without a result.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    n_skipped: int = 0
+    failures: list[FailedCell] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to run and where its files are.
+
+    Attributes:
+        upstreams: One after the other.
+        suite: ``demo`` or ``local``.
+        tasks: Names in ``tasks/``.
+        seeds: One cell each.
+        out_dir: Records, at ``Record.path``.
+        cache_dir: Features and synthesised speech.
+        data_root: Folder of the ``local`` suite.
+        suite_file: Its suite.toml, if it lies elsewhere.
+        limit: At most so many utterances in each of train, dev and test.
+        device: Where heads are trained.
+    """
+
+    upstreams: Sequence[UpstreamRequest]
+    suite: str
+    tasks: Sequence[str]
+    seeds: Sequence[int]
+    out_dir: Path
+    cache_dir: Path
+    data_root: Path | None = None
+    suite_file: Path | None = None
+    limit: int | None = None
+    device: str = "cpu"
+
+
+def evaluate(
+    plan: Plan,
+    *,
+    progress: Progress | None = None,
+    load: Callable[[UpstreamRequest], EvaluatedUpstream] | None = None,
+) -> Outcome:
+    """Runs every cell of ``plan`` that has no finished record of the same experiment.
+
+    Args:
+        plan: What to run.
+        progress: Receives one stage over all cells, and stages within each.
+        load: Loads an upstream; `skill_bench.features.upstream.load_upstream` unless a caller has another way.
+
+    Raises:
+        UsageError: the plan itself cannot be carried out (unknown names, a missing data folder, a faulty TOML file).
+    """
+    progress, load = progress or Silent(), load or _load
+    if repeated := {seed for seed in plan.seeds if plan.seeds.count(seed) > 1}:
+        raise UsageError(f"seeds {sorted(repeated)} are given more than once. Give each seed once.")
+    tasks = [load_task(name).for_suite(plan.suite) for name in plan.tasks]
+    outcome = Outcome()
+    loaded = {task.name: _load_data(task, plan, progress) for task in tasks}
+    per_upstream = len(tasks) * len(plan.seeds)
+    with progress.stage("cells", total=len(plan.upstreams) * per_upstream) as advance:
+        for request in plan.upstreams:
+            try:
+                upstream = load(request)
+            except UsageError:
+                raise
+            except SkillBenchError as error:
+                failure = FailedCell(upstream=request.name, task=None, seed=None, error=str(error))
+                _report(outcome, failure, progress)
+                advance(per_upstream)
+                continue
+            for task in tasks:
+                for seed in plan.seeds:
+                    _cell(upstream, task, loaded[task.name], seed, plan=plan, outcome=outcome, progress=progress)
+                    advance(1)
+    return outcome
+
+
+def _load(request: UpstreamRequest) -> EvaluatedUpstream:
+    from skill_bench.features.upstream import load_upstream
+
+    upstream: EvaluatedUpstream = load_upstream(request.name, request.ckpt)
+    return upstream
+
+
+def _load_data(task: TaskSpec, plan: Plan, progress: Progress) -> TaskData | SkillBenchError:
+    """The task's data, or the error that each of its cells will record."""
+    try:
+        data = load_task_data(
+            plan.suite,
+            task.name,
+            data_root=plan.data_root,
+            limit=plan.limit,
+            cache_dir=plan.cache_dir,
+            suite_file=plan.suite_file,
+        )
+    except UsageError:
+        raise
+    except SkillBenchError as error:
+        return error
+    for note in data.notes:
+        progress.note(f"{task.name}: {note}")
+    return data
+
+
+def _cell(
+    upstream: EvaluatedUpstream,
+    task: TaskSpec,
+    data: TaskData | SkillBenchError,
+    seed: int,
+    *,
+    plan: Plan,
+    outcome: Outcome,
+    progress: Progress,
+) -> None:
+    """Runs one cell, or finds its record; whatever happens is in ``outcome`` and on disk."""
+    key = Key(
+        suite=plan.suite,
+        protocol=task.protocol.name,
+        task=task.name,
+        task_version=task.version,
+        upstream=upstream.name,
+        seed=seed,
+    )
+    started_at = now()
+    common: dict[str, Any] = {
+        "key": key,
+        "system": upstream.system(),
+        "metric": task.metric,
+        "task_spec": task.model_dump(mode="json"),
+    }
+    try:
+        if isinstance(data, SkillBenchError):
+            raise data
+        found = _finished(plan, key, upstream, data, task)
+        if found is not None:
+            outcome.records.append(found)
+            outcome.n_skipped += 1
+            return
+        result = run_cell(
+            upstream, task, data, seed=seed, cache_dir=plan.cache_dir, progress=progress, device=plan.device
+        )
+        record = Record(
+            status="finished",
+            metrics=result.metrics,
+            folds=result.folds if len(data.folds) > 1 else {},
+            selection=result.selection,
+            layer_weights=result.layer_weights,
+            data=_data(data, plan, result),
+            provenance=collect(started_at=started_at, seconds=result.seconds),
+            **common,
+        )
+        path = record.save(plan.out_dir, predictions=result.predictions)
+        outcome.records.append(Record.read(path))
+    except Exception as error:  # one cell's failure must not take the others with it
+        if not isinstance(error, SkillBenchError):
+            _log.exception("%s on %s, seed %d", upstream.name, task.name, seed)
+        failure = Failure(type=type(error).__name__, message=str(error))
+        _leave_failed_record(
+            Record(
+                status="failed",
+                error=failure,
+                data=None if isinstance(data, SkillBenchError) else _data(data, plan, None),
+                provenance=collect(started_at=started_at),
+                **common,
+            ),
+            plan,
+        )
+        text = str(error) if isinstance(error, SkillBenchError) else f"{failure.type}: {failure.message}"
+        _report(outcome, FailedCell(upstream=upstream.name, task=task.name, seed=seed, error=text), progress)
+
+
+def _finished(plan: Plan, key: Key, upstream: EvaluatedUpstream, data: TaskData, task: TaskSpec) -> Record | None:
+    """The record of exactly this cell: same model, same data, same settings."""
+    found = find_finished(plan.out_dir, key, identity=upstream.identity, fingerprint=data.fingerprint)
+    return found if found is not None and found.task_spec == task.model_dump(mode="json") else None
+
+
+def _leave_failed_record(record: Record, plan: Plan) -> None:
+    """Writes the failed record unless a damaged record, or a finished one that it says nothing about, is there."""
+    path = record_path(plan.out_dir, record.key)
+    try:
+        if record.data is None and path.exists() and Record.read(path).status == "finished":
+            return
+        record.save(plan.out_dir)
+    except RecordError as error:
+        _log.warning("no record of the failure was written: %s", error)
+
+
+def _data(data: TaskData, plan: Plan, result: CellResult | None) -> Data:
+    """Counts are added up over folds."""
+    return Data(
+        suite=data.suite,
+        synthetic=data.synthetic,
+        fingerprint=data.fingerprint,
+        limit=plan.limit,
+        n_train=sum(len(fold.train) for fold in data.folds),
+        n_dev=sum(len(fold.dev) for fold in data.folds),
+        n_test=sum(len(fold.test) for fold in data.folds),
+        n_resampled=result.n_resampled if result else 0,
+        n_mixed_down=result.n_mixed_down if result else 0,
+        notes=(*data.notes, *(result.notes if result else ())),
+    )
+
+
+def _report(outcome: Outcome, failure: FailedCell, progress: Progress) -> None:
+    outcome.failures.append(failure)
+    what = failure.upstream if failure.task is None else f"{failure.upstream}, {failure.task}, seed {failure.seed}"
+    progress.note(f"failed: {what}: {failure.error}")
