@@ -1,0 +1,52 @@
+"""``skill-bench``: collects the commands and turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from skill_bench import __version__
+from skill_bench.cli import distill, leaderboard, listing, pretrain, profile, run, similarity
+from skill_bench.errors import SkillBenchError
+
+app = typer.Typer(
+    name="skill-bench",
+    help="Distil, evaluate, measure and rank compressed speech models on SUPERB tasks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"skill-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")] = False,
+) -> None:
+    """Options of every command."""
+
+
+app.command("run")(run.run)
+app.command("profile")(profile.profile)
+app.command("leaderboard")(leaderboard.leaderboard)
+app.command("distill")(distill.distill)
+app.command("pretrain")(pretrain.pretrain)
+app.command("similarity")(similarity.similarity)
+app.command("list")(listing.list_all)
+
+
+def main() -> None:
+    """Entry point. Exit code 0: done; 1: something failed; 2: usage; 130: interrupted, nothing finished is lost."""
+    try:
+        app()
+    except SkillBenchError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)

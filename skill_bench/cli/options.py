@@ -1,0 +1,51 @@
+"""Command-line options that several commands share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skill_bench.errors import UsageError
+
+Upstream = Annotated[
+    str, typer.Option("--upstream", "-u", help="Name in `skill-bench list`, or hf:ORG/MODEL.", show_default=True)
+]
+Checkpoint = Annotated[
+    Path | None, typer.Option("--ckpt", help="File or folder of weights for that upstream; any readable format.")
+]
+DataPaths = Annotated[
+    list[Path], typer.Option("--data", help="Folder of audio, LibriSpeech tree or manifest.tsv; repeat for several.")
+]
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1.")]
+OutDir = Annotated[Path, typer.Option("--out", help="Folder for records.")]
+
+
+def cache_folder(given: Path | None) -> Path:
+    """``--cache-dir``, else $XDG_CACHE_HOME/skill-bench, else ~/.cache/skill-bench."""
+    if given is not None:
+        return given
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "skill-bench"
+
+
+def names_in(text: str | None) -> list[str] | None:
+    """``"ks,sid"`` as a list; None stays None."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def seeds_in(text: str) -> list[int]:
+    """``"3"`` is seeds 0, 1, 2; ``"0,4"`` or ``"4,"`` are these seeds.
+
+    Raises:
+        UsageError: not whole numbers, or none.
+    """
+    try:
+        numbers = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 0 or ("," not in text and numbers[0] < 1):
+        raise UsageError(f"--seeds {text!r}: expected how many seeds (3) or which ones (0,1,2).")
+    return numbers if "," in text else list(range(numbers[0]))

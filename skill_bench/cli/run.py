@@ -1,0 +1,70 @@
+"""``skill-bench run``: evaluate an upstream and show it beside the bundled systems."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skill_bench.cli.options import Checkpoint, Device, OutDir, cache_folder, names_in, seeds_in
+
+Upstreams = Annotated[
+    list[str], typer.Option("--upstream", "-u", help="Name in `skill-bench list`, or hf:ORG/MODEL; repeat for several.")
+]
+
+
+def run(
+    upstream: Upstreams,
+    ckpt: Checkpoint = None,
+    suite: Annotated[str, typer.Option(help="demo (synthesised, no data needed) or local (--data-root).")] = "demo",
+    tasks: Annotated[str | None, typer.Option(help="Comma-separated; all by default.")] = None,
+    seeds: Annotated[str, typer.Option(help="How many (3) or which ones (0,1,2).")] = "1",
+    limit: Annotated[int | None, typer.Option(help="At most so many utterances of each split.", min=1)] = None,
+    out: OutDir = Path("results"),
+    data_root: Annotated[Path | None, typer.Option(help="Folder of the local suite's corpora.")] = None,
+    suite_file: Annotated[Path | None, typer.Option(help="suite.toml, if it is not in --data-root.")] = None,
+    cache_dir: Annotated[Path | None, typer.Option(help="Features and synthesised speech.")] = None,
+    device: Device = "cpu",
+    profile: Annotated[bool, typer.Option(help="Also measure parameters, MACs, throughput and memory.")] = True,
+) -> None:
+    """Evaluate upstreams on the tasks of a suite.
+
+    Interrupt it whenever you like: finished cells are kept, and the same command continues.
+    """
+    from skill_bench import catalog
+    from skill_bench.cli.console import ConsoleProgress
+    from skill_bench.errors import SkillBenchError, UsageError
+    from skill_bench.evaluate import Plan, UpstreamRequest, evaluate
+    from skill_bench.report.show import show
+
+    if ckpt is not None and len(upstream) > 1:
+        raise UsageError(f"--ckpt belongs to one upstream, found {len(upstream)}: {', '.join(upstream)}.")
+    plan = Plan(
+        upstreams=[UpstreamRequest(name=name, ckpt=ckpt) for name in upstream],
+        suite=suite,
+        tasks=names_in(tasks) or catalog.names("tasks"),
+        seeds=seeds_in(seeds),
+        out_dir=out,
+        cache_dir=cache_folder(cache_dir),
+        data_root=data_root,
+        suite_file=suite_file,
+        limit=limit,
+        device=device,
+    )
+    with ConsoleProgress() as progress:
+        try:
+            outcome = evaluate(plan, progress=progress)
+            if profile:
+                _profile(plan, progress)
+        except KeyboardInterrupt:
+            progress.note(f"interrupted: finished cells are in {out}; the same command continues with the others")
+            raise typer.Exit(130) from None
+    show(out, suite=suite)
+    typer.echo(f"{len(outcome.records)} cells in {out}, {outcome.n_skipped} of them finished before.")
+    if outcome.failures:
+        failed = "\n".join(
+            f"  {f.upstream} {f.task or '(not loaded)'} {'' if f.seed is None else f'seed {f.seed}'}: {f.error}"
+            for f in outcome.failures
+        )
+        raise SkillBenchError(f"{len(outcome.failures)} cells failed:\n{failed}")
