@@ -87,6 +87,8 @@ class Espeak:
         )
         for parameter, value in settings:
             self._library.espeak_SetParameter(parameter, value, 0)
+        # Breathy voices draw noise, which otherwise starts from the time of day.
+        self._library.espeak_ng_SetRandSeed(ctypes.c_long(1))
         self._pieces.clear()
         encoded = text.encode()
         status = self._library.espeak_Synth(
@@ -112,7 +114,7 @@ class Espeak:
     def _select(self, voice: Voice) -> None:
         if self._library.espeak_SetVoiceByName(voice.name.encode()) != 0:
             raise UsageError(
-                f"espeak-ng has no voice {voice.name!r}. See espeak-ng-data/lang and espeak-ng-data/voices/!v."
+                f"espeak-ng has no voice {voice.name!r}. Its data folder lists them: lang/ and voices/!v/."
             )
 
     def _collect(self, samples: ctypes._Pointer[ctypes.c_short], count: int, _events: object) -> int:

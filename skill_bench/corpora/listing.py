@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from skill_bench.corpora.data import Utterance
@@ -46,7 +48,8 @@ def list_audio(paths: Sequence[Path], *, split: str | None = "train") -> list[Ut
         for utterance in utterances:
             found.setdefault(utterance.path.resolve(), utterance)
     scan(found.values())
-    return list(found.values())
+    counts = Counter(utterance.id for utterance in found.values())
+    return [replace(u, id=str(u.path)) if counts[u.id] > 1 else u for u in found.values()]
 
 
 def _in(path: Path, split: str | None) -> Iterator[Utterance]:
@@ -79,8 +82,8 @@ def _in_manifest(path: Path, split: str | None) -> Iterator[Utterance]:
     columns = [column for column in manifest.columns if column == "split" or column.endswith("_split")]
     if split is not None and not columns:
         raise ManifestError(
-            f"{path}: no column 'split', so it is not known what may be trained on. Add one, name other folders, or ask "
-            "for everything (split=None)."
+            f"{path}: no column 'split', so it is not known what may be trained on. Add one, name other folders, or "
+            "ask for everything (split=None)."
         )
     for row in manifest.rows:
         if split is None or all(row.values[column] == split for column in columns):

@@ -163,7 +163,9 @@ def read_suite(path: Path) -> SuiteSpec:
     try:
         return SuiteSpec.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        faults = error.errors(include_url=False)
+        # A misspelt key also leaves its proper one missing; the misspelling is what helps.
+        first = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
         raise SpecError(_explain(path, first)) from error
 
 

@@ -74,13 +74,18 @@ def synthesise(lines: Sequence[Line], folder: Path) -> list[Spoken]:
     )  # fmt: skip
     if done.returncode != 0:
         raise SkillBenchError(
-            f"speech synthesis into {folder} failed (exit status {done.returncode}): {done.stderr.strip()[-600:]}. "
+            f"speech synthesis into {folder} failed (exit status {done.returncode}): {_last_line(done.stderr)}. "
             "Check that espeakng-loader is installed for this platform and that the disk is not full."
         )
     return [
         Spoken(file=item["file"], seconds=item["seconds"], phones=tuple(item["phones"]))
         for item in json.loads(done.stdout)
     ]
+
+
+def _last_line(text: str) -> str:
+    # Of a traceback, the exception.
+    return (text.strip().splitlines() or ["no message"])[-1].rstrip(".")
 
 
 def record(speech: NDArray[np.int16], rate_hz: int, line: Line) -> NDArray[np.float32]:

@@ -1,0 +1,120 @@
+"""The synthesised demo suite: always the same, repaired when damaged, without leaks between its splits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from skill_bench.corpora import demo
+from skill_bench.corpora.audio import load_utterance
+from skill_bench.corpora.data import TaskData
+from skill_bench.corpora.demo_plan import Item, plan
+from skill_bench.corpora.suite import load_task_data
+
+TASKS = ("ks", "sid", "er", "pr", "asr")
+
+
+@pytest.fixture(scope="module")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def data(cache_dir: Path) -> dict[str, TaskData]:
+    return {task: load_task_data("demo", task, cache_dir=cache_dir) for task in TASKS}
+
+
+def small_plan() -> list[Item]:
+    return [item for item in plan() if item.line.file.endswith("-0.flac") or item.line.file.endswith("-00.flac")]
+
+
+def test_everything_is_labelled_synthetic(data: dict[str, TaskData]) -> None:
+    for task in data.values():
+        assert task.synthetic
+        assert task.notes[0].startswith("synthetic: all speech was made by espeak-ng")
+
+
+def test_sizes(data: dict[str, TaskData]) -> None:
+    sizes = {task: [[len(part) for _, part in fold.splits()] for fold in d.folds] for task, d in data.items()}
+    assert sizes == {
+        "ks": [[308, 54, 182]],
+        "sid": [[60, 24, 60]],
+        "er": [[64, 16, 20]] * 5,
+        "pr": [[120, 16, 49]],
+        "asr": [[120, 16, 49]],
+    }
+    heard = {u.path: u.seconds or 0 for d in data.values() for u in d.utterances() if u.start_frame is None}
+    assert 12 * 60 < sum(heard.values()) < 18 * 60
+
+
+def test_no_voice_of_the_test_part_is_trained_on(data: dict[str, TaskData]) -> None:
+    for task in ("ks", "pr", "asr", "er"):
+        for fold in data[task].folds:
+            train, test = ({u.speaker for u in part if u.speaker} for part in (fold.train, fold.test))
+            assert train
+            assert test
+            assert not train & test
+
+
+def test_every_label_is_in_every_split(data: dict[str, TaskData]) -> None:
+    for task, n_labels in (("ks", 12), ("sid", 12), ("er", 4)):
+        for fold in data[task].folds:
+            assert [len({u.target for u in part}) for _, part in fold.splits()] == [n_labels] * 3
+
+
+def test_test_phones_and_words_occur_in_training(data: dict[str, TaskData]) -> None:
+    for task in ("pr", "asr"):
+        (fold,) = data[task].folds
+        train, test = ({token for u in part for token in u.target.split()} for part in (fold.train, fold.test))
+        assert test <= train
+        assert len(train) >= 40
+
+
+def test_waveforms_are_16_khz_and_neither_silent_nor_clipped(data: dict[str, TaskData]) -> None:
+    for task in TASKS:
+        utterance = data[task].folds[0].test[0]
+        audio = load_utterance(utterance)
+        assert audio.changed is None
+        assert len(audio.waveform) / 16_000 == pytest.approx(utterance.seconds, abs=1e-4)
+        assert 0.01 < audio.waveform.abs().max() < 1.0
+
+
+def test_two_caches_hold_the_same_bytes(tmp_path: Path, data: dict[str, TaskData], cache_dir: Path) -> None:
+    again = tmp_path / "again"
+    (there,) = cache_dir.glob("demo-v1-*")
+    folder = demo.demo_folder(again)
+    assert folder.name == there.name
+    assert demo._checksums(folder) == demo._checksums(there)
+    assert load_task_data("demo", "ks", cache_dir=again).fingerprint == data["ks"].fingerprint
+    assert [path.name for path in again.iterdir()] == [folder.name]
+
+
+def test_a_damaged_file_is_made_again_and_an_intact_suite_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "plan", small_plan)
+    folder = demo.demo_folder(tmp_path)
+    before, made_at = demo._checksums(folder), (folder / "manifest.tsv").stat().st_mtime_ns
+    assert demo.demo_folder(tmp_path) == folder
+    assert (folder / "manifest.tsv").stat().st_mtime_ns == made_at
+    victim = next(folder.rglob("*.flac"))
+    victim.write_bytes(victim.read_bytes()[:100])
+    demo.demo_folder(tmp_path)
+    assert demo._checksums(folder) == before
+    victim.unlink()
+    demo.demo_folder(tmp_path)
+    assert demo._checksums(folder) == before
+
+
+def test_an_interrupted_synthesis_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "plan", lambda: small_plan()[:3])
+    with monkeypatch.context() as patched:
+        patched.setattr(demo, "_write_noise", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            demo.demo_folder(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert demo.demo_folder(tmp_path).is_dir()

@@ -1,0 +1,278 @@
+"""A local suite from its suite.toml: what is read, what is refused, and with which words."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import soundfile
+from corpora_helpers import WriteAudio
+
+from skill_bench.corpora.audio import load_utterance
+from skill_bench.corpora.data import TaskData
+from skill_bench.corpora.spec import read_suite
+from skill_bench.corpora.suite import find_suite_file, load_task_data, packaged_layouts
+from skill_bench.errors import AudioError, ManifestError, SpecError, UnknownName, UsageError
+
+SUITE = """
+[tasks.ks]
+manifest = "speech/manifest.tsv"
+target = "word"
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path, write_audio: WriteAudio) -> Path:
+    lines = ["path\tseconds\tspeaker\tsplit\tsession\tword\ttext\tphones\n"]
+    for number in range(24):
+        split = "train" if number < 12 else "dev" if number < 18 else "test"
+        word = "yes" if number % 2 else "no"
+        write_audio(f"speech/{number:02d}.flac", seconds=0.1)
+        lines.append(
+            f"{number:02d}.flac\t0.1\ts{number % 3}\t{split}\tf{number % 3}\t{word}\tIt's,  {word}!\tY EH1 | S\n"
+        )
+    (tmp_path / "speech" / "manifest.tsv").write_text("".join(lines))
+    (tmp_path / "suite.toml").write_text(SUITE)
+    return tmp_path
+
+
+def load(root: Path, task: str = "ks", **settings: object) -> TaskData:
+    return load_task_data("local", task, data_root=root, cache_dir=root / "cache", **settings)  # type: ignore[arg-type]
+
+
+def edit(root: Path, content: str) -> None:
+    (root / "suite.toml").write_text(content)
+
+
+def test_splits_labels_and_sources(root: Path) -> None:
+    data = load(root)
+    (fold,) = data.folds
+    assert {name: len(part) for name, part in fold.splits()} == {"train": 12, "dev": 6, "test": 6}
+    first = fold.train[0]
+    assert (first.id, first.target, first.speaker, first.seconds) == ("00.flac", "no", "s0", 0.1)
+    assert first.source == "manifest.tsv:2"
+    assert first.path == root / "speech" / "00.flac"
+    assert not data.synthetic
+    assert data.notes == ()
+    assert len(data.fingerprint) == 64
+
+
+def test_a_limit_is_noted_and_changes_the_fingerprint(root: Path) -> None:
+    data = load(root, limit=4)
+    assert {name: len(part) for name, part in data.folds[0].splits()} == {"train": 4, "dev": 4, "test": 4}
+    assert Counter(u.target for u in data.folds[0].test) == {"yes": 2, "no": 2}
+    assert data.notes == ("limited to 4 utterances in each of train, dev and test",)
+    assert data.fingerprint != load(root).fingerprint
+
+
+def test_folds_leave_one_value_out(root: Path) -> None:
+    edit(root, SUITE + 'folds = { column = "session", dev_fraction = 0.25, seed = 3 }')
+    folds = load(root).folds
+    assert [fold.name for fold in folds] == ["f0", "f1", "f2"]
+    for fold in folds:
+        assert {name: len(part) for name, part in fold.splits()} == {"train": 12, "dev": 4, "test": 8}
+
+
+def test_phones_lose_stress_and_separators(root: Path) -> None:
+    edit(
+        root,
+        SUITE.replace("word", "phones") + 'target_kind = "phones"\nphones = { drop = ["|"], strip_stress = true }',
+    )
+    assert {u.target for u in load(root).utterances()} == {"Y EH S"}
+
+
+def test_text_is_upper_case_with_single_blanks(root: Path) -> None:
+    edit(root, SUITE.replace("word", "text") + 'target_kind = "text"\ntext = { remove = ",!" }')
+    assert {u.target for u in load(root).utterances()} == {"IT'S YES", "IT'S NO"}
+
+
+def test_keep_and_durations_choose_lines(root: Path) -> None:
+    edit(root, SUITE + 'keep = { session = ["f0", "f1"] }\nspeaker = "session"')
+    data = load(root)
+    assert {u.speaker for u in data.utterances()} == {"f0", "f1"}
+    assert len(data.utterances()) == 16
+
+
+def test_the_audio_root_may_be_elsewhere(root: Path) -> None:
+    (root / "speech" / "manifest.tsv").rename(root / "list.tsv")
+    edit(root, SUITE.replace("speech/manifest.tsv", "list.tsv") + 'audio_root = "speech"')
+    assert load(root).folds[0].train[0].path == root / "speech" / "00.flac"
+
+
+def test_silence_is_cut_from_disjoint_stretches_of_noise(root: Path, write_audio: WriteAudio) -> None:
+    write_audio("noise.wav", seconds=5)
+    edit(root, SUITE + 'silence = { noise = ["noise.wav"], seconds = 0.5, train = 20, dev = 3 }')
+    data = load(root)
+    spans: dict[str, tuple[int, int]] = {}
+    for name, part in data.folds[0].splits():
+        crops = [u for u in part if u.target == "_silence_"]
+        assert len(crops) == {"train": 20, "dev": 3, "test": 3}[name]  # test: the mean of the other labels
+        assert {u.n_frames for u in crops} == {8000}
+        starts = [u.start_frame or 0 for u in crops]
+        assert len(set(starts)) == len(starts)
+        spans[name] = min(starts), max(starts) + 8000
+        expected, _ = soundfile.read(root / "noise.wav", dtype="float32")
+        wave = load_utterance(crops[-1]).waveform.numpy()
+        assert (wave == expected[starts[-1] : starts[-1] + 8000]).all()
+    assert spans == {"train": (0, 48_000), "dev": (48_000, 64_000), "test": (64_000, 80_000)}
+
+
+def test_conversion_and_unseen_labels_are_noted(root: Path, write_audio: WriteAudio) -> None:
+    write_audio("speech/00.flac", seconds=0.1, rate_hz=8000, channels=2)
+    manifest = root / "speech" / "manifest.tsv"
+    manifest.write_text(manifest.read_text().replace("\ttest\tf2\tyes", "\ttest\tf2\tperhaps"))
+    assert load(root).notes == (
+        "1 of 6 test utterances have a label that train lacks; they count as errors",
+        "1 of 24 files were resampled to 16000 Hz",
+        "the channels of 1 of 24 files were averaged",
+    )
+
+
+def test_broken_audio_is_found_before_anything_runs(root: Path) -> None:
+    (root / "speech" / "03.flac").unlink()
+    (root / "speech" / "20.flac").write_bytes(b"")
+    with pytest.raises(AudioError) as raised:
+        load(root)
+    assert "2 of 24 audio files cannot be used" in str(raised.value)
+    assert "03.flac (manifest.tsv:5): no such file" in str(raised.value)
+    assert "20.flac (manifest.tsv:22): the file is empty" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("suite", "expected"),
+    [
+        ("[tasks.ks]\nmanifest = 'm'\ntraget = 'word'\n", "unknown key 'tasks.ks.traget'. Did you mean 'target'?"),
+        (SUITE + "split = { colum = 'x' }", "unknown key 'tasks.ks.split.colum'. Did you mean 'column'?"),
+        (SUITE + "[recognize]\nfiles = ['x']", "unknown key 'recognize'. Did you mean 'recognise'?"),
+        ("[tasks.ks]\nmanifest = 'm'\n", "the key 'tasks.ks.target' is missing"),
+        ("title = 'x'\n", "the key 'tasks' is missing"),
+        ("[tasks]\n", "tasks: "),
+        (SUITE + "target_kind = 'sound'", "target_kind: Input should be 'label', 'phones' or 'text' (found 'sound')"),
+        (SUITE + "folds = { column = 'f', dev_fraction = 1.5 }", "folds.dev_fraction: Input should be less than 1"),
+        (SUITE + "split = { test = ['train'] }", "tasks.ks.split: Value error, train, dev and test share a value"),
+        (SUITE + "split = {}\nfolds = { column = 'f' }", "split and folds exclude each other"),
+        (SUITE + "silence = { noise = [] }", "tasks.ks.silence.noise: List should have at least 1 item"),
+        ("[tasks.ks\n", "cannot be read as TOML"),
+    ],
+)  # fmt: skip
+def test_a_fault_in_the_suite_file_names_file_and_key(suite: str, expected: str, root: Path) -> None:
+    edit(root, suite)
+    with pytest.raises(SpecError) as raised:
+        load(root)
+    assert str(raised.value).startswith(f"{root / 'suite.toml'}: ")
+    assert expected in str(raised.value)
+    assert raised.value.exit_code == 2
+
+
+@pytest.mark.parametrize("key", ["manifest = '../speech/manifest.tsv'", "manifest = '/speech/manifest.tsv'"])
+def test_the_suite_file_cannot_point_outside_the_data_root(key: str, root: Path) -> None:
+    edit(root, f"[tasks.ks]\n{key}\ntarget = 'word'\n")
+    with pytest.raises(SpecError, match=r"tasks\.ks\.manifest: .* leaves the data root"):
+        load(root)
+
+
+@pytest.mark.parametrize(
+    ("addition", "expected"),
+    [
+        (
+            "split = { column = 'splitt' }",
+            "no column 'splitt' (split.column). Did you mean 'split'? Its columns are: path, ",
+        ),
+        (
+            "split = { dev = ['valid'] }",
+            "no utterance for dev: column 'split' never holds 'valid'. It holds: dev (6), test (6), train (12).",
+        ),
+        ("keep = { sesion = ['f0'] }", "no column 'sesion' (keep). Did you mean 'session'?"),
+        ("keep = { session = ['f9'] }", "no line meets keep = {'session': ['f9']}"),
+        ("min_seconds = 3.0", "no line meets keep = {} and the durations asked for"),
+        ("speaker = 'speakers'", "no column 'speakers' (speaker). Did you mean 'speaker'?"),
+        ("folds = { column = 'phones' }", "column 'phones' has one value; folds need at least two"),
+    ],
+)
+def test_a_suite_that_does_not_fit_its_manifest(addition: str, expected: str, root: Path) -> None:
+    edit(root, SUITE + addition)
+    with pytest.raises(ManifestError) as raised:
+        load(root)
+    assert str(raised.value).startswith(f"{root / 'speech' / 'manifest.tsv'}: ")
+    assert expected in str(raised.value)
+
+
+def test_an_empty_label_is_named_with_its_line(root: Path) -> None:
+    manifest = root / "speech" / "manifest.tsv"
+    manifest.write_text(manifest.read_text().replace("\tno\t", "\t \t", 1))
+    with pytest.raises(ManifestError, match=r"manifest\.tsv:2: the target column 'word' is empty"):
+        load(root)
+
+
+def test_silence_needs_enough_noise(root: Path, write_audio: WriteAudio) -> None:
+    edit(root, SUITE + 'silence = { noise = ["noise.wav"] }')
+    with pytest.raises(AudioError, match=r"noise\.wav .*suite\.toml: tasks\.ks\): no such file"):
+        load(root)
+    write_audio("noise.wav", seconds=4)
+    with pytest.raises(ManifestError, match=r"4\.0 s of noise; its share for dev is shorter than one crop of 1\.0 s"):
+        load(root)
+
+
+def test_wrong_names_and_options(root: Path) -> None:
+    with pytest.raises(UnknownName, match=r"unknown suite 'locl'\. Did you mean 'local'\? Known: demo, local"):
+        load_task_data("locl", "ks", data_root=root, cache_dir=root)
+    with pytest.raises(UnknownName, match=r"unknown task of .*suite\.toml 'kss'\. Did you mean 'ks'\?"):
+        load(root, "kss")
+    with pytest.raises(UsageError, match="limit is 0; expected at least 1"):
+        load(root, limit=0)
+    with pytest.raises(UsageError, match="--suite local needs --data-root DIR"):
+        load_task_data("local", "ks", data_root=None, cache_dir=root)
+    with pytest.raises(UsageError, match="the demo suite makes its own data"):
+        load_task_data("demo", "ks", data_root=root, cache_dir=root)
+    with pytest.raises(UsageError, match="nowhere is not a folder"):
+        load(root / "nowhere")
+
+
+def test_a_folder_without_suite_file_says_what_to_write(root: Path) -> None:
+    (root / "suite.toml").unlink()
+    with pytest.raises(UsageError) as raised:
+        load(root)
+    message = str(raised.value)
+    assert f"{root} has no suite.toml, and its files are of no known layout. Write {root / 'suite.toml'}" in message
+    assert "--suite-file" in message
+    assert 'manifest = "commands/manifest.tsv"' in message
+
+
+def test_a_suite_file_may_lie_elsewhere(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("suites") / "mine.toml"
+    (root / "suite.toml").rename(elsewhere)
+    assert len(load(root, suite_file=elsewhere).utterances()) == 24
+    with pytest.raises(UsageError, match=r"--suite-file .*missing\.toml: no such file"):
+        load(root, suite_file=root / "missing.toml")
+
+
+def test_packaged_layouts_are_valid_and_recognised_by_their_files(tmp_path: Path) -> None:
+    layouts = packaged_layouts()
+    assert layouts
+    for path, spec in layouts:
+        assert spec.recognise is not None
+        for name in spec.recognise.files:
+            (tmp_path / path.stem / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path.stem / name).touch()
+        found, notes = find_suite_file(tmp_path / path.stem)
+        assert found == path
+        assert notes == (f"recognised as {spec.title!r} (packaged layout {path.name})",)
+
+
+def test_the_example_in_the_documentation_is_valid(tmp_path: Path) -> None:
+    from skill_bench.corpora import spec
+
+    example = (spec.__doc__ or "").split("::\n", 1)[1]
+    (tmp_path / "suite.toml").write_text("\n".join(line.removeprefix("    ") for line in example.splitlines()))
+    assert set(read_suite(tmp_path / "suite.toml").tasks) == {"ks", "er", "pr", "asr"}
+
+
+def test_choosing_data_loads_no_torch() -> None:
+    code = "import sys, skill_bench.corpora.demo, skill_bench.corpora.pretraining, skill_bench.corpora.suite; "
+    done = subprocess.run(
+        [sys.executable, "-c", code + "sys.exit('torch' in sys.modules)"], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
