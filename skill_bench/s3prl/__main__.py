@@ -7,9 +7,12 @@ import importlib
 import re
 import sys
 
-from skill_bench.errors import SkillBenchError, UnknownName, UsageError
+from skill_bench.errors import MissingExtra, SkillBenchError, UnknownName, UsageError
 
 COMMANDS = {"run_downstream": "train and evaluate one of s3prl's downstream tasks (all options: run_downstream -h)"}
+
+# What s3prl's downstream tasks import beyond s3prl's own requirements; the extra s3prl-train holds them.
+TRAINING_PACKAGES = ("tensorboardX", "librosa", "editdistance", "h5py", "lxml", "dtw", "joblib")
 
 USAGE = "usage: python -m skill_bench.s3prl COMMAND [OPTION ...]\n\n" + "".join(
     f"  {name}  {text}\n" for name, text in COMMANDS.items()
@@ -22,6 +25,7 @@ def main(arguments: list[str]) -> None:
     Raises:
         UnknownName: no such command.
         UsageError: an option that cannot work on today's packages, or a missing configuration file.
+        MissingExtra: a package that the downstream task needs is not installed.
     """
     if not arguments or arguments[0] in ("-h", "--help"):
         sys.stdout.write(USAGE)
@@ -30,10 +34,13 @@ def main(arguments: list[str]) -> None:
     if command not in COMMANDS:
         raise UnknownName("command", command, COMMANDS)
     _refuse_hugging_face(options)
-    script = importlib.import_module(f"s3prl.{command}")
     sys.argv = [f"{command}.py", *options]
     try:
-        script.main()
+        importlib.import_module(f"s3prl.{command}").main()
+    except ModuleNotFoundError as error:
+        if error.name not in TRAINING_PACKAGES:
+            raise
+        raise MissingExtra(error.name, extra="s3prl-train", purpose="this downstream task of s3prl") from error
     except FileNotFoundError as error:
         named = re.fullmatch(r"\./downstream/(\w+)/config\.yaml", str(error.filename))
         if named is None:
