@@ -1,0 +1,45 @@
+"""Columns of a table: units in the names, and which direction is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_UNITS = {"%": "percent"}
+_LOWER_IS_BETTER = {"per", "wer", "cer", "eer", "der"}
+_HIGHER_IS_BETTER = {"accuracy", "f1", "mtwv"}
+_SHORT = {"accuracy": "acc", "mtwv": "MTWV", "f1": "F1"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One metric of one task. ``primary``: the metric by which the task is judged."""
+
+    task: str
+    metric: str
+    unit: str
+    higher_is_better: bool
+    primary: bool = True
+
+    @property
+    def name(self) -> str:
+        """For example ``ks_accuracy_percent``."""
+        return f"{self.task}_{self.metric}_{_UNITS.get(self.unit, self.unit)}"
+
+    @property
+    def heading(self) -> str:
+        """For example ``KS acc % ↑``."""
+        unit = "%" if self.unit in ("%", "percent") else self.unit
+        metric = _SHORT.get(self.metric, self.metric.replace("_", " ").upper())
+        return f"{self.task.upper().replace('_', ' ')} {metric} {unit} {'↑' if self.higher_is_better else '↓'}"
+
+    def points(self, value: float) -> float:
+        """``value`` with higher better: an error rate in percent enters as 100 minus it."""
+        return value if self.higher_is_better else 100 - value
+
+
+def published_column(name: str) -> Column | None:
+    """The metric that a column of a published table holds, or None: ``asr_lm_wer_percent`` -> task asr_lm, wer."""
+    parts = name.rsplit("_", 2)
+    if len(parts) != 3 or parts[1] not in _LOWER_IS_BETTER | _HIGHER_IS_BETTER:
+        return None
+    return Column(task=parts[0], metric=parts[1], unit=parts[2], higher_is_better=parts[1] in _HIGHER_IS_BETTER)

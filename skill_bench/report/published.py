@@ -1,0 +1,95 @@
+"""Numbers from papers and the public board: ``leaderboard/published/<suite>.csv``, a row a system."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from skill_bench.errors import RecordError, suggest
+from skill_bench.report.columns import published_column
+
+_TEXT = ("system", "teacher", "distillation_data", "source")
+_NUMBERS = ("parameters_millions", "macs_superb_giga", "superb_score_published")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedRow:
+    """One system as somebody else reported it; ``values`` by column name, None where nothing was published."""
+
+    suite: str
+    system: str
+    teacher: str | None
+    distillation_data: str | None
+    source: str
+    values: dict[str, float | None]
+
+
+def read_published(folder: Path) -> list[PublishedRow]:
+    """Every row of every CSV file in ``folder``.
+
+    Raises:
+        RecordError: no file at all, an unknown column, a cell that is no number, a row without system or source, or
+            the same system twice; names the file and the line.
+    """
+    paths = sorted(folder.glob("*.csv"))
+    if not paths:
+        raise RecordError(f"{folder}: holds no *.csv. Reinstall skill-bench, or name another folder.")
+    return [row for path in paths for row in _read(path)]
+
+
+def _read(path: Path) -> list[PublishedRow]:
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        columns = list(reader.fieldnames or ())
+        _check_columns(path, columns)
+        rows = [_row(path, reader.line_num, cells) for cells in reader]
+    seen: set[str] = set()
+    for row in rows:
+        if row.system in seen:
+            raise RecordError(f"{path}: {row.system!r} is there twice. Keep one row, or tell them apart by name.")
+        seen.add(row.system)
+    return rows
+
+
+def _check_columns(path: Path, columns: list[str]) -> None:
+    for needed in ("system", "source"):
+        if needed not in columns:
+            raise RecordError(f"{path}: has no column {needed!r}. Add it; every row must say where it is from.")
+    for name in columns:
+        if name not in _TEXT and name not in _NUMBERS and published_column(name) is None:
+            known = (*_TEXT, *_NUMBERS, "ks_accuracy_percent")
+            raise RecordError(
+                f"{path}: unknown column {name!r}. {suggest(name, known)}"
+                "A metric is named task_metric_unit, as in ks_accuracy_percent."
+            )
+
+
+def _row(path: Path, line: int, cells: dict[str, str]) -> PublishedRow:
+    where = f"{path}:{line}"
+    if None in cells or None in cells.values():
+        raise RecordError(f"{where}: has another number of cells than the heading. Quote cells that hold commas.")
+    if not cells["system"].strip():
+        raise RecordError(f"{where}: has no system. Name it, or delete the line.")
+    if not cells["source"].strip():
+        raise RecordError(f"{where}: {cells['system']!r} has no source. Cite where its numbers were published.")
+    return PublishedRow(
+        suite=path.stem,
+        system=cells["system"].strip(),
+        teacher=cells.get("teacher") or None,
+        distillation_data=cells.get("distillation_data") or None,
+        source=cells["source"].strip(),
+        values={name: _number(where, name, cell) for name, cell in cells.items() if name not in _TEXT},
+    )
+
+
+def _number(where: str, name: str, cell: str) -> float | None:
+    if not cell.strip():
+        return None
+    try:
+        value = float(cell)
+    except ValueError:
+        raise RecordError(f"{where}: {name} is {cell!r}, not a number. Leave unpublished cells empty.") from None
+    if value != value or value in (float("inf"), float("-inf")):
+        raise RecordError(f"{where}: {name} is {cell!r}. Leave unpublished cells empty.")
+    return value

@@ -1,0 +1,65 @@
+"""The table of a run, beside the records that came with the package; and the whole leaderboard."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from skill_bench import catalog
+from skill_bench.report.collect import Collection, collect
+from skill_bench.report.published import read_published
+from skill_bench.report.render import print_block
+from skill_bench.report.table import Table, build
+
+RUN, SHIPPED = "run", "shipped"
+
+
+def load_table(out_dir: Path | None = None, *, suite: str | None = None, published: bool = True) -> Table:
+    """The records below ``out_dir`` (none if it is None), the shipped ones, and the published rows.
+
+    Args:
+        out_dir: output folder of `skill-bench run`.
+        suite: keeps the records of that suite only.
+        published: False leaves out the published rows.
+
+    Raises:
+        RecordError: ``out_dir`` does not exist, or a published table is faulty.
+    """
+    root = catalog.folder("leaderboard")
+    collections = [] if out_dir is None else [collect(out_dir, origin=RUN)]
+    if (root / "results").is_dir():
+        collections.append(collect(root / "results", origin=SHIPPED))
+    rows = read_published(root / "published") if published else []
+    return build([_only(suite, collection) for collection in collections], rows)
+
+
+def show(out_dir: Path, *, suite: str, console: Console | None = None) -> None:
+    """Prints every block of ``suite`` in which the run has a record, beside the shipped records on the same data."""
+    console = console or Console()
+    if not out_dir.is_dir():
+        console.print(f"{out_dir} holds no record.", markup=False, highlight=False)
+        return
+    table = load_table(out_dir, suite=suite, published=False)
+    others = []
+    for label in table.blocks():
+        origins = set(table.frame.loc[table.frame["block"] == label, "origin"])
+        if RUN in origins:
+            print_block(table, label, console)
+        else:
+            others.append(label)
+    if others:
+        console.print(
+            f"Not shown, other data or settings: {'; '.join(others)}. See skill-bench leaderboard.",
+            markup=False,
+            highlight=False,
+        )
+    for problem in table.problems:
+        console.print(f"left out: {problem}", style="yellow", markup=False, highlight=False)
+
+
+def _only(suite: str | None, collection: Collection) -> Collection:
+    if suite is None:
+        return collection
+    return replace(collection, records=tuple(r for r in collection.records if r.key.suite == suite))

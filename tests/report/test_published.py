@@ -1,0 +1,53 @@
+"""Published tables: what is in the package, and what a faulty one says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from skill_bench import catalog
+from skill_bench.errors import RecordError
+from skill_bench.report.published import read_published
+
+HEAD = "system,parameters_millions,ks_accuracy_percent,source\n"
+
+
+def test_the_packages_own_rows() -> None:
+    rows = read_published(catalog.folder("leaderboard") / "published")
+    assert len(rows) == 31
+    assert {row.suite for row in rows} == {"superb"}
+    by_name = {row.system: row for row in rows}
+    assert by_name["DPWavLM"].values["sid_accuracy_percent"] == 82.11
+    assert by_name["DPWavLM"].values["macs_superb_giga"] == 589.2
+    assert by_name["DPWavLM"].teacher == "WavLM Base+"
+    # No number of the paper is at hand: the row says so by empty cells.
+    assert set(by_name["SKILL"].values.values()) == {None}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (HEAD + "A,1,90,\n", r"x\.csv:2: 'A' has no source\. Cite where"),
+        (HEAD + ",1,90,paper\n", r"x\.csv:2: has no system"),
+        (HEAD + "A,1,high,paper\n", r"x\.csv:2: ks_accuracy_percent is 'high', not a number"),
+        (HEAD + "A,1,nan,paper\n", r"x\.csv:2: ks_accuracy_percent is 'nan'"),
+        (HEAD + "A,1,90,one, two\n", r"x\.csv:2: has another number of cells"),
+        (HEAD + "A,1\n", r"x\.csv:2: has another number of cells"),
+        (HEAD + "A,1,90,paper\nA,1,91,paper\n", r"x\.csv: 'A' is there twice"),
+        ("system,ks_accuracy_percent\nA,1\n", r"x\.csv: has no column 'source'"),
+        (
+            "system,parameter_millions,source\n",
+            r"unknown column 'parameter_millions'\. Did you mean 'parameters_millions'",
+        ),
+    ],
+)
+def test_a_faulty_table_is_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(RecordError, match=message):
+        read_published(tmp_path)
+
+
+def test_no_table_at_all_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match=r"holds no \*\.csv"):
+        read_published(tmp_path)

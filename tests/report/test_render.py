@@ -1,0 +1,127 @@
+"""CSV, Markdown and console say the same numbers, and name what was left out."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from skill_bench.errors import RecordError
+from skill_bench.report import show as show_module
+from skill_bench.report.collect import Collection, collect
+from skill_bench.report.render import markdown, write_tables
+from skill_bench.report.show import load_table, show
+from skill_bench.report.table import build
+
+
+@pytest.fixture
+def out(tmp_path: Path, make_record: Any, make_profile: Any) -> Path:
+    for seed, numerator in enumerate((70, 81)):
+        make_record(numerator=numerator, seed=seed).save(tmp_path)
+    make_record(task="pr", numerator=None).save(tmp_path)
+    profile = make_profile()
+    profile.write(profile.path(tmp_path, "demo"))
+    return tmp_path
+
+
+def console() -> tuple[Console, io.StringIO]:
+    text = io.StringIO()
+    return Console(file=text, width=200, force_terminal=False), text
+
+
+def test_collects_records_and_profiles(out: Path) -> None:
+    found = collect(out)
+    assert (len(found.records), len(found.profiles), found.problems) == (3, 1, ())
+
+
+def test_a_damaged_file_is_named_and_the_others_are_shown(out: Path) -> None:
+    (out / "demo" / "skill" / "er-s0.json").write_text("{")
+    found = collect(out)
+    assert len(found.records) == 3
+    assert len(found.problems) == 1
+    assert "er-s0.json: not valid JSON" in found.problems[0]
+    assert "## Left out" in markdown(build([found]))
+    assert "er-s0.json: not valid JSON" in markdown(build([found]))
+
+
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="no such folder"):
+        collect(tmp_path / "gone")
+
+
+def test_markdown(out: Path) -> None:
+    lines = markdown(load_table(out)).splitlines()
+    assert lines[0] == "## demo (synthetic speech), protocol strict"
+    heading, cells = ([cell.strip() for cell in lines[n].strip("|").split("|")] for n in (2, 4))
+    found = dict(zip(heading, cells, strict=True))
+    assert found == {
+        "system": "Skill",
+        "source": "measured",
+        "KS acc % ↑": "75.50 ± 7.78 (2)",
+        "params M": "2.50",
+        "MACs G": "4.0",
+        "audio s/s": "50",
+        "peak MiB": "2",
+    }
+    assert "- Skill: pr seed 0 failed: AudioError: a.wav: empty" in lines
+    assert "## superb, as published" in lines
+
+
+def test_csv_keeps_full_precision(out: Path, make_record: Any, tmp_path: Path) -> None:
+    make_record("third", numerator=100 / 3).save(out)
+    csv, md = write_tables(load_table(out), tmp_path / "tables")
+    frame = pd.read_csv(csv)
+    values = frame.set_index("system")["ks_accuracy_percent"]
+    assert values["third"] == 100 * (100 / 3) / 100
+    assert set(frame["source"]) == {"measured", "published"}
+    assert md.read_text().startswith("## demo")
+
+
+def test_the_console_shows_the_runs_blocks(
+    out: Path, make_record: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shipped = tmp_path / "leaderboard"
+    make_record("teacher", numerator=95).save(shipped / "results")
+    make_record("fbank", suite="local", numerator=11).save(shipped / "results")
+    monkeypatch.setattr(show_module.catalog, "folder", lambda kind: shipped)
+    target, text = console()
+    show(out, suite="demo", console=target)
+    assert "Skill" in text.getvalue()
+    assert "measured, shipped" in text.getvalue()
+    assert "95.00" in text.getvalue()
+    assert "fbank" not in text.getvalue().lower()
+
+
+def test_shipped_records_on_other_data_are_mentioned_not_mixed(
+    out: Path, make_record: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shipped = tmp_path / "leaderboard"
+    make_record("teacher", numerator=95, fingerprint="e" * 64).save(shipped / "results")
+    monkeypatch.setattr(show_module.catalog, "folder", lambda kind: shipped)
+    target, text = console()
+    show(out, suite="demo", console=target)
+    assert "95.00" not in text.getvalue()
+    assert "Not shown, other data or settings" in text.getvalue()
+
+
+def test_titles_are_text_not_markup(make_record: Any, tmp_path: Path) -> None:
+    record = make_record()
+    record = record.model_copy(update={"system": record.system.model_copy(update={"title": "[red]SKILL[/red]"})})
+    record.save(tmp_path)
+    target, text = console()
+    show(tmp_path, suite="demo", console=target)
+    assert "[red]SKILL[/red]" in text.getvalue()
+
+
+def test_an_empty_run_says_so(tmp_path: Path) -> None:
+    target, text = console()
+    show(tmp_path / "gone", suite="demo", console=target)
+    assert "holds no record" in text.getvalue()
+
+
+def test_an_empty_table_says_so() -> None:
+    assert markdown(build([Collection(origin="run", records=(), profiles=())])).startswith("No records yet.")

@@ -1,0 +1,193 @@
+"""One row a system; comparable rows together, all others apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from skill_bench.efficiency import Profile
+from skill_bench.record import Metric, Record
+from skill_bench.report.collect import Collection
+from skill_bench.report.published import PublishedRow
+from skill_bench.report.table import Table, build
+
+
+def table(*records: Record, profiles: tuple[Profile, ...] = (), published: tuple[PublishedRow, ...] = ()) -> Table:
+    return build([Collection(origin="run", records=records, profiles=profiles)], published)
+
+
+def row(found: Table, **where: str) -> dict[Any, Any]:
+    frame = found.frame
+    for column, value in where.items():
+        frame = frame[frame[column] == value]
+    assert len(frame) == 1, frame
+    return {name: None if pd.isna(value) else value for name, value in frame.iloc[0].to_dict().items()}
+
+
+def test_a_row_a_system_with_units_in_the_names(make_record: Any, make_profile: Any) -> None:
+    found = row(table(make_record(numerator=80), make_record(task="pr", numerator=30), profiles=(make_profile(),)))
+    assert found["ks_accuracy_percent"] == 80
+    assert found["pr_per_percent"] == 30
+    assert found["source"] == "measured"
+    assert found["parameters_millions"] == 2.5
+    assert (found["macs_giga"], found["macs_superb_giga"]) == (3, 4)
+    assert found["throughput_audio_seconds_per_second"] == 50
+    assert found["peak_memory_mebibytes"] == 2
+    assert found["mean_points"] == (80 + 70) / 2
+    assert found["rank"] == 1
+
+
+def test_without_a_profile_the_records_own_count_stands(make_record: Any, make_profile: Any) -> None:
+    other = make_profile(identity="another checkpoint")
+    found = row(table(make_record(), profiles=(other,)))
+    assert found["parameters_millions"] == 0.0015
+    assert found["macs_giga"] is None
+
+
+def test_seeds_give_mean_and_spread(make_record: Any) -> None:
+    found = row(table(*(make_record(numerator=n, seed=s) for s, n in enumerate((70, 80, 90)))))
+    assert found["ks_accuracy_percent"] == 80
+    assert found["ks_accuracy_percent_std"] == pytest.approx(10)
+    assert found["ks_accuracy_percent_n_seeds"] == 3
+
+
+def test_one_seed_has_no_spread(make_record: Any) -> None:
+    found = row(table(make_record()))
+    assert found.get("ks_accuracy_percent_std") is None
+    assert found["ks_accuracy_percent_n_seeds"] == 1
+
+
+def test_a_mean_and_a_rank_only_for_complete_rows(make_record: Any) -> None:
+    found = table(
+        make_record("a", "ks", 99),
+        make_record("b", "ks", 80),
+        make_record("b", "pr", 30),
+        make_record("c", "ks", 80),
+        make_record("c", "pr", 20),
+    )
+    assert list(found.frame["system"]) == ["c", "b", "a"]
+    assert found.frame["rank"].tolist()[:2] == [1, 2]
+    assert found.frame["rank"].isna().tolist() == [False, False, True]
+    assert found.frame["mean_points"].isna().tolist() == [False, False, True]
+
+
+def test_equal_scores_share_a_rank(make_record: Any) -> None:
+    found = table(make_record("a"), make_record("b"), make_record("c", numerator=10))
+    assert found.frame["rank"].tolist() == [1, 1, 3]
+
+
+def test_a_failed_cell_is_absent_and_says_why(make_record: Any) -> None:
+    found = row(table(make_record("a", "ks", 80), make_record("a", "pr", None), make_record("b", "pr", 30)), system="a")
+    assert found["notes"] == "pr seed 0 failed: AudioError: a.wav: empty"
+    assert found["pr_per_percent"] is None
+    assert found["rank"] is None
+
+
+def test_a_task_that_failed_everywhere_leaves_no_mean(make_record: Any) -> None:
+    found = row(table(make_record("a", "ks", 80), make_record("a", "pr", None)))
+    assert found["ks_accuracy_percent"] == 80
+    assert found["mean_points"] is None
+
+
+def test_a_metric_without_a_value_is_absent_and_says_why(make_record: Any) -> None:
+    nothing = make_record(metrics={"accuracy": Metric.percent(0, 0, higher_is_better=True)})
+    found = row(table(nothing, make_record("b")), system="skill")
+    assert found["notes"] == "ks seed 0 has no accuracy: nothing to score: the denominator is zero"
+    assert found["ks_accuracy_percent"] is None
+
+
+@pytest.mark.parametrize(
+    ("difference", "labels"),
+    [
+        (
+            {"suite": "local", "synthetic": False},
+            {"demo (synthetic speech), protocol strict", "local, protocol strict"},
+        ),
+        (
+            {"protocol": "s3prl"},
+            {"demo (synthetic speech), protocol strict", "demo (synthetic speech), protocol s3prl"},
+        ),
+    ],
+)
+def test_suites_and_protocols_never_mix(make_record: Any, difference: dict[str, Any], labels: set[str]) -> None:
+    found = table(make_record("a"), make_record("b", **difference))
+    assert set(found.blocks()) == labels
+    assert found.frame["rank"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "difference",
+    [{"version": 2}, {"fingerprint": "e" * 64}, {"task_spec": {"protocol": {"steps": 10}}}],
+    ids=["task version", "data", "settings"],
+)
+def test_variants_of_a_task_never_mix(make_record: Any, difference: dict[str, Any]) -> None:
+    found = table(make_record("a"), make_record("b", **difference))
+    assert len(found.blocks()) == 2
+    assert all("ks version" in label for label in found.blocks())
+    assert found.frame["rank"].tolist() == [1, 1]
+
+
+def test_a_title_may_change_without_a_new_block(make_record: Any) -> None:
+    found = table(make_record("a"), make_record("b", task_spec={"title": "Keyword spotting"}))
+    assert len(found.blocks()) == 1
+
+
+def test_a_system_without_the_disputed_task_stands_in_every_block_it_fits(make_record: Any) -> None:
+    found = table(
+        make_record("a", "ks"),
+        make_record("a", "pr", 30),
+        make_record("b", "ks", version=2),
+        make_record("b", "pr", 20),
+        make_record("c", "pr", 10),
+    )
+    by_block = found.frame.groupby("block")["system"].apply(sorted).tolist()
+    assert by_block == [["a", "c"], ["b", "c"]]
+
+
+def test_two_checkpoints_of_one_upstream_are_two_rows(make_record: Any) -> None:
+    found = table(make_record(identity="one"), make_record(identity="two", seed=1))
+    assert found.frame["identity"].tolist() == ["one", "two"]
+
+
+def test_the_same_system_run_now_and_shipped_is_two_rows(make_record: Any) -> None:
+    found = build(
+        [
+            Collection(origin="run", records=(make_record(),), profiles=()),
+            Collection(origin="shipped", records=(make_record(),), profiles=()),
+        ]
+    )
+    assert sorted(found.frame["origin"]) == ["run", "shipped"]
+
+
+def test_published_rows_stand_apart(make_record: Any) -> None:
+    one = PublishedRow(
+        suite="demo",
+        system="Paper",
+        teacher=None,
+        distillation_data=None,
+        source="a paper",
+        values={"ks_accuracy_percent": 99.0, "superb_score_published": None},
+    )
+    found = table(make_record(protocol="s3prl"), published=(one,))
+    assert found.frame["source"].tolist() == ["measured", "published"]
+    assert len(found.blocks()) == 2
+    paper = row(found, system="Paper")
+    assert paper["origin"] == "a paper"
+    assert paper["ks_accuracy_percent"] == 99
+    assert paper["rank"] is None
+
+
+def test_only_the_judged_metric_counts_for_the_mean(make_record: Any) -> None:
+    metrics = {
+        "accuracy": Metric.percent(80, 100, higher_is_better=True),
+        "accuracy_pooled": Metric.percent(10, 100, higher_is_better=True),
+    }
+    found = table(make_record(metrics=metrics))
+    assert row(found)["mean_points"] == 80
+    assert row(found)["ks_accuracy_pooled_percent"] == 10
+
+
+def test_no_records_give_an_empty_table() -> None:
+    assert table().blocks() == []
