@@ -26,7 +26,10 @@ def data(cache_dir: Path) -> dict[str, TaskData]:
 
 
 def small_plan() -> list[Item]:
-    return [item for item in plan() if item.line.file.endswith("-0.flac") or item.line.file.endswith("-00.flac")]
+    # Breathy voices among them: their noise is what differs from run to run unless it is seeded.
+    return [item for item in plan() if item.part == "speakers" and item.line.file.endswith("train-f5-00.flac")] + [
+        item for item in plan() if item.part == "speakers" and "dev-f" in item.line.file
+    ]
 
 
 def test_everything_is_labelled_synthetic(data: dict[str, TaskData]) -> None:
