@@ -80,7 +80,11 @@ def open_source(path: Path) -> Source:
         UnsafeFile: a pickle that asks for more than tensors and plain containers.
     """
     if path.is_dir():
-        return Source(path=path, content={}, is_folder=True)
+        files = [file for file in path.iterdir() if file.suffix in (".safetensors", ".pt", ".pth", ".ckpt")]
+        # A folder around one file is that file; one with a configuration is a format of its own.
+        if len(files) != 1 or (path / "config.json").exists():
+            return Source(path=path, content={}, is_folder=True)
+        path = files[0]
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint. Check the path.")
     if path.suffix == ".safetensors":

@@ -72,19 +72,15 @@ def _architecture(config: Mapping[str, Any], tensors: Mapping[str, Tensor], path
     conv_norm: ConvNorm = value("extractor_mode")
     if conv_norm not in ("group_norm", "layer_norm"):
         raise CheckpointError(f"{path}: extractor_mode = {conv_norm!r}, expected 'group_norm' or 'layer_norm'.")
-    per_layer = list(
-        zip(
-            heads,
-            value("encoder_use_attention"),
-            value("encoder_ff_interm_features"),
-            value("encoder_use_feed_forward"),
-            strict=True,
-        )
+    columns = (
+        heads,
+        value("encoder_use_attention"),
+        value("encoder_ff_interm_features"),
+        value("encoder_use_feed_forward"),
     )
-    if len(per_layer) != n_layers:
-        raise CheckpointError(
-            f"{path}: encoder_num_layers = {n_layers}, but its lists describe {len(per_layer)} layers."
-        )
+    if {len(column) for column in columns} != {n_layers}:
+        found = ", ".join(str(len(column)) for column in columns)
+        raise CheckpointError(f"{path}: encoder_num_layers = {n_layers}, but its lists describe {found} layers.")
     convs = value("extractor_conv_layer_config") or _DEFAULT_CONVS
     return Architecture(
         convs=tuple(ConvShape(channels=c, kernel=k, stride=s) for c, k, s in convs),
@@ -96,7 +92,7 @@ def _architecture(config: Mapping[str, Any], tensors: Mapping[str, Tensor], path
         head_dim=head_dim,
         layers=tuple(
             LayerShape(heads=tuple(kept) if attends else (), ffn_dim=ffn if feeds else 0)
-            for kept, attends, ffn, feeds in per_layer
+            for kept, attends, ffn, feeds in zip(*columns, strict=True)
         ),
         position_kernel=value("encoder_pos_conv_kernel"),
         position_groups=value("encoder_pos_conv_groups"),
