@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.suite import load_task_data
@@ -21,6 +21,9 @@ from skill_bench.provenance import collect, now
 from skill_bench.record import Data, Failure, Key, Record, System, find_finished, record_path
 from skill_bench.run import CellResult, run_cell
 from skill_bench.tasks import TaskSpec, load_task
+
+if TYPE_CHECKING:
+    from skill_bench.features.upstream import Upstream
 
 _log = logging.getLogger(__name__)
 
@@ -111,7 +114,7 @@ def evaluate(
     Raises:
         UsageError: the plan itself cannot be carried out (unknown names, a missing data folder, a faulty TOML file).
     """
-    progress, load = progress or Silent(), load or _load
+    progress, load = progress or Silent(), load or load_request
     if repeated := {seed for seed in plan.seeds if plan.seeds.count(seed) > 1}:
         raise UsageError(f"seeds {sorted(repeated)} are given more than once. Give each seed once.")
     tasks = [load_task(name).for_suite(plan.suite) for name in plan.tasks]
@@ -136,11 +139,11 @@ def evaluate(
     return outcome
 
 
-def _load(request: UpstreamRequest) -> EvaluatedUpstream:
+def load_request(request: UpstreamRequest) -> Upstream:
+    """The model that is asked for."""
     from skill_bench.features.upstream import load_upstream
 
-    upstream: EvaluatedUpstream = load_upstream(request.name, request.ckpt)
-    return upstream
+    return load_upstream(request.name, request.ckpt)
 
 
 def _load_data(task: TaskSpec, plan: Plan, progress: Progress) -> TaskData | SkillBenchError:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from skill_bench.cli.options import Checkpoint, Device, OutDir, cache_folder, names_in, seeds_in
+
+if TYPE_CHECKING:
+    from skill_bench.cli.console import ConsoleProgress
+    from skill_bench.evaluate import Plan
 
 Upstreams = Annotated[
     list[str], typer.Option("--upstream", "-u", help="Name in `skill-bench list`, or hf:ORG/MODEL; repeat for several.")
@@ -68,3 +72,24 @@ def run(
             for f in outcome.failures
         )
         raise SkillBenchError(f"{len(outcome.failures)} cells failed:\n{failed}")
+
+
+def _profile(plan: Plan, progress: ConsoleProgress) -> None:
+    """Measures each upstream that has no profile of the same model beside its records."""
+    from skill_bench.efficiency import Profile
+    from skill_bench.errors import SkillBenchError
+    from skill_bench.evaluate import load_request
+    from skill_bench.measure.profile import profile as measure
+
+    for request in plan.upstreams:
+        try:
+            model = load_request(request)
+        except SkillBenchError:
+            continue  # its cells have said why
+        path = plan.out_dir / plan.suite / model.system().name / "profile.json"
+        if path.exists() and Profile.read(path).system.identity == model.identity:
+            continue
+        with progress.stage(f"{request.name}: parameters, MACs, throughput, memory", total=1) as advance:
+            measured = measure(model.to(plan.device), system=model.system())
+            measured.write(measured.path(plan.out_dir, plan.suite))
+            advance(1)
