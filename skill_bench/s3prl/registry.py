@@ -32,13 +32,16 @@ def register(folder: Path | None = None) -> list[str]:
     """
     hub = importlib.import_module("s3prl.hub")
     root = folder or catalog.folder("upstreams")
-    names = sorted(p.parent.name for p in root.glob("*/upstream.toml"))
+    if folder is None:
+        names = catalog.names("upstreams")
+    else:
+        names = sorted(path.parent.name for path in folder.glob("*/upstream.toml"))
     entries: dict[str, Callable[..., Any]] = {}
     for name in names:
         entries |= _entries(root / name, package=_package_of(root))
     for path in sorted((Path(inspect.getfile(hub)).parent / "upstream").glob("*/upstream.toml")):
         entries |= _entries(path.parent, package="s3prl.upstream")
-    added = [name for name in sorted(entries) if name in _ours or not hasattr(hub, name)]
+    added = [name for name in sorted(entries) if name in _ours or not callable(getattr(hub, name, None))]
     for name in added:
         setattr(hub, name, entries[name])
     _ours.update(added)

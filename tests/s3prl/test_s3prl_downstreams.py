@@ -94,6 +94,23 @@ def test_query_by_example_scores_every_pair(tmp_path: Path) -> None:
     assert len(set(scores)) > 1
 
 
+def test_our_upstream_stays_frozen_while_layer_weights_learn(tmp_path: Path) -> None:
+    """``-u random``: its weights come from a seed, so that s3prl's checkpoint needs to hold the downstream only."""
+    runner = importlib.import_module("s3prl.downstream.runner")
+    config = tiny.LAYOUTS["emotion"](tmp_path / "data")
+    args = arguments("emotion", tmp_path, upstream="random")
+    run = runner.Runner(args, config)
+    run.train()
+    states = torch.load(tmp_path / "states-2.ckpt")
+    assert {"Featurizer", "Downstream", "Optimizer"} <= set(states)
+    assert "Upstream" not in states
+    assert states["Featurizer"]["weights"].shape == (run.upstream.model.n_hidden_states,)
+    assert states["Featurizer"]["weights"].abs().max() > 0, "the layer weights did not learn"
+    args.init_ckpt = str(tmp_path / "states-2.ckpt")
+    again = runner.Runner(args, config)
+    torch.testing.assert_close(again.featurizer.model.weights.detach(), states["Featurizer"]["weights"], rtol=0, atol=0)
+
+
 def test_every_superb_downstream_is_covered() -> None:
     superb = {"ctc", "asr", "speech_commands", "voxceleb1", "emotion", "fluent_commands", "sv_voxceleb1", "diarization"}
     assert set(SCORES) == superb

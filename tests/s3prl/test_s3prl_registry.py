@@ -140,3 +140,4 @@ def test_every_bundled_upstream_is_in_the_hub() -> None:
     from s3prl import hub
 
     assert set(catalog.names("upstreams")) <= set(hub.options())
+    assert all(callable(getattr(hub, name)) for name in catalog.names("upstreams"))
