@@ -45,22 +45,25 @@ class GridAdam:
         self._steps += finite
         # A cell that has never been updated has no correction to make; 1 keeps the division defined.
         steps = self._steps.clamp(min=1)
-        step_size = torch.where(finite, self.learning_rates / (1 - BETA1**steps), 0.0)
+        step_size = self.learning_rates / (1 - BETA1**steps)
         root = (1 - BETA2**steps).sqrt()
         every = bool(finite.all())
         for name, gradient in gradients.items():
             shape = (-1,) + (1,) * (gradient.ndim - 1)
-            gradient = gradient * scale.view(shape)
-            mean, square = self._mean[name], self._square[name]
-            if every:
-                mean.lerp_(gradient, 1 - BETA1)
-                square.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
-            else:
-                keep = finite.view(shape)
-                mean.copy_(torch.where(keep, mean.lerp(gradient, 1 - BETA1), mean))
-                square.copy_(torch.where(keep, BETA2 * square + (1 - BETA2) * gradient**2, square))
-            update = mean / (square.sqrt() / root.view(shape) + EPSILON)
-            self.parameters[name].sub_(step_size.view(shape) * update)
+            gradient.mul_(scale.view(shape))
+            before = None if every else (self.parameters[name].clone(), self._mean[name], self._square[name])
+            if before is not None:
+                self._mean[name], self._square[name] = before[1].clone(), before[2].clone()
+            mean = self._mean[name].lerp_(gradient, 1 - BETA1)
+            square = self._square[name].mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
+            # mean / (sqrt(square) / root + epsilon) * step_size, with the factors moved into the denominator
+            denominator = square.sqrt().mul_((1 / (root * step_size)).view(shape))
+            denominator.add_((EPSILON / step_size).view(shape))
+            self.parameters[name].addcdiv_(mean, denominator, value=-1)
+            if before is not None:
+                waiting = ~finite
+                for value, old in zip((self.parameters[name], mean, square), before, strict=True):
+                    value[waiting] = old[waiting]
             self.parameters[name].grad = None
         return finite
 
