@@ -276,7 +276,8 @@ def test_offline_switch_of_huggingface_hub_is_respected(tmp_path: Path, monkeypa
 
 
 def test_wrong_weights_stay_a_checkpoint_error(tmp_path: Path, ckpt: Path) -> None:
-    from safetensors.torch import load_file, safe_open, save_file
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
 
     tensors = load_file(ckpt)
     del tensors["norm.bias"]

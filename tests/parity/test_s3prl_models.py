@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from s3prl.upstream.hubert.hubert_model import HubertConfig, HubertModel, HubertPretrainingConfig
+from s3prl.upstream.wav2vec2.wav2vec2_model import Wav2Vec2Config, Wav2Vec2Model
 from s3prl.upstream.wavlm.WavLM import WavLM, WavLMConfig
 from torch import Tensor, nn
 
@@ -99,6 +100,23 @@ def test_converted_hubert(
     torch.save(content, tmp_path / "hubert.pt")
     loaded = checkpoint.load(tmp_path / "hubert.pt")
     assert loaded.format == "s3prl_converted"
+    assert compare(components(loaded.encoder, theirs, waves)) == 6
+
+
+@pytest.mark.parametrize("style", [{}, {**LARGE, "conv_bias": True}], ids=str)
+def test_converted_wav2vec2(
+    style: dict[str, Any], tmp_path: Path, waves: Tensor, randomise: Callable[[nn.Module], None], compare: Any
+) -> None:
+    config = {**SMALL, "quantize_targets": True, "final_dim": 8, "latent_vars": 8, "latent_groups": 2, **style}
+    torch.manual_seed(0)
+    theirs = Wav2Vec2Model(Wav2Vec2Config(**config))
+    randomise(theirs)
+    assert any(key.startswith("quantizer.") for key in theirs.state_dict())
+    content = {"task_cfg": {"normalize": True}, "model_cfg": config, "model_weight": theirs.state_dict()}
+    torch.save(content, tmp_path / "wav2vec2.pt")
+    loaded = checkpoint.load(tmp_path / "wav2vec2.pt")
+    # Without its own switch, wav2vec 2.0's extract_features goes through the masking of pre-training.
+    theirs.extract_features = lambda wave, **_: (theirs(wave, mask=False, features_only=True)["x"], None)
     assert compare(components(loaded.encoder, theirs, waves)) == 6
 
 

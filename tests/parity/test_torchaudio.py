@@ -19,7 +19,7 @@ from skill_bench.models.foreign import Source
 KERNELS = [(10, 5), (3, 2), (3, 2), (3, 2), (3, 2), (2, 2), (2, 2)]
 
 
-def small(*, wavlm: bool, large: bool, conv_bias: bool = False, aux: int | None = None, **changes: Any) -> nn.Module:
+def small(*, wavlm: bool, large: bool, conv_bias: bool = False, aux: int | None = None, **changes: Any) -> Any:
     """The public factories' arguments with few layers and channels.
 
     HuBERT keeps a published width: its number of heads is not in a state dict, so it follows from the width.
@@ -87,6 +87,10 @@ def test_small(
     assert compare(components(loaded.encoder, theirs, waves)) == 6
 
 
+def _with_layers(build: Callable[..., nn.Module], n_layers: int) -> Callable[..., nn.Module]:
+    return lambda **options: build(**{**options, "encoder_num_layers": n_layers})
+
+
 @pytest.mark.parametrize(
     ("factory", "n_layers", "n_parameters"),
     [
@@ -110,10 +114,9 @@ def test_true_size(
 ) -> None:
     """Large ones with their first layers only: a layer is like the next, and memory is not."""
     module = torchaudio.models.wav2vec2.model
-    small_enough = lambda build: lambda **options: build(**{**options, "encoder_num_layers": n_layers})  # noqa: E731
     with pytest.MonkeyPatch.context() as patch:
         for name in ("wav2vec2_model", "wavlm_model"):
-            patch.setattr(module, name, small_enough(getattr(module, name)))
+            patch.setattr(module, name, _with_layers(getattr(module, name), n_layers))
         theirs = getattr(module, factory)()
     randomise(theirs)
     source = Source(path=Path("model.pt"), content=theirs.state_dict())

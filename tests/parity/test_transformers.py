@@ -28,7 +28,7 @@ BASE: dict[str, Any] = {}
 LARGE_STYLE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True}
 
 
-def make(kind: str, **options: Any) -> nn.Module:
+def make(kind: str, **options: Any) -> Any:
     config_class, model_class = CLASSES[kind]
     torch.manual_seed(0)
     return model_class(config_class(**options, attn_implementation="eager"))
