@@ -30,7 +30,7 @@ def test_a_missing_package_names_the_extra(package: str, monkeypatch: pytest.Mon
     def fail() -> None:
         raise ModuleNotFoundError(f"No module named {package!r}", name=package)
 
-    monkeypatch.setitem(sys.modules, "s3prl.run_downstream", SimpleNamespace(main=fail))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "s3prl.run_downstream", SimpleNamespace(main=fail))
     monkeypatch.setattr(sys, "argv", sys.argv)
     with pytest.raises(MissingExtra, match=rf"needs {package}, which is not installed.*skill-bench\[s3prl-train\]"):
         main(["run_downstream", "-m", "train"])
@@ -41,7 +41,7 @@ def test_s3prl_gets_its_own_command_line(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(
         sys.modules,
         "s3prl.run_downstream",
-        SimpleNamespace(main=lambda: seen.append(sys.argv)),  # type: ignore[arg-type]
+        SimpleNamespace(main=lambda: seen.append(sys.argv)),
     )
     monkeypatch.setattr(sys, "argv", sys.argv)
     main(["run_downstream", "-m", "train", "-u", "skill", "-k", "a.safetensors", "--hub", "torch"])

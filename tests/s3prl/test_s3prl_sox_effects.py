@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from sox_signals import ASV, CASES, signal
 
 from skill_bench.errors import UsageError
 from skill_bench.s3prl import sox_effects
 from skill_bench.s3prl.sox_silence import silence
 
 GOLDEN = Path(__file__).parent / "golden"
-sys.path.insert(0, str(GOLDEN))
-from sox_signals import ASV, CASES, signal  # noqa: E402
 
 EXPECTED = json.loads((GOLDEN / "sox_effects.json").read_text())
 

@@ -149,9 +149,21 @@ def asr(root: Path) -> Config:
         "libri_root": str(root),
     }
     data |= {"bucket_file": str(root), "dict_path": str(root / "char.dict"), "decoder_args": {"decoder_type": "None"}}
-    rnn = {"total_rate": -1, "module": "LSTM", "bidirection": True, "dim": [8], "dropout": [0.0], "layer_norm": [False]}
+    rnn: Config = {
+        "total_rate": -1,
+        "module": "LSTM",
+        "bidirection": True,
+        "dim": [8],
+        "dropout": [0.0],
+        "layer_norm": [False],
+    }
     rnn |= {"proj": [False], "sample_rate": [1], "sample_style": "concat"}
-    specaug = {"adaptive": False, "adaptive_number_ratio": 0.04, "adaptive_size_ratio": 0.04, "max_n_time_masks": 20}
+    specaug: Config = {
+        "adaptive": False,
+        "adaptive_number_ratio": 0.04,
+        "adaptive_size_ratio": 0.04,
+        "max_n_time_masks": 20,
+    }
     specaug |= {"apply_time_warp": True, "apply_time_mask": True, "apply_freq_mask": True, "time_warp_window": 5}
     specaug |= {
         "time_mask_width_range": [0, 4],
@@ -202,7 +214,12 @@ def sv_voxceleb1(root: Path) -> Config:
     trials.write_text(
         "".join(f"{label} id1000{a}/video/0000{i}.wav id1000{b}/video/0000{j}.wav\n" for label, a, i, b, j in pairs)
     )
-    data = {"file_path": str(root), "train_meta_data": "", "dev_meta_data": str(trials), "test_meta_data": str(trials)}
+    data: Config = {
+        "file_path": str(root),
+        "train_meta_data": "",
+        "dev_meta_data": str(trials),
+        "test_meta_data": str(trials),
+    }
     data |= {"vad_config": {"min_sec": 1600}, "max_timestep": 16000, "num_workers": 0}
     data |= {"train_batch_size": 2, "eval_batch_size": 1}
     module = {"XVector": {"agg_dim": 1500, "dropout_p": 0.0, "batch_norm": False}}
@@ -236,7 +253,7 @@ def diarization(root: Path) -> Config:
         "rate": RATE_HZ,
         "frame_shift": None,
     }
-    loader = {"num_workers": 0, "train_batchsize": 2, "eval_batchsize": 1}
+    loader: Config = {"num_workers": 0, "train_batchsize": 2, "eval_batchsize": 1}
     loader |= {f"{part}_dir": str(root / part) for part in ("train", "dev", "test")}
     expert = {"datarc": data, "loaderrc": loader, "scorerc": {"save_predictions": True}}
     return runner() | {"downstream_expert": expert | {"modelrc": {"rnn_layers": 1, "hidden_size": 16}}}
@@ -252,8 +269,8 @@ def quesst14_dtw(root: Path) -> Config:
             lines.append(f"quesst14Database/{folder}/{name}_{i}.wav {'nnenglish' if i else 'czech'}\n")
         (root / "scoring").mkdir(exist_ok=True)
         (root / "scoring" / f"language_key_{name}.lst").write_text("".join(lines))
-    dtw = {"dist_method": "cosine_exp", "minmax_norm": True, "step_pattern": "asymmetric", "subsequence": True}
-    expert = {"max_workers": 1, "feature_normalization": True, "silence_frame": None, "dtwrc": dtw}
+    dtw: Config = {"dist_method": "cosine_exp", "minmax_norm": True, "step_pattern": "asymmetric", "subsequence": True}
+    expert: Config = {"max_workers": 1, "feature_normalization": True, "silence_frame": None, "dtwrc": dtw}
     return {
         "runner": {},
         "downstream_expert": expert | {"datarc": {"dataset_root": str(root), "num_workers": 0, "batch_size": 1}},

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from sox_signals import CASES, signal
 
 STEP = 151  # samples kept: enough to see any shift, few enough for a small file
@@ -28,7 +28,8 @@ def sox(samples: np.ndarray, rate_hz: int, effects: list[list[str]]) -> np.ndarr
         soundfile.write(before, samples, rate_hz, subtype="FLOAT")
         command = ["sox", "-V1", "-D", before, "-b", "32", "-e", "floating-point", after]
         subprocess.run([*command, *(word for effect in effects for word in effect)], check=True)
-        return soundfile.read(after, always_2d=True)[0]
+        output: np.ndarray = soundfile.read(after, always_2d=True)[0]
+        return output
 
 
 def main() -> None:
