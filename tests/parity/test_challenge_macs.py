@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torchaudio
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
-from torchaudio.models import hubert_base as torchaudio_hubert_base
 
 from skill_bench.efficiency import Macs
 from skill_bench.measure.macs import CHALLENGE_LENGTHS_SAMPLES, challenge_macs, count
@@ -38,7 +38,7 @@ def test_hubert_base_buckets(ours: Macs) -> None:
 
 def test_hubert_base_like_torchaudios() -> None:
     wave = torch.zeros(1, CHALLENGE_LENGTHS_SAMPLES[0])
-    mine, theirs = hubert_base().eval(), torchaudio_hubert_base().eval()
+    mine, theirs = hubert_base().eval(), torchaudio.models.hubert_base().eval()
     ours, reference = count(lambda: mine(wave)), count(lambda: theirs.extract_features(wave))
     assert ours.total == pytest.approx(reference.total, rel=RELATIVE)
     assert ours.attention_extra == reference.attention_extra

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from skill_bench import catalog
 from skill_bench.errors import RecordError
-from skill_bench.report import show as show_module
 from skill_bench.report.collect import Collection, collect
 from skill_bench.report.render import markdown, write_tables
 from skill_bench.report.show import load_table, show
@@ -87,7 +87,7 @@ def test_the_console_shows_the_runs_blocks(
     shipped = tmp_path / "leaderboard"
     make_record("teacher", numerator=95).save(shipped / "results")
     make_record("fbank", suite="local", numerator=11).save(shipped / "results")
-    monkeypatch.setattr(show_module.catalog, "folder", lambda kind: shipped)
+    monkeypatch.setattr(catalog, "folder", lambda kind: shipped)
     target, text = console()
     show(out, suite="demo", console=target)
     assert "Skill" in text.getvalue()
@@ -101,7 +101,7 @@ def test_shipped_records_on_other_data_are_mentioned_not_mixed(
 ) -> None:
     shipped = tmp_path / "leaderboard"
     make_record("teacher", numerator=95, fingerprint="e" * 64).save(shipped / "results")
-    monkeypatch.setattr(show_module.catalog, "folder", lambda kind: shipped)
+    monkeypatch.setattr(catalog, "folder", lambda kind: shipped)
     target, text = console()
     show(out, suite="demo", console=target)
     assert "95.00" not in text.getvalue()

@@ -1,0 +1,168 @@
+"""Multiply-adds against sums done by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from skill_bench.measure.macs import CHALLENGE_LENGTHS_SAMPLES, challenge_macs, count
+
+T, D, H = 7, 12, 3
+
+
+def total(run: Callable[[], object]) -> int:
+    return count(run).total
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear(bias: bool) -> None:
+    assert total(lambda: nn.Linear(D, 5, bias=bias)(torch.zeros(2, T, D))) == 2 * T * D * 5
+
+
+@pytest.mark.parametrize(
+    ("convolution", "shape", "expected"),
+    [
+        (nn.Conv1d(4, 6, 3, stride=2), (2, 4, 11), 2 * 5 * 4 * 6 * 3),
+        (nn.Conv1d(4, 6, 3, padding=1, bias=False), (1, 4, 11), 11 * 4 * 6 * 3),
+        (nn.Conv1d(4, 6, 3, groups=2), (1, 4, 11), 9 * 2 * 6 * 3),
+        (nn.Conv1d(4, 6, 3, dilation=2), (1, 4, 11), 7 * 4 * 6 * 3),
+        (nn.Conv2d(1, 6, (3, 5)), (1, 1, 8, 9), 6 * 5 * 6 * 15),
+        (nn.ConvTranspose1d(4, 6, 3, stride=2), (1, 4, 5), 5 * 4 * 6 * 3),
+    ],
+)
+def test_convolutions(convolution: nn.Module, shape: tuple[int, ...], expected: int) -> None:
+    assert total(lambda: convolution(torch.zeros(shape))) == expected
+
+
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [
+        (lambda: torch.zeros(3, 4) @ torch.zeros(4, 5), 60),
+        (lambda: torch.zeros(2, 3, 4) @ torch.zeros(2, 4, 5), 120),
+        (lambda: torch.zeros(3, 4) @ torch.zeros(4), 12),
+        (lambda: torch.zeros(4) @ torch.zeros(4), 4),
+        (lambda: torch.einsum("bij,bjk->bik", torch.zeros(2, 3, 4), torch.zeros(2, 4, 5)), 120),
+        (lambda: torch.baddbmm(torch.zeros(2, 3, 5), torch.zeros(2, 3, 4), torch.zeros(2, 4, 5)), 120),
+        (lambda: torch.addmv(torch.zeros(3), torch.zeros(3, 4), torch.zeros(4)), 12),
+    ],
+)
+def test_products(run: Callable[[], object], expected: int) -> None:
+    assert total(run) == expected
+
+
+def test_norms_activations_and_softmax_are_free() -> None:
+    model = nn.Sequential(nn.LayerNorm(D), nn.GELU(), nn.Softmax(dim=-1), nn.Dropout())
+    assert total(lambda: model(torch.zeros(1, T, D))) == 0
+
+
+@pytest.mark.parametrize(("layers", "directions"), [(1, 1), (2, 2)])
+def test_lstm(layers: int, directions: int) -> None:
+    lstm = nn.LSTM(D, 5, num_layers=layers, bidirectional=directions == 2)
+    inputs = [D, *[5 * directions] * (layers - 1)]
+    expected = sum(directions * 2 * T * 4 * 5 * (n + 5) for n in inputs)
+    assert total(lambda: lstm(torch.zeros(T, 2, D))) == expected
+
+
+def test_gru() -> None:
+    assert total(lambda: nn.GRU(D, 5)(torch.zeros(T, 2, D))) == 2 * T * 3 * 5 * (D + 5)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_fused_attention(masked: bool) -> None:
+    query, key, value = (torch.zeros(1, H, T, 4) for _ in range(3))
+    mask = torch.zeros(1, H, T, T) if masked else None
+    counter = count(lambda: F.scaled_dot_product_attention(query, key, value, attn_mask=mask))
+    assert counter.total == 2 * H * T * T * 4
+    assert counter.attention_extra == 4 * H * T * T + 4 * T * H * 4
+
+
+def test_attention_written_out_counts_like_fused_attention() -> None:
+    query, key, value = (torch.zeros(H, T, 4) for _ in range(3))
+    counter = count(lambda: torch.softmax(query @ key.transpose(1, 2), dim=-1) @ value)
+    fused = count(lambda: F.scaled_dot_product_attention(query[None], key[None], value[None]))
+    assert counter.total == fused.total
+    assert counter.attention_extra == fused.attention_extra
+
+
+def test_a_softmax_without_attention_adds_nothing() -> None:
+    counter = count(lambda: nn.Linear(D, D)(torch.softmax(torch.zeros(1, T, D), dim=-1).relu() + 1)[:, :2])
+    assert counter.total == T * D * D
+
+
+def test_torchs_own_attention_is_not_hidden_by_its_fast_path() -> None:
+    layer = nn.TransformerEncoderLayer(D, H, dim_feedforward=20, batch_first=True).eval()
+    expected = 4 * T * D * D + 2 * T * T * D + 2 * T * D * 20
+    assert torch.backends.mha.get_fastpath_enabled()
+    assert total(lambda: layer(torch.zeros(1, T, D))) == expected
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_the_same_with_and_without_gradients_wanted() -> None:
+    model = nn.Linear(D, 5).requires_grad_(False)
+    outside = total(lambda: model(torch.zeros(T, D)))
+    with torch.inference_mode():
+        assert total(lambda: model(torch.zeros(T, D))) == outside
+
+
+def test_agrees_with_torchs_flop_counter() -> None:
+    model = nn.Sequential(nn.Conv1d(1, 8, 10, stride=5), nn.GELU(), nn.Conv1d(8, 8, 3, stride=2, groups=2))
+    wave = torch.zeros(1, 1, 4000)
+    with FlopCounterMode(display=False) as flops:
+        model(wave)
+    assert 2 * total(lambda: model(wave)) == flops.get_total_flops()
+
+
+class LooksAtValues(nn.Module):
+    """Branches on a tensor's value, as padding masks make s3prl's upstreams do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(1, 3)
+
+    def forward(self, wave: Tensor) -> Tensor:
+        hidden: Tensor = self.linear(wave[:, None])
+        return hidden if bool((hidden == 0).any()) else self.linear(hidden[:, :1])
+
+
+def test_code_that_looks_at_values_runs() -> None:
+    model = LooksAtValues()
+    found = challenge_macs(model, lengths_samples=tuple(range(10, 18)))
+    assert found.total == 3 * sum(range(10, 18))
+
+
+def test_buckets_of_eight() -> None:
+    model = LooksAtValues()
+    found = challenge_macs(model, lengths_samples=(*[10] * 8, *[20] * 8))
+    assert found.buckets == (240, 480)
+    assert found.superb_buckets == (240, 480)
+    assert found.total == 720
+    assert found.by_operation == {"matmul": 720}
+
+
+def test_lengths_that_do_not_fill_buckets_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 lengths do not fill buckets of 8"):
+        challenge_macs(LooksAtValues(), lengths_samples=(1, 2, 3))
+
+
+def test_the_challenges_lengths() -> None:
+    assert len(CHALLENGE_LENGTHS_SAMPLES) == 32
+    assert list(CHALLENGE_LENGTHS_SAMPLES) == sorted(CHALLENGE_LENGTHS_SAMPLES)
+    assert sum(CHALLENGE_LENGTHS_SAMPLES) / 16000 == pytest.approx(224.86, abs=0.005)
+
+
+def test_what_hides_its_products_is_refused() -> None:
+    layer = nn.MultiheadAttention(D, H, batch_first=True).eval()
+
+    def fused() -> object:
+        return torch._native_multi_head_attention(
+            torch.zeros(1, T, D), torch.zeros(1, T, D), torch.zeros(1, T, D), D, H,
+            layer.in_proj_weight, layer.in_proj_bias, layer.out_proj.weight, layer.out_proj.bias,
+        )  # fmt: skip
+
+    with pytest.raises(NotImplementedError, match="hides its matrix products"):
+        count(fused)
