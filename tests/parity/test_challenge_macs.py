@@ -8,10 +8,13 @@ import torchaudio
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from skill_bench import catalog
 from skill_bench.efficiency import Macs
+from skill_bench.features.upstream import load_upstream
 from skill_bench.measure.macs import CHALLENGE_LENGTHS_SAMPLES, challenge_macs, count
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.factories import architecture, hubert_base, wavlm_base
+from skill_bench.report.published import read_published
 
 PUBLISHED_GIGA = (149.26, 261.28, 422.37, 836.25)
 # The published numbers have two digits; ours computes the positional convolution on T + 1 frames, too.
@@ -50,6 +53,14 @@ def test_wavlm_adds_gates_and_nothing_else_to_hubert() -> None:
     difference = count(lambda: wavlm(wave)).total - count(lambda: hubert(wave)).total
     # 12 layers, 64 frames, 12 heads: 64 inputs to 8 gate values.
     assert difference == 12 * 64 * 12 * 64 * 8
+
+
+def test_fbank_costs_what_is_published() -> None:
+    published = {row.system: row for row in read_published(catalog.folder("leaderboard") / "published")}
+    upstream = load_upstream("fbank")
+    found = challenge_macs(lambda wave: upstream.hidden_states([wave]))
+    # Printed with four digits.
+    assert found.superb / 1e9 == pytest.approx(published["FBANK"].values["macs_superb_giga"], abs=5e-5)
 
 
 def test_counting_does_not_depend_on_values() -> None:
