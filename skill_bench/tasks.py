@@ -58,8 +58,9 @@ class SpecAugment(_Spec):
 class Protocol(_Spec):
     """How the head is trained and selected. All of it is part of the result's identity.
 
-    ``keep_best_after_steps``: from that step on only the learning rate that is best on dev goes on (a race that saves
-    time); ``patience_evaluations``: stop when no learning rate has improved on dev for so many evaluations.
+    ``keep_best_after_steps``: from that step on only the learning rate with the lowest dev loss goes on (a race that
+    saves time; error rates are still around 100 % when it ends). ``patience_evaluations``: stop when neither dev metric
+    nor dev loss of any learning rate has improved for so many evaluations.
     """
 
     name: Literal["strict", "s3prl"] = "strict"

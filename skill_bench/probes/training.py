@@ -155,6 +155,7 @@ class _Selection:
         self.active = list(range(len(rates)))
         self.best: dict[int, Trained] = {}
         self.curve: list[DevPoint] = []
+        self.lowest_loss = [math.inf] * len(rates)
         self.stale = 0
 
     def update(self, step: int, scores: list[tuple[Ratio, float]], parameters: Parameters) -> None:
@@ -168,6 +169,8 @@ class _Selection:
                 loss=loss if finite else None,
             )
             self.curve.append(point)
+            if point.loss is not None and point.loss < self.lowest_loss[rate_index]:
+                improved, self.lowest_loss[rate_index] = True, point.loss
             best = self.best.get(rate_index)
             if best is None or merit(point, self.sign) > merit(best.dev, self.sign):
                 improved = improved or best is None or point.value is not None
@@ -175,8 +178,8 @@ class _Selection:
         self.stale = 0 if improved else self.stale + 1
 
     def keep_best(self) -> int:
-        """Drops all learning rates but the best; returns its cell."""
-        cell = max(range(len(self.active)), key=lambda c: merit(self.best[self.active[c]].dev, self.sign))
+        """Drops all learning rates but the one with the lowest dev loss; returns its cell."""
+        cell = min(range(len(self.active)), key=lambda c: self.lowest_loss[self.active[c]])
         self.active = [self.active[cell]]
         return cell
 

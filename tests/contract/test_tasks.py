@@ -48,8 +48,7 @@ def test_official_settings_are_s3prls(task: TaskSpec) -> None:
 
 def test_small_suites_take_fewer_steps(task: TaskSpec) -> None:
     steps = [task.for_suite(suite).protocol.steps for suite in ("demo", "local", "official")]
-    assert steps == sorted(steps)
-    assert len(set(steps)) == 3
+    assert max(steps[:2]) * 20 < steps[2]
 
 
 def test_specifications_are_frozen(task: TaskSpec) -> None:
@@ -101,7 +100,7 @@ def _edited(tmp_path: Path, old: str, new: str, *, task: str = "asr") -> Path:
         ('metric = "wer"', 'metric = "accuracy"', r"asr\.toml: .*kind 'ctc' by per or wer"),
         ("higher_is_better = false", "higher_is_better = true", r"higher_is_better = True is wrong for metric 'wer'"),
         ("hidden_dims = [1024, 1024]", "", r"key 'head': .*hidden_dims must be given for type = 'blstm'"),
-        ("steps = 400", "steps = -1", r"asr\.toml: task 'asr', \[suites\.demo\]: key 'protocol\.steps': .*-1"),
+        ("steps = 800", "steps = -1", r"asr\.toml: task 'asr', \[suites\.demo\]: key 'protocol\.steps': .*-1"),
         ("[1e-2, 1e-3, 1e-4, 1e-5]", "[]", r"learning_rates must not be empty"),
         ("[1e-2, 1e-3, 1e-4, 1e-5]", "[1e-2, 1e-2]", r"learning_rates must differ"),
         ('name = "asr"', 'name = "asr2"', r"asr\.toml: name = 'asr2', but the file says 'asr'"),

@@ -1,0 +1,107 @@
+"""The trainer's rules, on a problem whose dev scores are written down."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from skill_bench.metrics.ratio import Ratio
+from skill_bench.probes.heads import Randomness
+from skill_bench.probes.parameters import Parameters
+from skill_bench.probes.training import Batch, GridResult, generator_for, train_grid
+from skill_bench.tasks import Protocol
+
+
+class Scripted:
+    """Dev errors of 10 and losses by evaluation and learning rate; the parameter counts the steps."""
+
+    def __init__(self, errors: list[list[int]], losses: list[list[float]]) -> None:
+        self.script = list(zip(errors, losses, strict=True))
+        self.evaluations = 0
+        self.kept: list[int] = [0, 1]
+
+    def initial(self, generator: torch.Generator) -> Parameters:
+        return {"x": torch.zeros(1)}
+
+    def batches(self, generator: torch.Generator) -> Iterator[Batch]:
+        while True:
+            yield Batch(features=torch.zeros(1, 1, 1), lengths=[1], labels=[[0]])
+
+    def losses(self, parameters: Parameters, batch: Batch, randomness: Randomness | None) -> Tensor:
+        return -parameters["x"][:, 0]
+
+    def score(self, parameters: Parameters) -> list[tuple[Ratio, float]]:
+        errors, losses = self.script[self.evaluations]
+        self.evaluations += 1
+        cells = range(len(parameters["x"])) if len(parameters["x"]) == 2 else self.kept
+        return [(Ratio(numerator=errors[c], denominator=10), losses[c]) for c in cells]
+
+
+def _train(problem: Scripted, **settings: object) -> tuple[GridResult, list[int]]:
+    protocol = Protocol(
+        **{"learning_rates": (1.0, 0.5), "steps": 2 * len(problem.script), "evaluate_every_steps": 2, **settings}  # type: ignore[arg-type]
+    )
+    advanced: list[int] = []
+    result = train_grid(
+        problem,
+        protocol,
+        higher_is_better=False,
+        seed=0,
+        fold="f",
+        device=torch.device("cpu"),
+        advance=advanced.append,
+    )
+    assert sum(advanced) == protocol.steps
+    return result, advanced
+
+
+def test_the_checkpoint_with_the_best_dev_metric_is_kept() -> None:
+    result, _ = _train(Scripted([[5, 9], [3, 8], [4, 8]], [[1.0, 1.0]] * 3))
+    assert [(t.dev.step, t.dev.value) for t in result.trained] == [(4, 30.0), (4, 80.0)]
+    # Adam moves a parameter with a constant gradient by its learning rate at every step
+    assert result.trained[0].parameters["x"].item() == pytest.approx(4.0, rel=1e-4)
+    assert result.trained[1].parameters["x"].item() == pytest.approx(2.0, rel=1e-4)
+
+
+def test_equal_metrics_are_decided_by_the_loss_then_by_the_earlier_step() -> None:
+    result, _ = _train(Scripted([[5, 5], [5, 5], [5, 5]], [[2.0, 1.0], [1.0, 2.0], [1.0, 1.0]]))
+    assert [t.dev.step for t in result.trained] == [4, 2]
+
+
+def test_not_a_number_is_never_a_checkpoint_if_there_is_another() -> None:
+    result, _ = _train(Scripted([[0, 5], [9, 5]], [[math.nan, 1.0], [3.0, 1.0]]))
+    assert (result.trained[0].dev.step, result.trained[0].dev.value) == (4, 90.0)
+    assert [(p.value, p.loss) for p in result.curve if p.step == 2] == [(None, None), (50.0, 1.0)]
+
+
+def test_patience_waits_while_the_loss_improves() -> None:
+    errors = [[10, 10]] * 6
+    falling = [[6.0, 9.0], [5.0, 9.0], [4.0, 9.0], [4.0, 9.0], [4.0, 9.0], [4.0, 9.0]]
+    result, _ = _train(Scripted(errors, falling), patience_evaluations=2)
+    assert result.steps == 10
+
+
+def test_the_race_is_decided_by_the_dev_loss() -> None:
+    problem = Scripted([[10, 11], [10, 9], [10, 8]], [[3.0, 2.0], [3.0, 2.0], [3.0, 2.0]])
+    problem.kept = [1]
+    result, _ = _train(problem, keep_best_after_steps=2)
+    assert [(p.learning_rate, p.step) for p in result.curve] == [(1.0, 2), (0.5, 2), (0.5, 4), (0.5, 6)]
+    assert result.trained[1].dev.value == 80.0
+    assert result.trained[1].parameters["x"].item() == pytest.approx(3.0, rel=1e-4)
+
+
+def test_dev_is_read_at_the_last_step_too() -> None:
+    result, advanced = _train(Scripted([[5, 5], [4, 4]], [[1.0, 1.0]] * 2), steps=3)
+    assert [p.step for p in result.curve] == [2, 2, 3, 3]
+    assert advanced == [2, 1, 0]
+
+
+def test_generators_differ_by_purpose_and_are_the_same_everywhere() -> None:
+    first = torch.randint(0, 2**31, (1,), generator=generator_for(0, "f", "init"))
+    assert torch.equal(first, torch.randint(0, 2**31, (1,), generator=generator_for(0, "f", "init")))
+    assert not torch.equal(first, torch.randint(0, 2**31, (1,), generator=generator_for(0, "f", "order")))
+    assert not torch.equal(first, torch.randint(0, 2**31, (1,), generator=generator_for(1, "f", "init")))
