@@ -19,9 +19,7 @@ class Ratio:
         return 100.0 * self.numerator / self.denominator if self.denominator else None
 
     def __add__(self, other: Ratio) -> Ratio:
-        return Ratio(
-            numerator=self.numerator + other.numerator, denominator=self.denominator + other.denominator
-        )
+        return Ratio(numerator=self.numerator + other.numerator, denominator=self.denominator + other.denominator)
 
 
 def pooled(ratios: Iterable[Ratio]) -> Ratio:
