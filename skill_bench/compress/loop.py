@@ -16,6 +16,7 @@ from skill_bench.compress.batches import Batch, SpeechBatches
 from skill_bench.errors import SkillBenchError
 
 Log = Mapping[str, float]
+CHECKPOINT_EVERY = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,6 @@ def optimise(
     schedule: Schedule,
     max_gradient_norm: float,
     seed: int,
-    checkpoint_every: int = 200,
     progress: Progress | None = None,
 ) -> None:
     """Trains ``modules`` in place; a killed run continues from its last checkpoint with the same numbers.
@@ -89,7 +89,7 @@ def optimise(
         _append(log_file, log)
         if progress is not None:
             progress(update + 1, schedule.n_updates, log)
-        if (update + 1) % checkpoint_every == 0 or update + 1 == schedule.n_updates:
+        if (update + 1) % CHECKPOINT_EVERY == 0 or update + 1 == schedule.n_updates:
             _save(checkpoint, modules, optimizer, update + 1)
 
 

@@ -178,8 +178,17 @@ class _Selection:
         self.stale = 0 if improved else self.stale + 1
 
     def keep_best(self) -> int:
-        """Drops all learning rates but the one with the lowest dev loss; returns its cell."""
-        cell = min(range(len(self.active)), key=lambda c: self.lowest_loss[self.active[c]])
+        """Drops all learning rates but the best; returns its cell.
+
+        Early in CTC training an error rate above 100 % says nothing (it beats no empty output): the loss decides then.
+        """
+
+        def promise(cell: int) -> tuple[float, float]:
+            rate_index = self.active[cell]
+            metric, _ = merit(self.best[rate_index].dev, self.sign)
+            return (max(metric, -100.0), -self.lowest_loss[rate_index])
+
+        cell = max(range(len(self.active)), key=promise)
         self.active = [self.active[cell]]
         return cell
 

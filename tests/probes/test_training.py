@@ -85,8 +85,16 @@ def test_patience_waits_while_the_loss_improves() -> None:
     assert result.steps == 10
 
 
-def test_the_race_is_decided_by_the_dev_loss() -> None:
-    problem = Scripted([[10, 11], [10, 9], [10, 8]], [[3.0, 2.0], [3.0, 2.0], [3.0, 2.0]])
+@pytest.mark.parametrize(("errors", "winner"), [([10, 11], 1), ([9, 10], 0), ([9, 8], 1), ([12, 11], 1)])
+def test_the_race_is_decided_by_the_metric_and_above_100_percent_by_the_loss(errors: list[int], winner: int) -> None:
+    problem = Scripted([errors, errors], [[3.0, 2.0]] * 2)
+    problem.kept = [winner]
+    result, _ = _train(problem, keep_best_after_steps=2)
+    assert result.curve[-1].learning_rate == (1.0, 0.5)[winner]
+
+
+def test_only_the_winner_of_a_race_goes_on() -> None:
+    problem = Scripted([[10, 9], [10, 9], [10, 8]], [[3.0, 2.0], [3.0, 2.0], [3.0, 2.0]])
     problem.kept = [1]
     result, _ = _train(problem, keep_best_after_steps=2)
     assert [(p.learning_rate, p.step) for p in result.curve] == [(1.0, 2), (0.5, 2), (0.5, 4), (0.5, 6)]
