@@ -128,22 +128,21 @@ def train_grid(
     randomness = Randomness(generator=generator_for(seed, fold, "noise"), spec_augment=protocol.spec_augment or None)
     batches = problem.batches(generator_for(seed, fold, "order"))
     selection = _Selection(rates=rates, higher_is_better=higher_is_better)
-    step = reported = 0
+    step = 0
     while step < protocol.steps:
         step += 1
         problem.losses(parameters, next(batches), randomness).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+        advance(1)
         race_ends = step == protocol.keep_best_after_steps
         if step % protocol.evaluate_every_steps and step != protocol.steps and not race_ends:
             continue
         selection.update(step, problem.score(parameters), parameters)
-        advance(step - reported)
-        reported = step
         if race_ends and len(selection.active) > 1:
             optimizer.keep([selection.keep_best()])
         if protocol.patience_evaluations and selection.stale >= protocol.patience_evaluations:
             break
-    advance(protocol.steps - reported)
+    advance(protocol.steps - step)
     return GridResult(trained=selection.trained(), curve=tuple(selection.curve), steps=step)
 
 

@@ -105,7 +105,7 @@ def test_only_the_winner_of_a_race_goes_on() -> None:
 def test_dev_is_read_at_the_last_step_too() -> None:
     result, advanced = _train(Scripted([[5, 5], [4, 4]], [[1.0, 1.0]] * 2), steps=3)
     assert [p.step for p in result.curve] == [2, 2, 3, 3]
-    assert advanced == [2, 1, 0]
+    assert advanced == [1, 1, 1, 0]
 
 
 def test_generators_differ_by_purpose_and_are_the_same_everywhere() -> None:
