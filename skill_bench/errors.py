@@ -30,6 +30,8 @@ class SkillBenchError(Exception):
 
 
 class UsageError(SkillBenchError):
+    """The command cannot be carried out as it was given."""
+
     exit_code = 2
 
 
@@ -38,31 +40,33 @@ class UnknownName(UsageError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         self.kind, self.name, self.known = kind, name, sorted(known)
-        super().__init__(f"unknown {kind} {name!r}. {suggest(name, self.known)}Known: {', '.join(self.known) or 'none'}.")
+        super().__init__(
+            f"unknown {kind} {name!r}. {suggest(name, self.known)}Known: {', '.join(self.known) or 'none'}."
+        )
 
 
 class SpecError(UsageError):
-    pass
+    """A TOML file says something it must not."""
 
 
 class DataError(SkillBenchError):
-    pass
+    """The user's data cannot be used."""
 
 
 class AudioError(DataError):
-    pass
+    """A file that cannot be read as speech."""
 
 
 class ManifestError(DataError):
-    pass
+    """A manifest line that cannot be used."""
 
 
 class CheckpointError(SkillBenchError):
-    pass
+    """The user's model cannot be used."""
 
 
 class UnknownFormat(CheckpointError):
-    pass
+    """No reader recognises the file."""
 
 
 class KeyMismatch(CheckpointError):
@@ -79,7 +83,7 @@ class KeyMismatch(CheckpointError):
 
 
 class UnsafeFile(CheckpointError):
-    pass
+    """The file asks to run code; it was not opened further."""
 
 
 class MissingExtra(UsageError):
@@ -90,7 +94,7 @@ class MissingExtra(UsageError):
 
 
 class RecordError(SkillBenchError):
-    pass
+    """A result record that must not be trusted."""
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

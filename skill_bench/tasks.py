@@ -59,8 +59,8 @@ class Protocol(_Spec):
     """How the head is trained and selected. All of it is part of the result's identity.
 
     ``keep_best_after_steps``: from that step on only the learning rate that is best on dev goes on (a race that saves
-    time; where error rates are still 100 % or more, the dev loss decides). ``patience_evaluations``: stop when neither dev metric
-    nor dev loss of any learning rate has improved for so many evaluations.
+    time; where error rates are still 100 % or more, the dev loss decides). ``patience_evaluations``: stop when neither
+    dev metric nor dev loss of any learning rate has improved for so many evaluations.
     """
 
     name: Literal["strict", "s3prl"] = "strict"

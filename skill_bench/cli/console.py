@@ -70,9 +70,7 @@ class TrainingProgress:
             self._started = time.monotonic()
         self._last = update
         shown = " ".join(f"{key}={value:.3g}" for key, value in log.items() if key not in ("update", "seconds"))
-        self._progress._bars.update(
-            self._bar, completed=update, total=n_updates, description=f"{self._name} {shown}"
-        )
+        self._progress._bars.update(self._bar, completed=update, total=n_updates, description=f"{self._name} {shown}")
         now = time.monotonic()
         if not self._progress.console.is_terminal and (now - self._shown > _LINE_EVERY_SECONDS or update == n_updates):
             self._shown = now

@@ -47,9 +47,13 @@ def lines(profile: Profile) -> list[str]:
         shown.append(f"MACs, SUPERB {profile.macs.superb / 1e9:.2f} G ({buckets})")
     if (speed := profile.throughput) is not None:
         shown.append(
-            f"throughput   {speed.median:.1f} audio-seconds per second (min {speed.minimum:.1f}, max {speed.maximum:.1f}; "
-            f"{speed.batch_size} x {speed.utterance_seconds:g} s, {speed.dtype}, {speed.device}, {speed.n_threads} threads)"
+            f"throughput   {speed.median:.1f} audio-seconds per second "
+            f"(min {speed.minimum:.1f}, max {speed.maximum:.1f}; "
+            f"{speed.batch_size} x {speed.utterance_seconds:g} s, "
+            f"{speed.dtype}, {speed.device}, {speed.n_threads} threads)"
         )
     if (memory := profile.memory) is not None:
-        shown.append(f"peak memory  {memory.peak_bytes / 2**20:.1f} MiB above the weights' {memory.weight_bytes / 2**20:.1f}")
+        shown.append(
+            f"peak memory  {memory.peak_bytes / 2**20:.1f} MiB above the weights' {memory.weight_bytes / 2**20:.1f}"
+        )
     return shown + [f"{name}: {reason}" for name, reason in profile.reasons.items()]

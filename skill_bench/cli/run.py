@@ -80,13 +80,14 @@ def _profile(plan: Plan, progress: ConsoleProgress) -> None:
     from skill_bench.errors import SkillBenchError
     from skill_bench.evaluate import load_request
     from skill_bench.measure.profile import profile as measure
+    from skill_bench.record import upstream_folder
 
     for request in plan.upstreams:
         try:
             model = load_request(request)
         except SkillBenchError:
             continue  # its cells have said why
-        path = plan.out_dir / plan.suite / model.system().name / "profile.json"
+        path = upstream_folder(plan.out_dir, plan.suite, model.name) / "profile.json"
         if path.exists() and Profile.read(path).system.identity == model.identity:
             continue
         with progress.stage(f"{request.name}: parameters, MACs, throughput, memory", total=1) as advance:

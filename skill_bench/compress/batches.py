@@ -56,7 +56,8 @@ class SpeechBatches:
         self.utterances = [u for u in utterances if u.seconds is not None and u.seconds >= min_seconds]
         if not self.utterances:
             raise DataError(
-                f"none of {len(utterances)} utterances lasts {min_seconds} s or more. Give more speech or lower min_seconds."
+                f"none of {len(utterances)} utterances lasts {min_seconds} s or more. "
+                "Give more speech or lower min_seconds."
             )
         self.seconds_per_batch, self.max_seconds, self.seed = seconds_per_batch, max_seconds, seed
         self._cache: dict[str, np.ndarray[tuple[int], np.dtype[np.int16]]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 import numpy as np
@@ -45,7 +46,7 @@ def _contiguous(distance: NDArray[np.float64], n_groups: int, method: Linkage) -
     join = {"average": np.mean, "complete": np.max, "single": np.min}[method]
     groups = [[layer] for layer in range(len(distance))]
     while len(groups) > n_groups:
-        gaps = [float(join(distance[np.ix_(a, b)])) for a, b in zip(groups[:-1], groups[1:], strict=True)]
+        gaps = [float(join(distance[np.ix_(a, b)])) for a, b in itertools.pairwise(groups)]
         nearest = int(np.argmin(gaps))
         groups[nearest : nearest + 2] = [groups[nearest] + groups[nearest + 1]]
     return tuple(tuple(group) for group in groups)

@@ -85,9 +85,7 @@ def distill(
         seed=recipe.seed,
     )
     torch.manual_seed(recipe.seed)
-    target = GroupDistillation(
-        dim=encoder.architecture.dim, groups=groups, projections=recipe.projections(len(groups))
-    )
+    target = GroupDistillation(dim=encoder.architecture.dim, groups=groups, projections=recipe.projections(len(groups)))
     gates, student = _joint_stage(encoder, target, batches, recipe, folder, progress)
     pruned = prune(student, gates.eval().masks())
     _final_stage(encoder, pruned, target, batches, recipe, folder, progress)
@@ -103,9 +101,7 @@ def distill(
     }
     if similarity is not None:
         metadata["similarity"] = json.dumps(similarity.round(6).tolist())
-    return Student(
-        encoder=pruned.eval().requires_grad_(False), groups=groups, similarity=similarity, metadata=metadata
-    )
+    return Student(encoder=pruned.eval().requires_grad_(False), groups=groups, similarity=similarity, metadata=metadata)
 
 
 def _groups(
@@ -183,9 +179,7 @@ def _final_stage(
     progress: Progress | None,
 ) -> None:
     def loss_of(update: int, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        loss: tuple[Tensor, dict[str, float]] = target(
-            student.train()(batch.waves)[0], _teach(teacher, batch.waves)
-        )
+        loss: tuple[Tensor, dict[str, float]] = target(student.train()(batch.waves)[0], _teach(teacher, batch.waves))
         return loss
 
     optimise(
@@ -215,9 +209,7 @@ def _copy(teacher: Encoder) -> Encoder:
 
 
 def _schedule(stage: Stage) -> Schedule:
-    return Schedule(
-        n_updates=stage.n_updates, learning_rate=stage.learning_rate, warmup_updates=stage.warmup_updates
-    )
+    return Schedule(n_updates=stage.n_updates, learning_rate=stage.learning_rate, warmup_updates=stage.warmup_updates)
 
 
 def _size(module: nn.Module) -> int:

@@ -93,9 +93,7 @@ def optimise(
             _save(checkpoint, modules, optimizer, update + 1)
 
 
-def _save(
-    path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, updates_done: int
-) -> None:
+def _save(path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, updates_done: int) -> None:
     state: dict[str, Any] = {
         "updates_done": updates_done,
         "modules": {name: module.state_dict() for name, module in modules.items()},

@@ -44,7 +44,8 @@ def prune(encoder: Encoder, masks: EncoderMasks) -> Encoder:
 
     layers = []
     for index, (shape, mask) in enumerate(zip(architecture.layers, masks.layers, strict=True)):
-        assert mask.heads is not None and mask.ffn is not None
+        assert mask.heads is not None
+        assert mask.ffn is not None
         heads = _prune_attention(state, f"layers.{index}.attention", shape, mask.heads, architecture.head_dim)
         ffn_dim = _prune_feed_forward(state, f"layers.{index}.feed_forward", mask.ffn)
         layers.append(LayerShape(heads=heads, ffn_dim=ffn_dim))

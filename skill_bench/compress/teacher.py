@@ -61,6 +61,28 @@ class PretrainRecipe:
     visible_weight: float = 0.5
     corruption: Corruption = field(default_factory=Corruption)
 
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+
+def small_recipe(*, updates: int, second_updates: int, seed: int = 0) -> PretrainRecipe:
+    """Two iterations for :data:`SMALL_TEACHER`: 100 units of MFCC, then 200 units of hidden state 8."""
+    return PretrainRecipe(
+        iterations=(
+            Iteration(
+                n_units=100,
+                layer=None,
+                schedule=Schedule(n_updates=updates, learning_rate=8e-4, warmup_updates=100),
+            ),
+            Iteration(
+                n_units=200,
+                layer=8,
+                schedule=Schedule(n_updates=second_updates, learning_rate=7e-4, warmup_updates=60),
+            ),
+        ),
+        seed=seed,
+    )
+
 
 def pretrain(
     shape: Architecture,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
 from skill_bench.corpora.assemble import assemble
-from skill_bench.corpora.data import Fold, TaskData
+from skill_bench.corpora.data import Fold, TaskData, Utterance
 from skill_bench.corpora.decode import scan
 from skill_bench.corpora.partition import fingerprint, limited
 from skill_bench.corpora.spec import SuiteSpec, read_suite
@@ -67,19 +66,11 @@ def load_task_data(
         raise UnknownName(f"task of {file}", task, spec.tasks)
     folds, notes = assemble(spec.tasks[task], data_root=data_root, where=f"{file}: tasks.{task}")
     by_target = spec.tasks[task].target_kind == "label"
-    folds = tuple(
-        Fold(
-            name=fold.name,
-            train=limited(fold.train, limit, by_target=by_target),
-            dev=limited(fold.dev, limit, by_target=by_target),
-            test=limited(fold.test, limit, by_target=by_target),
-        )
-        for fold in folds
-    )
+    folds = tuple(_limited(fold, limit, by_target=by_target) for fold in folds)
     data = TaskData(task=task, suite=suite, synthetic=spec.synthetic, folds=folds, fingerprint="", notes=())
     summary = scan(data.utterances())
     limited_to = (f"limited to {limit} utterances in each of train, dev and test",) if limit else ()
-    all_notes = (*spec.notes, *found, *notes, *limited_to, *_unseen(folds, by_target), *summary.notes())
+    all_notes = (*spec.notes, *found, *notes, *limited_to, *summary.notes())
     return replace(data, fingerprint=fingerprint(folds), notes=all_notes)
 
 
@@ -117,16 +108,13 @@ def packaged_layouts() -> list[tuple[Path, SuiteSpec]]:
     return sorted(layouts, key=lambda item: -len(item[1].recognise.files if item[1].recognise else ()))
 
 
-def _unseen(folds: Sequence[Fold], by_target: bool) -> tuple[str, ...]:
-    if not by_target:
-        return ()
-    notes = []
-    for fold in folds:
-        known = {u.target for u in fold.train}
-        n = sum(u.target not in known for u in fold.test)
-        if n:
-            where = f" of fold {fold.name}" if len(folds) > 1 else ""
-            notes.append(
-                f"{n} of {len(fold.test)} test utterances{where} have a label that train lacks; they count as errors"
-            )
-    return tuple(notes)
+def _limited(fold: Fold, limit: int | None, *, by_target: bool) -> Fold:
+    """``limit`` in each part; dev and test keep to the classes that train still has, so that the fold stays a task."""
+    train = limited(fold.train, limit, by_target=by_target)
+    known = {u.target for u in train}
+
+    def held_out(part: tuple[Utterance, ...]) -> tuple[Utterance, ...]:
+        closed = by_target and limit is not None
+        return limited([u for u in part if u.target in known] if closed else part, limit, by_target=by_target)
+
+    return Fold(name=fold.name, train=train, dev=held_out(fold.dev), test=held_out(fold.test))

@@ -2,7 +2,8 @@
 
 Same formula as s3prl's ``downstream/ctc/metric.py`` (``per``, ``wer``, ``cer``) and ``downstream/asr/expert.py``
 (``wer``, ``uer``), with these differences: tokens are split at any run of blanks, and an empty text has no token
-(s3prl's ``split(' ')`` counts one empty word); s3prl's ASR texts end in a separator that its ``uer`` counts, ours do not.
+(s3prl's ``split(' ')`` counts one empty word); s3prl's ASR texts end in a separator that its ``uer`` counts, ours do
+not.
 """
 
 from __future__ import annotations

@@ -76,7 +76,8 @@ class Architecture:
                 )
         if self.relative_position is not None and self.n_heads * self.head_dim != self.dim:
             raise CheckpointError(
-                f"a gated position bias needs n_heads x head_dim = dim, found {self.n_heads} x {self.head_dim} != {self.dim}"
+                "a gated position bias needs n_heads x head_dim = dim, "
+                f"found {self.n_heads} x {self.head_dim} != {self.dim}"
             )
 
     @property

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 class PositionGate(nn.Module):
     """How strongly each query of each head listens to the position bias (WavLM, arXiv 2110.13900, eq. 6-7).
 
-    Weights cover all ``n_heads`` of the unpruned layer, as checkpoints store them; only those in ``heads`` are computed.
+    Weights cover all ``n_heads`` of the unpruned layer, as checkpoints store them; only ``heads`` are computed.
     """
 
     def __init__(self, *, heads: tuple[int, ...], n_heads: int, head_dim: int) -> None:

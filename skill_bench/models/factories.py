@@ -25,7 +25,9 @@ def architecture(
     """A uniform architecture; ``large`` = layer-norm front end, pre-norm layers, normalised waveform."""
     conv_norm: ConvNorm = "layer_norm" if large else "group_norm"
     return Architecture(
-        convs=tuple(ConvShape(channels=channels, kernel=kernel, stride=stride) for kernel, stride in KERNELS_AND_STRIDES),
+        convs=tuple(
+            ConvShape(channels=channels, kernel=kernel, stride=stride) for kernel, stride in KERNELS_AND_STRIDES
+        ),
         conv_bias=conv_bias,
         conv_norm=conv_norm,
         dim=dim,
@@ -55,9 +57,7 @@ def hubert_large() -> Encoder:
 def wavlm_base() -> Encoder:
     """WavLM Base and Base+: 94,381,168 parameters (without the mask embedding)."""
     return Encoder(
-        architecture(
-            channels=512, dim=768, n_layers=12, n_heads=12, ffn_dim=3072, relative_position=WAVLM_POSITION
-        )
+        architecture(channels=512, dim=768, n_layers=12, n_heads=12, ffn_dim=3072, relative_position=WAVLM_POSITION)
     )
 
 

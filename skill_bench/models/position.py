@@ -39,7 +39,9 @@ def relative_buckets(offsets: Int[Tensor, " offsets"], shape: RelativePosition) 
     n_exact = n_buckets // 2
     distance = offsets.abs()
     logarithmic = n_exact + (
-        torch.log(distance.float().clamp(min=1) / n_exact) / math.log(shape.max_distance / n_exact) * (n_buckets - n_exact)
+        torch.log(distance.float().clamp(min=1) / n_exact)
+        / math.log(shape.max_distance / n_exact)
+        * (n_buckets - n_exact)
     ).long().clamp(max=n_buckets - 1 - n_exact)
     return (offsets > 0).long() * n_buckets + torch.where(distance < n_exact, distance, logarithmic)
 
