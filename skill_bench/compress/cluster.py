@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -43,7 +44,12 @@ def layer_groups(
 
 def _contiguous(distance: NDArray[np.float64], n_groups: int, method: Linkage) -> Groups:
     # scipy's linkage knows no connectivity constraint; on a chain of layers greedy merging is this short.
-    join = {"average": np.mean, "complete": np.max, "single": np.min}[method]
+    joins: dict[Linkage, Callable[[NDArray[np.float64]], np.float64]] = {
+        "average": np.mean,
+        "complete": np.max,
+        "single": np.min,
+    }
+    join = joins[method]
     groups = [[layer] for layer in range(len(distance))]
     while len(groups) > n_groups:
         gaps = [float(join(distance[np.ix_(a, b)])) for a, b in itertools.pairwise(groups)]

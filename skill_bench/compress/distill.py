@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,10 +23,11 @@ from skill_bench.compress.losses import GroupDistillation
 from skill_bench.compress.prune import prune
 from skill_bench.compress.recipe import Recipe, Stage
 from skill_bench.compress.similarity import LinearCKA
-from skill_bench.compress.sparsity import Lagrangian, Sizes, n_parameters
+from skill_bench.compress.sparsity import Lagrangian, Sizes, n_parameters, settle
 from skill_bench.corpora.audio import load_utterance
 from skill_bench.corpora.data import Utterance
 from skill_bench.errors import UsageError
+from skill_bench.models.architecture import Architecture
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
 
@@ -87,6 +89,7 @@ def distill(
     torch.manual_seed(recipe.seed)
     target = GroupDistillation(dim=encoder.architecture.dim, groups=groups, projections=recipe.projections(len(groups)))
     gates, student = _joint_stage(encoder, target, batches, recipe, folder, progress)
+    settle(gates, _pruned_shape(student), target=recipe.sparsity.target)
     pruned = prune(student, gates.eval().masks())
     _final_stage(encoder, pruned, target, batches, recipe, folder, progress)
     before, after = _size(encoder), _size(pruned)
@@ -139,26 +142,23 @@ def _joint_stage(
     def loss_of(update: int, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         masks = gates.train().masks()
         distance, log = target(student.train()(batch.waves, None, masks)[0], _teach(teacher, batch.waves))
-        sparsity = 1 - n_parameters(student.architecture, Sizes.expected(gates)) / full_size
+        sparsity = 1 - n_parameters(_pruned_shape(student), Sizes.expected(gates)) / full_size
         assert isinstance(sparsity, Tensor)
         wanted = options.target * min(1.0, update / max(1, options.ramp_updates))
         log |= {"distance": distance.item(), "sparsity": sparsity.item(), "sparsity_target": wanted}
         log |= {"lambda_linear": lagrangian.linear.item(), "lambda_quadratic": lagrangian.quadratic.item()}
         return distance + lagrangian(sparsity, wanted), log
 
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [*student.parameters(), *target.parameters()]},
-            {"params": list(gates.parameters()), "peak": options.learning_rate},
-            {"params": list(lagrangian.parameters()), "peak": options.learning_rate, "maximize": True},
-        ],
-        weight_decay=0.0,
-    )
+    groups: list[dict[str, Any]] = [
+        {"params": [*student.parameters(), *target.parameters()]},
+        {"params": list(gates.parameters()), "peak": options.learning_rate},
+        {"params": list(lagrangian.parameters()), "peak": options.learning_rate, "maximize": True},
+    ]
     optimise(
         name="joint",
         folder=folder,
         modules={"student": student, "target": target, "gates": gates, "lagrangian": lagrangian},
-        optimizer=optimizer,
+        optimizer=torch.optim.AdamW(groups, weight_decay=0.0),
         loss_of=loss_of,
         batches=batches,
         schedule=_schedule(recipe.joint),
@@ -206,6 +206,11 @@ def _copy(teacher: Encoder) -> Encoder:
     student = Encoder(teacher.architecture)
     student.load_state_dict(teacher.state_dict())
     return student
+
+
+def _pruned_shape(student: Encoder) -> Architecture:
+    """What the size formula counts: a pruned encoder also has the factors that the last channels' gates leave."""
+    return replace(student.architecture, channel_scale=True)
 
 
 def _schedule(stage: Stage) -> Schedule:

@@ -43,11 +43,11 @@ def prune(encoder: Encoder, masks: EncoderMasks) -> Encoder:
     state["projection.linear.weight"] = state["projection.linear.weight"][:, kept_before]
 
     layers = []
-    for index, (shape, mask) in enumerate(zip(architecture.layers, masks.layers, strict=True)):
-        assert mask.heads is not None
-        assert mask.ffn is not None
-        heads = _prune_attention(state, f"layers.{index}.attention", shape, mask.heads, architecture.head_dim)
-        ffn_dim = _prune_feed_forward(state, f"layers.{index}.feed_forward", mask.ffn)
+    for index, (shape, gate) in enumerate(zip(architecture.layers, masks.layers, strict=True)):
+        assert gate.heads is not None
+        assert gate.ffn is not None
+        heads = _prune_attention(state, f"layers.{index}.attention", shape, gate.heads, architecture.head_dim)
+        ffn_dim = _prune_feed_forward(state, f"layers.{index}.feed_forward", gate.ffn)
         layers.append(LayerShape(heads=heads, ffn_dim=ffn_dim))
     pruned = Encoder(replace(architecture, convs=tuple(convs), layers=tuple(layers), channel_scale=True))
     pruned.load_state_dict(state)

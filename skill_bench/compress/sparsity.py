@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -32,9 +33,18 @@ class Sizes:
     @classmethod
     def expected(cls, gates: Gates) -> Sizes:
         return cls(
-            channels=[gate.expected_open() for gate in gates.channels],  # type: ignore[operator, union-attr]
-            heads=[gate.expected_open() for gate in gates.heads],  # type: ignore[operator, union-attr]
-            ffn=[gate.expected_open() for gate in gates.ffn],  # type: ignore[operator, union-attr]
+            channels=[gate.expected_open() for gate in gates.channels],  # type: ignore[operator]
+            heads=[gate.expected_open() for gate in gates.heads],  # type: ignore[operator]
+            ffn=[gate.expected_open() for gate in gates.ffn],  # type: ignore[operator]
+        )
+
+    @classmethod
+    def kept(cls, gates: Gates) -> Sizes:
+        """What evaluation leaves open, and pruning keeps."""
+        return cls(
+            channels=[gate.n_open() for gate in gates.channels],  # type: ignore[operator]
+            heads=[gate.n_open() for gate in gates.heads],  # type: ignore[operator]
+            ffn=[gate.n_open() for gate in gates.ffn],  # type: ignore[operator]
         )
 
 
@@ -72,6 +82,24 @@ def n_parameters(architecture: Architecture, sizes: Sizes) -> Size:
 
 def _is_zero(size: Size) -> bool:
     return not isinstance(size, Tensor) and size == 0
+
+
+@torch.no_grad()
+def settle(gates: Gates, architecture: Architecture, *, target: float) -> None:
+    """Adds one constant to every gate's log_alpha, so that what pruning keeps meets the target.
+
+    The multipliers oscillate around the target, and rounding to whole units moves the size too; both are taken out here,
+    without changing which unit is worth more than another.
+    """
+    full = n_parameters(architecture, Sizes.of(architecture))
+    learnt = [parameter.clone() for parameter in gates.parameters()]
+    low, high = -20.0, 20.0
+    for _ in range(50):
+        shift = (low + high) / 2
+        for parameter, value in zip(gates.parameters(), learnt, strict=True):
+            parameter.copy_(value + shift)
+        too_small = n_parameters(architecture, Sizes.kept(gates)) < (1 - target) * full
+        low, high = (shift, high) if too_small else (low, shift)
 
 
 class Lagrangian(nn.Module):

@@ -77,4 +77,5 @@ class Units(nn.Module):
     def forward(self, waves: Float[Tensor, "batch samples"]) -> Int[Tensor, "batch frames"]:
         frames = (self.features(waves) - self.mean) / self.std
         distance = self.centroids.square().sum(1) - 2 * frames @ self.centroids.T
-        return distance.argmin(2)
+        nearest: Tensor = distance.argmin(2)
+        return nearest

@@ -47,7 +47,7 @@ class SelfAttention(nn.Module):
         head_mask: Float[Tensor, " heads"] | None = None,
     ) -> Float[Tensor, "batch frames dim"]:
         query, key, value = (
-            linear(x).unflatten(2, (len(self.heads), self.head_dim)).transpose(1, 2)
+            linear(x).view(*x.shape[:2], len(self.heads), self.head_dim).transpose(1, 2)
             for linear in (self.query, self.key, self.value)
         )
         bias: Tensor | None = key_is_valid

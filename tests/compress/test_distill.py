@@ -75,13 +75,12 @@ def weights(student: Student) -> dict[str, torch.Tensor]:
 def test_the_student_is_as_sparse_as_asked_and_says_what_it_is(
     teacher: LoadedModel, speech: list[Utterance], tmp_path: Path
 ) -> None:
-    student = distill(teacher, speech, recipe=recipe(joint=150), folder=tmp_path / "work")
+    student = distill(teacher, speech, recipe=recipe(), folder=tmp_path / "work")
     before = sum(p.numel() for p in teacher.encoder.parameters())
     after = sum(p.numel() for p in student.encoder.parameters())
     assert student.metadata["n_parameters"] == str(after)
     assert float(student.metadata["sparsity"]) == pytest.approx(1 - after / before, abs=1e-6)
-    # 150 updates of a 30 k model, one head of which is two per cent.
-    assert 1 - after / before == pytest.approx(0.5, abs=0.06)
+    assert 1 - after / before == pytest.approx(0.5, abs=0.04)  # one head of this 40 k model is three per cent
     assert student.metadata["teacher_sha256"] == teacher.sha256
     assert [layer for group in student.groups for layer in group] == [0, 1, 2, 3, 4]
     path = tmp_path / "student.safetensors"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from skill_bench.compress.gates import Gates
+from skill_bench.compress.gates import Gates, HardConcrete
 from skill_bench.compress.prune import prune
-from skill_bench.compress.sparsity import Sizes, n_parameters
-from skill_bench.models.architecture import RelativePosition
+from skill_bench.compress.sparsity import Sizes, n_parameters, settle
+from skill_bench.models.architecture import LayerShape, RelativePosition
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.factories import architecture
 
@@ -51,21 +53,21 @@ def test_pruned_equals_gated(large: bool, relative: RelativePosition | None) -> 
     assert len(found) == len(expected) == 4
     for layer, (ours, reference) in enumerate(zip(found, expected, strict=True)):
         # float32 sums in another order
-        torch.testing.assert_close(ours, reference, rtol=1e-4, atol=1e-5, msg=lambda m, n=layer: f"layer {n}: {m}")
+        torch.testing.assert_close(ours, reference, rtol=1e-4, atol=1e-5, msg=f"hidden state {layer} differs")
 
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_a_block_whose_units_are_all_shut_is_removed_and_later_layers_keep_the_position_bias(index: int) -> None:
     encoder, gates = gated()
-    gates.heads[index].log_alpha.data.fill_(-20)
-    gates.ffn[index].log_alpha.data.fill_(-20)
+    for gate in (gates.heads[index], gates.ffn[index]):
+        assert isinstance(gate, HardConcrete)
+        gate.log_alpha.data.fill_(-20)
     waves = torch.randn(1, 6000)
     with torch.no_grad():
         expected, _ = encoder(waves, None, gates.masks())
         small = prune(encoder, gates.masks())
         found, _ = small(waves)
-    assert small.layers[index].attention is None
-    assert small.layers[index].feed_forward is None
+    assert small.architecture.layers[index] == LayerShape(heads=(), ffn_dim=0)
     assert small.position_bias is not None
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)  # float32 sums in another order
 
@@ -84,4 +86,19 @@ def test_expected_size_falls_when_gates_shut_and_has_a_gradient() -> None:
     size = n_parameters(encoder.architecture, Sizes.expected(gates))
     assert isinstance(size, torch.Tensor)
     size.backward()  # type: ignore[no-untyped-call]
-    assert all(gate.log_alpha.grad is not None and bool((gate.log_alpha.grad > 0).all()) for gate in gates.heads)
+    gradients = [parameter.grad for parameter in gates.parameters()]
+    assert len(gradients) == 13
+    assert all(gradient is not None and bool((gradient > 0).all()) for gradient in gradients)
+
+
+@pytest.mark.parametrize("target", [0.3, 0.5, 0.7])
+def test_settling_meets_the_target_and_keeps_the_order_of_units(target: float) -> None:
+    encoder, gates = gated()
+    order = [parameter.argsort() for parameter in gates.parameters()]
+    shape = replace(encoder.architecture, channel_scale=True)  # as the pruned encoder will have it
+    settle(gates, shape, target=target)
+    full = n_parameters(encoder.architecture, Sizes.of(encoder.architecture))
+    assert all(torch.equal(p.argsort(), o) for p, o in zip(gates.parameters(), order, strict=True))
+    size = n_parameters(shape, Sizes.kept(gates))
+    assert size == sum(p.numel() for p in prune(encoder, gates.masks()).parameters())
+    assert float(1 - size / full) == pytest.approx(target, abs=0.03)  # a head of a tiny model
