@@ -88,8 +88,8 @@ def _is_zero(size: Size) -> bool:
 def settle(gates: Gates, architecture: Architecture, *, target: float) -> None:
     """Adds one constant to every gate's log_alpha, so that what pruning keeps meets the target.
 
-    The multipliers oscillate around the target, and rounding to whole units moves the size too; both are taken out here,
-    without changing which unit is worth more than another.
+    The multipliers oscillate around the target, and rounding to whole units moves the size too; both are taken out
+    here, without changing which unit is worth more than another.
     """
     full = n_parameters(architecture, Sizes.of(architecture))
     learnt = [parameter.clone() for parameter in gates.parameters()]
