@@ -8,8 +8,6 @@ from typing import Any
 
 import pandas as pd
 from rich.console import Console
-from rich.table import Table as RichTable
-from rich.text import Text
 from tabulate import tabulate
 
 from skill_bench.report.columns import Column
@@ -60,12 +58,10 @@ LEGEND = (
 def print_block(table: Table, label: str, console: Console) -> None:
     """Prints one block and its notes."""
     headings, rows = cells(table, label)
-    shown = RichTable(title=label, title_justify="left")
-    for index, heading in enumerate(headings):
-        shown.add_column(heading, justify="left" if index < 2 else "right", no_wrap=index == 0)
-    for row in rows:
-        shown.add_row(*(Text(cell) for cell in row))
-    console.print(shown)
+    align = ("left", "left", *["right"] * (len(headings) - 2))
+    text = tabulate(rows, headings, "simple", colalign=align, disable_numparse=True)
+    # A row that does not fit is better broken by the terminal than cut by us.
+    console.print(f"{label}\n\n{text}\n", markup=False, highlight=False, soft_wrap=True)
     for note in notes(table, label):
         console.print(f"  {note}", markup=False, highlight=False)
 
