@@ -14,7 +14,7 @@ from pathlib import Path
 
 import soundfile
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
 from sox_signals import ASV
 
 NAMES = ("librispeech", "emodb", "speechocean762", "speech_to_intent")

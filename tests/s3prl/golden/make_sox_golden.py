@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
 from sox_signals import CASES, signal
 
 STEP = 151  # samples kept: enough to see any shift, few enough for a small file

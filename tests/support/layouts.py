@@ -2,7 +2,7 @@
 
 By hand, Speech Commands from SKILL_BENCH_CORPORA into a folder, with the configuration s3prl's -c takes::
 
-    python tests/s3prl/layouts.py speech_commands FOLDER --steps 300
+    python tests/support/layouts.py speech_commands FOLDER --steps 300
     python -m skill_bench.s3prl run_downstream -m train -u skill -d speech_commands \
         -c FOLDER/config.yaml -p FOLDER/exp --device cpu
     python -m skill_bench.s3prl run_downstream -m evaluate -e FOLDER/exp/dev-best.ckpt --device cpu
