@@ -7,7 +7,7 @@ cells.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -119,7 +119,8 @@ def evaluate(
         raise UsageError(f"seeds {sorted(repeated)} are given more than once. Give each seed once.")
     tasks = [load_task(name).for_suite(plan.suite) for name in plan.tasks]
     outcome = Outcome()
-    loaded = {task.name: _load_data(task, plan, progress) for task in tasks}
+    loaded = {task.name: _load_data(task, plan) for task in tasks}
+    _show_notes(loaded, progress)
     per_upstream = len(tasks) * len(plan.seeds)
     with progress.stage("cells", total=len(plan.upstreams) * per_upstream) as advance:
         for request in plan.upstreams:
@@ -146,10 +147,10 @@ def load_request(request: UpstreamRequest) -> Upstream:
     return load_upstream(request.name, request.ckpt)
 
 
-def _load_data(task: TaskSpec, plan: Plan, progress: Progress) -> TaskData | SkillBenchError:
+def _load_data(task: TaskSpec, plan: Plan) -> TaskData | SkillBenchError:
     """The task's data, or the error that each of its cells will record."""
     try:
-        data = load_task_data(
+        return load_task_data(
             plan.suite,
             task.name,
             data_root=plan.data_root,
@@ -161,9 +162,16 @@ def _load_data(task: TaskSpec, plan: Plan, progress: Progress) -> TaskData | Ski
         raise
     except SkillBenchError as error:
         return error
-    for note in data.notes:
-        progress.note(f"{task.name}: {note}")
-    return data
+
+
+def _show_notes(loaded: Mapping[str, TaskData | SkillBenchError], progress: Progress) -> None:
+    """Each note once, with the tasks whose data it is about."""
+    about: dict[str, list[str]] = {}
+    for name, data in loaded.items():
+        for note in data.notes if isinstance(data, TaskData) else ():
+            about.setdefault(note, []).append(name)
+    for note, names in about.items():
+        progress.note(f"{', '.join(names)}: {note}")
 
 
 def _cell(

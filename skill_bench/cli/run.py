@@ -44,6 +44,9 @@ def run(
 
     if ckpt is not None and len(upstream) > 1:
         raise UsageError(f"--ckpt belongs to one upstream, found {len(upstream)}: {', '.join(upstream)}.")
+    for name in upstream:
+        if not name.startswith("hf:"):
+            catalog.entry("upstreams", name)  # an unknown name is found before any speech is read or made
     plan = Plan(
         upstreams=[UpstreamRequest(name=name, ckpt=ckpt) for name in upstream],
         suite=suite,

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,7 @@ class Schedule:
         return max(0.0, (self.n_updates - update) / max(1, self.n_updates - self.warmup_updates))
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Told after every update."""
 

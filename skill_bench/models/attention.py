@@ -21,7 +21,7 @@ class PositionGate(nn.Module):
         self.scale = nn.Parameter(torch.ones(n_heads))
 
     def forward(self, x: Float[Tensor, "batch frames dim"]) -> Float[Tensor, "batch heads frames 1"]:
-        per_head = x.view(*x.shape[:2], self.n_heads, self.head_dim)[:, :, self.heads].transpose(1, 2)
+        per_head = x.reshape(*x.shape[:2], self.n_heads, self.head_dim)[:, :, self.heads].transpose(1, 2)
         gates: Tensor = self.linear(per_head)
         update, reset = torch.sigmoid(gates.view(*gates.shape[:3], 2, 4).sum(4)).chunk(2, dim=3)
         return update * (reset * self.scale[self.heads][:, None, None] - 1.0) + 2.0

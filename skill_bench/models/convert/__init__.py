@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from skill_bench.errors import CheckpointError, UnknownFormat
 from skill_bench.models.foreign import Converted, Source
 
 
+@runtime_checkable
 class Format(Protocol):
     """The contract of a module of this folder."""
 
