@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -70,7 +71,7 @@ def collect(*, started_at: str | None = None, seconds: dict[str, float] | None =
         n_threads=_n_threads(),
         started_at=started_at or now(),
         seconds=seconds or {},
-        command_line=tuple(_without_home(argument) for argument in sys.argv),
+        command_line=tuple(_without_folders(argument) for argument in sys.argv),
     )
 
 
@@ -136,7 +137,6 @@ def _n_threads() -> int | None:
     return None if torch is None else int(torch.get_num_threads())
 
 
-def _without_home(argument: str) -> str:
-    """Records are published: a command line should not carry the name of its user."""
-    home = str(Path.home())
-    return argument.replace(home, "~") if len(home) > 1 else argument
+def _without_folders(argument: str) -> str:
+    """Records are published: a command line keeps the last part of an absolute path, not where somebody's files lie."""
+    return re.sub(r"(^|=)/.*/", r"\1.../", argument)

@@ -59,9 +59,9 @@ def test_without_git_there_is_no_git_state(package: Path, monkeypatch: pytest.Mo
 
 
 def test_collect(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["skill-bench", "run", "--data-root", str(Path.home() / "speech")])
+    monkeypatch.setattr(sys, "argv", ["/opt/bin/skill-bench", "run", "--data-root", "/home/a/speech", "--out=/b/c"])
     found = provenance.collect(started_at="2026-01-01T00:00:00+00:00", seconds={"train": 1.5})
-    assert found.command_line == ("skill-bench", "run", "--data-root", "~/speech")
+    assert found.command_line == (".../skill-bench", "run", "--data-root", ".../speech", "--out=.../c")
     assert found.seconds == {"train": 1.5}
     assert found.started_at == "2026-01-01T00:00:00+00:00"
     assert {"torch", "numpy", "pydantic"} <= set(found.packages)
