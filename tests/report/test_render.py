@@ -13,6 +13,7 @@ from rich.console import Console
 from skill_bench import catalog
 from skill_bench.errors import RecordError
 from skill_bench.report.collect import Collection, collect
+from skill_bench.report.published import read_published
 from skill_bench.report.render import markdown, write_tables
 from skill_bench.report.show import load_table, show
 from skill_bench.report.table import build
@@ -54,7 +55,8 @@ def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
 
 
 def test_markdown(out: Path) -> None:
-    lines = markdown(load_table(out)).splitlines()
+    published = read_published(catalog.folder("leaderboard") / "published")
+    lines = markdown(build([collect(out)], published)).splitlines()
     assert lines[0] == "## demo (synthetic speech), protocol strict"
     heading, cells = ([cell.strip() for cell in lines[n].strip("|").split("|")] for n in (2, 4))
     found = dict(zip(heading, cells, strict=True))
