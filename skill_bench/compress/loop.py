@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from skill_bench.compress.batches import Batch, SpeechBatches
 from skill_bench.errors import SkillBenchError
+from skill_bench.schema import write_atomic
 
 Log = Mapping[str, float]
 CHECKPOINT_EVERY = 200
@@ -101,11 +102,9 @@ def _save(path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.O
         "optimizer": optimizer.state_dict(),
         "rng": torch.get_rng_state(),
     }
-    temporary = path.with_suffix(".tmp")
-    torch.save(state, temporary)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    written = io.BytesIO()
+    torch.save(state, written)
+    write_atomic(path, written.getvalue())
 
 
 def _restore(path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> int:
@@ -132,6 +131,4 @@ def _forget_after(path: Path, updates_done: int) -> None:
         return
     header, *lines = path.read_text().splitlines(keepends=True)
     kept = [line for line in lines if line.endswith("\n") and int(line.split(",", 1)[0]) < updates_done]
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(header + "".join(kept))
-    os.replace(temporary, path)
+    write_atomic(path, (header + "".join(kept)).encode())

@@ -35,7 +35,7 @@ def load_folder(folder: Path, ckpt: str | Path | None = None, **options: Any) ->
     if not path.is_file():
         raise SpecError(f"{path}: no such file. An upstream folder needs upstream.toml, hubconf.py and expert.py.")
     try:
-        module = importlib.import_module(f"{_package_of(folder.parent)}.{folder.name}.expert")
+        module = importlib.import_module(f"{package_of(folder.parent)}.{folder.name}.expert")
     except SkillBenchError:
         raise
     except Exception as error:
@@ -52,7 +52,7 @@ def load_folder(folder: Path, ckpt: str | Path | None = None, **options: Any) ->
     return upstream
 
 
-def _package_of(root: Path) -> str:
+def package_of(root: Path) -> str:
     """A package whose sub-packages are the folders in ``root``, so that relative imports work in them."""
     root = root.resolve()
     number = 0

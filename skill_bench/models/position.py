@@ -23,7 +23,6 @@ class ConvolutionalPosition(nn.Module):
         nn.init.normal_(conv.weight, std=math.sqrt(4 / (kernel * dim)))
         nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
         self.conv = weight_norm(conv, dim=2)
-        self.n_surplus_frames = 1 - kernel % 2
 
     def forward(self, x: Float[Tensor, "batch frames dim"]) -> Float[Tensor, "batch frames dim"]:
         embedded = self.conv(x.transpose(1, 2))

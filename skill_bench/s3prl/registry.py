@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from skill_bench import catalog
 from skill_bench.errors import SkillBenchError
+from skill_bench.features.plugin import package_of
 
-_PACKAGE = "skill_bench_upstreams"
 _ours: set[str] = set()
 
 
@@ -38,7 +36,7 @@ def register(folder: Path | None = None) -> list[str]:
         names = sorted(path.parent.name for path in folder.glob("*/upstream.toml"))
     entries: dict[str, Callable[..., Any]] = {}
     for name in names:
-        entries |= _entries(root / name, package=_package_of(root))
+        entries |= _entries(root / name, package=package_of(root))
     for path in sorted((Path(inspect.getfile(hub)).parent / "upstream").glob("*/upstream.toml")):
         entries |= _entries(path.parent, package="s3prl.upstream")
     added = [name for name in sorted(entries) if name in _ours or not callable(getattr(hub, name, None))]
@@ -68,16 +66,3 @@ def _entries(folder: Path, *, package: str) -> dict[str, Callable[..., Any]]:
             f"expected a function {folder.name!r} that returns the upstream."
         )
     return found
-
-
-def _package_of(root: Path) -> str:
-    """A package whose sub-packages are the folders in ``root``, so that ``from .expert import …`` works in them."""
-    number = 0
-    while True:
-        name = _PACKAGE + (f"_{number}" if number else "")
-        package = sys.modules.setdefault(name, ModuleType(name))
-        if not hasattr(package, "__path__"):
-            package.__path__ = [str(root)]
-        if list(package.__path__) == [str(root)]:
-            return name
-        number += 1
