@@ -13,9 +13,13 @@ from skill_bench.schema import read_object
 
 @dataclass(frozen=True, kw_only=True)
 class Collection:
-    """What one folder holds. ``origin`` tells a user's run from records that came with the package."""
+    """What one folder holds. ``origin`` tells a user's run from records that came with the package.
+
+    ``folder`` is where they are, so that ``record.path(folder)`` is a record's file; None for records made in memory.
+    """
 
     origin: str
+    folder: Path | None = None
     records: tuple[Record, ...]
     profiles: tuple[Profile, ...]
     problems: tuple[str, ...] = ()
@@ -39,4 +43,6 @@ def collect(folder: Path, *, origin: str = "run") -> Collection:
                 records.append(Record.parse(content, source=str(path)))
         except RecordError as error:
             problems.append(str(error))
-    return Collection(origin=origin, records=tuple(records), profiles=tuple(profiles), problems=tuple(problems))
+    return Collection(
+        origin=origin, folder=folder, records=tuple(records), profiles=tuple(profiles), problems=tuple(problems)
+    )

@@ -27,12 +27,21 @@ def load_table(out_dir: Path | None = None, *, suite: str | None = None, publish
     Raises:
         RecordError: ``out_dir`` does not exist, or a published table is faulty.
     """
-    root = catalog.folder("leaderboard")
+    rows = read_published(catalog.folder("leaderboard") / "published") if published else []
+    return build(load_collections(out_dir, suite=suite), rows)
+
+
+def load_collections(out_dir: Path | None = None, *, suite: str | None = None) -> list[Collection]:
+    """The records below ``out_dir`` (none if it is None) and the shipped ones; of one ``suite``, if it is given.
+
+    Raises:
+        RecordError: ``out_dir`` does not exist.
+    """
+    shipped = catalog.folder("leaderboard") / "results"
     collections = [] if out_dir is None else [collect(out_dir, origin=RUN)]
-    if (root / "results").is_dir():
-        collections.append(collect(root / "results", origin=SHIPPED))
-    rows = read_published(root / "published") if published else []
-    return build([_only(suite, collection) for collection in collections], rows)
+    if shipped.is_dir():
+        collections.append(collect(shipped, origin=SHIPPED))
+    return [_only(suite, collection) for collection in collections]
 
 
 def show(out_dir: Path, *, suite: str, console: Console | None = None) -> None:
