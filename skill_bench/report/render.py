@@ -15,8 +15,8 @@ from skill_bench.report.table import Table
 from skill_bench.schema import write_atomic
 
 ABSENT = "–"
-_SCORES = (("mean_points", "mean", 1), ("superb_score", "SUPERB score", 0), ("overall_score", "overall", 1))
-_COSTS = (
+SCORES = (("mean_points", "mean", 1), ("superb_score", "SUPERB score", 0), ("overall_score", "overall", 1))
+COSTS = (
     ("parameters_millions", "params M", 2),
     ("macs_superb_giga", "MACs G", 1),
     ("throughput_audio_seconds_per_second", "audio s/s", 0),
@@ -70,8 +70,8 @@ def cells(table: Table, label: str) -> tuple[list[str], list[list[str]]]:
     """Headings and text cells of one block: the metrics by which tasks are judged, without empty columns."""
     block = table.frame[table.frame["block"] == label]
     present = [column for column in table.columns if column.primary and block[column.name].notna().any()]
-    scores = [entry for entry in _SCORES if block[entry[0]].notna().any()]
-    costs = [entry for entry in _COSTS if block[entry[0]].notna().any()]
+    scores = [entry for entry in SCORES if block[entry[0]].notna().any()]
+    costs = [entry for entry in COSTS if block[entry[0]].notna().any()]
     headings = ["system", "source", *(c.heading for c in present), *(e[1] for e in (*scores, *costs))]
     rows = []
     for row in block.to_dict("records"):
