@@ -7,39 +7,65 @@ from typing import Annotated
 
 import typer
 
-from skill_bench.cli.options import DataPaths
+from skill_bench.cli.options import DataPaths, Device, names_in
+from skill_bench.errors import UnknownName, UsageError
+from skill_bench.layer_similarity import LINKAGES, MEASURES
 
 
 def similarity(
     teacher: Annotated[Path, typer.Option(help="Checkpoint of any readable format.")],
     data: DataPaths,
-    clusters: Annotated[int, typer.Option(help="Number of groups.")] = 4,
+    measures: Annotated[str, typer.Option(help="Comma-separated: cka, cosine, mutual_knn.")] = ",".join(MEASURES),
+    clusters: Annotated[str, typer.Option(help="Number of groups, or auto (largest mean silhouette).")] = "4",
+    linkage: Annotated[str, typer.Option(help="average, complete, single or ward.")] = "average",
     contiguous: Annotated[bool, typer.Option(help="Only neighbouring layers form a group.")] = True,
-    utterances: Annotated[int, typer.Option(help="Calibration utterances, chosen by hash.")] = 64,
-    out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
-    seed: Annotated[int, typer.Option()] = 0,
+    utterances: Annotated[int, typer.Option(help="Calibration utterances, chosen by hash.", min=1)] = 64,
+    out: Annotated[
+        Path, typer.Option(help="JSON file to write; figures lie beside it as NAME-MEASURE.svg and .png.")
+    ] = Path("similarity.json"),
+    seed: Annotated[int, typer.Option(help="Of the choice of utterances, and of mutual_knn's frames.")] = 0,
+    device: Device = "cpu",
 ) -> None:
-    """Linear CKA between all layers of a model, and the groups SKILL would distil."""
-    import json
+    """Similarity between all layers of a model, and the groups SKILL would distil. One pass over the speech."""
+    chosen = [name for name in MEASURES if name in (names_in(measures) or [])]
+    if unknown := set(names_in(measures) or []) - set(MEASURES):
+        raise UnknownName("measure", sorted(unknown)[0], MEASURES)
+    if not chosen:
+        raise UsageError(f"--measures {measures!r}: expected one or more of {', '.join(MEASURES)}.")
+    if linkage not in LINKAGES:
+        raise UnknownName("linkage", linkage, LINKAGES)
+    if clusters != "auto" and not clusters.isdecimal():
+        raise UsageError(f"--clusters {clusters!r}: expected a number of groups, or auto.")
+    if out.suffix != ".json":
+        raise UsageError(f"--out {out}: expected a name ending in .json.")
 
-    from skill_bench.compress.cluster import layer_groups
-    from skill_bench.compress.distill import calibrate
+    from skill_bench.cli.console import ConsoleProgress
+    from skill_bench.compress.calibrate import measure
     from skill_bench.corpora.listing import list_audio
     from skill_bench.models import checkpoint
-    from skill_bench.schema import write_atomic
+    from skill_bench.report.heat_map import write_figures
 
     loaded = checkpoint.load(teacher)
-    matrix = calibrate(loaded.encoder, list_audio(data), n=utterances, seed=seed)
-    groups = layer_groups(matrix, n_groups=clusters, contiguous=contiguous)
-    for row in matrix:
-        typer.echo(" ".join(f"{value:5.3f}" for value in row))
-    typer.echo(f"groups: {json.dumps(groups)}")
-    if out is not None:
-        content = {
-            "teacher_sha256": loaded.sha256,
-            "measure": "cka",
-            "n_utterances": utterances,
-            "similarity": matrix.tolist(),
-            "groups": groups,
-        }
-        write_atomic(out, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    loaded.encoder.to(device)
+    with ConsoleProgress() as progress:
+        found = measure(
+            loaded,
+            list_audio(data),
+            name=teacher.stem,
+            measures=chosen,
+            n_groups="auto" if clusters == "auto" else int(clusters),
+            linkage=linkage,
+            contiguous=contiguous,
+            n_utterances=utterances,
+            seed=seed,
+            progress=progress,
+        )
+    for one in found.measures:
+        typer.echo(f"{one.measure}:")
+        for row in one.matrix:
+            typer.echo("  " + " ".join(f"{value:6.3f}" for value in row))
+        for k, value in one.silhouettes.items():
+            typer.echo(f"  {k} groups: silhouette {value:.3f}")
+        typer.echo(f"  groups: {[list(group) for group in one.groups]}")
+    for path in (found.write(out), *write_figures(found, out.with_suffix(""))):
+        typer.echo(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,17 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skill_bench.compress.batches import Batch, SpeechBatches
-from skill_bench.compress.cluster import Groups, layer_groups
+from skill_bench.compress.calibrate import calibrate
+from skill_bench.compress.cluster import layer_groups
 from skill_bench.compress.gates import Gates
 from skill_bench.compress.loop import Progress, Schedule, optimise
 from skill_bench.compress.losses import GroupDistillation
 from skill_bench.compress.prune import prune
 from skill_bench.compress.recipe import Recipe, Stage
-from skill_bench.compress.similarity import LinearCKA
 from skill_bench.compress.sparsity import Lagrangian, Sizes, n_parameters, settle
-from skill_bench.corpora.audio import load_utterance
 from skill_bench.corpora.data import Utterance
 from skill_bench.errors import UsageError
+from skill_bench.layer_similarity import Groups
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
@@ -47,17 +46,6 @@ class Student:
     groups: Groups
     similarity: NDArray[np.float64] | None
     metadata: dict[str, str]
-
-
-def calibrate(teacher: Encoder, utterances: Sequence[Utterance], *, n: int, seed: int) -> NDArray[np.float64]:
-    """Similarity of the teacher's layers over ``n`` utterances chosen by hash, one by one, without padding."""
-    ranked = sorted(utterances, key=lambda u: hashlib.sha256(f"{seed}\0{u.id}".encode()).digest())
-    measure = LinearCKA(n_layers=len(teacher.layers) + 1, dim=teacher.architecture.dim)
-    with torch.no_grad():
-        for utterance in ranked[:n]:
-            states, _ = teacher(load_utterance(utterance).waveform[None])
-            measure.update(states)
-    return measure.similarity()
 
 
 def distill(
@@ -113,7 +101,13 @@ def _groups(
     if recipe.groups is not None:
         return None, recipe.groups
     options = recipe.clustering
-    similarity = calibrate(teacher, utterances, n=options.n_calibration_utterances, seed=recipe.seed)
+    similarity = calibrate(
+        teacher,
+        utterances,
+        n=options.n_calibration_utterances,
+        seed=recipe.seed,
+        measures=(options.measure,),
+    )[options.measure]
     groups = layer_groups(
         similarity, n_groups=options.n_groups, linkage_method=options.linkage, contiguous=options.contiguous
     )

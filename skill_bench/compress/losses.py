@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skill_bench.compress.cluster import Groups
+from skill_bench.layer_similarity import Groups
 
 
 def group_averages(

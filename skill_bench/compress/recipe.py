@@ -6,16 +6,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from skill_bench.compress.cluster import Groups, Linkage
+from skill_bench.layer_similarity import Groups, Linkage, MeasureName
 from skill_bench.schema import Frozen
 
 
 class Clustering(Frozen):
     """How groups of layers are found from the teacher's similarity (SKILL)."""
 
-    measure: Literal["cka"] = "cka"
+    measure: MeasureName = "cka"
     linkage: Linkage = "average"
-    n_groups: int = 4
+    n_groups: int | Literal["auto"] = 4
     contiguous: bool = True
     n_calibration_utterances: int = 64
 
