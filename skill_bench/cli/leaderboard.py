@@ -1,4 +1,4 @@
-"""``skill-bench leaderboard``: table.csv and table.md from records and published rows."""
+"""``skill-bench leaderboard``: table.csv, table.md and table.tex from records and published rows."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import typer
 
 def leaderboard(
     results: Annotated[Path | None, typer.Option(help="Folder of records; the bundled ones are always read.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for table.csv and table.md.")] = Path("leaderboard"),
+    out: Annotated[Path, typer.Option(help="Folder for table.csv, table.md and table.tex.")] = Path("leaderboard"),
     suite: Annotated[str | None, typer.Option(help="Only this suite.")] = None,
     published: Annotated[bool, typer.Option(help="Also the published systems, in a block of their own.")] = True,
-    strict: Annotated[bool, typer.Option(help="Fail if a file had to be left out.")] = False,
+    strict: Annotated[bool, typer.Option(help="Fail, and write nothing, if there is any problem.")] = False,
 ) -> None:
     """Make the tables from result records."""
     from skill_bench.errors import RecordError
@@ -21,11 +21,12 @@ def leaderboard(
     from skill_bench.report.show import load_table
 
     table = load_table(results, suite=suite, published=published)
+    listed = "\n".join(f"  {problem}" for problem in table.problems)
+    if strict and table.problems:
+        raise RecordError(f"{len(table.problems)} problems, no table was written:\n{listed}")
     for path in write_tables(table, out):
         typer.echo(path)
-    typer.echo(f"{len(table.frame)} rows in {len(table.blocks())} blocks: {'; '.join(table.blocks())}")
+    labels = [section.label for section in table.sections]
+    typer.echo(f"{len(table.frame)} rows in {len(labels)} sections: {'; '.join(labels)}")
     if table.problems:
-        listed = "\n".join(f"  {problem}" for problem in table.problems)
-        if strict:
-            raise RecordError(f"{len(table.problems)} files were left out:\n{listed}")
-        typer.echo(f"left out:\n{listed}", err=True)
+        typer.echo(f"{len(table.problems)} problems:\n{listed}", err=True)

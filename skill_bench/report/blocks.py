@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from skill_bench.record import Record
+from skill_bench.report.entry import Entry
 
 Variant = tuple[int, str, str]
 """A task's version, the fingerprint of its data, and a hash of the settings that decide a score."""
@@ -26,18 +27,18 @@ class Block:
     suite: str
     protocol: str
     synthetic: bool
-    systems: Mapping[SystemId, tuple[Record, ...]]
+    systems: Mapping[SystemId, tuple[Entry, ...]]
 
 
-def split(records: Iterable[tuple[str, Record]]) -> list[Block]:
-    """Blocks of (origin, record) pairs, in order of suite and protocol.
+def split(entries: Iterable[Entry]) -> list[Block]:
+    """Blocks of records, in order of suite and protocol.
 
     Where a task occurs in several variants, each combination that a system has makes a block of its own; a system that
     lacks that task stands in every block that its other tasks allow. Failed records that name no data go everywhere.
     """
-    groups: dict[tuple[str, str], list[tuple[str, Record]]] = defaultdict(list)
-    for origin, record in records:
-        groups[record.key.suite, record.key.protocol].append((origin, record))
+    groups: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    for entry in entries:
+        groups[entry.record.key.suite, entry.record.key.protocol].append(entry)
     return [block for group in sorted(groups) for block in _split_group(*group, groups[group])]
 
 
@@ -50,19 +51,20 @@ def variant(record: Record) -> Variant | None:
     return record.key.task_version, record.data.fingerprint, hashlib.sha256(settings.encode()).hexdigest()
 
 
-def _split_group(suite: str, protocol: str, entries: list[tuple[str, Record]]) -> list[Block]:
+def _split_group(suite: str, protocol: str, entries: list[Entry]) -> list[Block]:
     variants: dict[str, set[Variant]] = defaultdict(set)
-    systems: dict[SystemId, list[Record]] = defaultdict(list)
-    for origin, record in entries:
-        systems[origin, record.key.upstream, record.system.identity].append(record)
+    systems: dict[SystemId, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        record = entry.record
+        systems[entry.origin, record.key.upstream, record.system.identity].append(entry)
         if (found := variant(record)) is not None:
             variants[record.key.task].add(found)
     disputed = {task for task, found in variants.items() if len(found) > 1}
     blocks = []
     for combination in _combinations(systems.values(), disputed):
         chosen = {id_: _fitting(own, combination) for id_, own in systems.items()}
-        fitting = {id_: records for id_, records in chosen.items() if records}
-        everything = [record for records in fitting.values() for record in records]
+        fitting = {id_: own for id_, own in chosen.items() if own}
+        everything = [entry.record for own in fitting.values() for entry in own]
         blocks.append(
             Block(
                 label=_label(suite, protocol, combination, synthetic=_synthetic(everything)),
@@ -75,10 +77,11 @@ def _split_group(suite: str, protocol: str, entries: list[tuple[str, Record]]) -
     return blocks
 
 
-def _combinations(systems: Iterable[list[Record]], disputed: set[str]) -> list[dict[str, Variant]]:
+def _combinations(systems: Iterable[list[Entry]], disputed: set[str]) -> list[dict[str, Variant]]:
     """The variants of the disputed tasks that some system has, without those that are part of a fuller one."""
     found: list[dict[str, Variant]] = []
-    for own in systems:
+    for entries in systems:
+        own = [entry.record for entry in entries]
         by_task = {
             task: sorted({v for r in own if r.key.task == task and (v := variant(r)) is not None}) for task in disputed
         }
@@ -91,11 +94,18 @@ def _combinations(systems: Iterable[list[Record]], disputed: set[str]) -> list[d
     return sorted(full, key=lambda one: sorted(one.items())) or [{}]
 
 
-def _fitting(own: list[Record], combination: Mapping[str, Variant]) -> tuple[Record, ...]:
+def _fitting(own: list[Entry], combination: Mapping[str, Variant]) -> tuple[Entry, ...]:
     """The system's records that belong into the block; none if it has a disputed task in other variants only."""
-    fitting = [r for r in own if variant(r) in (None, combination.get(r.key.task, variant(r)))]
-    elsewhere = {r.key.task for r in own if r not in fitting} - {r.key.task for r in fitting}
+    fits = [_fits(entry.record, combination) for entry in own]
+    fitting = [entry for entry, fit in zip(own, fits, strict=True) if fit]
+    left_out = {entry.record.key.task for entry, fit in zip(own, fits, strict=True) if not fit}
+    elsewhere = left_out - {entry.record.key.task for entry in fitting}
     return () if elsewhere else tuple(fitting)
+
+
+def _fits(record: Record, combination: Mapping[str, Variant]) -> bool:
+    found = variant(record)
+    return found is None or found == combination.get(record.key.task, found)
 
 
 def _synthetic(records: list[Record]) -> bool:

@@ -2,47 +2,76 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 from skill_bench.efficiency import Profile
 from skill_bench.errors import RecordError
-from skill_bench.record import Record
+from skill_bench.record import Key, Record
+from skill_bench.report.entry import Entry
 from skill_bench.schema import read_object
 
 
 @dataclass(frozen=True, kw_only=True)
 class Collection:
-    """What one folder holds. ``origin`` tells a user's run from records that came with the package.
-
-    ``folder`` is where they are, so that ``record.path(folder)`` is a record's file; None for records made in memory.
-    """
+    """What one folder holds; ``folder`` is None for records made in memory."""
 
     origin: str
     folder: Path | None = None
-    records: tuple[Record, ...]
-    profiles: tuple[Profile, ...]
+    entries: tuple[Entry, ...] = ()
+    profiles: tuple[Profile, ...] = ()
     problems: tuple[str, ...] = ()
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """The entries' records."""
+        return tuple(entry.record for entry in self.entries)
 
 
 def collect(folder: Path, *, origin: str = "run") -> Collection:
-    """Every ``<suite>/<upstream>/*.json`` below ``folder``; a damaged file is one of the ``problems``.
+    """Every ``<suite>/<upstream>/*.json`` below ``folder``.
+
+    A damaged file, and all but one of several records of one cell, are among the ``problems``.
 
     Raises:
         RecordError: ``folder`` does not exist.
     """
     if not folder.is_dir():
         raise RecordError(f"{folder}: no such folder. Run `skill-bench run --out {folder}` first, or check the path.")
-    records, profiles, problems = [], [], []
+    entries, profiles, problems = [], [], []
     for path in sorted(folder.glob("*/*/*.json")):
         try:
             content = read_object(path)
             if content.get("kind") == "profile":
                 profiles.append(Profile.parse(content, source=str(path)))
             else:
-                records.append(Record.parse(content, source=str(path)))
+                entries.append(Entry(record=Record.parse(content, source=str(path)), file=path, origin=origin))
         except RecordError as error:
             problems.append(str(error))
+    kept, doubled = _one_per_cell(entries, folder)
     return Collection(
-        origin=origin, folder=folder, records=tuple(records), profiles=tuple(profiles), problems=tuple(problems)
+        origin=origin, folder=folder, entries=tuple(kept), profiles=tuple(profiles), problems=(*problems, *doubled)
     )
+
+
+def _one_per_cell(entries: list[Entry], folder: Path) -> tuple[list[Entry], list[str]]:
+    """Entries without doubles, and a problem for each cell that had several.
+
+    The record that lies where its key says stays; if none does, nobody can tell which is meant, and none stays.
+    """
+    by_cell: dict[tuple[Key, str], list[Entry]] = defaultdict(list)
+    for entry in entries:
+        by_cell[entry.record.key, entry.record.system.identity].append(entry)
+    kept, problems = [], []
+    for (key, _), found in by_cell.items():
+        chosen = found if len(found) == 1 else [e for e in found if e.file == e.record.path(folder)]
+        kept += chosen
+        if len(found) > 1:
+            files = ", ".join(str(entry.file) for entry in found)
+            what = f"uses {chosen[0].file}, which lies where its key says" if chosen else "uses none of them"
+            problems.append(
+                f"{key.upstream} on {key.task}, seed {key.seed}: {len(found)} records for one cell ({files}); the "
+                f"table {what}. Keep one of them."
+            )
+    return kept, problems

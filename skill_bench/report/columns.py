@@ -32,6 +32,11 @@ class Column:
         metric = _SHORT.get(self.metric, self.metric.replace("_", " ").upper())
         return f"{self.task.upper().replace('_', ' ')} {metric} {unit} {'↑' if self.higher_is_better else '↓'}"
 
+    @property
+    def has_points(self) -> bool:
+        """Whether the unit lets it enter a mean: per cent, or a value that is given times 100 (MTWV)."""
+        return self.unit in ("%", "percent", "x100")
+
     def points(self, value: float) -> float:
         """``value`` with higher better: an error rate in percent enters as 100 minus it."""
         return value if self.higher_is_better else 100 - value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,27 +30,56 @@ def read_published(folder: Path) -> list[PublishedRow]:
     """Every row of every CSV file in ``folder``.
 
     Raises:
-        RecordError: no file at all, an unknown column, a cell that is no number, a row without system or source, or
-            the same system twice; names the file and the line.
+        RecordError: whatever :func:`published_rows` finds, all of it.
+    """
+    rows, problems = published_rows(folder)
+    if problems:
+        raise RecordError("\n".join(problems))
+    return rows
+
+
+def published_rows(folder: Path) -> tuple[list[PublishedRow], tuple[str, ...]]:
+    """The rows that can be used, and what is wrong with the others, by file and line.
+
+    Wrong are: no file at all, an unknown column (the whole file is left out), a cell that is no number, a row without
+    system or source, and one name for several rows (all of them are left out).
     """
     paths = sorted(folder.glob("*.csv"))
     if not paths:
-        raise RecordError(f"{folder}: holds no *.csv. Reinstall skill-bench, or name another folder.")
-    return [row for path in paths for row in _read(path)]
+        return [], (f"{folder}: holds no *.csv. Reinstall skill-bench, or name another folder.",)
+    rows: list[PublishedRow] = []
+    problems: list[str] = []
+    for path in paths:
+        try:
+            own, wrong = _read(path)
+        except (RecordError, csv.Error, UnicodeDecodeError) as error:
+            problems.append(str(error) if isinstance(error, RecordError) else f"{path}: not a CSV file ({error}).")
+        else:
+            rows += own
+            problems += wrong
+    return rows, tuple(problems)
 
 
-def _read(path: Path) -> list[PublishedRow]:
+def _read(path: Path) -> tuple[list[PublishedRow], list[str]]:
+    found: dict[str, list[tuple[int, PublishedRow]]] = defaultdict(list)
+    problems = []
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file, strict=True)
-        columns = list(reader.fieldnames or ())
-        _check_columns(path, columns)
-        rows = [_row(path, reader.line_num, cells) for cells in reader]
-    seen: set[str] = set()
-    for row in rows:
-        if row.system in seen:
-            raise RecordError(f"{path}: {row.system!r} is there twice. Keep one row, or tell them apart by name.")
-        seen.add(row.system)
-    return rows
+        _check_columns(path, list(reader.fieldnames or ()))
+        for cells in reader:
+            try:
+                row = _row(path, reader.line_num, cells)
+                found[row.system].append((reader.line_num, row))
+            except RecordError as error:
+                problems.append(str(error))
+    for system, several in found.items():
+        if len(several) > 1:
+            lines = ", ".join(str(line) for line, _ in several)
+            problems.append(
+                f"{path}: {system!r} is there {len(several)} times (lines {lines}); none of them is used. Keep one "
+                "row, or tell them apart by name."
+            )
+    return [several[0][1] for several in found.values() if len(several) == 1], problems
 
 
 def _check_columns(path: Path, columns: list[str]) -> None:

@@ -13,6 +13,9 @@ from collections.abc import Mapping
 
 from skill_bench.report.columns import published_column
 
+OFFICIAL_SUITES = ("official", "superb")
+"""Suites of SUPERB's own corpora: on others the scores' anchors mean nothing."""
+
 ANCHORS: dict[str, tuple[float, float]] = {
     "pr_per_percent": (17.99, 96.47),
     "asr_wer_percent": (76.82, 96.38),

@@ -8,10 +8,11 @@ from pathlib import Path
 from rich.console import Console
 
 from skill_bench import catalog
+from skill_bench.report.build import build
 from skill_bench.report.collect import Collection, collect
-from skill_bench.report.published import read_published
-from skill_bench.report.render import print_block
-from skill_bench.report.table import Table, build
+from skill_bench.report.published import published_rows
+from skill_bench.report.render import print_section
+from skill_bench.report.table import Table
 
 RUN, SHIPPED = "run", "shipped"
 
@@ -25,10 +26,10 @@ def load_table(out_dir: Path | None = None, *, suite: str | None = None, publish
         published: False leaves out the published rows.
 
     Raises:
-        RecordError: ``out_dir`` does not exist, or a published table is faulty.
+        RecordError: ``out_dir`` does not exist.
     """
-    rows = read_published(catalog.folder("leaderboard") / "published") if published else []
-    return build(load_collections(out_dir, suite=suite), rows)
+    rows, problems = published_rows(catalog.folder("leaderboard") / "published") if published else ([], ())
+    return build(load_collections(out_dir, suite=suite), rows, problems=problems)
 
 
 def load_collections(out_dir: Path | None = None, *, suite: str | None = None) -> list[Collection]:
@@ -39,25 +40,24 @@ def load_collections(out_dir: Path | None = None, *, suite: str | None = None) -
     """
     shipped = catalog.folder("leaderboard") / "results"
     collections = [] if out_dir is None else [collect(out_dir, origin=RUN)]
-    if shipped.is_dir():
+    if shipped.is_dir() and (out_dir is None or out_dir.resolve() != shipped.resolve()):
         collections.append(collect(shipped, origin=SHIPPED))
-    return [_only(suite, collection) for collection in collections]
+    return [_only(suite, found) for found in collections]
 
 
 def show(out_dir: Path, *, suite: str, console: Console | None = None) -> None:
-    """Prints every block of ``suite`` in which the run has a record, beside the shipped records on the same data."""
+    """Prints every section of ``suite`` in which the run has a record, beside the shipped records on the same data."""
     console = console or Console()
     if not out_dir.is_dir():
         console.print(f"{out_dir} holds no record.", markup=False, highlight=False)
         return
     table = load_table(out_dir, suite=suite, published=False)
     others = []
-    for label in table.blocks():
-        origins = set(table.frame.loc[table.frame["block"] == label, "origin"])
-        if RUN in origins:
-            print_block(table, label, console)
+    for section in table.sections:
+        if any(row.origin == RUN for row in section.rows):
+            print_section(section, console)
         else:
-            others.append(label)
+            others.append(section.label)
     if others:
         console.print(
             f"Not shown, other data or settings: {'; '.join(others)}. See skill-bench leaderboard.",
@@ -65,10 +65,10 @@ def show(out_dir: Path, *, suite: str, console: Console | None = None) -> None:
             highlight=False,
         )
     for problem in table.problems:
-        console.print(f"left out: {problem}", style="yellow", markup=False, highlight=False)
+        console.print(f"problem: {problem}", style="yellow", markup=False, highlight=False)
 
 
 def _only(suite: str | None, collection: Collection) -> Collection:
     if suite is None:
         return collection
-    return replace(collection, records=tuple(r for r in collection.records if r.key.suite == suite))
+    return replace(collection, entries=tuple(e for e in collection.entries if e.record.key.suite == suite))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from skill_bench import catalog
 from skill_bench.record import Record
+from skill_bench.report.build import build
 from skill_bench.report.collect import collect
-from skill_bench.report.table import build
 
 RESULTS = catalog.folder("leaderboard") / "results"
 

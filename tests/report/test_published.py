@@ -34,7 +34,7 @@ def test_the_packages_own_rows() -> None:
         (HEAD + "A,1,nan,paper\n", r"x\.csv:2: ks_accuracy_percent is 'nan'"),
         (HEAD + "A,1,90,one, two\n", r"x\.csv:2: has another number of cells"),
         (HEAD + "A,1\n", r"x\.csv:2: has another number of cells"),
-        (HEAD + "A,1,90,paper\nA,1,91,paper\n", r"x\.csv: 'A' is there twice"),
+        (HEAD + "A,1,90,paper\nA,1,91,paper\n", r"x\.csv: 'A' is there 2 times \(lines 2, 3\)"),
         ("system,ks_accuracy_percent\nA,1\n", r"x\.csv: has no column 'source'"),
         (
             "system,parameter_millions,source\n",

@@ -12,11 +12,11 @@ from rich.console import Console
 
 from skill_bench import catalog
 from skill_bench.errors import RecordError
+from skill_bench.report.build import build
 from skill_bench.report.collect import Collection, collect
 from skill_bench.report.published import read_published
 from skill_bench.report.render import markdown, write_tables
 from skill_bench.report.show import load_table, show
-from skill_bench.report.table import build
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_damaged_file_is_named_and_the_others_are_shown(out: Path) -> None:
     assert len(found.records) == 3
     assert len(found.problems) == 1
     assert "er-s0.json: not valid JSON" in found.problems[0]
-    assert "## Left out" in markdown(build([found]))
+    assert "## Problems" in markdown(build([found]))
     assert "er-s0.json: not valid JSON" in markdown(build([found]))
 
 
@@ -63,7 +63,7 @@ def test_markdown(out: Path) -> None:
     assert found == {
         "system": "Skill",
         "source": "measured",
-        "KS acc % ↑": "75.50 ± 7.78 (2)",
+        "KS acc % ↑": "75.50",
         "params M": "2.50",
         "MACs G": "4.0",
         "audio s/s": "50",
@@ -75,7 +75,7 @@ def test_markdown(out: Path) -> None:
 
 def test_csv_keeps_full_precision(out: Path, make_record: Any, tmp_path: Path) -> None:
     make_record("third", numerator=100 / 3).save(out)
-    csv, md = write_tables(load_table(out), tmp_path / "tables")
+    csv, md, _ = write_tables(load_table(out), tmp_path / "tables")
     frame = pd.read_csv(csv)
     values = frame.set_index("system")["ks_accuracy_percent"]
     assert values["third"] == 100 * (100 / 3) / 100
@@ -126,4 +126,4 @@ def test_an_empty_run_says_so(tmp_path: Path) -> None:
 
 
 def test_an_empty_table_says_so() -> None:
-    assert markdown(build([Collection(origin="run", records=(), profiles=())])).startswith("No records yet.")
+    assert markdown(build([Collection(origin="run")])).startswith("No records yet.")

@@ -9,13 +9,26 @@ import pytest
 
 from skill_bench.efficiency import Profile
 from skill_bench.record import Metric, Record
+from skill_bench.report.build import build
 from skill_bench.report.collect import Collection
+from skill_bench.report.columns import published_column
+from skill_bench.report.entry import Entry
 from skill_bench.report.published import PublishedRow
-from skill_bench.report.table import Table, build
+from skill_bench.report.score import ANCHORS
+from skill_bench.report.table import Table
 
 
 def table(*records: Record, profiles: tuple[Profile, ...] = (), published: tuple[PublishedRow, ...] = ()) -> Table:
-    return build([Collection(origin="run", records=records, profiles=profiles)], published)
+    return build([collection(*records, profiles=profiles)], published)
+
+
+def collection(*records: Record, profiles: tuple[Profile, ...] = (), origin: str = "run") -> Collection:
+    entries = tuple(Entry(record=record, origin=origin) for record in records)
+    return Collection(origin=origin, entries=entries, profiles=profiles)
+
+
+def section_labels(found: Table) -> list[str]:
+    return [section.label for section in found.sections]
 
 
 def row(found: Table, **where: str) -> dict[Any, Any]:
@@ -113,7 +126,7 @@ def test_a_metric_without_a_value_is_absent_and_says_why(make_record: Any) -> No
 )
 def test_suites_and_protocols_never_mix(make_record: Any, difference: dict[str, Any], labels: set[str]) -> None:
     found = table(make_record("a"), make_record("b", **difference))
-    assert set(found.blocks()) == labels
+    assert set(section_labels(found)) == labels
     assert found.frame["rank"].tolist() == [1, 1]
 
 
@@ -124,14 +137,14 @@ def test_suites_and_protocols_never_mix(make_record: Any, difference: dict[str, 
 )
 def test_variants_of_a_task_never_mix(make_record: Any, difference: dict[str, Any]) -> None:
     found = table(make_record("a"), make_record("b", **difference))
-    assert len(found.blocks()) == 2
-    assert all("ks version" in label for label in found.blocks())
+    assert len(section_labels(found)) == 2
+    assert all("ks version" in label for label in section_labels(found))
     assert found.frame["rank"].tolist() == [1, 1]
 
 
 def test_a_title_may_change_without_a_new_block(make_record: Any) -> None:
     found = table(make_record("a"), make_record("b", task_spec={"title": "Keyword spotting"}))
-    assert len(found.blocks()) == 1
+    assert len(section_labels(found)) == 1
 
 
 def test_a_system_without_the_disputed_task_stands_in_every_block_it_fits(make_record: Any) -> None:
@@ -142,7 +155,7 @@ def test_a_system_without_the_disputed_task_stands_in_every_block_it_fits(make_r
         make_record("b", "pr", 20),
         make_record("c", "pr", 10),
     )
-    by_block = found.frame.groupby("block")["system"].apply(sorted).tolist()
+    by_block = found.frame.groupby("section")["system"].apply(sorted).tolist()
     assert by_block == [["a", "c"], ["b", "c"]]
 
 
@@ -154,8 +167,8 @@ def test_two_checkpoints_of_one_upstream_are_two_rows(make_record: Any) -> None:
 def test_the_same_system_run_now_and_shipped_is_two_rows(make_record: Any) -> None:
     found = build(
         [
-            Collection(origin="run", records=(make_record(),), profiles=()),
-            Collection(origin="shipped", records=(make_record(),), profiles=()),
+            collection(make_record(), origin="run"),
+            collection(make_record(), origin="shipped"),
         ]
     )
     assert sorted(found.frame["origin"]) == ["run", "shipped"]
@@ -172,7 +185,7 @@ def test_published_rows_stand_apart(make_record: Any) -> None:
     )
     found = table(make_record(protocol="s3prl"), published=(one,))
     assert found.frame["source"].tolist() == ["measured", "published"]
-    assert len(found.blocks()) == 2
+    assert len(section_labels(found)) == 2
     paper = row(found, system="Paper")
     assert paper["origin"] == "a paper"
     assert paper["ks_accuracy_percent"] == 99
@@ -190,4 +203,72 @@ def test_only_the_judged_metric_counts_for_the_mean(make_record: Any) -> None:
 
 
 def test_no_records_give_an_empty_table() -> None:
-    assert table().blocks() == []
+    assert section_labels(table()) == []
+
+
+def student(make_record: Any, numerator: float, *, teacher_sha256: str | None = None, **more: Any) -> Record:
+    record: Record = make_record("student", "ks", numerator, **more)
+    details = {"teacher_sha256": teacher_sha256} if teacher_sha256 else {}
+    system = record.system.model_copy(update={"teacher": "teacher", "details": details})
+    return record.model_copy(update={"system": system})
+
+
+def test_retention_is_relative_to_the_rows_own_teacher(make_record: Any) -> None:
+    found = row(
+        table(student(make_record, 60), make_record("teacher", numerator=80), make_record("best", numerator=99)),
+        system="student",
+    )
+    assert found["ks_accuracy_percent_retention_percent"] == 75
+    assert found["retention_percent"] == 75
+
+
+def test_a_teacher_of_another_checkpoint_is_not_the_rows_own(make_record: Any) -> None:
+    teacher = make_record("teacher", numerator=80)
+    teacher = teacher.model_copy(update={"system": teacher.system.model_copy(update={"checkpoint_sha256": "abc"})})
+    assert row(table(student(make_record, 60, teacher_sha256="abc"), teacher), system="student")[
+        "retention_percent"
+    ] == pytest.approx(75)
+    other = row(table(student(make_record, 60, teacher_sha256="def"), teacher), system="student")
+    assert other["retention_percent"] is None
+
+
+def test_error_rates_are_retained_as_points(make_record: Any) -> None:
+    one = make_record("student", "pr", 40)
+    one = one.model_copy(update={"system": one.system.model_copy(update={"teacher": "teacher"})})
+    found = row(table(one, make_record("teacher", "pr", 20)), system="student")
+    assert found["pr_per_percent_retention_percent"] == 75
+
+
+def test_every_task_has_its_own_rank(make_record: Any) -> None:
+    found = table(
+        make_record("a", "ks", 90), make_record("a", "pr", 50), make_record("b", "ks", 80), make_record("b", "pr", 10)
+    )
+    ranks = {r["system"]: (r["ks_accuracy_percent_rank"], r["pr_per_percent_rank"]) for _, r in found.frame.iterrows()}
+    assert ranks == {"a": (1, 2), "b": (2, 1)}
+
+
+def test_models_under_one_title_are_told_apart_and_named(make_record: Any) -> None:
+    found = table(make_record(identity="one" * 20), make_record(identity="two" * 20, seed=1))
+    assert sorted(found.frame["title"]) == ["Skill [oneoneon]", "Skill [twotwotw]"]
+    assert len(found.problems) == 1
+    assert "2 different models are called 'Skill'" in found.problems[0]
+
+
+def test_superb_scores_only_on_superbs_own_corpora(make_record: Any) -> None:
+    def scored(suite: str) -> Table:
+        records = []
+        for name in ANCHORS:
+            column = published_column(name)
+            assert column is not None
+            metric = Metric(value=50, unit=column.unit, higher_is_better=column.higher_is_better)
+            found = {"metric": column.metric, "metrics": {column.metric: metric}}
+            records.append(make_record(task=column.task, suite=suite, synthetic=False, **found))
+        slots = [record for record in records if record.key.task == "sf"]
+        both = slots[0].model_copy(update={"metrics": slots[0].metrics | slots[1].metrics})
+        return table(*(record for record in records if record.key.task != "sf"), both)
+
+    assert row(scored("official"))["overall_score"] == pytest.approx(50)
+    assert row(scored("official"))["superb_score"] is not None
+    assert row(scored("local"))["overall_score"] is None
+    assert row(scored("local"))["superb_score"] is None
+    assert row(scored("local"))["mean_points"] == 50
