@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 from torchaudio.functional import resample
 
+from skill_bench.corpora.conditions import apply_conditions
 from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.decode import MIN_SAMPLES, SAMPLE_RATE_HZ, decode
 from skill_bench.errors import AudioError
@@ -65,12 +68,20 @@ def load_audio(path: Path, *, source: str, start_frame: int | None = None, n_fra
         waveform=waveform,
         original_rate_hz=decoded.rate_hz,
         original_channels=decoded.samples.shape[1],
-        sha256=hashlib.sha256(waveform.numpy().tobytes()).hexdigest(),
+        sha256=_hash(waveform.numpy()),
     )
 
 
 def load_utterance(utterance: Utterance) -> Audio:
-    """`load_audio` of an utterance's file or segment."""
-    return load_audio(
+    """`load_audio` of an utterance's file or segment, under its imitated recording conditions if it has any."""
+    audio = load_audio(
         utterance.path, source=utterance.source, start_frame=utterance.start_frame, n_frames=utterance.n_frames
     )
+    if utterance.conditions is None:
+        return audio
+    waveform = apply_conditions(audio.waveform.numpy(), utterance.conditions)
+    return replace(audio, waveform=torch.from_numpy(waveform), sha256=_hash(waveform))
+
+
+def _hash(samples: NDArray[np.float32]) -> str:
+    return hashlib.sha256(samples.tobytes()).hexdigest()

@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -23,11 +21,10 @@ import soundfile
 from scipy.signal import lfilter
 
 from skill_bench.corpora.demo_plan import Item, plan
+from skill_bench.corpora.rendered import rendered_folder
 from skill_bench.corpora.synthesis import SAMPLE_RATE_HZ, Spoken, synthesise
-from skill_bench.errors import DataError
 
 _COLUMNS = ("path", "seconds", "speaker", "part", "split", "keyword", "emotion", "fold", "text", "phones")
-_CHECKSUMS = "checksums.json"
 _NOISE_SECONDS = 25
 
 
@@ -41,18 +38,7 @@ def demo_folder(cache_dir: Path) -> Path:
         DataError: what was made does not pass its own check.
     """
     items = plan()
-    folder = cache_dir / f"demo-v1-{_identity(items)}"
-    if not _intact(folder):
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=cache_dir))
-        try:
-            _make(made, items)
-            _install(made, folder)
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
-        if not _intact(folder):
-            raise DataError(f"{folder} is damaged right after it was written. Check the disk.")
-    return folder
+    return rendered_folder(cache_dir, f"demo-v1-{_identity(items)}", lambda folder: _make(folder, items))
 
 
 def _identity(items: Sequence[Item]) -> str:
@@ -75,7 +61,6 @@ def _make(folder: Path, items: Sequence[Item]) -> None:
     manifest = "\n".join("\t".join(row) for row in (_COLUMNS, *rows)) + "\n"
     (folder / "manifest.tsv").write_text(manifest, encoding="utf-8")
     (folder / "suite.toml").write_text(_suite_toml(), encoding="utf-8")
-    (folder / _CHECKSUMS).write_text(json.dumps(_checksums(folder), indent=0), encoding="utf-8")
 
 
 def _row(item: Item, said: Spoken) -> tuple[str, ...]:
@@ -96,29 +81,3 @@ def _write_noise(path: Path) -> None:
 
 def _suite_toml() -> str:
     return (files(__package__) / "demo_suite.toml").read_text(encoding="utf-8")
-
-
-def _checksums(folder: Path) -> dict[str, str]:
-    found = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _CHECKSUMS)
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
-
-
-def _intact(folder: Path) -> bool:
-    try:
-        recorded = json.loads((folder / _CHECKSUMS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return bool(recorded == _checksums(folder))
-
-
-def _install(made: Path, folder: Path) -> None:
-    if folder.exists():
-        if _intact(folder):  # another process was faster
-            return
-        folder.rename(made.with_name(f"{made.name}-damaged"))
-        shutil.rmtree(made.with_name(f"{made.name}-damaged"), ignore_errors=True)
-    try:
-        made.rename(folder)
-    except OSError:
-        if not _intact(folder):
-            raise

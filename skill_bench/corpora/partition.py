@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
-from skill_bench.corpora.data import Fold, Utterance
-from skill_bench.corpora.spec import Folds
+from skill_bench.corpora.content import content_hashes
+from skill_bench.corpora.data import Fold, Trial, Utterance
+from skill_bench.corpora.spec_parts import Folds
 
 
 def limited(utterances: Sequence[Utterance], limit: int | None, *, by_target: bool) -> tuple[Utterance, ...]:
@@ -56,18 +59,97 @@ def cross_validation(
     return tuple(made)
 
 
-def fingerprint(folds: Sequence[Fold]) -> str:
-    """sha256 over the sorted ``(fold, split, id, target, segment, size of the audio file in bytes)``.
+def limited_fold(fold: Fold, limit: int | None, *, closed: bool) -> Fold:
+    """At most ``limit`` utterances in each part, as many queries, and the trials that are left.
 
-    It changes with the choice of utterances, a label, a split or a file's size; not with their order or place on disk.
+    Args:
+        fold: The whole.
+        limit: None leaves it as it is.
+        closed: Targets are a closed set of labels: dev and test keep to those that train still has, so that the fold
+            stays a task. Labels joined by ``|`` are looked at one by one.
     """
-    facts = sorted(
-        "\t".join((fold.name, split, u.id, u.target, f"{u.start_frame}+{u.n_frames}", str(u.path.stat().st_size)))
-        for fold in folds
-        for split, part in fold.splits()
-        for u in part
+    if limit is None:
+        return fold
+    train = limited(fold.train, limit, by_target=closed)
+    known = {item for u in train for item in enumerate(u.target.split("|"))}
+
+    def held_out(part: tuple[Utterance, ...]) -> tuple[Utterance, ...]:
+        usable = [u for u in part if not closed or known.issuperset(enumerate(u.target.split("|")))]
+        return limited(usable, limit, by_target=closed)
+
+    if fold.trials:
+        dev, dev_trials = _limited_trials(fold.dev, fold.dev_trials, limit)
+        test, trials = _limited_trials(fold.test, fold.trials, limit)
+        return replace(fold, train=train, dev=dev, test=test, dev_trials=dev_trials, trials=trials)
+    if fold.queries:
+        dev, dev_queries = _limited_search(fold.dev, fold.dev_queries, limit)
+        test, queries = _limited_search(fold.test, fold.queries, limit)
+        return replace(fold, train=train, dev=dev, test=test, dev_queries=dev_queries, queries=queries)
+    return replace(fold, train=train, dev=held_out(fold.dev), test=held_out(fold.test))
+
+
+def _limited_trials(
+    part: Sequence[Utterance], trials: Sequence[Trial], limit: int
+) -> tuple[tuple[Utterance, ...], tuple[Trial, ...]]:
+    """Trials of both kinds in turn, by a hash, while they name at most ``limit`` utterances (two at least)."""
+    order = dict.fromkeys((True, False), 0)
+    ranked = []
+    for trial in sorted(trials, key=lambda t: digest(f"{t.enrolment}:{t.test}")):
+        order[trial.same] += 1
+        ranked.append((order[trial.same], trial.same, trial))
+    named: set[str] = set()
+    kept: set[Trial] = set()
+    for _, _, trial in sorted(ranked, key=lambda item: item[:2]):
+        wanted = named | {trial.enrolment, trial.test}
+        if len(wanted) <= max(limit, 3):
+            named, kept = wanted, kept | {trial}
+    return tuple(u for u in part if u.id in named), tuple(t for t in trials if t in kept)
+
+
+def _limited_search(
+    documents: Sequence[Utterance], queries: Sequence[Utterance], limit: int
+) -> tuple[tuple[Utterance, ...], tuple[Utterance, ...]]:
+    """Queries by a hash, and documents of which those that hold one come first."""
+    wanted = {u.id for u in limited(queries, limit, by_target=True)}
+    narrowed = [replace(d, target=" ".join(q for q in d.target.split() if q in wanted)) for d in documents]
+    kept = limited(narrowed, limit, by_target=True)
+    held = {query for document in kept for query in document.target.split()}
+    return kept, tuple(q for q in queries if q.id in held)
+
+
+def fingerprint(folds: Sequence[Fold], *, cache_dir: Path) -> str:
+    """sha256 over everything that was chosen, and over the content of every audio file.
+
+    It changes with the choice of utterances, a label, a split, a segment, a trial, a query, an imitated condition or a
+    byte of the audio; not with their order or place on disk. Hashes of contents are kept in ``cache_dir``.
+    """
+    hashes = content_hashes(
+        (u.path for fold in folds for _, part in _all_parts(fold) for u in part), cache_dir=cache_dir
     )
-    return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+    facts = [
+        "\t".join(
+            (
+                fold.name, split, u.id, u.target, f"{u.start_frame}+{u.n_frames}", hashes[u.path],
+                *(f"{s.speaker} {s.start_seconds} {s.end_seconds}" for s in u.segments),
+                *([repr(u.conditions)] if u.conditions else []),
+            )
+        )
+        for fold in folds
+        for split, part in _all_parts(fold)
+        for u in part
+    ]  # fmt: skip
+    facts += [
+        "\t".join((fold.name, split, str(trial.same), trial.enrolment, trial.test))
+        for fold in folds
+        for split, trials in (("dev", fold.dev_trials), ("test", fold.trials))
+        for trial in trials
+    ]
+    return hashlib.sha256("\n".join(sorted(facts)).encode()).hexdigest()
+
+
+def _all_parts(fold: Fold) -> Iterator[tuple[str, tuple[Utterance, ...]]]:
+    yield from fold.splits()
+    yield from (("dev queries", fold.dev_queries), ("queries", fold.queries))
 
 
 def digest(text: str) -> str:

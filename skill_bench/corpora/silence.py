@@ -7,7 +7,7 @@ from pathlib import Path
 
 from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.decode import length
-from skill_bench.corpora.spec import Silence
+from skill_bench.corpora.spec_parts import Silence
 from skill_bench.errors import ManifestError
 
 # Shares of each noise recording; crops of one split never touch another's stretch, so test noise was not trained on.

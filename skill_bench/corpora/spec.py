@@ -10,7 +10,7 @@ Example, with every key; only ``manifest`` and ``target`` have no default::
     manifest = "commands/manifest.tsv"   # relative to the data root
     audio_root = "commands"              # default: the manifest's folder
     target = "keyword"                   # the column with the label
-    target_kind = "label"                # or "phones" or "text"
+    target_kind = "label"                # or "labels", "phones", "text", "slots", "rttm"
     speaker = "speaker"                  # the column with the speaker
     keep = { language = ["en"] }         # only lines with these values
     min_seconds = 0.5                    # by the manifest's column seconds
@@ -27,13 +27,50 @@ Example, with every key; only ``manifest`` and ``target`` have no default::
     manifest = "read/manifest.tsv"
     target = "phones"
     target_kind = "phones"
-    phones = { drop = ["|"], strip_stress = true }
+    phones = { drop = ["|"], strip_stress = true, inventory = ["AA", "AE"] }
 
     [tasks.asr]
     manifest = "read/manifest.tsv"
     target = "text"
     target_kind = "text"
-    text = { remove = ".,?!" }
+    text = { remove = ".,?!", characters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ' " }
+
+    [tasks.ic]
+    manifest = "commands/manifest.tsv"
+    target = ["action", "object", "location"]   # joined by "|", an empty value as "none"
+    target_kind = "labels"
+
+    [tasks.sf]
+    manifest = "commands/manifest.tsv"
+    target = "slots"                     # "PLAY B-artist FOO BAR E-artist"; or several columns, one a slot
+    target_kind = "slots"
+
+    [tasks.asv]
+    manifest = "read/manifest.tsv"
+    target = "speaker"
+    trials = { seed = 0, same_per_speaker = 6, different_per_speaker = 6, match = "gender" }
+
+    [tasks.sd]
+    manifest = "read/manifest.tsv"       # with target_kind = "rttm" instead of mixtures: a column with RTTM files
+    target = "speaker"
+    mixtures = { seed = 0, train = 80, dev = 16, test = 32, max_seconds = 5.0, level_spread_db = 4.0 }
+    recordings = { manifest = "meetings/manifest.tsv", rttm = "rttm" }
+
+    [tasks.qbe]
+    manifest = "commands/manifest.tsv"
+    target = "keyword"
+    target_kind = "text"
+    documents = { seed = 0, terms = 4, dev = 40, test = 60, gap_seconds = [0.02, 0.2] }   # or none: lines as they are
+    queries = { column = "split", dev = ["train"], test = ["train"], n_dev = 20, n_test = 30, seed = 0 }
+
+    [tasks.sid]
+    manifest = "read/manifest.tsv"
+    target = "speaker"
+
+    [tasks.sid.conditions]               # imitated recording conditions, for any task
+    seed = 0
+    train = { gain_db = [-30, -20], low_hz = [50, 99], high_hz = [4000, 7000], snr_db = [9, 25], noise_tilt = [0, 0.9] }
+    test = { gain_db = [-38, -28], low_hz = [100, 300], high_hz = [3400, 6000], snr_db = [5, 20] }
 """
 
 from __future__ import annotations
@@ -43,78 +80,35 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from skill_bench.corpora.spec_parts import (
+    ConditionTable,
+    Documents,
+    Folds,
+    FrozenSpec,
+    Mixtures,
+    Names,
+    Phones,
+    Queries,
+    Recordings,
+    Silence,
+    Split,
+    Text,
+    Trials,
+)
 from skill_bench.errors import SpecError, suggest
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-Names = Annotated[list[str], Field(min_length=1)]
-
-
-class Split(_Frozen):
-    """Which values of a column mean train, dev and test."""
-
-    column: str = "split"
-    train: Names = ["train"]
-    dev: Names = ["dev"]
-    test: Names = ["test"]
-
-    @model_validator(mode="after")
-    def _disjoint(self) -> Split:
-        values = [*self.train, *self.dev, *self.test]
-        if len(set(values)) < len(values):
-            raise ValueError("train, dev and test share a value")
-        return self
-
-
-class Folds(_Frozen):
-    """Cross-validation: each value of a column is once the test part; dev is drawn from the rest."""
-
-    column: str
-    dev_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    seed: int = 0
-
-
-class Silence(_Frozen):
-    """Utterances cut from noise recordings; train, dev and test cut disjoint stretches of each.
-
-    A count of None means the mean number of utterances of the other labels.
-    """
-
-    noise: Names
-    target: str = "_silence_"
-    seconds: Annotated[float, Field(gt=0.025)] = 1.0
-    train: Annotated[int, Field(ge=0)] | None = None
-    dev: Annotated[int, Field(ge=0)] | None = None
-    test: Annotated[int, Field(ge=0)] | None = None
-
-
-class Phones(_Frozen):
-    """What to do with a column of space-separated phones."""
-
-    drop: list[str] = []
-    strip_stress: bool = False
-
-
-class Text(_Frozen):
-    """What to do with a transcript: characters to remove; it is upper-cased and its blanks collapsed anyway."""
-
-    remove: str = ""
-
-
-class TaskSource(_Frozen):
+class TaskSource(FrozenSpec):
     """Where one task's utterances come from."""
 
     manifest: str
-    target: str
+    target: str | Names
     audio_root: str | None = None
-    target_kind: Literal["label", "phones", "text"] = "label"
+    target_kind: Literal["label", "labels", "phones", "text", "slots", "rttm"] = "label"
     speaker: str | None = None
-    keep: dict[str, Names] = {}
+    keep: dict[str, Names] = Field(default_factory=dict)
     min_seconds: float | None = None
     max_seconds: float | None = None
     split: Split | None = None
@@ -122,30 +116,51 @@ class TaskSource(_Frozen):
     silence: Silence | None = None
     phones: Phones = Phones()
     text: Text = Text()
+    conditions: ConditionTable | None = None
+    trials: Trials | None = None
+    mixtures: Mixtures | None = None
+    recordings: Recordings | None = None
+    documents: Documents | None = None
+    queries: Queries | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that make the target."""
+        return [self.target] if isinstance(self.target, str) else self.target
 
     @model_validator(mode="after")
     def _consistent(self) -> TaskSource:
-        if self.split is not None and self.folds is not None:
-            raise ValueError("split and folds exclude each other")
-        if self.silence is not None and self.folds is not None:
-            raise ValueError("silence needs split, not folds")
+        if self.folds is not None:
+            for name in ("split", "silence", "trials", "mixtures", "recordings", "queries"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} and folds exclude each other")
         if self.silence is not None and self.target_kind != "label":
             raise ValueError("silence is for target_kind = 'label'")
+        if (self.trials is not None or self.mixtures is not None) and self.target_kind != "label":
+            raise ValueError("trials and mixtures need the speaker as target, with target_kind = 'label'")
+        if len(self.columns) > 1 and self.target_kind not in ("labels", "slots"):
+            raise ValueError("several target columns are for target_kind = 'labels' or 'slots'")
+        if self.queries is not None and self.target_kind != "text":
+            raise ValueError("queries needs target_kind = 'text'")
+        if self.documents is not None and self.queries is None:
+            raise ValueError("documents needs queries")
+        if self.recordings is not None and self.mixtures is None and self.target_kind != "rttm":
+            raise ValueError("recordings needs mixtures, or target_kind = 'rttm'")
         return self
 
 
-class Recognise(_Frozen):
+class Recognise(FrozenSpec):
     """Files, relative to a data root, whose presence tells that a packaged layout describes it."""
 
     files: Names
 
 
-class SuiteSpec(_Frozen):
+class SuiteSpec(FrozenSpec):
     """A whole suite.toml."""
 
     title: str = ""
     synthetic: bool = False
-    notes: list[str] = []
+    notes: list[str] = Field(default_factory=list)
     recognise: Recognise | None = None
     tasks: Annotated[dict[str, TaskSource], Field(min_length=1)]
 

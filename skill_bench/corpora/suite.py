@@ -7,9 +7,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from skill_bench.corpora.assemble import assemble
-from skill_bench.corpora.data import Fold, TaskData, Utterance
+from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.decode import scan
-from skill_bench.corpora.partition import fingerprint, limited
+from skill_bench.corpora.partition import fingerprint, limited_fold
 from skill_bench.corpora.spec import SuiteSpec, read_suite
 from skill_bench.errors import UnknownName, UsageError
 
@@ -64,14 +64,15 @@ def load_task_data(
     spec = read_suite(file)
     if task not in spec.tasks:
         raise UnknownName(f"task of {file}", task, spec.tasks)
-    folds, notes = assemble(spec.tasks[task], data_root=data_root, where=f"{file}: tasks.{task}")
-    by_target = spec.tasks[task].target_kind == "label"
-    folds = tuple(_limited(fold, limit, by_target=by_target) for fold in folds)
+    source, where = spec.tasks[task], f"{file}: tasks.{task}"
+    folds, notes = assemble(source, data_root=data_root, cache_dir=cache_dir, where=where)
+    closed = source.target_kind in ("label", "labels") and source.trials is None and source.mixtures is None
+    folds = tuple(limited_fold(fold, limit, closed=closed) for fold in folds)
     data = TaskData(task=task, suite=suite, synthetic=spec.synthetic, folds=folds, fingerprint="", notes=())
     summary = scan(data.utterances())
     limited_to = (f"limited to {limit} utterances in each of train, dev and test",) if limit else ()
     all_notes = (*spec.notes, *found, *notes, *limited_to, *summary.notes())
-    return replace(data, fingerprint=fingerprint(folds), notes=all_notes)
+    return replace(data, fingerprint=fingerprint(folds, cache_dir=cache_dir), notes=all_notes)
 
 
 def find_suite_file(data_root: Path, suite_file: Path | None = None) -> tuple[Path, tuple[str, ...]]:
@@ -106,15 +107,3 @@ def packaged_layouts() -> list[tuple[Path, SuiteSpec]]:
     folder = Path(str(files(__package__) / "layouts"))
     layouts = [(path, read_suite(path)) for path in sorted(folder.glob("*.toml"))]
     return sorted(layouts, key=lambda item: -len(item[1].recognise.files if item[1].recognise else ()))
-
-
-def _limited(fold: Fold, limit: int | None, *, by_target: bool) -> Fold:
-    """``limit`` in each part; dev and test keep to the classes that train still has, so that the fold stays a task."""
-    train = limited(fold.train, limit, by_target=by_target)
-    known = {u.target for u in train}
-
-    def held_out(part: tuple[Utterance, ...]) -> tuple[Utterance, ...]:
-        closed = by_target and limit is not None
-        return limited([u for u in part if u.target in known] if closed else part, limit, by_target=by_target)
-
-    return Fold(name=fold.name, train=train, dev=held_out(fold.dev), test=held_out(fold.test))

@@ -185,6 +185,8 @@ def _key(utterance: Utterance, *, max_samples: int | None) -> str:
         load_utterance(utterance)  # raises the error that names file and manifest line
         raise
     parts = [content, str(utterance.start_frame), str(utterance.n_frames)]
+    if utterance.conditions is not None:
+        parts.append(repr(utterance.conditions))
     if max_samples is not None:
         parts.append(utterance.id)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

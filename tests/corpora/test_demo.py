@@ -10,6 +10,7 @@ from skill_bench.corpora import demo
 from skill_bench.corpora.audio import load_utterance
 from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.demo_plan import Item, plan
+from skill_bench.corpora.rendered import checksums
 from skill_bench.corpora.suite import load_task_data
 
 TASKS = ("ks", "sid", "er", "pr", "asr")
@@ -88,9 +89,9 @@ def test_two_caches_hold_the_same_bytes(tmp_path: Path, data: dict[str, TaskData
     (there,) = cache_dir.glob("demo-v1-*")
     folder = demo.demo_folder(again)
     assert folder.name == there.name
-    assert demo._checksums(folder) == demo._checksums(there)
+    assert checksums(folder) == checksums(there)
     assert load_task_data("demo", "ks", cache_dir=again).fingerprint == data["ks"].fingerprint
-    assert [path.name for path in again.iterdir()] == [folder.name]
+    assert {path.name for path in again.iterdir()} == {folder.name, "content-hashes.sqlite"}
 
 
 def test_a_damaged_file_is_made_again_and_an_intact_suite_is_left_alone(
@@ -98,16 +99,16 @@ def test_a_damaged_file_is_made_again_and_an_intact_suite_is_left_alone(
 ) -> None:
     monkeypatch.setattr(demo, "plan", small_plan)
     folder = demo.demo_folder(tmp_path)
-    before, made_at = demo._checksums(folder), (folder / "manifest.tsv").stat().st_mtime_ns
+    before, made_at = checksums(folder), (folder / "manifest.tsv").stat().st_mtime_ns
     assert demo.demo_folder(tmp_path) == folder
     assert (folder / "manifest.tsv").stat().st_mtime_ns == made_at
     victim = next(folder.rglob("*.flac"))
     victim.write_bytes(victim.read_bytes()[:100])
     demo.demo_folder(tmp_path)
-    assert demo._checksums(folder) == before
+    assert checksums(folder) == before
     victim.unlink()
     demo.demo_folder(tmp_path)
-    assert demo._checksums(folder) == before
+    assert checksums(folder) == before
 
 
 def test_an_interrupted_synthesis_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from skill_bench.corpora.data import Fold, Utterance
 from skill_bench.corpora.partition import cross_validation, fingerprint, limited
-from skill_bench.corpora.spec import Folds
+from skill_bench.corpora.spec_parts import Folds
 
 TARGETS = "abcde"
 
@@ -115,10 +115,13 @@ def fold(tmp_path: Path) -> Fold:
     return Fold(name="all", train=parts[0], dev=parts[1], test=parts[2])
 
 
-def test_the_fingerprint_sees_labels_splits_segments_and_sizes_but_not_places(fold: Fold, tmp_path: Path) -> None:
+def test_the_fingerprint_sees_labels_splits_segments_and_contents_but_not_places(fold: Fold, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    first = fingerprint([fold])
+    def of(*folds: Fold) -> str:
+        return fingerprint(folds, cache_dir=tmp_path / "cache")
+
+    first = of(fold)
     (one,), (two,) = fold.train, fold.dev
     changed = [
         replace(fold, train=(replace(one, target="other"),)),
@@ -126,9 +129,9 @@ def test_the_fingerprint_sees_labels_splits_segments_and_sizes_but_not_places(fo
         replace(fold, train=(replace(one, start_frame=0, n_frames=5),)),
         replace(fold, train=()),
     ]
-    assert len({first, *(fingerprint([other]) for other in changed)}) == 5
+    assert len({first, *(of(other) for other in changed)}) == 5
     moved = tmp_path / "elsewhere.wav"
     moved.write_bytes(one.path.read_bytes())
-    assert fingerprint([replace(fold, train=(replace(one, path=moved, speaker="s", source="n:9"),))]) == first
-    moved.write_bytes(b"longer than before")
-    assert fingerprint([replace(fold, train=(replace(one, path=moved),))]) != first
+    assert of(replace(fold, train=(replace(one, path=moved, speaker="s", source="n:9"),))) == first
+    moved.write_bytes(b"other")  # as many bytes as before
+    assert of(replace(fold, train=(replace(one, path=moved),))) != first
