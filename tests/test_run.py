@@ -137,7 +137,7 @@ def test_long_training_utterances_are_cut_for_training_only(tmp_path: Path) -> N
     upstream = FakeUpstream()
     task = _short("sid", steps=2, evaluate_every_steps=2, train_max_seconds=0.2)
     run_cell(upstream, task, class_data(tmp_path / "audio"), seed=0, cache_dir=tmp_path)
-    policies = {path.parent.parent.name for path in (tmp_path / "features").rglob("*.safetensors")}
+    policies = {path.parent.name for path in (tmp_path / "features").rglob("*.safetensors")}
     assert policies == {"mean-float32-v1", "mean-float32-v1-max3200"}
     assert sum(upstream.calls) == 18
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,21 @@ DataPaths = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1.")]
 OutDir = Annotated[Path, typer.Option("--out", help="Folder for records.")]
+CacheDir = Annotated[Path | None, typer.Option(help="Features and synthesised speech.")]
+
+_UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+def bytes_in(text: str, *, option: str) -> int:
+    """``"20GB"``, ``"512 MiB"``, ``"1000"`` in bytes.
+
+    Raises:
+        UsageError: no number, or another unit.
+    """
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-z]*)\s*", text.lower())
+    if match is None or match[2] not in _UNITS:
+        raise UsageError(f"{option} {text!r}: expected a size such as 20GB, 512MiB, or a number of bytes.")
+    return round(float(match[1]) * _UNITS[match[2]])
 
 
 def cache_folder(given: Path | None) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,16 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from skill_bench.compress import groups as layer_groups
 from skill_bench.compress.batches import Batch, SpeechBatches
 from skill_bench.compress.calibrate import calibrate
-from skill_bench.compress.cluster import layer_groups
 from skill_bench.compress.gates import Gates
 from skill_bench.compress.loop import Progress, Schedule, optimise
-from skill_bench.compress.losses import GroupDistillation
+from skill_bench.compress.losses import GroupDistillation, group_averages
 from skill_bench.compress.prune import prune
-from skill_bench.compress.recipe import Recipe, Stage
+from skill_bench.compress.recipe import Recipe, SimilarGroups, Sparsity, Stage
 from skill_bench.compress.sparsity import Lagrangian, Sizes, n_parameters, settle
 from skill_bench.corpora.data import Utterance
-from skill_bench.errors import UsageError
 from skill_bench.layer_similarity import Groups
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.checkpoint import LoadedModel
@@ -59,32 +58,46 @@ def distill(
     """Distils ``teacher`` into a student; a killed run continues in ``folder``.
 
     Raises:
-        UsageError: groups that name layers the teacher does not have.
+        UsageError: groups that name layers the teacher or the student does not have.
     """
-    encoder = teacher.encoder
-    similarity, groups = _groups(encoder, utterances, recipe)
-    n_states = len(encoder.layers) + 1
-    beyond = sorted({layer for group in groups for layer in group if not 0 <= layer < n_states})
-    if beyond:
-        raise UsageError(f"recipe {recipe.name}: layers {beyond} do not exist; the teacher has 0 to {n_states - 1}.")
+    encoder = teacher.encoder.eval()
+    similarity = None
+    if isinstance(recipe.groups, SimilarGroups):
+        measure, n = recipe.groups.measure, recipe.groups.n_calibration_utterances
+        similarity = calibrate(encoder, utterances, n=n, seed=recipe.seed, measures=(measure,))[measure]
+    taught, learnt = layer_groups.choose(recipe, n_states=len(encoder.layers) + 1, similarity=similarity)
     batches = SpeechBatches(
         utterances,
-        seconds_per_batch=recipe.seconds_per_batch,
-        min_seconds=recipe.min_seconds,
-        max_seconds=recipe.max_seconds,
+        seconds_per_batch=recipe.data.seconds_per_batch,
+        min_seconds=recipe.data.min_seconds,
+        max_seconds=recipe.data.max_seconds,
         seed=recipe.seed,
     )
+
+    @torch.no_grad()
+    def teach(waves: Float[Tensor, "batch samples"]) -> list[Float[Tensor, "batch frames dim"]]:
+        return group_averages(encoder.walk(waves), taught)
+
     torch.manual_seed(recipe.seed)
-    target = GroupDistillation(dim=encoder.architecture.dim, groups=groups, projections=recipe.projections(len(groups)))
-    gates, student = _joint_stage(encoder, target, batches, recipe, folder, progress)
-    settle(gates, _pruned_shape(student), target=recipe.sparsity.target)
-    pruned = prune(student, gates.eval().masks())
-    _final_stage(encoder, pruned, target, batches, recipe, folder, progress)
-    before, after = _size(encoder), _size(pruned)
+    run = _Run(
+        recipe=recipe,
+        teach=teach,
+        learnt=learnt,
+        target=GroupDistillation(dim=encoder.architecture.dim, n_groups=len(taught), options=recipe.loss),
+        batches=batches,
+        folder=folder,
+        progress=progress,
+    )
+    student = _copy(encoder, recipe)
+    before = _size(encoder)
+    if recipe.joint and recipe.sparsity:
+        student = _joint_stage(run, student, recipe.joint, recipe.sparsity, before)
+    _final_stage(run, student)
+    after = _size(student)
     metadata = {
         "recipe": recipe.model_dump_json(),
         "teacher_sha256": teacher.sha256,
-        "layer_groups": json.dumps(groups),
+        "layer_groups": json.dumps(taught),
         "n_parameters": str(after),
         "teacher_n_parameters": str(before),
         "sparsity": f"{1 - after / before:.6f}",
@@ -92,123 +105,105 @@ def distill(
     }
     if similarity is not None:
         metadata["similarity"] = json.dumps(similarity.round(6).tolist())
-    return Student(encoder=pruned.eval().requires_grad_(False), groups=groups, similarity=similarity, metadata=metadata)
-
-
-def _groups(
-    teacher: Encoder, utterances: Sequence[Utterance], recipe: Recipe
-) -> tuple[NDArray[np.float64] | None, Groups]:
-    if recipe.groups is not None:
-        return None, recipe.groups
-    options = recipe.clustering
-    similarity = calibrate(
-        teacher,
-        utterances,
-        n=options.n_calibration_utterances,
-        seed=recipe.seed,
-        measures=(options.measure,),
-    )[options.measure]
-    groups = layer_groups(
-        similarity, n_groups=options.n_groups, linkage_method=options.linkage, contiguous=options.contiguous
+    return Student(
+        encoder=student.eval().requires_grad_(False), groups=taught, similarity=similarity, metadata=metadata
     )
-    return similarity, groups
 
 
-def _joint_stage(
-    teacher: Encoder,
-    target: GroupDistillation,
-    batches: SpeechBatches,
-    recipe: Recipe,
-    folder: Path,
-    progress: Progress | None,
-) -> tuple[Gates, Encoder]:
-    student = _copy(teacher)
-    options = recipe.sparsity
-    gates = Gates(
-        student.architecture,
-        channel_drop=options.channel_drop_rate,
-        head_drop=options.head_drop_rate,
-        ffn_drop=options.ffn_drop_rate,
-    )
-    lagrangian = Lagrangian()
-    full_size = n_parameters(student.architecture, Sizes.of(student.architecture))
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """What both stages need. ``teach``: waves to the teacher's averages; ``learnt``: the student's layers for each."""
+
+    recipe: Recipe
+    teach: Callable[[Tensor], list[Tensor]]
+    learnt: Groups
+    target: GroupDistillation
+    batches: SpeechBatches
+    folder: Path
+    progress: Progress | None
+
+    def optimise(
+        self,
+        name: str,
+        stage: Stage,
+        modules: dict[str, nn.Module],
+        groups: list[dict[str, Any]],
+        loss_of: Callable[[int, Batch], tuple[Tensor, dict[str, float]]],
+    ) -> None:
+        options = self.recipe.optimizer
+        optimise(
+            name=name,
+            folder=self.folder,
+            modules={**modules, "target": self.target},
+            optimizer=torch.optim.AdamW(groups, betas=options.betas, weight_decay=options.weight_decay),
+            loss_of=loss_of,
+            batches=self.batches,
+            schedule=Schedule(
+                n_updates=stage.n_updates, learning_rate=stage.learning_rate, warmup_updates=stage.warmup_updates
+            ),
+            max_gradient_norm=options.max_gradient_norm,
+            seed=self.recipe.seed + (name == "final"),
+            progress=self.progress,
+        )
+
+
+def _joint_stage(run: _Run, student: Encoder, stage: Stage, options: Sparsity, teacher_size: int) -> Encoder:
+    gates, lagrangian = Gates(student.architecture, options), Lagrangian()
+    shape = _pruned_shape(student, options)
 
     def loss_of(update: int, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        masks = gates.train().masks()
-        distance, log = target(student.train()(batch.waves, None, masks)[0], _teach(teacher, batch.waves))
-        sparsity = 1 - n_parameters(_pruned_shape(student), Sizes.expected(gates)) / full_size
+        averages = group_averages(student.train().walk(batch.waves, gates.train().masks()), run.learnt)
+        distance, log = run.target(averages, run.teach(batch.waves))
+        sparsity = 1 - n_parameters(shape, Sizes.expected(gates, student.architecture)) / teacher_size
         assert isinstance(sparsity, Tensor)
         wanted = options.target * min(1.0, update / max(1, options.ramp_updates))
-        log |= {"distance": distance.item(), "sparsity": sparsity.item(), "sparsity_target": wanted}
-        log |= {"lambda_linear": lagrangian.linear.item(), "lambda_quadratic": lagrangian.quadratic.item()}
-        return distance + lagrangian(sparsity, wanted), log
+        log |= {"distance": distance.detach(), "sparsity": sparsity.detach(), "sparsity_target": wanted}
+        log |= {
+            name: value.detach()
+            for name, value in (("lambda_linear", lagrangian.linear), ("lambda_quadratic", lagrangian.quadratic))
+        }
+        return distance + lagrangian(sparsity, wanted), {key: float(value) for key, value in log.items()}
 
-    groups: list[dict[str, Any]] = [
-        {"params": [*student.parameters(), *target.parameters()]},
-        {"params": list(gates.parameters()), "peak": options.learning_rate},
-        {"params": list(lagrangian.parameters()), "peak": options.learning_rate, "maximize": True},
-    ]
-    optimise(
-        name="joint",
-        folder=folder,
-        modules={"student": student, "target": target, "gates": gates, "lagrangian": lagrangian},
-        optimizer=torch.optim.AdamW(groups, weight_decay=0.0),
-        loss_of=loss_of,
-        batches=batches,
-        schedule=_schedule(recipe.joint),
-        max_gradient_norm=recipe.max_gradient_norm,
-        seed=recipe.seed,
-        progress=progress,
+    run.optimise(
+        "joint",
+        stage,
+        {"student": student, "gates": gates, "lagrangian": lagrangian},
+        [
+            {"params": [*student.parameters(), *run.target.parameters()]},
+            {"params": list(gates.parameters()), "peak": options.gate_learning_rate},
+            {"params": list(lagrangian.parameters()), "peak": options.multiplier_learning_rate, "maximize": True},
+        ],
+        loss_of,
     )
-    return gates, student
+    settle(gates, shape, target=options.target, full_size=teacher_size)
+    return prune(student, gates.eval().masks())
 
 
-def _final_stage(
-    teacher: Encoder,
-    student: Encoder,
-    target: GroupDistillation,
-    batches: SpeechBatches,
-    recipe: Recipe,
-    folder: Path,
-    progress: Progress | None,
-) -> None:
+def _final_stage(run: _Run, student: Encoder) -> None:
     def loss_of(update: int, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        loss: tuple[Tensor, dict[str, float]] = target(student.train()(batch.waves)[0], _teach(teacher, batch.waves))
-        return loss
+        averages = group_averages(student.train().walk(batch.waves), run.learnt)
+        loss, log = run.target(averages, run.teach(batch.waves))
+        return loss, {key: float(value) for key, value in log.items()}
 
-    optimise(
-        name="final",
-        folder=folder,
-        modules={"student": student, "target": target},
-        optimizer=torch.optim.AdamW([*student.parameters(), *target.parameters()], weight_decay=0.0),
-        loss_of=loss_of,
-        batches=batches,
-        schedule=_schedule(recipe.final),
-        max_gradient_norm=recipe.max_gradient_norm,
-        seed=recipe.seed + 1,
-        progress=progress,
-    )
+    parameters = [*student.parameters(), *run.target.parameters()]
+    run.optimise("final", run.recipe.final, {"student": student}, [{"params": parameters}], loss_of)
 
 
-@torch.no_grad()
-def _teach(teacher: Encoder, waves: Float[Tensor, "batch samples"]) -> list[Float[Tensor, "batch frames dim"]]:
-    states: list[Tensor] = teacher.eval()(waves)[0]
-    return states
-
-
-def _copy(teacher: Encoder) -> Encoder:
-    student = Encoder(teacher.architecture)
-    student.load_state_dict(teacher.state_dict())
+def _copy(teacher: Encoder, recipe: Recipe) -> Encoder:
+    """The teacher's front end and its first layers."""
+    architecture = teacher.architecture
+    if recipe.student.n_layers != "all":
+        architecture = architecture.with_layers(architecture.layers[: recipe.student.n_layers])
+    student = Encoder(architecture, dropout=recipe.student.dropout)
+    kept = student.state_dict().keys()
+    student.load_state_dict({name: value for name, value in teacher.state_dict().items() if name in kept})
     return student
 
 
-def _pruned_shape(student: Encoder) -> Architecture:
+def _pruned_shape(student: Encoder, options: Sparsity) -> Architecture:
     """What the size formula counts: a pruned encoder also has the factors that the last channels' gates leave."""
-    return replace(student.architecture, channel_scale=True)
-
-
-def _schedule(stage: Stage) -> Schedule:
-    return Schedule(n_updates=stage.n_updates, learning_rate=stage.learning_rate, warmup_updates=stage.warmup_updates)
+    pruned = student.architecture.channel_scale or options.channel_drop_rate is not False
+    return replace(student.architecture, channel_scale=pruned)
 
 
 def _size(module: nn.Module) -> int:

@@ -3,73 +3,106 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from skill_bench.compress.recipe import Sparsity
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.masks import EncoderMasks, LayerMasks
-
-TEMPERATURE = 2 / 3
-STRETCH = 0.1
-EPSILON = 1e-6
-LOCATION = 0.8
 
 
 class HardConcrete(nn.Module):
     """A gate in [0, 1] for each of ``n`` units (Louizos et al., arXiv 1712.01312, section 2.2).
 
     In training a sample; in evaluation a fixed value: ``round(n - expected)`` units are shut, those with the smallest
-    ``sigmoid(0.8 log_alpha / temperature)``, and the rest keep that value (CoFi, arXiv 2204.00408, and DPHuBERT,
-    pyf98/DPHuBERT wav2vec2/hardconcrete.py). Constants are DPHuBERT's.
+    ``sigmoid(evaluation_slope log_alpha / temperature)``, and the rest keep that value (CoFi, arXiv 2204.00408, and
+    DPHuBERT, pyf98/DPHuBERT wav2vec2/hardconcrete.py).
 
     Args:
         drop_rate: initial probability to shut.
+        options: temperature, stretch, epsilon and evaluation slope.
         min_open: units that evaluation never shuts.
     """
 
-    def __init__(self, n: int, *, drop_rate: float, min_open: int = 0) -> None:
+    def __init__(self, n: int, *, drop_rate: float, options: Sparsity, min_open: int = 0) -> None:
         super().__init__()
         mean = math.log(1 - drop_rate) - math.log(drop_rate)
         self.log_alpha = nn.Parameter(torch.empty(n).normal_(mean, 0.01))
-        self.min_open = min_open
+        self.options, self.min_open = options, min_open
 
-    def expected_open(self) -> Float[Tensor, ""]:
-        """Expected number of gates that are not zero; differentiable (eq. 12)."""
-        shift = TEMPERATURE * math.log(STRETCH / (1 + STRETCH))
-        return torch.sigmoid(self.log_alpha - shift).sum()
+    def open_probability(self) -> Float[Tensor, " n"]:
+        """Probability of each gate not to be zero, in float64; differentiable (eq. 12)."""
+        shift = self.options.temperature * math.log(self.options.stretch / (1 + self.options.stretch))
+        return torch.sigmoid(self.log_alpha.double() - shift)
 
     def n_open(self) -> int:
         """Units that evaluation keeps."""
-        return max(self.min_open, round(self.expected_open().item()))
+        return max(self.min_open, round(self.open_probability().sum().item()))
 
-    def forward(self) -> Float[Tensor, " n"]:
+    def forward(self, generator: torch.Generator | None = None) -> Float[Tensor, " n"]:
+        """``generator``: of the CPU; its numbers are the same on every device and in every process that shares it."""
+        options = self.options
         if self.training:
-            uniform = torch.rand_like(self.log_alpha) * (1 - 2 * EPSILON) + EPSILON
-            sample = torch.sigmoid((torch.logit(uniform) + self.log_alpha) / TEMPERATURE)
-            return (sample * (1 + 2 * STRETCH) - STRETCH).clamp(0, 1)
-        value = torch.sigmoid(LOCATION * self.log_alpha / TEMPERATURE).detach()
+            uniform = torch.rand(len(self.log_alpha), generator=generator) * (1 - 2 * options.epsilon) + options.epsilon
+            noise = torch.logit(uniform).to(self.log_alpha.device)
+            sample = torch.sigmoid((noise + self.log_alpha) / options.temperature)
+            return (sample * (1 + 2 * options.stretch) - options.stretch).clamp(0, 1)
+        value = torch.sigmoid(options.evaluation_slope * self.log_alpha / options.temperature).detach()
         shut = torch.topk(value, len(value) - self.n_open(), largest=False).indices
         return value.index_fill(0, shut, 0.0)
 
 
 class Gates(nn.Module):
-    """Gates on convolution channels, attention heads and feed-forward units of one architecture."""
+    """Gates on convolution channels, attention heads and feed-forward units, and if asked on whole blocks.
 
-    def __init__(self, architecture: Architecture, *, channel_drop: float, head_drop: float, ffn_drop: float) -> None:
+    A kind of unit whose drop rate is False has no gates: its list is empty.
+    """
+
+    def __init__(self, architecture: Architecture, options: Sparsity) -> None:
         super().__init__()
-        self.channels = nn.ModuleList(
-            HardConcrete(conv.channels, drop_rate=channel_drop, min_open=1) for conv in architecture.convs
-        )
-        self.heads = nn.ModuleList(HardConcrete(len(layer.heads), drop_rate=head_drop) for layer in architecture.layers)
-        self.ffn = nn.ModuleList(HardConcrete(layer.ffn_dim, drop_rate=ffn_drop) for layer in architecture.layers)
+        self.n_layers = len(architecture.layers)
+        layers = architecture.layers
 
-    def masks(self) -> EncoderMasks:
+        def gates(sizes: Iterable[int], drop_rate: float, min_open: int = 0) -> nn.ModuleList:
+            if drop_rate is False:
+                return nn.ModuleList()
+            return nn.ModuleList(
+                HardConcrete(n, drop_rate=drop_rate, options=options, min_open=min_open) for n in sizes
+            )
+
+        self.channels = gates((conv.channels for conv in architecture.convs), options.channel_drop_rate, 1)
+        self.heads = gates((len(layer.heads) for layer in layers), options.head_drop_rate)
+        self.ffn = gates((layer.ffn_dim for layer in layers), options.ffn_drop_rate)
+        self.attention_blocks = gates((1 for _ in layers), options.attention_block_drop_rate)
+        self.ffn_blocks = gates((1 for _ in layers), options.ffn_block_drop_rate)
+
+    def masks(self, generator: torch.Generator | None = None) -> EncoderMasks:
         """Samples in training, fixed values in evaluation, where a block without an open unit is shut as a whole."""
+        channels = [gate(generator) for gate in self.channels]
         layers = []
-        for heads_gate, ffn_gate in zip(self.heads, self.ffn, strict=True):
-            heads, ffn = heads_gate(), ffn_gate()
-            block = {} if self.training else {"attention": heads.any().float(), "feed_forward": ffn.any().float()}
-            layers.append(LayerMasks(heads=heads, ffn=ffn, **block))
-        return EncoderMasks(channels=[gate() for gate in self.channels], layers=layers)
+        for index in range(self.n_layers):
+            heads, ffn, attention, feed_forward = (
+                gates[index](generator) if len(gates) else None
+                for gates in (self.heads, self.ffn, self.attention_blocks, self.ffn_blocks)
+            )
+            layers.append(
+                LayerMasks(
+                    heads=heads,
+                    ffn=ffn,
+                    attention=self._block(attention, heads),
+                    feed_forward=self._block(feed_forward, ffn),
+                )
+            )
+        return EncoderMasks(channels=list(channels) or None, layers=layers)
+
+    def _block(
+        self, gate: Float[Tensor, " 1"] | None, units: Float[Tensor, " units"] | None
+    ) -> Float[Tensor, ""] | None:
+        block = None if gate is None else gate.squeeze()
+        if self.training or units is None:
+            return block
+        any_open = units.any().float()
+        return any_open if block is None else block * any_open

@@ -72,7 +72,7 @@ class MaskedPrediction(nn.Module):
         projected = self.encoder.projection(channels)
         masked = corruption.spans(*projected.shape[:2])
         projected = torch.where(masked[:, :, None], self.mask_embedding, projected)
-        last = self.encoder.transform(projected, None)[-1]
+        *_, last = self.encoder.transform(projected, None)
         logits = self.classifier(last)
         right = (logits.argmax(2) == targets).float()
         loss = F.cross_entropy(logits[masked], targets[masked])

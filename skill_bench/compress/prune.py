@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from skill_bench.models.architecture import LayerShape
+from skill_bench.models.architecture import Architecture, LayerShape
 from skill_bench.models.encoder import Encoder
-from skill_bench.models.masks import EncoderMasks
+from skill_bench.models.masks import EncoderMasks, LayerMasks
 
 
 @torch.no_grad()
@@ -17,16 +18,32 @@ def prune(encoder: Encoder, masks: EncoderMasks) -> Encoder:
     """A new encoder without the units whose mask is zero; other mask values move into the weights that follow.
 
     Channels: into the next convolution, the last ones into ``channel_scale``. Heads: into the attention's output
-    projection. Feed-forward units: into the second linear layer.
+    projection. Feed-forward units: into the second linear layer. Whole blocks: into weight and bias of their last
+    linear layer.
 
     Args:
-        masks: of every channel, head and unit, as ``Gates.masks()`` gives them in evaluation.
+        masks: as ``Gates.masks()`` gives them in evaluation; what has no mask is kept as it is.
     """
-    architecture = encoder.architecture
-    assert masks.channels is not None
-    state = dict(encoder.state_dict())
-    convs, kept_before, scale_before = [], torch.zeros(1, dtype=torch.long), torch.ones(1)
-    for index, (conv, mask) in enumerate(zip(architecture.convs, masks.channels, strict=True)):
+    architecture, state = encoder.architecture, dict(encoder.state_dict())
+    if masks.channels is not None:
+        architecture = _prune_channels(state, architecture, masks.channels)
+    layers = []
+    for index, (shape, gate) in enumerate(zip(architecture.layers, masks.layers, strict=True)):
+        heads = _prune_attention(state, f"layers.{index}.attention", shape, gate, architecture.head_dim)
+        ffn_dim = _prune_feed_forward(state, f"layers.{index}.feed_forward", shape, gate)
+        layers.append(LayerShape(heads=heads, ffn_dim=ffn_dim))
+    pruned = Encoder(architecture.with_layers(tuple(layers)), dropout=encoder.dropout.p)
+    pruned.load_state_dict(state)
+    return pruned.train(encoder.training).to(next(encoder.parameters()).device)
+
+
+def _prune_channels(
+    state: dict[str, Tensor], architecture: Architecture, masks: list[Float[Tensor, " channels"] | None]
+) -> Architecture:
+    device = state["front_end.layers.0.conv.weight"].device
+    convs = []
+    kept_before, scale_before = torch.zeros(1, dtype=torch.long, device=device), torch.ones(1, device=device)
+    for index, (conv, mask) in enumerate(zip(architecture.convs, masks, strict=True)):
         assert mask is not None
         kept, prefix = mask.nonzero().flatten(), f"front_end.layers.{index}"
         weight = state[f"{prefix}.conv.weight"] * scale_before[:, None]
@@ -41,43 +58,51 @@ def prune(encoder: Encoder, masks: EncoderMasks) -> Encoder:
     for name in ("norm.weight", "norm.bias"):
         state[f"projection.{name}"] = state[f"projection.{name}"][kept_before]
     state["projection.linear.weight"] = state["projection.linear.weight"][:, kept_before]
-
-    layers = []
-    for index, (shape, gate) in enumerate(zip(architecture.layers, masks.layers, strict=True)):
-        assert gate.heads is not None
-        assert gate.ffn is not None
-        heads = _prune_attention(state, f"layers.{index}.attention", shape, gate.heads, architecture.head_dim)
-        ffn_dim = _prune_feed_forward(state, f"layers.{index}.feed_forward", gate.ffn)
-        layers.append(LayerShape(heads=heads, ffn_dim=ffn_dim))
-    pruned = Encoder(replace(architecture, convs=tuple(convs), layers=tuple(layers), channel_scale=True))
-    pruned.load_state_dict(state)
-    return pruned.train(encoder.training)
+    return replace(architecture, convs=tuple(convs), channel_scale=True)
 
 
 def _prune_attention(
-    state: dict[str, Tensor], prefix: str, shape: LayerShape, mask: Tensor, head_dim: int
+    state: dict[str, Tensor], prefix: str, shape: LayerShape, masks: LayerMasks, head_dim: int
 ) -> tuple[int, ...]:
+    mask = torch.ones(len(shape.heads)) if masks.heads is None else masks.heads
     kept = mask.nonzero().flatten().tolist()
-    if not kept:
+    if not kept or _is_shut(masks.attention):
         _drop(state, prefix)
         return ()
     rows = (torch.tensor(kept)[:, None] * head_dim + torch.arange(head_dim)).flatten()
     for name in ("query", "key", "value"):
         state[f"{prefix}.{name}.weight"] = state[f"{prefix}.{name}.weight"][rows]
         state[f"{prefix}.{name}.bias"] = state[f"{prefix}.{name}.bias"][rows]
-    state[f"{prefix}.out.weight"] = (state[f"{prefix}.out.weight"] * mask.repeat_interleave(head_dim))[:, rows]
+    weight = state[f"{prefix}.out.weight"]
+    state[f"{prefix}.out.weight"] = (weight * mask.repeat_interleave(head_dim).to(weight.device))[:, rows]
+    _scale(state, f"{prefix}.out", masks.attention)
     return tuple(shape.heads[index] for index in kept)
 
 
-def _prune_feed_forward(state: dict[str, Tensor], prefix: str, mask: Tensor) -> int:
+def _prune_feed_forward(state: dict[str, Tensor], prefix: str, shape: LayerShape, masks: LayerMasks) -> int:
+    mask = torch.ones(shape.ffn_dim) if masks.ffn is None else masks.ffn
     kept = mask.nonzero().flatten()
-    if len(kept) == 0:
+    if len(kept) == 0 or _is_shut(masks.feed_forward):
         _drop(state, prefix)
         return 0
+    weight = state[f"{prefix}.down.weight"]
+    mask, kept = mask.to(weight.device), kept.to(weight.device)
     state[f"{prefix}.up.weight"] = state[f"{prefix}.up.weight"][kept]
     state[f"{prefix}.up.bias"] = state[f"{prefix}.up.bias"][kept]
-    state[f"{prefix}.down.weight"] = (state[f"{prefix}.down.weight"] * mask)[:, kept]
+    state[f"{prefix}.down.weight"] = (weight * mask)[:, kept]
+    _scale(state, f"{prefix}.down", masks.feed_forward)
     return len(kept)
+
+
+def _is_shut(gate: Float[Tensor, ""] | None) -> bool:
+    return gate is not None and gate.item() == 0
+
+
+def _scale(state: dict[str, Tensor], linear: str, gate: Float[Tensor, ""] | None) -> None:
+    """A block's gate multiplies its whole output, bias included."""
+    if gate is not None:
+        for name in (f"{linear}.weight", f"{linear}.bias"):
+            state[name] = state[name] * gate
 
 
 def _drop(state: dict[str, Tensor], prefix: str) -> None:

@@ -1,81 +1,246 @@
-"""A recipe: every number that decides what a student becomes, as data."""
+"""A recipe: every number that decides what a student becomes, as data in ``recipes/NAME.toml`` or a file like it."""
 
 from __future__ import annotations
 
-from typing import Literal
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from skill_bench import specs
+from skill_bench.errors import SpecError, UnknownName, UsageError
 from skill_bench.layer_similarity import Groups, Linkage, MeasureName
 from skill_bench.schema import Frozen
 
+Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+PositiveNumber = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+DropRate = Annotated[float, Field(gt=0, lt=1)] | Literal[False]
 
-class Clustering(Frozen):
-    """How groups of layers are found from the teacher's similarity (SKILL)."""
+_FOLDER = Path(__file__).resolve().parent / "recipes"
 
-    measure: MeasureName = "cka"
-    linkage: Linkage = "average"
-    n_groups: int | Literal["auto"] = 4
-    contiguous: bool = True
-    n_calibration_utterances: int = 64
+
+class SimilarGroups(Frozen):
+    """Clusters of the teacher's layers by their similarity (SKILL)."""
+
+    method: Literal["similarity"]
+    measure: MeasureName
+    linkage: Linkage
+    n_groups: Positive | Literal["auto"]
+    contiguous: bool
+    include_input: bool
+    n_calibration_utterances: Positive
+
+
+class FixedGroups(Frozen):
+    """Groups by hand. ``student_layers``: what stands in for each in a student of another depth; default the same."""
+
+    method: Literal["fixed"]
+    layers: Groups
+    student_layers: Groups | None = None
+
+    @model_validator(mode="after")
+    def _groups_can_be_averaged(self) -> Self:
+        if not self.layers or not all(self.layers) or not all(self.student_layers or self.layers):
+            raise ValueError("expected at least one group, and at least one layer in each")
+        if self.student_layers is not None and len(self.student_layers) != len(self.layers):
+            raise ValueError(f"{len(self.layers)} groups of layers, but {len(self.student_layers)} of student_layers")
+        return self
+
+
+class RandomGroups(Frozen):
+    """A random partition, drawn from ``seed`` (a control)."""
+
+    method: Literal["random"]
+    n_groups: Positive
+    include_input: bool
+    seed: Count
+
+
+class UniformGroups(Frozen):
+    """Equal runs of layers (a control)."""
+
+    method: Literal["uniform"]
+    n_groups: Positive
+    include_input: bool
+
+
+class StudentShape(Frozen):
+    """The first ``n_layers`` layers of the teacher, or all."""
+
+    n_layers: Positive | Literal["all"]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Loss(Frozen):
+    """``l1_weight`` times the mean L1 distance minus ``cosine_weight`` times the mean cosine, or its log sigmoid.
+
+    ``head``: what maps the student's average to the teacher's. ``heads``: one a group, one for all, or one for the
+    first group and another for the rest.
+    """
+
+    l1_weight: Weight
+    cosine_weight: Weight
+    cosine: Literal["plain", "log_sigmoid"]
+    head: Literal["linear", "prediction"]
+    heads: Literal["per_group", "shared", "first_alone"]
+
+    def head_numbers(self, n_groups: int) -> list[int]:
+        """Which head each group uses."""
+        last = {"per_group": n_groups, "shared": 0, "first_alone": 1}[self.heads]
+        return [min(index, last) for index in range(n_groups)]
 
 
 class Stage(Frozen):
-    """Updates, peak learning rate and warm-up of one stage."""
+    """Updates, peak learning rate and linear warm-up of one stage; then linear decay to 0."""
 
-    n_updates: int
-    learning_rate: float
-    warmup_updates: int
+    n_updates: Positive
+    learning_rate: PositiveNumber
+    warmup_updates: Count
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> Self:
+        if self.warmup_updates > self.n_updates:
+            raise ValueError(f"warmup_updates = {self.warmup_updates} exceeds n_updates = {self.n_updates}")
+        return self
 
 
 class Sparsity(Frozen):
-    """The gates and the constraint on their number; defaults are DPHuBERT's."""
+    """The gates and the constraint on the parameters that they leave."""
 
-    target: float = Field(default=0.75, gt=0, lt=1)
-    ramp_updates: int = 5_000
-    learning_rate: float = 2e-2
-    channel_drop_rate: float = 0.01
-    head_drop_rate: float = 0.01
-    ffn_drop_rate: float = 0.5
+    target: Annotated[float, Field(gt=0, lt=1)]
+    ramp_updates: Count
+    gate_learning_rate: PositiveNumber
+    multiplier_learning_rate: PositiveNumber
+    channel_drop_rate: DropRate
+    head_drop_rate: DropRate
+    ffn_drop_rate: DropRate
+    attention_block_drop_rate: DropRate
+    ffn_block_drop_rate: DropRate
+    temperature: PositiveNumber
+    stretch: PositiveNumber
+    epsilon: Annotated[float, Field(gt=0, lt=0.5)]
+    evaluation_slope: PositiveNumber
+
+
+class Optimizer(Frozen):
+    """AdamW; the norm of all gradients together is clipped."""
+
+    betas: tuple[float, float]
+    weight_decay: Weight
+    max_gradient_norm: PositiveNumber
+
+
+class Data(Frozen):
+    """Audio of a batch over all devices, and which utterances take part (longer ones are cropped)."""
+
+    seconds_per_batch: PositiveNumber
+    min_seconds: Weight
+    max_seconds: PositiveNumber
 
 
 class Recipe(Frozen):
-    """From a teacher to a student.
-
-    Args:
-        groups: layers whose average is matched, for each target; None: found by ``clustering``.
-        share_projection: one linear map for all groups but the first, as DPHuBERT has for layers 4, 8, 12;
-            else one a group.
-        seconds_per_batch: audio of a batch.
-    """
+    """From a teacher to a student. ``joint`` and ``sparsity`` are False where nothing is pruned."""
 
     name: str
-    groups: Groups | None
-    share_projection: bool
-    clustering: Clustering = Clustering()
-    joint: Stage = Stage(n_updates=50_000, learning_rate=2e-4, warmup_updates=15_000)
-    final: Stage = Stage(n_updates=25_000, learning_rate=1e-4, warmup_updates=5_000)
-    sparsity: Sparsity = Sparsity()
-    seconds_per_batch: float = 640.0
-    min_seconds: float = 2.0
-    max_seconds: float = 15.6
-    max_gradient_norm: float = 10.0
-    seed: int = 0
+    title: str
+    source: str
+    seed: Count
+    groups: Annotated[SimilarGroups | FixedGroups | RandomGroups | UniformGroups, Field(discriminator="method")]
+    student: StudentShape
+    loss: Loss
+    joint: Stage | Literal[False]
+    final: Stage
+    sparsity: Sparsity | Literal[False]
+    optimizer: Optimizer
+    data: Data
 
-    def projections(self, n_groups: int) -> list[int]:
-        """Which linear map each group uses."""
-        return [min(index, 1) if self.share_projection else index for index in range(n_groups)]
-
-
-def skill(**changes: object) -> Recipe:
-    """SKILL (arXiv 2402.16830): averages over clusters of similar layers."""
-    return Recipe.model_validate({"name": "skill", "groups": None, "share_projection": False, **changes})
+    @model_validator(mode="after")
+    def _pruning_is_whole(self) -> Self:
+        if (self.joint is False) != (self.sparsity is False):
+            raise ValueError("joint and sparsity are both tables, or both false")
+        return self
 
 
-def dphubert(**changes: object) -> Recipe:
-    """DPHuBERT (arXiv 2305.17651): layers 0, 4, 8 and 12, one by one."""
-    groups = ((0,), (4,), (8,), (12,))
-    return Recipe.model_validate({"name": "dphubert", "groups": groups, "share_projection": True, **changes})
+def names() -> list[str]:
+    """The recipes that come with the package."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 
 
-RECIPES = {"skill": skill, "dphubert": dphubert}
+def load_recipe(name_or_file: str, *, changes: Iterable[str] = (), scale_updates: float = 1.0) -> Recipe:
+    """A recipe by name, or from a TOML file.
+
+    Args:
+        name_or_file: a name in :func:`names`, or a path that ends in ``.toml``. A file may begin with
+            ``extends = NAME_OR_FILE`` (relative to itself) and say only what differs. A table that names another
+            ``method`` replaces the extended one as a whole.
+        changes: ``table.key=value`` each, the value as in TOML (a bare word is a string); over what the file says.
+        scale_updates: multiplies every number of updates: a shorter run of the same form.
+
+    Raises:
+        UnknownName: no recipe of that name.
+        SpecError: the file or a change is not valid; names file, key and the nearest valid key.
+    """
+    content, source = _read(name_or_file, base=Path(), seen=())
+    changes = list(changes)
+    for change in changes:
+        content = _merged(content, _change(change))
+    if scale_updates != 1.0:
+        content = _scaled(content, scale_updates)
+    source += "".join(f", --set {change}" for change in changes)
+    return specs.validate(Recipe, {**content, "name": Path(name_or_file).stem}, source=source)
+
+
+def _read(name_or_file: str, *, base: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], str]:
+    path = base / name_or_file if name_or_file.endswith(".toml") else _FOLDER / f"{name_or_file}.toml"
+    if not name_or_file.endswith(".toml") and name_or_file not in names():
+        raise UnknownName("recipe", name_or_file, names())
+    if path.resolve() in seen:
+        raise SpecError(f"{path}: extends itself. Remove 'extends' from one of {', '.join(map(str, seen))}.")
+    content = specs.read_toml(path)
+    if "name" in content:
+        raise SpecError(f"{path}: key 'name': a recipe is called as its file is. Remove the key.")
+    extended = content.pop("extends", None)
+    if extended is None:
+        return content, str(path)
+    if not isinstance(extended, str):
+        raise SpecError(f"{path}: key 'extends': expected a recipe's name or file (found {extended!r}).")
+    parent, _ = _read(extended, base=path.parent, seen=(*seen, path.resolve()))
+    return _merged(parent, content), str(path)
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            other = "method" in value and value["method"] != old.get("method")
+            merged[key] = dict(value) if other else {**old, **value}
+        else:
+            merged[key] = value
+    return merged
+
+
+def _change(text: str) -> dict[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip() or not value.strip():
+        raise UsageError(f"--set {text!r}: expected table.key=value, for example joint.n_updates=1000.")
+    try:
+        parsed: Any = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    for part in reversed(key.strip().split(".")):
+        parsed = {part: parsed}
+    return dict(parsed)
+
+
+def _scaled(content: Mapping[str, Any], factor: float) -> dict[str, Any]:
+    def scaled(key: str, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: scaled(name, inner) for name, inner in value.items()}
+        return max(1, round(value * factor)) if key.endswith("_updates") and isinstance(value, int) else value
+
+    return {key: scaled(key, value) for key, value in content.items()}

@@ -8,10 +8,22 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from skill_bench.compress.gates import Gates
+from skill_bench.compress.gates import Gates, HardConcrete
 from skill_bench.models.architecture import Architecture
 
 Size = float | Float[Tensor, ""]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """An attention or feed-forward block: its heads or units, and whether it is there (1, 0 or a probability)."""
+
+    units: Size
+    present: Size
+
+    @classmethod
+    def of(cls, units: int, *, is_open: bool = True) -> Block:
+        return cls(units=units if is_open else 0, present=float(is_open and units > 0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,39 +31,65 @@ class Sizes:
     """Open units of every gated dimension: integers, or expectations with a gradient."""
 
     channels: list[Size]
-    heads: list[Size]
-    ffn: list[Size]
+    attention: list[Block]
+    feed_forward: list[Block]
 
     @classmethod
     def of(cls, architecture: Architecture) -> Sizes:
         return cls(
             channels=[conv.channels for conv in architecture.convs],
-            heads=[len(layer.heads) for layer in architecture.layers],
-            ffn=[layer.ffn_dim for layer in architecture.layers],
+            attention=[Block.of(len(layer.heads)) for layer in architecture.layers],
+            feed_forward=[Block.of(layer.ffn_dim) for layer in architecture.layers],
         )
 
     @classmethod
-    def expected(cls, gates: Gates) -> Sizes:
+    def expected(cls, gates: Gates, architecture: Architecture) -> Sizes:
+        """Expectations over the samples of ``gates``; dimensions without gates keep their size."""
+        whole = cls.of(architecture)
         return cls(
-            channels=[gate.expected_open() for gate in gates.channels],  # type: ignore[operator]
-            heads=[gate.expected_open() for gate in gates.heads],  # type: ignore[operator]
-            ffn=[gate.expected_open() for gate in gates.ffn],  # type: ignore[operator]
+            channels=[gate.open_probability().sum() for gate in _each(gates.channels)] or whole.channels,
+            attention=_expected(gates.heads, gates.attention_blocks, whole.attention),
+            feed_forward=_expected(gates.ffn, gates.ffn_blocks, whole.feed_forward),
         )
 
     @classmethod
-    def kept(cls, gates: Gates) -> Sizes:
+    def kept(cls, gates: Gates, architecture: Architecture) -> Sizes:
         """What evaluation leaves open, and pruning keeps."""
+        whole = cls.of(architecture)
         return cls(
-            channels=[gate.n_open() for gate in gates.channels],  # type: ignore[operator]
-            heads=[gate.n_open() for gate in gates.heads],  # type: ignore[operator]
-            ffn=[gate.n_open() for gate in gates.ffn],  # type: ignore[operator]
+            channels=[gate.n_open() for gate in _each(gates.channels)] or whole.channels,
+            attention=_kept(gates.heads, gates.attention_blocks, whole.attention),
+            feed_forward=_kept(gates.ffn, gates.ffn_blocks, whole.feed_forward),
         )
+
+
+def _each(gates: nn.ModuleList) -> list[HardConcrete]:
+    return [gate for gate in gates if isinstance(gate, HardConcrete)]
+
+
+def _expected(unit_gates: nn.ModuleList, block_gates: nn.ModuleList, whole: list[Block]) -> list[Block]:
+    blocks = whole
+    if len(unit_gates):
+        probabilities = [gate.open_probability() for gate in _each(unit_gates)]
+        blocks = [Block(units=p.sum(), present=1 - (1 - p).prod()) for p in probabilities]
+    if len(block_gates):
+        # Gates are independent, so the expectation of a product is the product of expectations.
+        is_open = [gate.open_probability().squeeze() for gate in _each(block_gates)]
+        blocks = [Block(units=p * b.units, present=p * b.present) for p, b in zip(is_open, blocks, strict=True)]
+    return blocks
+
+
+def _kept(unit_gates: nn.ModuleList, block_gates: nn.ModuleList, whole: list[Block]) -> list[Block]:
+    units = [gate.n_open() for gate in _each(unit_gates)] or [int(block.units) for block in whole]
+    is_open = [gate.n_open() > 0 for gate in _each(block_gates)] or [True] * len(whole)
+    return [Block.of(n, is_open=o) for n, o in zip(units, is_open, strict=True)]
 
 
 def n_parameters(architecture: Architecture, sizes: Sizes) -> Size:
     """Parameters of an encoder of ``architecture`` whose gated dimensions have ``sizes``.
 
-    With the integer sizes of an architecture this is the sum of numel of its :class:`Encoder`, exactly.
+    With the integer sizes of an architecture this is the sum of numel of its :class:`Encoder`, exactly; with
+    expectations it is the expectation of that sum over the gates, which are independent of each other.
     """
     total: Size = 0.0
     before: Size = 1.0
@@ -67,38 +105,36 @@ def n_parameters(architecture: Architecture, sizes: Sizes) -> Size:
     kernel = architecture.position_kernel
     total = total + dim * dim // architecture.position_groups * kernel + kernel + dim + 2 * dim
     relative = architecture.relative_position
+    position_gate = 0
     if relative is not None:
         total = total + relative.n_buckets * architecture.n_heads
-    for heads, ffn in zip(sizes.heads, sizes.ffn, strict=True):
+        position_gate = 8 * (inner + 1) + architecture.n_heads
+    for attention, feed_forward in zip(sizes.attention, sizes.feed_forward, strict=True):
         total = total + 4 * dim
-        if not _is_zero(heads):
-            total = total + heads * (inner * (3 * (dim + 1) + dim)) + dim
-            if relative is not None:
-                total = total + 8 * (inner + 1) + architecture.n_heads
-        if not _is_zero(ffn):
-            total = total + ffn * (2 * dim + 1) + dim
+        total = total + attention.units * (inner * (3 * (dim + 1) + dim)) + attention.present * (dim + position_gate)
+        total = total + feed_forward.units * (2 * dim + 1) + feed_forward.present * dim
     return total
 
 
-def _is_zero(size: Size) -> bool:
-    return not isinstance(size, Tensor) and size == 0
-
-
 @torch.no_grad()
-def settle(gates: Gates, architecture: Architecture, *, target: float) -> None:
-    """Adds one constant to every gate's log_alpha, so that what pruning keeps meets the target.
+def settle(gates: Gates, architecture: Architecture, *, target: float, full_size: Size) -> None:
+    """Adds one constant to every unit's log_alpha, so that what pruning keeps meets the target.
 
     The multipliers oscillate around the target, and rounding to whole units moves the size too; both are taken out
-    here, without changing which unit is worth more than another.
+    here, without changing which unit is worth more than another. Gates of whole blocks stay: one block is more than
+    the tolerance.
+
+    Args:
+        full_size: what ``target`` is a share of.
     """
-    full = n_parameters(architecture, Sizes.of(architecture))
-    learnt = [parameter.clone() for parameter in gates.parameters()]
+    units = [p for kind in (gates.channels, gates.heads, gates.ffn) for p in kind.parameters()]
+    learnt = [parameter.clone() for parameter in units]
     low, high = -20.0, 20.0
     for _ in range(50):
         shift = (low + high) / 2
-        for parameter, value in zip(gates.parameters(), learnt, strict=True):
+        for parameter, value in zip(units, learnt, strict=True):
             parameter.copy_(value + shift)
-        too_small = n_parameters(architecture, Sizes.kept(gates)) < (1 - target) * full
+        too_small = n_parameters(architecture, Sizes.kept(gates, architecture)) < (1 - target) * full_size
         low, high = (shift, high) if too_small else (low, shift)
 
 

@@ -1,26 +1,42 @@
-"""Features on disk: one file an utterance, written atomically, checked when read.
+"""Features on disk: shards of many utterances, written atomically, mapped into memory, checked when read.
 
-Layout: ``<root>/<identity, 16 hex>/<policy>/<first 2 hex of key>/<key>.safetensors``. The sub-folders keep every
-folder small for corpora of millions of utterances; deleting a folder deletes one model's or one policy's features.
+Layout: ``<root>/<identity, 16 hex>/<policy>/<random name>.safetensors`` beside ``in_use``, on which every process that
+uses the folder holds a shared lock. Processes share a folder freely: each writes shards of its own, `refresh` finds
+those of the others, and `claim` keeps two from working on the same utterances. Deleting a folder deletes one model's
+or one policy's features.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import tempfile
-import zlib
+import mmap
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+import torch
 from torch import Tensor
 
 from skill_bench.errors import SkillBenchError
+from skill_bench.features import locks
+from skill_bench.features.shard import (
+    SUFFIX,
+    Content,
+    DamagedShard,
+    Place,
+    is_intact,
+    map_shard,
+    read_index,
+    write_shard,
+)
+from skill_bench.features.stored import IN_USE, About
 
-_TENSOR = "features"
+_MAPPED_BYTES = 2**29
+"""Shards that stay mapped for the next read: bounds memory whatever the corpus."""
+_DTYPES = {"float16": torch.float16, "float32": torch.float32}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +47,11 @@ class Entry:
     original_rate_hz: int
     original_channels: int
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the features."""
+        return tuple(self.features.shape)
+
 
 class FeatureCache:
     """The entries of one model under one policy.
@@ -39,73 +60,134 @@ class FeatureCache:
         root: Folder of all caches.
         identity: The model's identity (`Upstream.identity`).
         policy: What was extracted and how, as a folder name.
+        upstream: The model's name, for whoever lists the folder.
+
+    Raises:
+        SkillBenchError: the folder cannot be made.
     """
 
-    def __init__(self, *, root: Path, identity: str, policy: str) -> None:
+    def __init__(self, *, root: Path, identity: str, policy: str, upstream: str = "") -> None:
         if not identity:
             raise ValueError("an upstream without identity cannot be cached")
+        self.root = root
         self.folder = root / hashlib.sha256(identity.encode()).hexdigest()[:16] / policy
+        try:
+            self._lock = _use(self.folder)
+            About(upstream=upstream, identity=identity, policy=policy).write(self.folder)
+        except OSError as error:
+            raise _cannot_store(self.folder, error) from error
+        self._places: dict[str, Place] = {}
+        self._known: set[Path] = set()
+        self._mapped: OrderedDict[Path, mmap.mmap] = OrderedDict()
+        self._checked: set[str] = set()
+        self.refresh()
 
-    def path(self, key: str) -> Path:
-        """Where the entry of ``key`` (hex) lies, whether it exists or not."""
-        return self.folder / key[:2] / f"{key}.safetensors"
+    def __contains__(self, key: str) -> bool:
+        return key in self._places
+
+    def place(self, key: str) -> Place:
+        """Form and facts of an entry that is in the cache; its numbers are not read."""
+        return self._places[key]
+
+    def refresh(self) -> None:
+        """Takes in what other processes have written or removed; a shard with a damaged header is removed."""
+        present = set(self.folder.glob(f"*{SUFFIX}"))
+        if self._known - present:
+            self._places = {key: place for key, place in self._places.items() if place.shard in present}
+        for path in present - self._known:
+            try:
+                self._places.update(read_index(path))
+            except DamagedShard:
+                path.unlink(missing_ok=True)
+                present.discard(path)
+            except OSError:
+                present.discard(path)  # removed meanwhile
+        self._known = present
 
     def read(self, key: str) -> Entry | None:
-        """The entry, or None if it is absent or damaged; a damaged file is removed."""
-        path = self.path(key)
-        if not path.is_file():
+        """The entry, a view into the mapped file; None if it is absent or its shard damaged, which is then removed."""
+        place = self._places.get(key)
+        if place is None:
             return None
         try:
-            with safe_open(path, framework="pt") as file:
-                features: Tensor = file.get_tensor(_TENSOR)
-                metadata = json.loads(file.metadata()["entry"])
-            checksum = metadata.pop("checksum")
-            entry = Entry(features=features, **metadata)
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
-            checksum, entry = None, None
-        if entry is None or checksum != _checksum(entry):
-            path.unlink(missing_ok=True)
+            mapped = self._map(place.shard)
+            intact = key in self._checked or is_intact(key, place, mapped)
+        except (OSError, ValueError):  # ValueError: an empty file cannot be mapped
+            intact = False
+        if not intact:
+            self._forget(place.shard)
             return None
-        return entry
+        self._checked.add(key)
+        dtype = _DTYPES[place.dtype]
+        flat = torch.frombuffer(mapped, dtype=dtype, count=place.n_bytes // dtype.itemsize, offset=place.offset)
+        return Entry(
+            features=flat.view(place.shape),
+            original_rate_hz=place.original_rate_hz,
+            original_channels=place.original_channels,
+        )
 
-    def open(self, key: str) -> Tensor:
-        """The features of an entry that `read` has already checked in this process."""
-        with safe_open(self.path(key), framework="pt") as file:
-            features: Tensor = file.get_tensor(_TENSOR)
-        return features
-
-    def write(self, key: str, entry: Entry) -> None:
-        """Stores an entry; a reader sees the whole file or none.
+    def write(self, entries: Mapping[str, Entry]) -> None:
+        """Stores entries as one shard; a reader sees the whole file or none.
 
         Raises:
             SkillBenchError: the file cannot be written (disk full, no permission).
         """
-        path = self.path(key)
-        metadata = {
-            "original_rate_hz": entry.original_rate_hz,
-            "original_channels": entry.original_channels,
-            "checksum": _checksum(entry),
-        }
-        content = save({_TENSOR: entry.features.contiguous()}, metadata={"entry": json.dumps(metadata)})
-        temporary: str | None = None
+        path = self.folder / f"{uuid.uuid4().hex}{SUFFIX}"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            os.replace(temporary, path)
-            temporary = None
+            write_shard(path, {key: _content(entry) for key, entry in entries.items()})
         except OSError as error:
-            raise SkillBenchError(
-                f"{path}: features cannot be stored ({error.strerror or error}). "
-                "Free disk space, or choose another cache folder."
-            ) from error
+            raise _cannot_store(path, error) from error
+        self.refresh()
+
+    @contextmanager
+    def claim(self, name: str, *, wait: bool = False) -> Iterator[bool]:
+        """Whether this process, and no other, may work on ``name`` now; with ``wait``, as soon as it may.
+
+        A claim ends with its process, however that ends.
+        """
+        lock = locks.Lock(self.folder / f"{name}.claim")
+        mine = lock.take(wait=wait)
+        try:
+            yield mine
         finally:
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
+            lock.release(remove=mine)
+
+    def _map(self, path: Path) -> mmap.mmap:
+        if path not in self._mapped:
+            self._mapped[path] = map_shard(path)
+        self._mapped.move_to_end(path)
+        while len(self._mapped) > 1 and sum(len(mapped) for mapped in self._mapped.values()) > _MAPPED_BYTES:
+            self._mapped.popitem(last=False)
+        return self._mapped[path]
+
+    def _forget(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        self._mapped.pop(path, None)
+        self._known.discard(path)
+        lost = {key for key, place in self._places.items() if place.shard == path}
+        self._checked -= lost
+        for key in lost:
+            del self._places[key]
 
 
-def _checksum(entry: Entry) -> str:
-    header = f"{tuple(entry.features.shape)} {entry.features.dtype} {entry.original_rate_hz} {entry.original_channels}"
-    data = entry.features.contiguous().numpy().data.cast("B")
-    return f"{zlib.crc32(data, zlib.crc32(header.encode())):08x}"
+def _use(folder: Path) -> locks.Lock:
+    while True:
+        lock = locks.Lock(folder / IN_USE)
+        lock.share()
+        if lock.path.exists():  # else the folder was deleted while this process waited
+            return lock
+
+
+def _content(entry: Entry) -> Content:
+    return Content(
+        numbers=entry.features.detach().cpu().contiguous().numpy(),
+        original_rate_hz=entry.original_rate_hz,
+        original_channels=entry.original_channels,
+    )
+
+
+def _cannot_store(path: Path, error: OSError) -> SkillBenchError:
+    return SkillBenchError(
+        f"{path}: features cannot be stored ({error.strerror or error}). "
+        "Free disk space, or choose another cache folder."
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float, Int
@@ -78,8 +79,11 @@ class Encoder(nn.Module):
         x: Float[Tensor, "batch frames dim"],
         n_frames: Int[Tensor, " batch"] | None,
         masks: EncoderMasks | None = None,
-    ) -> list[Float[Tensor, "batch frames dim"]]:
-        """Projected frames to hidden states h0..hN (h0 = input of the first layer)."""
+    ) -> Iterator[Float[Tensor, "batch frames dim"]]:
+        """Projected frames to hidden states h0..hN (h0 = input of the first layer), one by one.
+
+        Each is computed when it is asked for: who needs no later layer pays for none, who keeps no state holds none.
+        """
         valid = None if n_frames is None else valid_positions(n_frames, x.shape[1])
         if valid is not None:
             x = x.masked_fill(~valid[:, :, None], 0.0)
@@ -89,13 +93,25 @@ class Encoder(nn.Module):
         x = self.dropout(x)
         bias = None if self.position_bias is None else self.position_bias(x.shape[1])
         key_is_valid = None if valid is None else valid[:, None, None]
-        states = [x]
+        last = len(self.layers) - 1
+        yield x
         for index, layer in enumerate(self.layers):
             x = layer(x, bias, key_is_valid, None if masks is None else masks.layers[index])
-            states.append(x)
-        if self.architecture.layer_norm_first:
-            states[-1] = self.norm(x)
-        return states
+            yield self.norm(x) if index == last and self.architecture.layer_norm_first else x
+
+    def walk(
+        self, waves: Float[Tensor, "batch samples"], masks: EncoderMasks | None = None
+    ) -> Iterator[Float[Tensor, "batch frames dim"]]:
+        """As :meth:`forward` for utterances of one length, the hidden states one by one."""
+        channels, _ = self.frames(waves, None, masks)
+        return self.transform(self._project(channels, masks), None, masks)
+
+    def _project(
+        self, channels: Float[Tensor, "batch frames channels"], masks: EncoderMasks | None
+    ) -> Float[Tensor, "batch frames dim"]:
+        last_mask = None if masks is None or masks.channels is None else masks.channels[-1]
+        projected: Tensor = self.projection(channels, last_mask)
+        return projected
 
     def forward(
         self,
@@ -116,8 +132,7 @@ class Encoder(nn.Module):
         if lengths is not None and bool((lengths == waves.shape[1]).all()):
             lengths = None
         channels, n_frames = self.frames(waves, lengths, masks)
-        last_mask = None if masks is None or masks.channels is None else masks.channels[-1]
-        states = self.transform(self.projection(channels, last_mask), n_frames, masks)
+        states = list(self.transform(self._project(channels, masks), n_frames, masks))
         if n_frames is None:
             n_frames = torch.full((waves.shape[0],), channels.shape[1], device=waves.device)
         return states, n_frames

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from skill_bench.compress.gates import Gates
-from skill_bench.compress.losses import GroupDistillation
+from skill_bench.compress.losses import GroupDistillation, group_averages
+from skill_bench.compress.recipe import load_recipe
 from skill_bench.compress.sparsity import Lagrangian, Sizes, n_parameters
 from skill_bench.measure.throughput import noise
 from skill_bench.models import factories
@@ -70,10 +71,11 @@ def test_distillation_step(benchmark: Any) -> None:
     torch.manual_seed(0)
     architecture, seconds, batch_size = small_wavlm(), 4.0, 2
     teacher, student = Encoder(architecture).eval(), Encoder(architecture).train()
-    target = GroupDistillation(
-        dim=192, groups=((0,), (1, 2, 3, 4), (5, 6, 7, 8), (9, 10, 11, 12)), projections=range(4)
-    )
-    gates = Gates(architecture, channel_drop=0.01, head_drop=0.01, ffn_drop=0.5).train()
+    groups = ((0,), (1, 2, 3, 4), (5, 6, 7, 8), (9, 10, 11, 12))
+    recipe = load_recipe("skill")
+    assert recipe.sparsity
+    target = GroupDistillation(dim=192, n_groups=len(groups), options=recipe.loss)
+    gates = Gates(architecture, recipe.sparsity).train()
     lagrangian = Lagrangian()
     optimizer = torch.optim.AdamW([*student.parameters(), *target.parameters(), *gates.parameters()], lr=2e-4)
     full_size = n_parameters(architecture, Sizes.of(architecture))
@@ -82,9 +84,9 @@ def test_distillation_step(benchmark: Any) -> None:
 
     def step() -> float:
         with torch.no_grad():
-            taught = teacher(waves)[0]
-        distance, _ = target(student(waves, None, gates.masks())[0], taught)
-        sparsity = 1 - n_parameters(architecture, Sizes.expected(gates)) / full_size
+            taught = group_averages(teacher.walk(waves), groups)
+        distance, _ = target(group_averages(student.walk(waves, gates.masks()), groups), taught)
+        sparsity = 1 - n_parameters(architecture, Sizes.expected(gates, architecture)) / full_size
         loss = distance + lagrangian(sparsity, 0.75)
         optimizer.zero_grad()
         loss.backward()

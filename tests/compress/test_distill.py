@@ -10,25 +10,25 @@ import torch
 from skill_bench.compress import loop
 from skill_bench.compress.distill import Student, distill
 from skill_bench.compress.losses import GroupDistillation
-from skill_bench.compress.recipe import RECIPES, Recipe
+from skill_bench.compress.recipe import Recipe, load_recipe, names
 from skill_bench.corpora.data import Utterance
 from skill_bench.errors import SkillBenchError, UsageError
 from skill_bench.models import checkpoint
 from skill_bench.models.checkpoint import LoadedModel
 
 
-def recipe(name: str = "skill", *, joint: int = 60, final: int = 6, **changes: object) -> Recipe:
-    return RECIPES[name](
-        **{
-            "clustering": {"n_groups": 3, "n_calibration_utterances": 4},
-            "joint": {"n_updates": joint, "learning_rate": 1e-3, "warmup_updates": 3},
-            "final": {"n_updates": final, "learning_rate": 1e-3, "warmup_updates": 2},
-            "sparsity": {"target": 0.5, "ramp_updates": 10, "learning_rate": 0.1},
-            "seconds_per_batch": 1.0,
-            "min_seconds": 0.1,
-            **changes,
-        }
-    )
+def recipe(name: str = "skill", *changes: str, joint: int = 60, final: int = 6) -> Recipe:
+    base = ["data.seconds_per_batch=1.0", "data.min_seconds=0.1", "optimizer.max_gradient_norm=10.0"]
+    base += [f"final={{n_updates={final}, learning_rate=1e-3, warmup_updates=2}}"]
+    if name != "distilhubert":
+        base += [f"joint={{n_updates={joint}, learning_rate=1e-3, warmup_updates=3}}", "sparsity.target=0.5"]
+        base += [f"sparsity.{key}" for key in ("ramp_updates=10", "gate_learning_rate=0.1")]
+        base += ["sparsity.multiplier_learning_rate=0.1"]
+    if name == "skill":
+        base += ["groups.n_calibration_utterances=4"]
+    if name in ("skill", "random_groups", "uniform_groups"):
+        base += ["groups.n_groups=3"]
+    return load_recipe(name, changes=[*base, *changes])
 
 
 def weights(student: Student) -> dict[str, torch.Tensor]:
@@ -95,3 +95,32 @@ def test_layers_that_the_teacher_does_not_have_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match=r"layers \[8, 12\] do not exist; the teacher has 0 to 4"):
         distill(teacher, speech, recipe=recipe("dphubert"), folder=tmp_path / "work")
+
+
+FOUR_LAYERS = {
+    "dphubert": ["groups.layers=[[0],[2],[4]]"],
+    "distilhubert": ["groups.layers=[[2],[4]]", "groups.student_layers=[[1],[1]]", "student.n_layers=1"],
+}
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_recipe_gives_a_student_that_loads(
+    name: str, teacher: LoadedModel, speech: list[Utterance], tmp_path: Path
+) -> None:
+    chosen = recipe(name, *FOUR_LAYERS.get(name, []), joint=4, final=2)
+    student = distill(teacher, speech, recipe=chosen, folder=tmp_path / "work")
+    checkpoint.save(student.encoder, tmp_path / "student.safetensors", metadata=student.metadata)
+    loaded = checkpoint.load(tmp_path / "student.safetensors")
+    assert len(loaded.encoder.layers) == (1 if name == "distilhubert" else 4)
+    assert loaded.metadata["n_parameters"] == str(sum(p.numel() for p in loaded.encoder.parameters()))
+    assert Recipe.model_validate_json(loaded.metadata["recipe"]) == chosen
+
+
+def test_a_student_of_two_layers_starts_as_the_teachers_first_two(
+    teacher: LoadedModel, speech: list[Utterance], tmp_path: Path
+) -> None:
+    changes = ["groups.layers=[[2],[4]]", "groups.student_layers=[[2],[2]]", "final.learning_rate=1e-12"]
+    student = distill(teacher, speech, recipe=recipe("distilhubert", *changes, final=2), folder=tmp_path / "work")
+    waves = torch.randn(1, 8000)
+    for ours, theirs in zip(student.encoder(waves)[0], teacher.encoder(waves)[0][:3], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)  # a learning rate of 1e-12 moved nothing

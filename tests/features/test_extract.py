@@ -11,9 +11,9 @@ from fake_speech import FakeUpstream, tone_file, utterance
 
 from skill_bench.corpora.audio import load_audio
 from skill_bench.corpora.data import Utterance
-from skill_bench.errors import AudioError, DataError, SkillBenchError
-from skill_bench.features.cache import Entry, FeatureCache
+from skill_bench.errors import AudioError, DataError
 from skill_bench.features.extract import extract
+from skill_bench.features.shard import read_index
 from skill_bench.progress import Advance
 
 
@@ -85,23 +85,34 @@ def test_damaged_entries_are_extracted_again(utterances: list[Utterance], tmp_pa
     flipped = content[:-1] + bytes([content[-1] ^ 1])
     file.write_bytes({"truncate": content[:-3], "flip": flipped, "empty": b"", "foreign": b"{}" * 50}[damage])
     after = extract(FakeUpstream(), utterances, pooled=False, cache_dir=tmp_path)
-    assert after.n_extracted == 1
     assert all(torch.equal(after[u.id], expected[u.id]) for u in utterances)
+    assert after.n_extracted == 5
+    assert not file.exists()
+    assert extract(FakeUpstream(), utterances, pooled=False, cache_dir=tmp_path).n_extracted == 0
+
+
+def test_a_damaged_shard_costs_its_own_utterances_only(
+    utterances: list[Utterance], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skill_bench.features.extraction.SHARD_SECONDS_OF_FRAMES", 0.3)
+    extract(FakeUpstream(), utterances, pooled=False, cache_dir=tmp_path, batch_seconds=0.3)
+    shards = sorted((tmp_path / "features").rglob("*.safetensors"))
+    assert len(shards) == 3
+    lost = len(read_index(shards[0]))
+    shards[0].write_bytes(shards[0].read_bytes()[:-1] + b"?")
+    again = extract(FakeUpstream(), utterances, pooled=False, cache_dir=tmp_path, batch_seconds=0.3)
+    assert len([again[u.id] for u in utterances]) == 5
+    assert again.n_extracted == lost < 5
 
 
 def test_batches_are_the_same_when_some_entries_exist(utterances: list[Utterance], tmp_path: Path) -> None:
     upstream = FakeUpstream()
-    extract(upstream, utterances, pooled=True, cache_dir=tmp_path, batch_seconds=1.0)
-    whole = upstream.calls
-    assert sum(whole) == 5
-    assert len(whole) > 1
-    entry = sorted((tmp_path / "features").rglob("*.safetensors"))[0]
-    entry.unlink()
+    extract(upstream, utterances[:1], pooled=True, cache_dir=tmp_path)
     again = FakeUpstream()
     found = extract(again, utterances, pooled=True, cache_dir=tmp_path, batch_seconds=1.0)
-    assert found.n_extracted == 1
-    assert len(again.calls) == 1
-    assert again.calls[0] in whole
+    assert found.n_extracted == 4
+    assert sum(again.calls) == 5
+    assert len(again.calls) > 1
 
 
 def test_long_training_utterances_are_cut_at_a_fixed_place(utterances: list[Utterance], tmp_path: Path) -> None:
@@ -127,26 +138,6 @@ def test_missing_audio_names_file_and_line(utterances: list[Utterance], tmp_path
     utterances[2].path.unlink()
     with pytest.raises(AudioError, match=r"u2\.wav.*manifest.tsv:2"):
         extract(FakeUpstream(), utterances, pooled=True, cache_dir=tmp_path)
-
-
-def test_a_cache_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "features").write_text("a file where a folder should be")
-    cache = FeatureCache(root=tmp_path / "features", identity="x", policy="p")
-    with pytest.raises(SkillBenchError, match=r"features cannot be stored .*another cache folder"):
-        cache.write("ab", Entry(features=torch.zeros(2, 3), original_rate_hz=16000, original_channels=1))
-
-
-def test_nothing_half_written_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache = FeatureCache(root=tmp_path, identity="x", policy="p")
-
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("skill_bench.features.cache.os.replace", killed)
-    with pytest.raises(KeyboardInterrupt):
-        cache.write("ab", Entry(features=torch.zeros(2, 3), original_rate_hz=16000, original_channels=1))
-    assert cache.read("ab") is None
-    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
 def test_progress_counts_every_utterance(utterances: list[Utterance], tmp_path: Path) -> None:

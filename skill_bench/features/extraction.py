@@ -1,0 +1,233 @@
+"""Fills the cache with what it lacks, in blocks that processes share, and gives out what it has."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from skill_bench.corpora.audio import Audio, load_utterance
+from skill_bench.corpora.data import Utterance
+from skill_bench.errors import DataError
+from skill_bench.features import stored
+from skill_bench.features.cache import Entry, FeatureCache
+from skill_bench.features.policy import Policy, cut, entry_keys
+from skill_bench.progress import Advance
+
+SAMPLE_RATE_HZ = 16000
+# On a CPU larger batches gain nothing more; on a GPU the caller asks for more.
+BATCH_SECONDS, MAX_BATCH = 16.0, 32
+# One shard of the cache: a minute of frames is 64 MB in a base model; means are so small that ten are few bytes.
+SHARD_SECONDS_OF_FRAMES, SHARD_SECONDS_OF_MEANS = 60.0, 600.0
+
+Batches = list[list[Utterance]]
+
+
+class FeatureSource(Protocol):
+    """What extraction needs of an upstream (see `skill_bench.features.upstream.Upstream`)."""
+
+    name: str
+    identity: str
+
+    def hidden_states(self, waves: list[Tensor]) -> list[Tensor]:
+        """One ``(layers, frames, dim)`` tensor for each ``(samples,)`` wave, independent of its batch mates."""
+        ...
+
+
+@dataclass
+class Extraction:
+    """Computes what the cache lacks, and gives out what it has."""
+
+    upstream: FeatureSource
+    policy: Policy = field(kw_only=True)
+    cache_dir: Path = field(kw_only=True)
+    limit_bytes: int | None = field(kw_only=True)
+    batch_seconds: float = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.root = self.cache_dir / "features"
+        self.cache = FeatureCache(
+            root=self.root, identity=self.upstream.identity, policy=self.policy.name, upstream=self.upstream.name
+        )
+        self.n_extracted = 0
+        self.frame_counts: dict[str, int] = {}
+        self.resampled: set[str] = set()
+        self.averaged: set[str] = set()
+        self._seen: dict[str, Utterance] = {}
+        self._keys: dict[str, str] = {}
+        self._bytes_without_place: dict[str, int] = {}
+        self._in_memory: dict[str, Entry] = {}
+
+    def run(self, utterances: Sequence[Utterance], advance: Advance) -> None:
+        """Leaves every utterance in the cache, or known as one that does not fit."""
+        self._seen |= {utterance.id: utterance for utterance in utterances}
+        self._keys |= entry_keys(utterances, self.policy, cache_dir=self.cache_dir)
+        waiting = []
+        for block in self._blocks(utterances):
+            if self._is_complete(block):
+                self._finish(block, advance)
+                continue
+            # Another process may be at the same block: first come, first served.
+            with self.cache.claim(self._name(block)) as mine:
+                if mine:
+                    self._work(block, advance)
+                else:
+                    waiting.append(block)
+        for block in waiting:
+            with self.cache.claim(self._name(block), wait=True):
+                self._work(block, advance)
+
+    def fetch(self, utterances: Sequence[Utterance]) -> list[Tensor]:
+        """The features of utterances that `run` has seen; shards found damaged are extracted again."""
+        found = {utterance.id: self._kept(utterance) for utterance in utterances}
+        if any(entry is None and name not in self._bytes_without_place for name, entry in found.items()):
+            self._recover()
+            found = {utterance.id: self._kept(utterance) for utterance in utterances}
+        absent = [utterance for utterance in utterances if found[utterance.id] is None]
+        if absent:
+            found |= {utterance.id: entry for utterance, entry in self._compute(absent)}
+        return [entry.features for utterance in utterances if (entry := found[utterance.id]) is not None]
+
+    def notes(self) -> tuple[str, ...]:
+        """What the limit kept out of the cache."""
+        n, size = len(self._bytes_without_place), sum(self._bytes_without_place.values())
+        if not n:
+            return ()
+        what = "means stay in memory for this run" if self.policy.pooled else "frames are computed again at every use"
+        return (f"{n} utterances ({size / 1e9:.3g} GB) do not fit the cache limit: their {what}",)
+
+    def _kept(self, utterance: Utterance) -> Entry | None:
+        key = self._keys[utterance.id]
+        return self._in_memory.get(key) or self.cache.read(key)
+
+    def _recover(self) -> None:
+        """Extracts again what was in a damaged or deleted shard."""
+        self.cache.refresh()
+        known = (utterance for name, utterance in self._seen.items() if name not in self._bytes_without_place)
+        self.run([utterance for utterance in known if self._keys[utterance.id] not in self.cache], lambda n: None)
+
+    def _blocks(self, utterances: Sequence[Utterance]) -> Iterator[Batches]:
+        """Consecutive batches that make one shard."""
+        shard_seconds = SHARD_SECONDS_OF_MEANS if self.policy.pooled else SHARD_SECONDS_OF_FRAMES
+        block: Batches = []
+        seconds = 0.0
+        for batch in _batches(utterances, batch_seconds=self.batch_seconds):
+            block.append(batch)
+            seconds += sum(_seconds(utterance) for utterance in batch)
+            if seconds >= shard_seconds:
+                yield block
+                block, seconds = [], 0.0
+        if block:
+            yield block
+
+    def _name(self, block: Batches) -> str:
+        keys = [self._keys[utterance.id] for batch in block for utterance in batch]
+        return hashlib.sha256("\n".join(keys).encode()).hexdigest()[:32]
+
+    def _is_complete(self, block: Batches) -> bool:
+        return all(self._keys[utterance.id] in self.cache for batch in block for utterance in batch)
+
+    def _work(self, block: Batches, advance: Advance) -> None:
+        self.cache.refresh()
+        entries: dict[str, Entry] = {}
+        try:
+            for batch in block:
+                # A batch holds the same utterances whether some are cached or not: a rerun gives the same numbers.
+                if not all(self._keys[utterance.id] in self.cache for utterance in batch):
+                    for utterance, entry in self._compute(batch):
+                        if (key := self._keys[utterance.id]) not in self.cache and key not in entries:
+                            entries[key] = entry
+                            self.n_extracted += 1
+                advance(len(batch))
+        finally:  # an interruption keeps the batches that are finished
+            without_place = self._store(entries)
+        for batch in block:
+            for utterance in batch:
+                self._note_facts(utterance, without_place.get(self._keys[utterance.id]))
+
+    def _store(self, entries: dict[str, Entry]) -> dict[str, Entry]:
+        """Writes what fits the limit; returns the others."""
+        if not entries:
+            return {}
+        size = sum(entry.features.nbytes for entry in entries.values())
+        if self.limit_bytes is None or stored.make_room(self.root, n_bytes=size, limit_bytes=self.limit_bytes):
+            self.cache.write(entries)
+            return {}
+        return entries
+
+    def _finish(self, block: Batches, advance: Advance) -> None:
+        for batch in block:
+            for utterance in batch:
+                self._note_facts(utterance, None)
+            advance(len(batch))
+
+    def _note_facts(self, utterance: Utterance, without_place: Entry | None) -> None:
+        key = self._keys[utterance.id]
+        if without_place is not None:
+            self._bytes_without_place[utterance.id] = without_place.features.nbytes
+            if self.policy.pooled:
+                self._in_memory[key] = without_place
+        facts = self.cache.place(key) if without_place is None else without_place
+        if not self.policy.pooled:
+            self.frame_counts[utterance.id] = facts.shape[1]
+        if facts.original_rate_hz != SAMPLE_RATE_HZ:
+            self.resampled.add(utterance.id)
+        if facts.original_channels > 1:
+            self.averaged.add(utterance.id)
+
+    def _compute(self, utterances: Sequence[Utterance]) -> list[tuple[Utterance, Entry]]:
+        audios = [load_utterance(utterance) for utterance in utterances]
+        waves = [
+            cut(audio.waveform, utterance, max_samples=self.policy.max_samples)
+            for audio, utterance in zip(audios, utterances, strict=True)
+        ]
+        return [
+            (utterance, self._entry(states, utterance, audio))
+            for utterance, audio, states in zip(utterances, audios, self.upstream.hidden_states(waves), strict=True)
+        ]
+
+    def _entry(self, states: Float[Tensor, "layers frames dim"], utterance: Utterance, audio: Audio) -> Entry:
+        states = states.detach()
+        if states.ndim != 3 or states.shape[1] == 0 or not torch.isfinite(states).all():
+            what = f"shape {tuple(states.shape)}" if states.ndim != 3 or states.shape[1] == 0 else "NaN or infinity"
+            raise DataError(
+                f"upstream {self.upstream.name!r} returned {what} for utterance {utterance.id!r} ({utterance.path}, "
+                f"{utterance.source}); finite features of shape (layers, frames, dim) are needed. "
+                "Check the checkpoint, or remove the utterance from the manifest."
+            )
+        if self.policy.pooled:
+            features = states.mean(dim=1, dtype=torch.float64).float()
+        else:
+            features = states.half()
+            if not torch.isfinite(features).all():
+                features = states.float()
+        return Entry(
+            features=features.cpu(),
+            original_rate_hz=audio.original_rate_hz,
+            original_channels=audio.original_channels,
+        )
+
+
+def _batches(utterances: Sequence[Utterance], *, batch_seconds: float) -> Iterator[list[Utterance]]:
+    """Batches of similar length, longest last, of at most ``batch_seconds`` of padded audio (or one utterance)."""
+    batch: list[Utterance] = []
+    for utterance in sorted(utterances, key=lambda u: (_seconds(u), u.id)):
+        if batch and (len(batch) == MAX_BATCH or (len(batch) + 1) * _seconds(utterance) > batch_seconds):
+            yield batch
+            batch = []
+        batch.append(utterance)
+    if batch:
+        yield batch
+
+
+def _seconds(utterance: Utterance) -> float:
+    """The stated duration, or a guess from the file's size; it only decides the batches."""
+    if utterance.seconds is not None:
+        return utterance.seconds
+    return utterance.path.stat().st_size / (2 * SAMPLE_RATE_HZ) if utterance.path.is_file() else 0.0

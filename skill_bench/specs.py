@@ -1,0 +1,83 @@
+"""Specifications from TOML: a fault names the file, the key and the nearest valid key."""
+
+from __future__ import annotations
+
+import tomllib
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from skill_bench.errors import SpecError, suggest
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        SpecError: missing, not UTF-8 or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SpecError(f"{path}: cannot be read as TOML ({error}).") from error
+
+
+def validate(model: type[Model], content: Mapping[str, Any], *, source: str) -> Model:
+    """``content`` as a ``model``; ``source`` is where it comes from, for messages.
+
+    Raises:
+        SpecError: an unknown key (with the nearest known one), a missing key or a value that is not allowed.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        # A misspelt key is reported as unknown rather than as the missing key that it was meant to be.
+        problem = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+        *tables, last = ("", *(str(part) for part in problem["loc"]))
+        path, owner = _resolve(model, tables[1:])
+        key = ".".join((*path, last))
+        if problem["type"] == "extra_forbidden":
+            known = sorted(owner.model_fields) if owner else []
+            raise SpecError(
+                f"{source}: unknown key {key!r}. {suggest(last, known)}Known here: {', '.join(known)}."
+            ) from error
+        found = "" if problem["type"] == "missing" or not last else f" (found {problem['input']!r})"
+        raise SpecError(f"{source}: {f'key {key!r}: ' if key else ''}{problem['msg']}{found}.") from error
+
+
+def _resolve(model: type[BaseModel], where: list[str]) -> tuple[list[str], type[BaseModel] | None]:
+    """The keys that the user wrote, and the model they lead to; pydantic also names the tried members of a union."""
+    keys: list[str] = []
+    at: type[BaseModel] | None = model
+    members: list[type[BaseModel]] = []
+    for part in where:
+        if at is not None and part in at.model_fields:
+            keys.append(part)
+            members = _models(at.model_fields[part].annotation)
+            at = members[0] if len(members) == 1 else None
+        elif at is None and members:
+            at = next((member for member in members if part in (member.__name__, *_tags(member))), None)
+        elif part.isdecimal():
+            keys.append(part)
+    return keys, at
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for argument in typing.get_args(annotation) for found in _models(argument)]
+
+
+def _tags(model: type[BaseModel]) -> list[str]:
+    """Values of the model's literal fields: what tells the members of a union apart."""
+    return [
+        str(value)
+        for field in model.model_fields.values()
+        if typing.get_origin(field.annotation) is typing.Literal
+        for value in typing.get_args(field.annotation)
+    ]
