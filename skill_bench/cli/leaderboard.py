@@ -1,22 +1,31 @@
-"""``skill-bench leaderboard``: table.csv, table.md and table.tex from records and published rows."""
+"""``skill-bench leaderboard``: tables, the page and figures from records and published rows."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from skill_bench.layer_similarity import Linkage
 
 
 def leaderboard(
     results: Annotated[Path | None, typer.Option(help="Folder of records; the bundled ones are always read.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for table.csv, table.md and table.tex.")] = Path("leaderboard"),
+    out: Annotated[Path, typer.Option(help="Folder for table.csv, table.md, table.tex and index.html.")] = Path(
+        "leaderboard"
+    ),
     suite: Annotated[str | None, typer.Option(help="Only this suite.")] = None,
     published: Annotated[bool, typer.Option(help="Also the published systems, in a block of their own.")] = True,
     strict: Annotated[bool, typer.Option(help="Fail, and write nothing, if there is any problem.")] = False,
 ) -> None:
-    """Make the tables from result records."""
+    """Make the tables and the page from result records."""
     from skill_bench.errors import RecordError
+    from skill_bench.report.page import write_page
     from skill_bench.report.render import write_tables
     from skill_bench.report.show import load_table
 
@@ -24,9 +33,17 @@ def leaderboard(
     listed = "\n".join(f"  {problem}" for problem in table.problems)
     if strict and table.problems:
         raise RecordError(f"{len(table.problems)} problems, no table was written:\n{listed}")
-    for path in write_tables(table, out):
+    for path in (*write_tables(table, out), write_page(table, out, tree_of=_tree)):
         typer.echo(path)
     labels = [section.label for section in table.sections]
     typer.echo(f"{len(table.frame)} rows in {len(labels)} sections: {'; '.join(labels)}")
     if table.problems:
         typer.echo(f"{len(table.problems)} problems:\n{listed}", err=True)
+
+
+def _tree(matrix: NDArray[np.float64], linkage: Linkage, contiguous: bool) -> list[list[float]]:
+    """Merges of layers. The report reads records only; clustering is the distiller's."""
+    from skill_bench.compress.cluster import cluster
+
+    merges = cluster(matrix, n_groups=1, linkage_method=linkage, contiguous=contiguous).tree
+    return [[float(value) for value in merge] for merge in merges]

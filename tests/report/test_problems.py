@@ -37,10 +37,12 @@ def spoiled(tmp_path: Path, make_record: Any, monkeypatch: pytest.MonkeyPatch) -
     folder = results / "demo" / "double"
     shutil.copy(folder / "ks-s0.json", folder / "ks-s0 (copy).json")
     make_record("good", identity="another", seed=1).save(results)
-    published = tmp_path / "leaderboard" / "published"
-    published.mkdir(parents=True)
-    (published / "superb.csv").write_text(PUBLISHED)
-    monkeypatch.setattr(catalog, "folder", lambda kind: tmp_path / "leaderboard")
+    own = tmp_path / "leaderboard"
+    for name in ("templates", "published"):
+        shutil.copytree(catalog.folder("leaderboard") / name, own / name)
+    (own / "published" / "superb.csv").write_text(PUBLISHED)
+    folder_of = catalog.folder
+    monkeypatch.setattr(catalog, "folder", lambda kind: own if kind == "leaderboard" else folder_of(kind))
     return results
 
 

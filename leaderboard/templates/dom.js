@@ -1,0 +1,91 @@
+// Elements, tooltips and numbers. Text only ever becomes a text node: titles come from other people's files.
+
+const byId = (id) => document.getElementById(id);
+
+function fill(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (name === "style") for (const [key, v] of Object.entries(value)) node.style.setProperty(key, v);
+    else node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+const el = (name, attributes = {}, ...children) => fill(document.createElement(name), attributes, children);
+const svg = (name, attributes = {}, ...children) =>
+  fill(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
+
+function chart(width, height, label, ...children) {
+  return svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": label }, ...children);
+}
+
+const number = (value, digits) => (value === null || value === undefined ? "–" : value.toFixed(digits));
+
+function short(value) {
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  return size >= 1000 ? value.toLocaleString("en", { maximumFractionDigits: 0 }) : String(Number(value.toPrecision(3)));
+}
+
+function option(select, value, text) {
+  select.append(el("option", { value }, text));
+}
+
+function picker(parent, label, entries, chosen, onchange) {
+  const select = el("select", { onchange: () => onchange(select.value) });
+  for (const [value, text] of entries) option(select, value, text);
+  if (entries.some(([value]) => value === chosen)) select.value = chosen;
+  parent.append(el("label", { class: "field" }, el("span", { class: "caption", style: { margin: "0" } }, label), select));
+  return select.value;
+}
+
+function tick(parent, label, checked, onchange) {
+  const box = el("input", { type: "checkbox", onchange: () => onchange(box.checked) });
+  box.checked = checked;
+  parent.append(el("div", { class: "field check" }, el("label", {}, box, label)));
+}
+
+// A tooltip on hover, on focus and on touch; screen readers get the same words as the node's label.
+const tooltip = byId("tooltip");
+
+function showTip(node, text) {
+  tooltip.textContent = text;
+  tooltip.hidden = false;
+  const at = node.getBoundingClientRect();
+  const own = tooltip.getBoundingClientRect();
+  const left = Math.min(Math.max(8, at.left + at.width / 2 - own.width / 2), innerWidth - own.width - 8);
+  const above = at.top - own.height - 8;
+  tooltip.style.left = `${left}px`;
+  tooltip.style.top = `${above > 8 ? above : at.bottom + 8}px`;
+}
+
+const hideTip = () => { tooltip.hidden = true; };
+
+function tip(node, text) {
+  node.addEventListener("mouseenter", () => showTip(node, text()));
+  node.addEventListener("focus", () => showTip(node, text()));
+  node.addEventListener("mouseleave", hideTip);
+  node.addEventListener("blur", hideTip);
+  return node;
+}
+
+addEventListener("keydown", (event) => { if (event.key === "Escape") hideTip(); });
+addEventListener("scroll", hideTip, { passive: true });
+
+// One stop of the tab key for a whole group; the arrows move inside it.
+function roving(nodes, step = (index, key) => index + ({ ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 })[key]) {
+  nodes.forEach((node, index) => {
+    node.setAttribute("tabindex", index === 0 ? "0" : "-1");
+    node.addEventListener("keydown", (event) => {
+      if (!event.key.startsWith("Arrow")) return;
+      const next = nodes[step(index, event.key)];
+      if (!next) return;
+      event.preventDefault();
+      node.setAttribute("tabindex", "-1");
+      next.setAttribute("tabindex", "0");
+      next.focus();
+    });
+  });
+}

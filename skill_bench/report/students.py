@@ -1,0 +1,82 @@
+"""What is known of a distilled student beside its scores: how alike its teacher's layers are, and how it learnt."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skill_bench import catalog
+from skill_bench.errors import RecordError
+from skill_bench.layer_similarity import LINKAGES, Linkage
+from skill_bench.record import System
+
+Json = dict[str, Any]
+STAGES = ("joint", "final")
+CURVES = ("loss", "sparsity")
+MAX_POINTS = 300
+TreeOf = Callable[[NDArray[np.float64], Linkage, bool], list[list[float]]]
+"""(similarity, linkage, contiguous) -> merges in scipy's form: two clusters, distance, size."""
+
+
+def layers_alike(system: System, tree_of: TreeOf) -> Json | None:
+    """The similarity matrix, the groups and the merges that a student's checkpoint carries; None if it has none.
+
+    Raises:
+        RecordError: they are there, and are not what the distiller writes.
+    """
+    details = system.details
+    if not isinstance(text := details.get("similarity"), str):
+        return None
+    try:
+        matrix = np.array(json.loads(text), dtype=np.float64)
+        groups = [[int(layer) for layer in group] for group in json.loads(str(details["layer_groups"]))]
+        clustering = json.loads(str(details.get("recipe", "{}"))).get("clustering", {})
+        linkage = LINKAGES[LINKAGES.index(clustering.get("linkage", "average"))]
+        tree = tree_of(matrix, linkage, clustering.get("contiguous", True))
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise RecordError(
+            f"{system.title}: the similarity in its checkpoint cannot be used ({error!r}). "
+            "Expected a square matrix and layer_groups, as `skill-bench distill` writes them."
+        ) from error
+    return {"matrix": matrix.tolist(), "groups": groups, "tree": tree, "measure": clustering.get("measure", "cka")}
+
+
+def learning(system: System) -> list[Json]:
+    """The curves of the stages whose CSV files lie beside an upstream's bundled weights, in order.
+
+    Raises:
+        RecordError: such a file is damaged.
+    """
+    if system.name not in catalog.names("upstreams"):
+        return []
+    folder = catalog.entry("upstreams", system.name)
+    return [_stage(stage, folder / f"{stage}.csv") for stage in STAGES if (folder / f"{stage}.csv").is_file()]
+
+
+def _stage(name: str, path: Path) -> Json:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, strict=True))
+        columns = [column for column in CURVES if rows and column in rows[0]]
+        values = np.array([[float(row[column]) for column in ("update", *columns)] for row in rows])
+    except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
+        raise RecordError(
+            f"{path}: not a training log ({error!r}). Expected columns update, loss, sparsity."
+        ) from error
+    if not rows:
+        raise RecordError(f"{path}: holds no update. Delete it, or copy the whole log here.")
+    width = -(-len(values) // MAX_POINTS)
+    shown = [values[start : start + width].mean(axis=0) for start in range(0, len(values), width)]
+    points = np.array(shown).round(5)
+    return {
+        "stage": name,
+        "updates_per_point": width,
+        "update": points[:, 0].tolist(),
+        **{column: points[:, index].tolist() for index, column in enumerate(columns, 1)},
+    }

@@ -1,0 +1,214 @@
+"""The page as a person uses it, in headless Chromium: sorting, filters, keys, links, downloads, a quiet console."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+from pages import chromium, many, open_page, tree_of
+
+from skill_bench.record import Record
+from skill_bench.report.page import write_page
+from skill_bench.report.show import load_table
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the shipped records and published rows, with one run whose record file is beside it."""
+    return write_page(load_table(), tmp_path_factory.mktemp("site"), tree_of=tree_of)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+def column(page: Page, name: str) -> list[str]:
+    return page.locator(f'#table-body td[data-column="{name}"]').all_inner_texts()
+
+
+def titles(page: Page) -> list[str]:
+    return page.locator("#table-body .name").all_inner_texts()
+
+
+def test_sorting(browser: Browser, site: Path) -> None:
+    with open_page(browser, site) as page:
+        assert column(page, "rank") == sorted(column(page, "rank"), key=int)
+        header = page.locator('[data-sort="asr_wer_percent"]')
+        header.click()
+        ascending = [float(value) for value in column(page, "asr_wer_percent")]
+        assert ascending == sorted(ascending)
+        assert len(set(ascending)) > 3
+        assert page.locator('th[aria-sort="ascending"]').inner_text().startswith("ASR")
+        header = page.locator('[data-sort="asr_wer_percent"]')
+        header.press("Enter")
+        assert [float(value) for value in column(page, "asr_wer_percent")] == ascending[::-1]
+        page.locator('[data-sort="mean_points"]').click()
+        means = [float(value) for value in column(page, "mean_points")]
+        assert means == sorted(means, reverse=True), "a score starts with the highest"
+
+
+def test_absent_values_stay_last(browser: Browser, site: Path) -> None:
+    with open_page(browser, site) as page:
+        page.select_option("#section", label="superb, as published")
+        for _ in range(2):
+            page.locator('[data-sort="superb_score"]').click()
+            assert "–" in column(page, "superb_score")[-1]
+            assert "–" not in column(page, "superb_score")[0]
+
+
+def test_filters(browser: Browser, site: Path) -> None:
+    with open_page(browser, site) as page:
+        everything = titles(page)
+        page.fill("#search", "student skill")
+        page.locator("#count", has_text="1 of").wait_for()
+        assert titles(page) == ["SKILL student"]
+        page.fill("#search", "no such system")
+        page.wait_for_selector("text=No row fits these filters")
+        page.fill("#search", "")
+        page.wait_for_selector("#table-body tbody")
+        page.select_option("#role", "student")
+        assert titles(page) == [title for title in everything if title in ("SKILL student", "DPHuBERT student")]
+        assert page.locator("#count").inner_text() == f"2 of {len(everything)} systems"
+        assert page.locator("#bars-body .point").count() == 2, "the charts follow the filters"
+        page.select_option("#role", "")
+        page.fill("#limit", "0.5")
+        page.locator("#count", has_text="2 of").wait_for()
+        assert set(titles(page)) < set(everything)
+
+
+def test_details_and_links_to_records(browser: Browser, site: Path) -> None:
+    with open_page(browser, site) as page:
+        page.get_by_role("button", name="SKILL student", exact=True).click()
+        links = page.locator("dialog a")
+        assert links.count() >= 5
+        for index in range(links.count()):
+            target = links.nth(index).evaluate("link => link.href")
+            assert Path(target.removeprefix("file://")).is_file()
+        page.keyboard.press("Escape")
+        assert not page.locator("dialog").is_visible()
+
+
+def test_keys_and_tooltips(browser: Browser, site: Path) -> None:
+    with open_page(browser, site) as page:
+        cells = page.locator("#table-body td")
+        assert page.locator('#table-body td[tabindex="0"]').count() == 1, "one stop of the tab key"
+        cells.first.focus()
+        page.keyboard.press("ArrowRight")
+        focused = page.evaluate("document.activeElement.dataset.column")
+        assert focused == "mean_points"
+        tip = page.locator("#tooltip").inner_text()
+        assert "mean" in tip
+        page.keyboard.press("ArrowDown")
+        assert page.evaluate("document.activeElement.closest('tr').rowIndex") == 2
+        page.keyboard.press("Enter")
+        assert page.locator("dialog").is_visible()
+        page.keyboard.press("Escape")
+        page.locator('#table-body td[data-column="ks_accuracy_percent"]').first.hover()
+        assert "utterances" in page.locator("#tooltip").inner_text()
+        page.locator('#pareto-body .point[tabindex="0"]').focus()
+        before = page.evaluate("document.activeElement.getAttribute('aria-label')")
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate("document.activeElement.getAttribute('aria-label')") != before
+
+
+def test_charts(browser: Browser, site: Path) -> None:
+    with open_page(browser, site) as page:
+        n = len(titles(page))
+        assert page.locator("#pareto-body circle:not(.ring)").count() == n
+        assert page.locator("#bars-body .point").count() == n
+        assert page.locator("#layers-body figure").count() == 4
+        assert page.locator("#similarity-body .cell").count() == 13 * 13
+        assert page.locator("#similarity-body .tree").count() == 12
+        assert page.locator("#similarity-body .group").count() == 4
+        page.select_option("#section", label="superb, as published")
+        assert page.locator("#pareto-body .point path").count() > 20
+        assert page.locator("#pareto-body circle:not(.ring)").count() == 0, "published systems have a mark of their own"
+        page.locator("#pareto-controls select").nth(1).select_option("macs_superb_giga")
+        assert "MACs" in page.locator("#pareto-body").inner_text()
+        page.get_by_label("logarithmic").uncheck()
+        assert page.locator("#pareto-body .point").count() > 15
+
+
+def test_downloads(browser: Browser, site: Path, tmp_path: Path) -> None:
+    with open_page(browser, site) as page:
+        for name in ("skill-bench.csv", "skill-bench.json", "skill-bench.bib"):
+            with page.expect_download() as download:
+                page.locator(f'[data-file="{name}"]').click()
+            download.value.save_as(tmp_path / name)
+    (tmp_path / "table.csv").write_text(load_table().frame.to_csv(index=False))
+    table = pd.read_csv(tmp_path / "table.csv")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "skill-bench.csv"), table, check_dtype=False, check_exact=True)
+    assert len(pd.read_json(tmp_path / "skill-bench.json")["rows"]) == len(table)
+    assert "2305.17651" in (tmp_path / "skill-bench.bib").read_text()
+
+
+@pytest.mark.parametrize(("width", "dark"), [(360, False), (390, True), (1280, True), (2200, False)])
+def test_it_fits(browser: Browser, site: Path, width: int, dark: bool) -> None:
+    with open_page(browser, site, width=width, dark=dark) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") == width, "only the table scrolls sideways"
+        assert page.evaluate("document.documentElement.dataset.theme") == ("dark" if dark else "light")
+        page.locator("#theme").click()
+        assert page.evaluate("document.documentElement.dataset.theme") == ("light" if dark else "dark")
+        assert page.evaluate(CONTRAST) == [], "text against what it stands on: 4.5 to 1 (WCAG 2.2, AA)"
+
+
+CONTRAST = """() => {
+  const light = (colour) => {
+    const linear = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    const [r, g, b] = colour.match(/[\\d.]+/g).map((v) => linear(v / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (node) => {
+    for (let at = node; at; at = at.parentElement) {
+      const colour = getComputedStyle(at).backgroundColor;
+      if (!/, 0\\)$/.test(colour)) return colour;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const poor = [];
+  for (const node of document.querySelectorAll("body *")) {
+    const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
+    if (!own || node.closest("script, noscript, option") || !node.getClientRects().length) continue;
+    const style = getComputedStyle(node);
+    const [a, b] = [light(node instanceof SVGElement ? style.fill : style.color), light(ground(node))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 4.5) poor.push(`${node.textContent.trim().slice(0, 30)}: ${ratio.toFixed(2)}`);
+  }
+  return poor;
+}"""
+
+
+def test_five_hundred_rows(browser: Browser, tmp_path: Path, make_record: Callable[..., Record]) -> None:
+    site = write_page(many(make_record, 500, tmp_path), tmp_path, tree_of=tree_of)
+    with open_page(browser, site) as page:
+        assert len(titles(page)) == 500
+        page.locator('[data-sort="ks_accuracy_percent"]').click()
+        values = [float(text.split()[0]) for text in column(page, "ks_accuracy_percent")]
+        assert values == sorted(values, reverse=True)
+        page.fill("#search", "m49")
+        page.locator("#count", has_text="10 of 500").wait_for()
+        assert page.locator("#bars-body .point").count() == 10
+
+
+def test_a_hostile_title_is_shown_as_it_is(
+    browser: Browser, tmp_path: Path, make_record: Callable[..., Record]
+) -> None:
+    from skill_bench.record import System
+    from skill_bench.report.build import build
+    from skill_bench.report.collect import Collection
+    from skill_bench.report.entry import Entry
+
+    hostile = "<img src=x onerror=alert(1)></script><b>bold"
+    record = make_record(system=System(name="x", title=hostile, identity="x"))
+    site = write_page(build([Collection(origin="run", entries=(Entry(record=record),))]), tmp_path, tree_of=tree_of)
+    with open_page(browser, site) as page:
+        assert titles(page) == [hostile]
+        assert page.locator("img").count() == 0

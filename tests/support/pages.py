@@ -1,0 +1,84 @@
+"""Tables and a browser for the tests of the page."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from skill_bench.compress.cluster import cluster
+from skill_bench.layer_similarity import Linkage
+from skill_bench.record import Record, System
+from skill_bench.report.build import build
+from skill_bench.report.collect import Collection
+from skill_bench.report.entry import Entry
+from skill_bench.report.table import Table
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+TASKS = ("ks", "er", "sid", "pr")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def tree_of(matrix: NDArray[np.float64], linkage: Linkage, contiguous: bool) -> list[list[float]]:
+    """As the command line gives it to the page."""
+    merges: list[list[float]] = cluster(matrix, n_groups=1, linkage_method=linkage, contiguous=contiguous).tree.tolist()
+    return merges
+
+
+def many(make_record: Callable[..., Record], n_systems: int, folder: Path, *, seeds: int = 2) -> Table:
+    """A table of so many made-up systems, each on four tasks; record files are named, not written."""
+    entries = []
+    for index in range(n_systems):
+        name = f"m{index:03}"
+        system = System(
+            name=name, title=f"Model {index:03}", kind="student", identity=name, n_parameters=1000 * (index + 1)
+        )
+        for task in TASKS:
+            for seed in range(seeds):
+                weights = tuple(float(w) for w in np.linspace(0.01, 0.14, 13))
+                record = make_record(
+                    name, task, 20 + (index * 7 + seed) % 60, seed=seed, system=system, layer_weights=weights
+                )
+                entries.append(Entry(record=record, file=record.path(folder / "results")))
+    return build([Collection(origin="run", folder=folder / "results", entries=tuple(entries))])
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Headless Chromium.
+
+    Skips where no browser is installed: no package of an index brings one, the system's has to be there.
+    """
+    api = pytest.importorskip("playwright.sync_api", reason="pip install playwright: it drives the browser")
+    binary = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if binary is None:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is on PATH (Debian: apt-get install chromium)")
+    with api.sync_playwright() as playwright:
+        # Tests may run as root in a container, where Chromium refuses its own sandbox; the page is our own file.
+        yield playwright.chromium.launch(executable_path=binary, args=["--no-sandbox"])
+
+
+@contextmanager
+def open_page(browser: Browser, file: Path, *, width: int = 1280, dark: bool = False) -> Iterator[Page]:
+    """``file`` in a window without a network; fails if the page said anything on the console."""
+    said: list[str] = []
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", offline=True
+    )
+    page = context.new_page()
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(file.as_uri())
+    try:
+        yield page
+    finally:
+        context.close()
+    assert said == []
