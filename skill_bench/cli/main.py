@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from skill_bench import __version__
-from skill_bench.cli import cache, distill, leaderboard, listing, pretrain, profile, run, similarity
+from skill_bench.cli import cache, distill, export, leaderboard, listing, pretrain, profile, run, similarity
 from skill_bench.errors import SkillBenchError
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ app.command("run")(run.run)
 app.command("profile")(profile.profile)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("distill")(distill.distill)
+app.command("export")(export.export)
 app.command("pretrain")(pretrain.pretrain)
 app.command("similarity")(similarity.similarity)
 app.add_typer(cache.app, name="cache")

@@ -18,6 +18,9 @@ from skill_bench.errors import CheckpointError, KeyMismatch, UnsafeFile
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.encoder import Encoder
 
+OWN_MODEL_TYPE, WEIGHTS_FILE = "skill-bench", "model.safetensors"
+"""What config.json of a folder around our own file says, and that file's name."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -83,7 +86,10 @@ def open_source(path: Path) -> Source:
         files = [file for file in path.iterdir() if file.suffix in (".safetensors", ".pt", ".pth", ".ckpt")]
         # A folder around one file is that file; one with a configuration is a format of its own.
         if len(files) != 1 or (path / "config.json").exists():
-            return Source(path=path, content={}, is_folder=True)
+            folder = Source(path=path, content={}, is_folder=True)
+            if (folder.json("config.json") or {}).get("model_type") != OWN_MODEL_TYPE:
+                return folder
+            files = [path / WEIGHTS_FILE]
         path = files[0]
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint. Check the path.")

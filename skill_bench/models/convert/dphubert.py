@@ -13,6 +13,7 @@ from torch import Tensor
 
 from skill_bench.errors import CheckpointError
 from skill_bench.models.architecture import Architecture, ConvNorm, ConvShape, LayerShape, RelativePosition
+from skill_bench.models.export.dphubert import METADATA_KEY
 from skill_bench.models.foreign import Converted, Source, config_value, modern_weight_norm, rename
 from skill_bench.models.key_names import MASK_EMBEDDINGS_AND_HEADS, torchaudio_names
 
@@ -50,7 +51,9 @@ def convert(source: Source) -> Converted:
             "Take the bias from the unpruned model, or prune without removing the first attention block."
         )
     renamed = rename(tensors, architecture, torchaudio_names(), source=path, may_drop=MASK_EMBEDDINGS_AND_HEADS)
-    return Converted(architecture=architecture, tensors=renamed, metadata={"recipe": "dphubert"})
+    ours = source.content.get(METADATA_KEY)
+    metadata = {str(key): str(value) for key, value in ours.items()} if isinstance(ours, Mapping) else {}
+    return Converted(architecture=architecture, tensors=renamed, metadata=metadata or {"recipe": "dphubert"})
 
 
 def _architecture(config: Mapping[str, Any], tensors: Mapping[str, Tensor], path: str) -> Architecture:

@@ -69,8 +69,11 @@ def convert(source: Source) -> Converted:
     tensors = without_prefix(modern_weight_norm(_weights(source)), (f"{model_type}.",), source=path)
     names = torchaudio_names(transformer="encoder", projection="feature_projection")
     may_drop = (*MASK_EMBEDDINGS_AND_HEADS, *_HEADS)
+    said = config.get("skill_bench")  # what our own export adds
     return Converted(
-        architecture=architecture, tensors=rename(tensors, architecture, names, source=path, may_drop=may_drop)
+        architecture=architecture,
+        tensors=rename(tensors, architecture, names, source=path, may_drop=may_drop),
+        metadata={str(key): str(value) for key, value in said.items()} if isinstance(said, Mapping) else {},
     )
 
 

@@ -1,0 +1,75 @@
+"""``skill-bench export``: a checkpoint in the form that other programs read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skill_bench.errors import UnknownName, UsageError
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="File or folder of any readable format.")],
+    out: Annotated[Path, typer.Option(help="FILE.safetensors, FILE.pth (dphubert) or a folder (huggingface).")],
+    format: Annotated[str, typer.Option(help="safetensors, dphubert or huggingface.")] = "safetensors",
+    half: Annotated[bool, typer.Option(help="Store float16 (safetensors only).")] = False,
+    records: Annotated[
+        list[Path] | None, typer.Option(help="Folder of records whose scores go into the model card; repeat.")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="What the model is called.")] = None,
+    teacher: Annotated[str | None, typer.Option(help="Name of its teacher.")] = None,
+    licence: Annotated[str | None, typer.Option(help="Licence of the weights.")] = None,
+    data: Annotated[str | None, typer.Option(help="What it was trained on.")] = None,
+) -> None:
+    """Write a checkpoint as skill-bench's safetensors, for DPHuBERT's code, or as a Hugging Face folder.
+
+    The hidden states stay the same; what a format cannot hold is folded into the weights or refused.
+    """
+    from skill_bench.models.export import FORMATS
+
+    if format not in FORMATS:
+        raise UnknownName("format", format, FORMATS)
+    if half and format != "safetensors":
+        raise UsageError(f"--half belongs to --format safetensors, found {format}.")
+
+    import torch
+
+    from skill_bench.models import checkpoint as checkpoints
+    from skill_bench.models.export import dphubert, huggingface
+    from skill_bench.report.card import model_card
+    from skill_bench.report.collect import collect
+
+    loaded = checkpoints.load(checkpoint)
+    said = {"title": title, "teacher": teacher, "licence": licence, "data": data}
+    metadata = loaded.metadata | {key: value for key, value in said.items() if value is not None}
+    if format == "safetensors":
+        dtype = torch.float16 if half else torch.float32
+        checkpoints.save(loaded.encoder, out, metadata=metadata, dtype=dtype)
+        written = [out]
+    elif format == "dphubert":
+        written = [dphubert.write(loaded.encoder, out, metadata=metadata)]
+    else:
+        if out.suffix in (".safetensors", ".pth", ".pt") or out.is_file():
+            raise UsageError(f"--out {out}: expected a folder for --format huggingface.")
+        architecture = loaded.encoder.architecture
+        reason = huggingface.why_not_transformers(loaded.encoder)
+        card = model_card(
+            title=metadata.get("title", checkpoint.stem),
+            sha256=loaded.sha256,
+            n_parameters=sum(parameter.numel() for parameter in loaded.encoder.parameters()),
+            n_hidden_states=len(architecture.layers) + 1,
+            dim=architecture.dim,
+            family=architecture.family,
+            metadata=metadata,
+            collections=[collect(folder) for folder in records or ()],
+            loads_with_transformers=reason is None,
+        )
+        written = huggingface.write(loaded.encoder, out, metadata=metadata, card=card)
+        if reason is None:
+            typer.echo("transformers' AutoModel.from_pretrained loads this folder.")
+        else:
+            typer.echo(f"skill-bench loads this folder; transformers cannot, because {reason}.")
+    for path in written:
+        typer.echo(path)

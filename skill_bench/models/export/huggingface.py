@@ -1,0 +1,115 @@
+"""A folder as the Hugging Face hub keeps models: config.json, preprocessor_config.json, model.safetensors, README.md.
+
+A whole model is written in transformers' own vocabulary, so that ``AutoModel.from_pretrained`` loads it. transformers
+knows one number of heads and one feed-forward width for all layers, and no factor behind the front end, so a pruned
+student is written as our self-describing file under ``model_type = "skill-bench"``: exact, at its small size.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as to_safetensors
+
+from skill_bench.models import checkpoint
+from skill_bench.models.architecture import Architecture
+from skill_bench.models.encoder import Encoder
+from skill_bench.models.foreign import OWN_MODEL_TYPE, WEIGHTS_FILE
+from skill_bench.models.key_names import torchaudio_names
+from skill_bench.schema import write_atomic
+
+
+def write(encoder: Encoder, folder: Path, *, metadata: Mapping[str, str], card: str) -> list[Path]:
+    """Writes the folder, weights first and config.json last: without it the folder is no model yet.
+
+    Args:
+        card: text of README.md.
+    """
+    weights = folder / WEIGHTS_FILE
+    if why_not_transformers(encoder) is None:
+        config = _transformers_config(encoder.architecture) | {"skill_bench": dict(metadata)}
+        write_atomic(weights, to_safetensors(_transformers_tensors(encoder), metadata={"format": "pt"}))
+    else:
+        config = {"model_type": OWN_MODEL_TYPE, "architecture": encoder.architecture.to_dict()}
+        checkpoint.save(encoder, weights, metadata=metadata)
+    preprocessor = {
+        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+        "feature_size": 1,
+        "sampling_rate": 16_000,
+        "padding_value": 0.0,
+        "do_normalize": encoder.architecture.normalize_waveform,
+        "return_attention_mask": encoder.architecture.conv_norm == "layer_norm",
+    }
+    return [
+        weights,
+        write_atomic(folder / "README.md", card.encode()),
+        write_atomic(folder / "preprocessor_config.json", _json(preprocessor)),
+        write_atomic(folder / "config.json", _json(config)),
+    ]
+
+
+def why_not_transformers(encoder: Encoder) -> str | None:
+    """What of this encoder transformers' HubertModel and WavLMModel cannot hold; None if they can hold all."""
+    shape = encoder.architecture
+    if any(layer.heads != tuple(range(shape.n_heads)) for layer in shape.layers):
+        return "its layers keep different attention heads"
+    if len({layer.ffn_dim for layer in shape.layers}) != 1 or not shape.layers[0].ffn_dim:
+        return "its layers have different feed-forward widths"
+    if shape.n_heads * shape.head_dim != shape.dim:
+        return f"its {shape.n_heads} heads of {shape.head_dim} do not make up its width {shape.dim}"
+    scale = encoder.front_end.channel_scale
+    if scale is not None and not bool((scale == 1).all()):
+        # A LayerNorm over channels follows, so the factors cannot move into any weight.
+        return "it multiplies the front end's channels by factors"
+    return None
+
+
+def _transformers_config(shape: Architecture) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "model_type": shape.family,
+        "architectures": [{"wavlm": "WavLMModel", "hubert": "HubertModel"}[shape.family]],
+        "hidden_size": shape.dim,
+        "num_hidden_layers": len(shape.layers),
+        "num_attention_heads": shape.n_heads,
+        "intermediate_size": shape.layers[0].ffn_dim,
+        "conv_dim": [conv.channels for conv in shape.convs],
+        "conv_kernel": [conv.kernel for conv in shape.convs],
+        "conv_stride": [conv.stride for conv in shape.convs],
+        "num_feat_extract_layers": len(shape.convs),
+        "conv_bias": shape.conv_bias,
+        "feat_extract_norm": "group" if shape.conv_norm == "group_norm" else "layer",
+        "do_stable_layer_norm": shape.layer_norm_first,
+        "num_conv_pos_embeddings": shape.position_kernel,
+        "num_conv_pos_embedding_groups": shape.position_groups,
+        "layer_norm_eps": 1e-5,
+        "hidden_act": "gelu",
+        "feat_extract_activation": "gelu",
+        # Masking is for training; without it transformers wants no mask embedding, which we do not keep.
+        "mask_time_prob": 0.0,
+        "mask_feature_prob": 0.0,
+        "layerdrop": 0.0,
+    }
+    if shape.relative_position is not None:
+        config |= {
+            "num_buckets": shape.relative_position.n_buckets,
+            "max_bucket_distance": shape.relative_position.max_distance,
+        }
+    return config
+
+
+def _transformers_tensors(encoder: Encoder) -> dict[str, torch.Tensor]:
+    name = torchaudio_names(transformer="encoder", projection="feature_projection")
+    tensors = {}
+    for ours, tensor in encoder.state_dict().items():
+        if ours != "front_end.channel_scale":  # ones, see why_not_transformers
+            whole = tensor.detach().to("cpu", torch.float32).contiguous()
+            tensors[name(ours)] = whole.reshape(1, -1, 1, 1) if ours.endswith("attention.gate.scale") else whole
+    return tensors
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
