@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.suite import load_task_data
 from skill_bench.errors import RecordError, SkillBenchError, UsageError
-from skill_bench.features.extract import FeatureSource
+from skill_bench.kinds.cell import Source
 from skill_bench.progress import Progress, Silent
 from skill_bench.provenance import collect, now
-from skill_bench.record import Data, Failure, Key, Record, System, find_finished, record_path
+from skill_bench.record import DEFAULT_PROTOCOL, Data, Failure, Key, Record, System, find_finished, record_path
 from skill_bench.run import CellResult, run_cell
 from skill_bench.tasks import TaskSpec, load_task
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-class EvaluatedUpstream(FeatureSource, Protocol):
+class EvaluatedUpstream(Source, Protocol):
     """What a run needs of an upstream: features, and what goes into the record."""
 
     def system(self) -> System:
@@ -84,6 +84,7 @@ class Plan:
         suite_file: Its suite.toml, if it lies elsewhere.
         limit: At most so many utterances in each of train, dev and test.
         device: Where heads are trained.
+        protocol: ``strict``, or another that every task describes.
     """
 
     upstreams: Sequence[UpstreamRequest]
@@ -96,6 +97,7 @@ class Plan:
     suite_file: Path | None = None
     limit: int | None = None
     device: str = "cpu"
+    protocol: str = DEFAULT_PROTOCOL
 
 
 def evaluate(
@@ -117,7 +119,7 @@ def evaluate(
     progress, load = progress or Silent(), load or load_request
     if repeated := {seed for seed in plan.seeds if plan.seeds.count(seed) > 1}:
         raise UsageError(f"seeds {sorted(repeated)} are given more than once. Give each seed once.")
-    tasks = [load_task(name).for_suite(plan.suite) for name in plan.tasks]
+    tasks = [load_task(name).for_suite(plan.suite, protocol=plan.protocol) for name in plan.tasks]
     outcome = Outcome()
     loaded = {task.name: _load_data(task, plan) for task in tasks}
     _show_notes(loaded, progress)

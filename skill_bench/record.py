@@ -89,9 +89,10 @@ class Metric(Frozen):
 
 
 class CurvePoint(Frozen):
-    """The development metric of one learning rate (and fold); ``reason`` where training gave none."""
+    """The development metric of one learning rate or layer (and fold); ``reason`` where training gave none."""
 
-    learning_rate: float
+    learning_rate: float | None = None
+    layer: int | None = None
     value: float | None
     reason: str | None = None
     step: int | None = None
@@ -105,10 +106,14 @@ class CurvePoint(Frozen):
 
 
 class Selection(Frozen):
-    """How the reported model was chosen, on the development part only. Folds may differ: ``per_fold`` says how."""
+    """How the reported model was chosen, on the development part only. Folds may differ: ``per_fold`` says how.
+
+    What is trained has a ``learning_rate``; what is searched in one layer has that ``layer``.
+    """
 
     metric: str
     learning_rate: float | None
+    layer: int | None = None
     per_fold: dict[str, float] = Field(default_factory=dict)
     curve: tuple[CurvePoint, ...] = ()
 

@@ -34,8 +34,9 @@ ALLOWED: dict[str, set[str]] = {
     "compress": BASE | {"models", "corpora", "features", "measure"},
     "measure": BASE | {"models"},
     "s3prl": BASE | {"models", "corpora", "features"},
-    "run": BASE | {"tasks", "metrics", "corpora", "features", "probes"},
-    "evaluate": BASE | {"tasks", "corpora", "features", "run"},
+    "kinds": BASE | {"tasks", "metrics", "corpora", "features", "probes"},
+    "run": BASE | {"tasks", "metrics", "corpora", "kinds"},
+    "evaluate": BASE | {"tasks", "corpora", "features", "kinds", "run"},
 }
 TOP = {"cli"}  # may import everything, and nothing imports it
 

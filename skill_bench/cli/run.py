@@ -23,6 +23,7 @@ def run(
     ckpt: Checkpoint = None,
     suite: Annotated[str, typer.Option(help="demo (synthesised, no data needed) or local (--data-root).")] = "demo",
     tasks: Annotated[str | None, typer.Option(help="Comma-separated; all by default.")] = None,
+    protocol: Annotated[str, typer.Option(help="strict, or s3prl: its learning rates and quirks.")] = "strict",
     seeds: Annotated[str, typer.Option(help="How many (3) or which ones (0,1,2).")] = "1",
     limit: Annotated[int | None, typer.Option(help="At most so many utterances of each split.", min=1)] = None,
     out: OutDir = Path("results"),
@@ -50,6 +51,7 @@ def run(
     plan = Plan(
         upstreams=[UpstreamRequest(name=name, ckpt=ckpt) for name in upstream],
         suite=suite,
+        protocol=protocol,
         tasks=names_in(tasks) or catalog.names("tasks"),
         seeds=seeds_in(seeds),
         out_dir=out,

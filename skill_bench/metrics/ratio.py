@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Ratio:
     """``numerator`` of ``denominator``; without anything counted it has no value (never 0.0)."""
 
-    numerator: int
+    numerator: float
     denominator: int
 
     @property
@@ -25,10 +25,3 @@ class Ratio:
 def pooled(ratios: Iterable[Ratio]) -> Ratio:
     """All counts together: the score of the joined corpora."""
     return sum(ratios, start=Ratio(numerator=0, denominator=0))
-
-
-def mean_percent(ratios: Iterable[Ratio]) -> float | None:
-    """The unweighted mean of the folds' scores, as SUPERB averages ER; None if there is none or one has no value."""
-    values = [ratio.percent for ratio in ratios]
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known and len(known) == len(values) else None

@@ -1,4 +1,4 @@
-"""The heads: from features of several layers to logits, for every cell of a grid.
+"""Linear and LSTM heads: from features of several layers to logits, for every cell of a grid.
 
 Rows are utterances (features averaged over time) or the frames of several utterances one after the other: there is
 no padding that could change a result.
@@ -31,11 +31,14 @@ class Randomness:
 def initial(head: Head, *, n_layers: int, dim: int, n_outputs: int, generator: torch.Generator) -> Parameters:
     """Parameters of one cell. Layer scores start at zero: all layers weigh the same (s3prl ``Featurizer``)."""
     parameters: Parameters = {LAYER_SCORES: torch.zeros(n_layers)}
-    parameters |= linear("projection", inputs=dim, outputs=head.projection_dim, generator=generator)
-    width = head.projection_dim
+    width = dim
+    if head.projection_dim:
+        parameters |= linear("projection", inputs=dim, outputs=head.projection_dim, generator=generator)
+        width = head.projection_dim
+    directions = _directions(head)
     for i, hidden in enumerate(head.hidden_dims):
-        parameters |= lstm.initial(f"lstm{i}", inputs=width, hidden=hidden, generator=generator)
-        width = 2 * hidden
+        parameters |= lstm.initial(f"lstm{i}", inputs=width, hidden=hidden, generator=generator, directions=directions)
+        width = len(directions) * hidden
     return parameters | linear("output", inputs=width, outputs=n_outputs, generator=generator)
 
 
@@ -59,14 +62,19 @@ def logits(
     rows = weighted_sum(parameters[LAYER_SCORES], features)
     if randomness is not None and randomness.spec_augment is not None:
         rows = spec_augment(rows, lengths=lengths, options=randomness.spec_augment, generator=randomness.generator)
-    rows = apply_linear(parameters, "projection", rows)
+    if head.projection_dim:
+        rows = apply_linear(parameters, "projection", rows)
     for i in range(len(head.hidden_dims)):
-        rows = lstm.apply(parameters, f"lstm{i}", rows, lengths=lengths)
+        rows = lstm.apply(parameters, f"lstm{i}", rows, lengths=lengths, directions=_directions(head))
         if randomness is not None and head.dropout > 0:
             # One mask for all cells: the result of a learning rate does not depend on the rest of the grid.
             kept = torch.rand(rows.shape[1:], generator=randomness.generator) >= head.dropout
             rows = rows * (kept.to(rows) / (1 - head.dropout))
     return apply_linear(parameters, "output", rows)
+
+
+def _directions(head: Head) -> tuple[str, ...]:
+    return lstm.FORWARD if head.type == "lstm" else lstm.BOTH
 
 
 def layer_weights(parameters: Parameters) -> Float[Tensor, "cells layers"]:

@@ -1,4 +1,4 @@
-"""A bidirectional LSTM over utterances of different lengths, without padding effects and without packing.
+"""An LSTM, forward or in both directions, over utterances of different lengths; no padding effects, no packing.
 
 torch's packed sequences give the same numbers, but their backward pass is several times slower on a CPU. Here the
 backward direction runs over sequences reversed within their own length, so padding is always at the end, after
@@ -15,14 +15,16 @@ from torch import Tensor
 
 from skill_bench.probes.parameters import Parameters, uniform
 
-_DIRECTIONS = ("forward", "backward")
+FORWARD, BOTH = ("forward",), ("forward", "backward")
 
 
-def initial(name: str, *, inputs: int, hidden: int, generator: torch.Generator) -> Parameters:
-    """The eight tensors of a bidirectional `torch.nn.LSTM` with one layer, initialised as it does."""
+def initial(
+    name: str, *, inputs: int, hidden: int, generator: torch.Generator, directions: tuple[str, ...] = BOTH
+) -> Parameters:
+    """The four tensors a direction of a `torch.nn.LSTM` with one layer, initialised as it does."""
     bound = 1 / math.sqrt(hidden)
     parameters: Parameters = {}
-    for direction in _DIRECTIONS:
+    for direction in directions:
         for part, shape in (
             ("weight_ih", (4 * hidden, inputs)),
             ("weight_hh", (4 * hidden, hidden)),
@@ -34,18 +36,24 @@ def initial(name: str, *, inputs: int, hidden: int, generator: torch.Generator) 
 
 
 def apply(
-    parameters: Parameters, name: str, rows: Float[Tensor, "cells rows inputs"], *, lengths: list[int]
-) -> Float[Tensor, "cells rows twice_hidden"]:
-    """Outputs of both directions at every row.
+    parameters: Parameters,
+    name: str,
+    rows: Float[Tensor, "cells rows inputs"],
+    *,
+    lengths: list[int],
+    directions: tuple[str, ...] = BOTH,
+) -> Float[Tensor, "cells rows outputs"]:
+    """Outputs of the directions, one beside the other, at every row.
 
     Args:
         parameters: As `initial`, with a leading dimension ``cells``.
         name: The prefix given to `initial`.
         rows: Frames of all utterances, one after the other.
         lengths: Frames of each utterance.
+        directions: As given to `initial`.
     """
-    directions = []
-    for direction in _DIRECTIONS:
+    outputs = []
+    for direction in directions:
         take, back = _positions(lengths, reverse=direction == "backward")
         take, back = take.to(rows.device), back.to(rows.device)
         weights = [
@@ -58,8 +66,8 @@ def apply(
             state = padded.new_zeros(1, len(lengths), cell_weights[1].shape[1])
             output, _, _ = torch.lstm(padded, (state, state), cell_weights, True, 1, 0.0, False, False, True)
             cells.append(output.reshape(-1, output.shape[-1]).index_select(0, back))
-        directions.append(torch.stack(cells))
-    return torch.cat(directions, dim=-1)
+        outputs.append(torch.stack(cells))
+    return torch.cat(outputs, dim=-1)
 
 
 def _positions(lengths: list[int], *, reverse: bool) -> tuple[Int[Tensor, "batch longest"], Int[Tensor, " rows"]]:

@@ -10,52 +10,62 @@ import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from skill_bench.metrics.ratio import Ratio
 from skill_bench.probes.heads import Randomness
 from skill_bench.probes.optimizer import GridAdam
 from skill_bench.probes.parameters import Parameters, repeat, select
 from skill_bench.progress import Advance
 from skill_bench.tasks import Protocol as TrainingProtocol
 
+Label = TypeVar("Label")
+AnyBatch = TypeVar("AnyBatch")
+
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
-    """Features of some utterances and the indices of their labels.
+class Batch(Generic[Label]):
+    """Features of some utterances and what the head has to say about each.
 
     Attributes:
         features: ``(layers, rows, dim)`` float32.
         lengths: Rows of each utterance.
-        labels: One list of indices for each utterance.
+        labels: One for each utterance.
     """
 
     features: Float[Tensor, "layers rows dim"]
     lengths: list[int]
-    labels: list[list[int]]
+    labels: list[Label]
 
 
-class Problem(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class DevScore:
+    """The dev metric of one cell, None where there is nothing to score, and its mean loss."""
+
+    value: float | None
+    loss: float
+
+
+class Problem(Protocol[AnyBatch]):
     """One fold of one task, as the trainer sees it."""
 
     def initial(self, generator: torch.Generator) -> Parameters:
         """Parameters of one cell."""
         ...
 
-    def batches(self, generator: torch.Generator) -> Iterator[Batch]:
+    def batches(self, generator: torch.Generator) -> Iterator[AnyBatch]:
         """Training batches without end."""
         ...
 
-    def losses(self, parameters: Parameters, batch: Batch, randomness: Randomness | None) -> Float[Tensor, " cells"]:
+    def losses(self, parameters: Parameters, batch: AnyBatch, randomness: Randomness | None) -> Float[Tensor, " cells"]:
         """Mean loss of a batch in every cell."""
         ...
 
-    def score(self, parameters: Parameters) -> list[tuple[Ratio, float]]:
-        """Metric and mean loss on dev, for every cell."""
+    def score(self, parameters: Parameters) -> list[DevScore]:
+        """Metric and loss on dev, for every cell."""
         ...
 
 
@@ -98,7 +108,7 @@ def generator_for(*parts: object) -> torch.Generator:
 
 
 def train_grid(
-    problem: Problem,
+    problem: Problem[AnyBatch],
     protocol: TrainingProtocol,
     *,
     higher_is_better: bool,
@@ -127,11 +137,17 @@ def train_grid(
     )
     randomness = Randomness(generator=generator_for(seed, fold, "noise"), spec_augment=protocol.spec_augment or None)
     batches = problem.batches(generator_for(seed, fold, "order"))
-    selection = _Selection(rates=rates, higher_is_better=higher_is_better)
+    selection = _Selection(
+        rates=rates,
+        higher_is_better=higher_is_better,
+        loss_decides=protocol.checkpoint_by == "metric_then_loss",
+    )
     step = 0
     while step < protocol.steps:
         step += 1
-        problem.losses(parameters, next(batches), randomness).sum().backward()  # type: ignore[no-untyped-call]
+        for _ in range(protocol.accumulate):
+            losses = problem.losses(parameters, next(batches), randomness) / protocol.accumulate
+            losses.sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         advance(1)
         race_ends = step == protocol.keep_best_after_steps
@@ -149,32 +165,37 @@ def train_grid(
 class _Selection:
     """The best checkpoint of each learning rate so far."""
 
-    def __init__(self, *, rates: tuple[float, ...], higher_is_better: bool) -> None:
+    def __init__(self, *, rates: tuple[float, ...], higher_is_better: bool, loss_decides: bool) -> None:
         self.rates, self.sign = rates, 1.0 if higher_is_better else -1.0
+        self.loss_decides = loss_decides
         self.active = list(range(len(rates)))
         self.best: dict[int, Trained] = {}
         self.curve: list[DevPoint] = []
         self.lowest_loss = [math.inf] * len(rates)
         self.stale = 0
 
-    def update(self, step: int, scores: list[tuple[Ratio, float]], parameters: Parameters) -> None:
+    def update(self, step: int, scores: list[DevScore], parameters: Parameters) -> None:
         improved = False
-        for cell, (rate_index, (ratio, loss)) in enumerate(zip(self.active, scores, strict=True)):
-            finite = math.isfinite(loss)
+        for cell, (rate_index, score) in enumerate(zip(self.active, scores, strict=True)):
+            finite = math.isfinite(score.loss)
             point = DevPoint(
                 learning_rate=self.rates[rate_index],
                 step=step,
-                value=ratio.percent if finite else None,
-                loss=loss if finite else None,
+                value=score.value if finite else None,
+                loss=score.loss if finite else None,
             )
             self.curve.append(point)
             if point.loss is not None and point.loss < self.lowest_loss[rate_index]:
                 improved, self.lowest_loss[rate_index] = True, point.loss
             best = self.best.get(rate_index)
-            if best is None or merit(point, self.sign) > merit(best.dev, self.sign):
+            if best is None or self._better(point, best.dev):
                 improved = improved or best is None or point.value is not None
                 self.best[rate_index] = Trained(dev=point, parameters=select(parameters, [cell]))
         self.stale = 0 if improved else self.stale + 1
+
+    def _better(self, point: DevPoint, best: DevPoint) -> bool:
+        one, other = merit(point, self.sign), merit(best, self.sign)
+        return one > other if self.loss_decides else one[0] > other[0]
 
     def keep_best(self) -> int:
         """Drops all learning rates but the best; returns its cell.

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from skill_bench import catalog
+from skill_bench import catalog, kinds
 from skill_bench.errors import SpecError, UnknownName
-from skill_bench.tasks import TaskSpec, load_task, load_task_file
+from skill_bench.tasks import KINDS, TaskSpec, load_task, load_task_file
 
 TASKS = catalog.names("tasks")
-SUPERB = {"ks", "sid", "er", "pr", "asr"}
+SUPERB = {"pr", "asr", "ks", "qbe", "sid", "asv", "sd", "ic", "sf", "er"}
 
 
 @pytest.fixture(params=TASKS)
@@ -21,16 +23,17 @@ def task(request: pytest.FixtureRequest) -> TaskSpec:
     return load_task(request.param)
 
 
-def test_every_task_of_the_first_release_is_there() -> None:
+def test_every_task_of_superb_is_there() -> None:
     assert set(TASKS) >= SUPERB
 
 
 def test_suites_resolve_and_stay_resolved(task: TaskSpec) -> None:
     assert {"demo", "local"} <= set(task.suites)
-    for suite in (*task.suites, "official"):
-        resolved = task.for_suite(suite)
-        assert resolved.suites == {}
-        assert resolved.for_suite(suite) == resolved
+    for suite, protocol in itertools.product((*task.suites, "official"), ("strict", "s3prl")):
+        resolved = task.for_suite(suite, protocol=protocol)
+        assert (resolved.suites, resolved.protocols) == ({}, {})
+        assert resolved.protocol.name == protocol
+        assert resolved.for_suite(suite, protocol=protocol) == resolved
         assert TaskSpec.model_validate_json(resolved.model_dump_json()) == resolved
         assert resolved.version == task.version
 
@@ -39,16 +42,56 @@ def test_official_settings_are_s3prls(task: TaskSpec) -> None:
     official = task.for_suite("official")
     assert official.reference is not None
     assert official.protocol.steps == official.reference.steps
+    if task.kind == "retrieval":
+        assert official.protocol.learning_rates == ()
+        return
     assert official.protocol.batch_size == official.reference.batch_size
     assert official.reference.learning_rate in official.protocol.learning_rates
-    assert official.protocol.gradient_clip_norm == 1.0
-    assert official.protocol.patience_evaluations is None
-    assert official.protocol.keep_best_after_steps is None
+    assert not official.protocol.patience_evaluations
+    assert not official.protocol.keep_best_after_steps
+
+
+def test_protocol_s3prl_takes_its_learning_rate_and_really_differs(task: TaskSpec) -> None:
+    assert task.reference is not None
+    for suite in ("demo", "local", "official"):
+        strict, s3prl = task.for_suite(suite), task.for_suite(suite, protocol="s3prl")
+        if task.kind == "retrieval":
+            assert strict.search != s3prl.search
+            continue
+        protocol = s3prl.protocol
+        assert protocol.learning_rates == (task.reference.learning_rate,)
+        assert protocol.batch_size * protocol.accumulate == task.reference.batch_size
+        assert not protocol.patience_evaluations
+        assert not protocol.keep_best_after_steps
+        assert protocol.checkpoint_by == "metric_then_step"
+        assert protocol.steps == strict.protocol.steps
+
+
+def test_only_protocol_s3prl_chooses_on_test(task: TaskSpec) -> None:
+    for suite in ("demo", "local", "official"):
+        strict = task.for_suite(suite)
+        assert strict.protocol.checkpoint_selected_on == "dev"
+        assert strict.decision is None or strict.decision.selected_on == "dev"
+        assert strict.search is None or strict.search.normalise_with == "dev"
+
+
+def test_an_unknown_protocol_suggests_a_near_one(task: TaskSpec) -> None:
+    with pytest.raises(UnknownName, match=r"unknown protocol of task .* 's3pl'\. Did you mean 's3prl'\?"):
+        task.for_suite("demo", protocol="s3pl")
 
 
 def test_small_suites_take_fewer_steps(task: TaskSpec) -> None:
     steps = [task.for_suite(suite).protocol.steps for suite in ("demo", "local", "official")]
-    assert max(steps[:2]) * 20 < steps[2]
+    assert max(steps[:2]) * 20 <= steps[2]
+
+
+def test_every_kind_is_a_module_with_both_functions() -> None:
+    assert {task.name for task in pkgutil.iter_modules(kinds.__path__)} >= set(KINDS)
+    for kind in KINDS:
+        module = kinds.load(kind)
+        assert callable(module.check)
+        assert callable(module.solve)
+    assert {load_task(name).kind for name in TASKS} == set(KINDS)
 
 
 def test_specifications_are_frozen(task: TaskSpec) -> None:
@@ -62,8 +105,8 @@ def test_loading_a_task_imports_no_torch() -> None:
 
 
 def test_unknown_task_suggests_a_near_one() -> None:
-    with pytest.raises(UnknownName, match=r"unknown task 'sdi'\. Did you mean 'sid'\?"):
-        load_task("sdi")
+    with pytest.raises(UnknownName, match=r"unknown task 'sidd'\. Did you mean 'sid'\?"):
+        load_task("sidd")
 
 
 def _edited(tmp_path: Path, old: str, new: str, *, task: str = "asr") -> Path:
@@ -81,7 +124,7 @@ def _edited(tmp_path: Path, old: str, new: str, *, task: str = "asr") -> Path:
         (
             "dropout =",
             "dropuot =",
-            r"unknown key 'head\.dropuot'\. Did you mean 'dropout'\? Known here: dropout, hidden",
+            r"unknown key 'head\.dropuot'\. Did you mean 'dropout'\? Known here: dropout, embedding",
         ),
         ("[target]", "[targets]", r"unknown key 'targets'\. Did you mean 'target'\?"),
         (
@@ -97,7 +140,7 @@ def _edited(tmp_path: Path, old: str, new: str, *, task: str = "asr") -> Path:
         ),
         ("version = 1", "", r"key 'version': Field required\."),
         ("version = 1", "version = 0", r"key 'version': Input should be greater than 0 \(found 0\)"),
-        ('metric = "wer"', 'metric = "accuracy"', r"asr\.toml: .*kind 'ctc' by per or wer"),
+        ('metric = "wer"', 'metric = "accuracy"', r"asr\.toml: .*kind 'ctc' is scored by per, wer or f1"),
         ("higher_is_better = false", "higher_is_better = true", r"higher_is_better = True is wrong for metric 'wer'"),
         ("hidden_dims = [1024, 1024]", "", r"key 'head': .*hidden_dims must be given for type = 'blstm'"),
         ("steps = 800", "steps = -1", r"asr\.toml: task 'asr', \[suites\.demo\]: key 'protocol\.steps': .*-1"),
@@ -115,7 +158,7 @@ def test_a_wrong_file_names_file_key_and_remedy(tmp_path: Path, old: str, new: s
 def test_a_classification_task_takes_no_target_and_no_lstm(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"\[target\] must be given for kind = 'ctc'"):
         load_task_file(_edited(tmp_path, "[head]", '[target]\ntokens = "phones"\n[head]', task="ks"))
-    with pytest.raises(SpecError, match="takes a head of type 'linear'"):
+    with pytest.raises(SpecError, match="takes a head of type linear"):
         load_task_file(_edited(tmp_path, "[head]", '[head]\ntype = "blstm"\nhidden_dims = [4]', task="ks"))
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from skill_bench.metrics.accuracy import accuracy
 from skill_bench.metrics.edits import character_error_rate, edits, word_error_rate
-from skill_bench.metrics.ratio import Ratio, mean_percent, pooled
+from skill_bench.metrics.ratio import Ratio, pooled
 
 words = st.lists(st.sampled_from(["A", "B", "AB", "ABBA", "C"]), min_size=1, max_size=8)
 corpus = st.lists(st.tuples(words, st.one_of(words, st.just([]))), min_size=1, max_size=6)
@@ -47,7 +47,7 @@ def test_edits_identities(a: list[str], b: list[str]) -> None:
 
 @given(words, words, words)
 def test_edits_obey_the_triangle_inequality(a: list[str], b: list[str], c: list[str]) -> None:
-    def distance(x: list[str], y: list[str]) -> int:
+    def distance(x: list[str], y: list[str]) -> float:
         return edits(target=x, prediction=y).numerator
 
     assert distance(a, c) <= distance(a, b) + distance(b, c)
@@ -92,11 +92,3 @@ def test_different_lengths_are_refused(score: object) -> None:
 def test_nothing_counted_has_no_value() -> None:
     assert accuracy(targets=[], predictions=[]).percent is None
     assert word_error_rate(targets=[], predictions=[]).percent is None
-
-
-def test_folds_are_averaged_without_weights() -> None:
-    folds = [Ratio(numerator=1, denominator=1), Ratio(numerator=0, denominator=9)]
-    assert mean_percent(folds) == 50.0
-    assert pooled(folds).percent == 10.0
-    assert mean_percent([*folds, Ratio(numerator=0, denominator=0)]) is None
-    assert mean_percent([]) is None

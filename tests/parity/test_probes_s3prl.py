@@ -84,7 +84,7 @@ def test_greedy_decoding_is_that_of_the_asr_downstream() -> None:
         dictionary=SimpleNamespace(string=lambda ids: " ".join(symbols[i] for i in ids)),
     )
     pieces, words = DownstreamExpert._decode(expert, scores, torch.tensor([60, 40, 7]))
-    tokens = Tokens(vocabulary=vocabulary, separator="")
+    tokens = Tokens(vocabulary=vocabulary, words=False)
     for row, length, expected, expected_words in zip(scores, [60, 40, 7], pieces, words, strict=True):
         found = tokens.decode(row[:length])
         assert found == expected.replace(" ", "").replace("|", " ")

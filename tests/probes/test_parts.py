@@ -46,8 +46,8 @@ def test_class_balanced_draws_rare_classes_as_often() -> None:
     assert abs(sum(drawn) / 5000 - 0.5) < 0.03  # four standard deviations
 
 
-PHONES = Tokens(vocabulary=("A", "B", "NG"), separator=" ")
-CHARACTERS = Tokens(vocabulary=(" ", "A", "B"), separator="")
+PHONES = Tokens(vocabulary=("A", "B", "NG"), words=True)
+CHARACTERS = Tokens(vocabulary=(" ", "A", "B"), words=False)
 
 
 def _frames(best: list[int]) -> torch.Tensor:

@@ -9,10 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from skill_bench.metrics.ratio import Ratio
 from skill_bench.probes.heads import Randomness
 from skill_bench.probes.parameters import Parameters
-from skill_bench.probes.training import Batch, GridResult, generator_for, train_grid
+from skill_bench.probes.training import Batch, DevScore, GridResult, generator_for, train_grid
 from skill_bench.tasks import Protocol
 
 
@@ -27,18 +26,18 @@ class Scripted:
     def initial(self, generator: torch.Generator) -> Parameters:
         return {"x": torch.zeros(1)}
 
-    def batches(self, generator: torch.Generator) -> Iterator[Batch]:
+    def batches(self, generator: torch.Generator) -> Iterator[Batch[list[int]]]:
         while True:
             yield Batch(features=torch.zeros(1, 1, 1), lengths=[1], labels=[[0]])
 
-    def losses(self, parameters: Parameters, batch: Batch, randomness: Randomness | None) -> Tensor:
+    def losses(self, parameters: Parameters, batch: Batch[list[int]], randomness: Randomness | None) -> Tensor:
         return -parameters["x"][:, 0]
 
-    def score(self, parameters: Parameters) -> list[tuple[Ratio, float]]:
+    def score(self, parameters: Parameters) -> list[DevScore]:
         errors, losses = self.script[self.evaluations]
         self.evaluations += 1
         cells = range(len(parameters["x"])) if len(parameters["x"]) == 2 else self.kept
-        return [(Ratio(numerator=errors[c], denominator=10), losses[c]) for c in cells]
+        return [DevScore(value=10.0 * errors[c], loss=losses[c]) for c in cells]
 
 
 def _train(problem: Scripted, **settings: object) -> tuple[GridResult, list[int]]:

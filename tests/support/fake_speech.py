@@ -26,6 +26,7 @@ class FakeUpstream:
     name = "fake"
     n_hidden_states = 3
     dim = 16
+    downsample_rate = 320
 
     def __init__(self, *, identity: str = "fake-1", poison: bool = False) -> None:
         self.identity = identity

@@ -1,0 +1,32 @@
+"""Kinds of tasks, one module each: what its data must be, how it is solved, what a prediction looks like.
+
+A kind is a module with two functions, see :class:`Kind`; ``kind = "ctc"`` in a task's file means
+`skill_bench.kinds.ctc`. How predictions become metrics is in `skill_bench.metrics.scoring`, which needs the stored
+predictions only.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Protocol, cast
+
+from skill_bench.corpora.data import TaskData
+from skill_bench.kinds.cell import Cell, Solved
+from skill_bench.tasks import TaskSpec
+
+
+class Kind(Protocol):
+    """What a module of this package provides."""
+
+    def check(self, task: TaskSpec, data: TaskData) -> None:
+        """Raises a `DataError` that names utterances if the data cannot be used, before anything is extracted."""
+        ...
+
+    def solve(self, cell: Cell) -> Solved:
+        """Trains, chooses on dev, and predicts test once."""
+        ...
+
+
+def load(kind: str) -> Kind:
+    """The module of a kind; `skill_bench.tasks.KINDS` names them all."""
+    return cast(Kind, importlib.import_module(f"{__name__}.{kind}"))

@@ -1,0 +1,95 @@
+"""What every kind of task gets, and what it gives back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from skill_bench.corpora.data import TaskData, Utterance
+from skill_bench.features.extract import Features, FeatureSource, extract
+from skill_bench.progress import Progress
+from skill_bench.record import Selection
+from skill_bench.tasks import TaskSpec
+
+
+class Source(FeatureSource, Protocol):
+    """An upstream; ``downsample_rate`` is the number of 16 kHz samples from one frame to the next."""
+
+    downsample_rate: int
+
+
+class Clock:
+    """Wall-clock seconds of consecutive stages."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def mark(self, stage: str) -> None:
+        """The stage that ends now."""
+        now = time.perf_counter()
+        self.seconds[stage], self._last = now - self._last, now
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One upstream on one task with one seed.
+
+    Attributes:
+        task: Resolved for suite and protocol.
+        extracted: Every extraction that was asked for, for the record.
+    """
+
+    upstream: Source
+    task: TaskSpec
+    data: TaskData
+    seed: int
+    cache_dir: Path
+    progress: Progress
+    device: torch.device
+    clock: Clock = field(default_factory=Clock)
+    extracted: list[Features] = field(default_factory=list)
+
+    def features(
+        self, utterances: Iterable[Utterance], *, pooled: bool = False, max_seconds: float | None = None
+    ) -> Features:
+        """The hidden states of utterances, each once."""
+        unique = list({utterance.id: utterance for utterance in utterances}.values())
+        found = extract(
+            self.upstream, unique, pooled=pooled, cache_dir=self.cache_dir, progress=self.progress,
+            max_seconds=max_seconds,
+        )  # fmt: skip
+        self.extracted.append(found)
+        return found
+
+    def train_and_held_out(self, *, pooled: bool) -> tuple[Features, Features]:
+        """Features for training and for dev and test; the same object unless training utterances are cut."""
+        seconds = self.task.protocol.train_max_seconds
+        if seconds is None:
+            everything = self.features(self.data.utterances(), pooled=pooled)
+            return everything, everything
+        train = (u for fold in self.data.folds for u in fold.train)
+        held_out = (u for fold in self.data.folds for u in (*fold.dev, *fold.test))
+        return self.features(train, pooled=pooled, max_seconds=seconds), self.features(held_out, pooled=pooled)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solved:
+    """What a kind of task found.
+
+    Attributes:
+        rows: Test predictions as `skill_bench.metrics.scoring` describes them, still without counts.
+        layer_weights: Weight of each hidden state, mean over folds; they add up to 1.
+        selection: What was chosen on dev, and every dev point.
+        notes: Facts that belong beside the numbers.
+    """
+
+    rows: Sequence[dict[str, Any]]
+    layer_weights: tuple[float, ...]
+    selection: Selection
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,65 @@
+"""Spoken-term search: the maximum term-weighted value.
+
+``TWV(t) = 1 - mean_q P_miss(q, t) - beta * mean_q P_fa(q, t)`` with ``beta = C_fa / C_miss * (1 / P_target - 1)``
+(NIST Spoken Term Detection 2006 evaluation plan), where a trial is a query and a document. QUESST 2014, and with it
+SUPERB, takes P_target = 0.0008, C_fa = 1, C_miss = 100, so beta = 12.49. Queries that occur in no document are left
+out, as in NIST's plan: they have no miss rate.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+P_TARGET, COST_FALSE_ALARM, COST_MISS = 0.0008, 1.0, 100.0
+
+
+def maximum_term_weighted_value(
+    *,
+    queries: Sequence[str],
+    present: Sequence[bool],
+    scores: Sequence[float],
+    p_target: float = P_TARGET,
+    cost_false_alarm: float = COST_FALSE_ALARM,
+    cost_miss: float = COST_MISS,
+) -> float | None:
+    """The best term-weighted value over one threshold for all queries; at least 0, at most 1.
+
+    Args:
+        queries: The query of each trial.
+        present: Whether the trial's document contains it.
+        scores: Trials with at least the threshold are detections.
+        p_target: Prior probability of a true trial.
+        cost_false_alarm: Cost of a false alarm.
+        cost_miss: Cost of a miss.
+
+    Returns:
+        None where no query occurs anywhere.
+
+    Raises:
+        ValueError: the sequences differ in length, or a score is not finite.
+    """
+    if not np.isfinite(scores).all():
+        raise ValueError("a score is not finite")
+    true_trials: dict[str, int] = defaultdict(int)
+    false_trials: dict[str, int] = defaultdict(int)
+    for query, is_there, _ in zip(queries, present, scores, strict=True):
+        (true_trials if is_there else false_trials)[query] += 1
+    if not true_trials:
+        return None
+    beta = cost_false_alarm / cost_miss * (1 / p_target - 1)
+    scored = [query in true_trials for query in queries]
+    gains = np.array(
+        [
+            (1 / true_trials[query] if is_there else -beta / false_trials[query]) / len(true_trials)
+            for query, is_there, counts in zip(queries, present, scored, strict=True)
+            if counts
+        ]
+    )
+    values = np.asarray(scores, dtype=np.float64)[scored]
+    order = np.argsort(-values, kind="stable")
+    last_of_ties = np.append(np.flatnonzero(np.diff(values[order])), values.size - 1)
+    # Without any detection everything is missed and nothing alarmed: 0.
+    return max(0.0, float(np.cumsum(gains[order])[last_of_ties].max()))

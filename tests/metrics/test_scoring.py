@@ -1,0 +1,187 @@
+"""Metrics of the later tasks by hand, and rows to metrics."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skill_bench.metrics.accuracy import unweighted_accuracy
+from skill_bench.metrics.diarization import activity, diarization_errors, segments_of
+from skill_bench.metrics.ratio import Ratio
+from skill_bench.metrics.scoring import SCORERS, score, with_counts
+from skill_bench.metrics.search import maximum_term_weighted_value
+from skill_bench.metrics.slots import slot_type_f1, slot_value_edits, slots
+from skill_bench.metrics.verification import equal_error_rate
+
+
+def test_unweighted_accuracy_is_the_mean_recall() -> None:
+    targets, predictions = ["a", "a", "a", "b"], ["a", "a", "c", "a"]
+    assert unweighted_accuracy(targets=targets, predictions=predictions) == pytest.approx((200 / 3 + 0) / 2)
+    assert unweighted_accuracy(targets=[], predictions=[]) is None
+
+
+def test_equal_error_rate_by_hand() -> None:
+    same = [True, True, False, False]
+    assert equal_error_rate(same=same, scores=[4, 3, 2, 1]) == 0
+    assert equal_error_rate(same=same, scores=[1, 2, 3, 4]) == 100
+    assert equal_error_rate(same=same, scores=[4, 2, 3, 1]) == 50
+    assert equal_error_rate(same=same, scores=[1, 1, 1, 1]) == 50, "equal scores say nothing"
+    assert equal_error_rate(same=[True, True], scores=[1, 2]) is None
+    # Accepting from the top: (fa, fr) = (0, 2/3), (0, 1/3), (1/2, 1/3), ...: the lines cross at 1/3.
+    found = equal_error_rate(same=[True, True, False, True, False], scores=[5, 4, 3, 2, 1])
+    assert found == pytest.approx(100 / 3)
+    with pytest.raises(ValueError, match="finite"):
+        equal_error_rate(same=same, scores=[1, 2, 3, float("nan")])
+
+
+trials = st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=2, max_size=30).filter(
+    lambda found: len({same for same, _ in found}) == 2
+)
+
+
+@given(trials)
+def test_equal_error_rate_keeps_under_monotone_scores_and_mirrors(pairs: list[tuple[bool, int]]) -> None:
+    same, scores = [s for s, _ in pairs], [float(x) for _, x in pairs]
+    found = equal_error_rate(same=same, scores=scores)
+    assert found is not None
+    assert 0 <= found <= 100
+    assert equal_error_rate(same=same, scores=[x**3 - 7 for x in scores]) == found
+    mirrored = equal_error_rate(same=[not s for s in same], scores=[-x for x in scores])
+    assert mirrored == pytest.approx(found)
+
+
+def test_term_weighted_value_by_hand() -> None:
+    """Two queries, four documents each; beta = 1/100 * (1/0.0008 - 1) = 12.49."""
+    queries = ["a"] * 4 + ["b"] * 4
+    present = [True, True, False, False, True, False, False, False]
+    # Threshold 7: both of a, none of b: P_miss = (0 + 1) / 2, no alarm: 0.5.
+    # Threshold 6: also an alarm of b: 0.5 - 12.49 * (1/3) / 2 < 0. Threshold 5 has everything true, and that alarm.
+    scores = [9.0, 7, 1, 1, 5, 6, 1, 1]
+    assert maximum_term_weighted_value(queries=queries, present=present, scores=scores) == 0.5
+    cheap = maximum_term_weighted_value(
+        queries=queries, present=present, scores=scores, p_target=0.5, cost_false_alarm=1, cost_miss=1
+    )
+    assert cheap == pytest.approx(1 - 1 * (1 / 3) / 2)
+    perfect = [9.0, 7, 1, 1, 5, 1, 1, 1]
+    assert maximum_term_weighted_value(queries=queries, present=present, scores=perfect) == 1
+    hopeless = [-x for x in scores]
+    assert maximum_term_weighted_value(queries=queries, present=present, scores=hopeless) == 0
+    assert maximum_term_weighted_value(queries=["a"], present=[False], scores=[1.0]) is None
+
+
+def test_queries_that_occur_nowhere_do_not_count() -> None:
+    base = {"queries": ["a", "a"], "present": [True, False], "scores": [2.0, 1.0]}
+    more = {"queries": ["a", "a", "z"], "present": [True, False, False], "scores": [2.0, 1.0, 3.0]}
+    assert maximum_term_weighted_value(**base) == maximum_term_weighted_value(**more) == 1  # type: ignore[arg-type]
+
+
+def test_slots_by_hand() -> None:
+    text = "PLAY B-artist THE BEATLES E-artist IN B-city_name  PARIS E-city_name NOW"
+    assert slots(text) == {"artist": ["THE BEATLES"], "city_name": ["PARIS"]}
+    assert slots("B-city PARIS") == {}
+    missed = "PLAY B-artist THE BEETLES E-artist IN PARIS"
+    assert slot_type_f1(target=text, prediction=missed).numerator == pytest.approx(2 / 3)
+    assert slot_value_edits(target=text, prediction=missed) == Ratio(numerator=1 + 5, denominator=11 + 5)
+    assert slot_type_f1(target="A", prediction="B") == Ratio(numerator=1, denominator=1)
+    assert slot_type_f1(target="A", prediction=text).numerator == 0
+    assert slot_value_edits(target="A", prediction=text) == Ratio(numerator=0, denominator=0)
+
+
+def test_repeated_slots_take_the_nearest_value() -> None:
+    target = "B-time TEN E-time AND B-time TWO E-time"
+    prediction = "B-time TWO E-time"
+    assert slot_value_edits(target=target, prediction=prediction) == Ratio(numerator=2 + 0, denominator=6)
+    assert slot_value_edits(target="B-x A:B;C E-x", prediction="B-x A:B;C E-x") == Ratio(numerator=0, denominator=5)
+
+
+frames = st.integers(1, 12).flatmap(
+    lambda n: st.tuples(
+        *(st.lists(st.lists(st.booleans(), min_size=k, max_size=k), min_size=n, max_size=n) for k in (2, 3))
+    )
+)
+
+
+@given(frames)
+def test_the_mapping_of_speakers_is_the_best(pair: tuple[list[list[bool]], list[list[bool]]]) -> None:
+    reference, found = (np.array(one) for one in pair)
+    errors = diarization_errors(reference=reference, found=found)
+    padded = np.pad(reference, ((0, 0), (0, 1)))
+    wanted, given_ = padded.sum(1), found.sum(1)
+    totals = []
+    for order in itertools.permutations(range(3)):
+        agreed = (padded & found[:, order]).sum(1)
+        totals.append(int((np.maximum(wanted, given_) - agreed).sum()))
+    assert errors.rate == Ratio(numerator=min(totals), denominator=int(wanted.sum()))
+
+
+@given(frames)
+def test_segments_and_activity_are_inverse(pair: tuple[list[list[bool]], list[list[bool]]]) -> None:
+    active = np.array(pair[1])
+    again = activity(segments_of(active), n_frames=len(active))
+    n = again.shape[1]
+    assert (again == active[:, :n]).all()
+    assert not active[:, n:].any()
+
+
+def test_diarization_by_hand() -> None:
+    """Speaker 0 in frames 0-5, speaker 1 in 4-7; found: one late by a frame, the other alone and one frame too long."""
+    row = {
+        "id": "m", "fold": "f", "n_frames": 10, "frame_seconds": 0.02,
+        "target": [[0, 0, 6], [1, 4, 8]], "prediction": [[1, 1, 6], [0, 6, 9]],
+    }  # fmt: skip
+    counted = with_counts("der", row)
+    # Frame 0 missed, 4 and 5 lack a speaker, 8 is an alarm.
+    assert (counted["missed"], counted["false_alarm"], counted["confused"]) == (3, 1, 0)
+    assert (counted["numerator"], counted["denominator"]) == (4, 10)
+    metrics, _ = score("der", [counted])
+    assert metrics["der"].value == 40
+    assert not metrics["der"].higher_is_better
+
+
+def _label(fold: str, target: str, prediction: str) -> dict[str, str]:
+    return {"id": f"{fold}{target}{prediction}", "fold": fold, "target": target, "prediction": prediction}
+
+
+def test_folds_are_averaged_without_weights() -> None:
+    rows = [_label("1", "a", "a"), *(_label("2", "a", "b") for _ in range(9))]
+    metrics, folds = score("accuracy", rows, further=["unweighted_accuracy"], mean_of_folds=True)
+    assert metrics["accuracy"].value == 50
+    assert metrics["accuracy"].numerator is None
+    assert metrics["accuracy_pooled"].value == 10
+    assert metrics["unweighted_accuracy"].value == 50
+    assert folds["2"]["accuracy"].denominator == 9
+    together, _ = score("accuracy", rows)
+    assert together["accuracy"].value == 10
+    assert set(together) == {"accuracy"}
+
+
+def test_a_fold_without_anything_to_score_leaves_no_mean() -> None:
+    rows = [_label("1", "A", "A"), _label("2", "", "B")]
+    metrics, _ = score("wer", rows, mean_of_folds=True)
+    assert metrics["wer"].value is None
+    assert metrics["wer"].reason == "a fold has nothing to score"
+
+
+def test_scores_of_pairs_have_no_counts() -> None:
+    rows = [
+        with_counts("eer", {"id": str(i), "fold": "f", "target": target, "score": value})
+        for i, (target, value) in enumerate([("same", 2.0), ("different", 1.0), ("different", 3.0)])
+    ]
+    assert rows[0]["numerator"] is None
+    assert score("eer", rows)[0]["eer"].value == pytest.approx(50)
+    pairs = [
+        {"id": str(i), "fold": "f", "query": "q", "target": target, "score": value}
+        for i, (target, value) in enumerate([("present", 2.0), ("absent", 1.0)])
+    ]
+    found = score("mtwv", pairs)[0]["mtwv"]
+    assert (found.value, found.unit) == (100, "x100")
+
+
+def test_every_metric_is_among_its_own_scorers() -> None:
+    for name, scorers in SCORERS.items():
+        assert next(iter(scorers)) == name
+        assert all((scorer.share is None) != (scorer.value is None) for scorer in scorers.values())
