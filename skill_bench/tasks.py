@@ -86,7 +86,7 @@ class Protocol(_Spec):
     """
 
     name: str = DEFAULT_PROTOCOL
-    optimizer: Literal["adam"] = "adam"
+    optimizer: Literal["adam", "adamw"] = "adam"
     learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = ()
     steps: Annotated[int, Field(ge=0)] = 0
     batch_size: Positive = 32

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from skill_bench.corpora.data import Fold, TaskData, Utterance
 from skill_bench.errors import DataError
-from skill_bench.features.extract import SAMPLE_RATE_HZ
+from skill_bench.features.upstream import SAMPLE_RATE_HZ
 from skill_bench.kinds.cell import Cell, Solved
 from skill_bench.kinds.checks import check_folds, place
 from skill_bench.kinds.trained import train_folds

@@ -1,4 +1,4 @@
-"""Adam over a grid: one learning rate and one gradient norm a cell."""
+"""Adam and AdamW over a grid: one learning rate and one gradient norm a cell."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from skill_bench.probes.parameters import Parameters
 
 # torch.optim.Adam's defaults, which s3prl's TorchOptim keeps.
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+# torch.optim.AdamW's default.
+ADAMW_DECAY = 0.01
 
 
 class GridAdam:
@@ -19,10 +21,18 @@ class GridAdam:
         parameters: Leaves of shape ``(cells, ...)``, updated in place.
         learning_rates: One for each cell.
         clip_norm: Each cell's gradient is scaled down to this norm (`torch.nn.utils.clip_grad_norm_`).
+        decay: Share of the learning rate by which parameters shrink at each step (Loshchilov & Hutter 2019).
     """
 
-    def __init__(self, *, parameters: Parameters, learning_rates: Float[Tensor, " cells"], clip_norm: float) -> None:
-        self.parameters = parameters
+    def __init__(
+        self,
+        *,
+        parameters: Parameters,
+        learning_rates: Float[Tensor, " cells"],
+        clip_norm: float,
+        decay: float = 0.0,
+    ) -> None:
+        self.parameters, self.decay = parameters, decay
         self.learning_rates = learning_rates
         self.clip_norm = clip_norm
         self._steps = torch.zeros_like(learning_rates)
@@ -59,6 +69,8 @@ class GridAdam:
             # mean / (sqrt(square) / root + epsilon) * step_size, with the factors moved into the denominator
             denominator = square.sqrt().mul_((1 / (root * step_size)).view(shape))
             denominator.add_((EPSILON / step_size).view(shape))
+            if self.decay:
+                self.parameters[name].mul_((1 - self.learning_rates * self.decay).view(shape))
             self.parameters[name].addcdiv_(mean, denominator, value=-1)
             if before is not None:
                 waiting = ~finite

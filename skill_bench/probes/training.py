@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from skill_bench.probes.heads import Randomness
-from skill_bench.probes.optimizer import GridAdam
+from skill_bench.probes.optimizer import ADAMW_DECAY, GridAdam
 from skill_bench.probes.parameters import Parameters, repeat, select
 from skill_bench.progress import Advance
 from skill_bench.tasks import Protocol as TrainingProtocol
@@ -134,6 +134,7 @@ def train_grid(
         parameters=parameters,
         learning_rates=torch.tensor(rates, device=device),
         clip_norm=protocol.gradient_clip_norm,
+        decay=ADAMW_DECAY if protocol.optimizer == "adamw" else 0.0,
     )
     randomness = Randomness(generator=generator_for(seed, fold, "noise"), spec_augment=protocol.spec_augment or None)
     batches = problem.batches(generator_for(seed, fold, "order"))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from skill_bench.probes.optimizer import GridAdam
+from skill_bench.probes.optimizer import ADAMW_DECAY, GridAdam
 
 RATES = [0.1, 0.01, 1e-4]
 
@@ -22,9 +22,9 @@ def _loss(a: Tensor, b: Tensor, step: int) -> Tensor:
     return (0.05 if step % 2 else 30.0) * ((a - 1) ** 2).sum() + (b**4).sum() / (step + 1)
 
 
-def _run(rates: list[float], cells: list[int], steps: int = 20) -> dict[str, Tensor]:
+def _run(rates: list[float], cells: list[int], steps: int = 20, decay: float = 0.0) -> dict[str, Tensor]:
     parameters = {name: value.detach()[cells].clone().requires_grad_() for name, value in _start().items()}
-    optimizer = GridAdam(parameters=parameters, learning_rates=torch.tensor(rates).double(), clip_norm=1.0)
+    optimizer = GridAdam(parameters=parameters, learning_rates=torch.tensor(rates).double(), clip_norm=1.0, decay=decay)
     for step in range(steps):
         sum(_loss(parameters["a"][c], parameters["b"][c], step) for c in range(len(cells))).backward()  # type: ignore
         assert bool(optimizer.step().all())
@@ -32,10 +32,12 @@ def _run(rates: list[float], cells: list[int], steps: int = 20) -> dict[str, Ten
 
 
 @pytest.mark.parametrize("cell", range(3))
-def test_each_cell_is_torch_adam_with_clipping(cell: int) -> None:
-    found = _run(RATES, [0, 1, 2])
+@pytest.mark.parametrize("reference_type", [torch.optim.Adam, torch.optim.AdamW])
+def test_each_cell_is_torch_adam_with_clipping(cell: int, reference_type: type[torch.optim.Adam]) -> None:
+    decay = ADAMW_DECAY if reference_type is torch.optim.AdamW else 0.0
+    found = _run(RATES, [0, 1, 2], decay=decay)
     a, b = (value.detach()[cell].clone().requires_grad_() for value in _start().values())
-    reference = torch.optim.Adam([a, b], lr=float(torch.tensor(RATES)[cell]))
+    reference = reference_type([a, b], lr=float(torch.tensor(RATES)[cell]))
     for step in range(20):
         reference.zero_grad()
         _loss(a, b, step).backward()  # type: ignore[no-untyped-call]
