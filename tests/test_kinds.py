@@ -221,7 +221,7 @@ def test_queries_are_found_without_training(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", list(SETTINGS))
 def test_same_seed_same_numbers(tmp_path: Path, name: str) -> None:
-    changes = {"steps": 4, "evaluate_every_steps": 2} if name != "qbe" else {}
+    changes: dict[str, Any] = {"steps": 4, "evaluate_every_steps": 2} if name != "qbe" else {}
     first, second = (run(name, tmp_path, **changes) for _ in range(2))
     assert first.predictions == second.predictions
     assert first.selection == second.selection

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -73,7 +73,7 @@ def test_xvector_and_its_loss_with_gradients() -> None:
     found = xvector.losses(XVECTOR, parameters, embedded, labels)
     torch.testing.assert_close(found[0], wanted, rtol=RTOL, atol=ATOL)
     wanted.backward()
-    found.sum().backward()
+    found.sum().backward()  # type: ignore[no-untyped-call]
     for name, layer in (
         ("projection", connector),
         ("tdnn0", model.framelevel_feature_extractor.module[0].kernel),
@@ -150,7 +150,7 @@ def test_decisions_are_those_of_make_rttm() -> None:
 
 
 @pytest.mark.parametrize("distance", ["cosine", "cosine_exp"])
-def test_alignment_scores(distance: str) -> None:
+def test_alignment_scores(distance: Literal["cosine", "cosine_exp"]) -> None:
     """s3prl's ``match`` with its default settings (downstream/quesst14_dtw/config.yaml), standardised as it does."""
     from functools import partial
 
