@@ -53,7 +53,8 @@ function drawCurves() {
     for (const name of ["loss", "sparsity"]) if (stage[name]) lineChart(tile, stage, name, room);
   }
   const width = Math.max(...stages.map((stage) => stage.updates_per_point));
-  byId("training-caption").textContent = width > 1 ? `Each point is the mean of up to ${width} updates.` : "Each point is one update.";
+  const penalty = stages.some((stage) => stage.sparsity) ? "The loss of the first stage contains the penalty that drives the sparsity to its target. " : "";
+  byId("training-caption").textContent = penalty + (width > 1 ? `Each point is the mean of up to ${width} updates.` : "Each point is one update.");
 }
 
 drawers.push(drawCurves);

@@ -117,7 +117,9 @@ function drawPareto() {
     class: `front ${isPublished(one[0].row) ? "published" : ""}`, points: stairs(one.map((p) => [at(p), y(p.quality)])) }));
   holder.replaceChildren(legend(points), chart(width, height, `${quality.heading} against ${cost.heading}`, axis, zero, lines, nodes,
     choice.labels ? labels(placed, { left, right, top, bottom }) : []));
-  byId("pareto-caption").textContent = "The dashed line joins the systems that none beats in quality at their cost or less; published systems have their own line."
+  const alone = fronts.filter((one) => one.length === 1).map(([p]) => `Nothing here beats ${p.row.get("title")} in quality, and nothing as good costs less. `);
+  byId("pareto-caption").textContent = alone.join("")
+    + (lines.length ? "The dashed line joins the systems that none beats in quality at their cost or less; published systems have their own line." : "")
     + (quality.better === "lower" ? " The axis is turned, so that up is better." : "")
     + (beyond.length ? ` Far below, at the edge: ${beyond.map((p) => `${p.row.get("title")} (${number(p.quality, quality.digits)})`).join(", ")}.` : "");
 }

@@ -21,6 +21,7 @@ def leaderboard(
     ),
     suite: Annotated[str | None, typer.Option(help="Only this suite.")] = None,
     published: Annotated[bool, typer.Option(help="Also the published systems, in a block of their own.")] = True,
+    figures: Annotated[bool, typer.Option(help="Also SVG and PNG figures, in OUT/figures.")] = False,
     strict: Annotated[bool, typer.Option(help="Fail, and write nothing, if there is any problem.")] = False,
 ) -> None:
     """Make the tables and the page from result records."""
@@ -33,7 +34,12 @@ def leaderboard(
     listed = "\n".join(f"  {problem}" for problem in table.problems)
     if strict and table.problems:
         raise RecordError(f"{len(table.problems)} problems, no table was written:\n{listed}")
-    for path in (*write_tables(table, out), write_page(table, out, tree_of=_tree)):
+    written = [*write_tables(table, out), write_page(table, out, tree_of=_tree)]
+    if figures:
+        from skill_bench.report.figures import write_figures
+
+        written += write_figures(table, out / "figures")
+    for path in written:
         typer.echo(path)
     labels = [section.label for section in table.sections]
     typer.echo(f"{len(table.frame)} rows in {len(labels)} sections: {'; '.join(labels)}")

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from skill_bench.layer_similarity import LayerSimilarity, Similarity
-from skill_bench.schema import write_atomic
+from skill_bench.report.figure_files import save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TITLES = {"cka": "linear CKA", "cosine": "frame-wise cosine", "mutual_knn": "mutual nearest neighbours"}
 _INCHES_PER_LAYER = 0.36
-_DOTS_PER_INCH = 150
 
 
 def draw(similarity: Similarity, *, title: str) -> Figure:
@@ -53,16 +51,10 @@ def draw(similarity: Similarity, *, title: str) -> Figure:
 
 def write_figures(found: LayerSimilarity, base: Path) -> list[Path]:
     """``<base>-<measure>.svg`` and ``.png`` of every measure; the same content gives the same SVG."""
-    import matplotlib
-
     written = []
     for one in found.measures:
         figure = draw(one, title=f"{found.model}: {TITLES[one.measure]}, linkage {found.linkage}")
-        for suffix, metadata in (("svg", {"Date": None}), ("png", {})):
-            buffer = io.BytesIO()
-            with matplotlib.rc_context({"svg.hashsalt": "skill-bench", "svg.fonttype": "path"}):
-                figure.savefig(buffer, format=suffix, dpi=_DOTS_PER_INCH, metadata=metadata)
-            written.append(write_atomic(base.with_name(f"{base.name}-{one.measure}.{suffix}"), buffer.getvalue()))
+        written += save(figure, base.with_name(f"{base.name}-{one.measure}"))
     return written
 
 
