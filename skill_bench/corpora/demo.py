@@ -24,7 +24,8 @@ from skill_bench.corpora.demo_plan import Item, plan
 from skill_bench.corpora.rendered import rendered_folder
 from skill_bench.corpora.synthesis import SAMPLE_RATE_HZ, Spoken, synthesise
 
-_COLUMNS = ("path", "seconds", "speaker", "part", "split", "keyword", "emotion", "fold", "text", "phones")
+_LABELS = ("speaker", "part", "split", "keyword", "emotion", "fold", "action", "object", "location", "slots", "search")
+_COLUMNS = ("path", "seconds", *_LABELS, "text", "phones")
 _NOISE_SECONDS = 25
 
 
@@ -64,11 +65,8 @@ def _make(folder: Path, items: Sequence[Item]) -> None:
 
 
 def _row(item: Item, said: Spoken) -> tuple[str, ...]:
-    scored = item.part == "read"
-    return (
-        said.file, f"{said.seconds:.4f}", item.speaker, item.part, item.split, item.keyword, item.emotion, item.fold,
-        item.line.text if scored else "", " ".join(said.phones) if scored else "",
-    )  # fmt: skip
+    text, phones = (item.line.text, " ".join(said.phones)) if item.part in ("read", "terms") else ("", "")
+    return said.file, f"{said.seconds:.4f}", *(getattr(item, label) for label in _LABELS), text, phones
 
 
 def _write_noise(path: Path) -> None:

@@ -1,8 +1,10 @@
 """What the demo suite says, and who says it how: a fixed list, drawn once from a fixed seed.
 
-Four parts. ``keywords`` and ``read`` have disjoint voices in train, dev and test; ``speakers`` has the same voices
-with other sentences; ``emotions`` is one fold a voice. Level, noise and microphone colour vary from line to line, so
-that none of them gives the answer away.
+Six parts. ``keywords``, ``read`` and ``commands`` have disjoint voices in train, dev and test; ``speakers`` has the
+same voices with other sentences; ``emotions`` is one fold a voice; ``terms`` are single words of ``read``, in voices
+that do not read the documents they are looked for in. Level, noise and microphone colour vary from line to line, so
+that none of them gives the answer away. ``read`` also makes the trials of ASV, the mixtures of SD and the documents of
+QbE, and ``commands`` both IC and SF.
 """
 
 from __future__ import annotations
@@ -44,6 +46,18 @@ _PROSODY = {
 }
 
 
+_COMMANDS = {
+    "activate": ("switch on the {}", "start the {}"),
+    "deactivate": ("switch off the {}", "stop the {}"),
+    "increase": ("turn up the {}", "raise the {}"),
+    "decrease": ("turn down the {}", "lower the {}"),
+}
+_DEVICES = ("lights", "heating", "music", "radio")
+_ROOMS = ("kitchen", "bedroom", "garden", "")
+# Documents of a dev term are read by voices of train, those of a test term by voices of test.
+_TERM_VOICES = {"dev-term": _VOICES["dev"], "test-term": _VOICES["train"]}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Item:
     """A line with its labels; those that its part does not have are empty."""
@@ -55,11 +69,16 @@ class Item:
     keyword: str = ""
     emotion: str = ""
     fold: str = ""
+    action: str = ""
+    object: str = ""
+    location: str = ""
+    slots: str = ""
+    search: str = ""
 
 
 def plan() -> list[Item]:
     """Every line of the suite, always the same."""
-    return [*_keywords(), *_speakers(), *_emotions(), *_read()]
+    return [*_keywords(), *_speakers(), *_emotions(), *_read(), *_commands(), *_terms()]
 
 
 def _keywords() -> Iterator[Item]:
@@ -112,7 +131,40 @@ def _read() -> Iterator[Item]:
                 said = _voice(rng, voice, pitch=15, rate=25)
                 name = f"read/{split}-{voice}-{number:02d}.flac"
                 line = _line(rng, name, _matrix_sentence(rng), said, snr_db=(8, 25))
-                yield Item(line=line, part="read", speaker=voice, split=split)
+                search = "test" if split == "test" else "dev" if split == "train" and number < 4 else ""
+                yield Item(line=line, part="read", speaker=voice, split=split, search=search)
+
+
+def _commands() -> Iterator[Item]:
+    rng = np.random.default_rng([_SEED, 5])
+    kinds = [(action, device, room) for action in _COMMANDS for device in _DEVICES for room in _ROOMS]
+    for split, count in (("train", 10), ("dev", 5), ("test", 8)):
+        # Every combination before any comes twice, so that each label has its share in each split.
+        order = [int(kind) for _ in range(2) for kind in rng.permutation(len(kinds))]
+        for place, voice in enumerate(_VOICES[split]):
+            for number in range(count):
+                action, device, room = kinds[order[place * count + number]]
+                phrase = _COMMANDS[action][int(rng.integers(2))]
+                said = _voice(rng, voice, pitch=15, rate=25)
+                text = phrase.format(device) + (f" in the {room}" if room else "")
+                slots = phrase.upper().format(f"B-device {device.upper()} E-device")
+                slots += f" IN THE B-room {room.upper()} E-room" if room else ""
+                name = f"commands/{split}-{voice}-{number:02d}.flac"
+                yield Item(
+                    line=_line(rng, name, text, said, snr_db=(8, 25)), part="commands", speaker=voice, split=split,
+                    action=action, object=device, location=room, slots=slots,
+                )  # fmt: skip
+
+
+def _terms() -> Iterator[Item]:
+    rng = np.random.default_rng([_SEED, 6])
+    words = [word for column in _MATRIX for word in column]
+    for search, voices in _TERM_VOICES.items():
+        for number, place in enumerate(rng.permutation(len(words))[: 20 if search == "dev-term" else 32]):
+            voice = voices[number % len(voices)]
+            said = _voice(rng, voice, pitch=15, rate=20)
+            line = _line(rng, f"terms/{search}-{number:02d}.flac", words[place], said, snr_db=(15, 30))
+            yield Item(line=line, part="terms", speaker=voice, search=search)
 
 
 def _matrix_sentence(rng: np.random.Generator, *, first: int = 0) -> str:
