@@ -19,6 +19,7 @@ from skill_bench.corpora.spec import TaskSource
 from skill_bench.corpora.spec_parts import Folds, Recordings, Split
 from skill_bench.corpora.targets import target_of
 from skill_bench.corpora.trials import drawn_trials
+from skill_bench.corpora.validate import validate
 from skill_bench.errors import ManifestError, SpecError, suggest
 
 
@@ -109,6 +110,8 @@ def _one_fold(
             count = mean if counts[name] is None else counts[name] or 0
             parts[name] = part + silence_crops(source.silence, root=data_root, split=name, count=count, source=where)
     if source.mixtures is not None:
+        sources = Fold(name="all", **parts)
+        validate([sources], where=where, disjoint_speakers=source.disjoint_speakers is not False)
         parts = mixed(parts, source.mixtures, cache_dir=cache_dir, where=where)
     if source.recordings is not None:
         parts["test"] += _recordings(source.recordings, data_root)
@@ -218,7 +221,7 @@ def _utterance(row: Row, source: TaskSource, root: Path, manifest: Manifest) -> 
         id=row.id,
         path=path,
         target="" if turns else target,
-        speaker=row.values.get(source.speaker or "speaker") or None,
+        speaker=row.values.get(source.speaker or "speaker") or (target if source.speaker_is_target else None),
         seconds=row.seconds,
         source=row.source,
         segments=_segments(path, root / target, row.source) if turns else (),

@@ -12,6 +12,7 @@ Example, with every key; only ``manifest`` and ``target`` have no default::
     target = "keyword"                   # the column with the label
     target_kind = "label"                # or "labels", "phones", "text", "slots", "rttm"
     speaker = "speaker"                  # the column with the speaker
+    disjoint_speakers = true             # no speaker in two parts; the default where there are trials or mixtures
     keep = { language = ["en"] }         # only lines with these values
     min_seconds = 0.5                    # by the manifest's column seconds
     max_seconds = 20.0
@@ -108,6 +109,7 @@ class TaskSource(FrozenSpec):
     audio_root: str | None = None
     target_kind: Literal["label", "labels", "phones", "text", "slots", "rttm"] = "label"
     speaker: str | None = None
+    disjoint_speakers: bool | None = None
     keep: dict[str, Names] = Field(default_factory=dict)
     min_seconds: float | None = None
     max_seconds: float | None = None
@@ -127,6 +129,11 @@ class TaskSource(FrozenSpec):
     def columns(self) -> list[str]:
         """The columns that make the target."""
         return [self.target] if isinstance(self.target, str) else self.target
+
+    @property
+    def speaker_is_target(self) -> bool:
+        """Whether speakers are what is told apart, in trials or in mixtures; then train and test share none."""
+        return self.trials is not None or self.mixtures is not None
 
     @model_validator(mode="after")
     def _consistent(self) -> TaskSource:

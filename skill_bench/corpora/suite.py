@@ -11,6 +11,7 @@ from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.decode import scan
 from skill_bench.corpora.partition import fingerprint, limited_fold
 from skill_bench.corpora.spec import SuiteSpec, read_suite
+from skill_bench.corpora.validate import validate
 from skill_bench.errors import UnknownName, UsageError
 
 SUITES = ("demo", "local")
@@ -46,6 +47,7 @@ def load_task_data(
         UsageError: ``data_root`` is missing, is no folder, or has no suite.toml and is not recognised.
         SpecError: a fault in the suite.toml.
         ManifestError: a fault in the manifest.
+        DataError: a fault of the whole, see `skill_bench.corpora.validate`.
         AudioError: files that are missing or broken, all of them.
     """
     if suite not in SUITES:
@@ -66,7 +68,9 @@ def load_task_data(
         raise UnknownName(f"task of {file}", task, spec.tasks)
     source, where = spec.tasks[task], f"{file}: tasks.{task}"
     folds, notes = assemble(source, data_root=data_root, cache_dir=cache_dir, where=where)
-    closed = source.target_kind in ("label", "labels") and source.trials is None and source.mixtures is None
+    disjoint = source.speaker_is_target if source.disjoint_speakers is None else source.disjoint_speakers
+    validate(folds, where=where, disjoint_speakers=disjoint)
+    closed = source.target_kind in ("label", "labels") and not source.speaker_is_target
     folds = tuple(limited_fold(fold, limit, closed=closed) for fold in folds)
     data = TaskData(task=task, suite=suite, synthetic=spec.synthetic, folds=folds, fingerprint="", notes=())
     summary = scan(data.utterances())

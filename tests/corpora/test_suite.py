@@ -15,7 +15,7 @@ from skill_bench.corpora.audio import load_utterance
 from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.spec import read_suite
 from skill_bench.corpora.suite import find_suite_file, load_task_data, packaged_layouts
-from skill_bench.errors import AudioError, ManifestError, SpecError, UnknownName, UsageError
+from skill_bench.errors import AudioError, DataError, ManifestError, SpecError, UnknownName, UsageError
 
 SUITE = """
 [tasks.ks]
@@ -87,6 +87,56 @@ def test_phones_lose_stress_and_separators(root: Path) -> None:
 def test_text_is_upper_case_with_single_blanks(root: Path) -> None:
     edit(root, SUITE.replace("word", "text") + 'target_kind = "text"\ntext = { remove = ",!" }')
     assert {u.target for u in load(root).utterances()} == {"IT'S YES", "IT'S NO"}
+
+
+def test_several_labels_are_joined_and_an_empty_one_has_a_name(root: Path) -> None:
+    manifest = root / "speech" / "manifest.tsv"
+    manifest.write_text(manifest.read_text().replace("\tno\t", "\t\t"))
+    edit(root, SUITE.replace('"word"', '["session", "word"]') + 'target_kind = "labels"')
+    assert {u.target for u in load(root).utterances()} == {f"f{n}|{word}" for n in range(3) for word in ("yes", "none")}
+    assert Counter(u.target for u in load(root, limit=6).folds[0].train).most_common(1)[0][1] == 1
+
+
+def test_slots_of_columns_hold_their_values_alone(root: Path) -> None:
+    edit(root, SUITE.replace('"word"', '["word", "session"]') + 'target_kind = "slots"')
+    data = load(root)
+    assert data.folds[0].train[0].target == "B-word NO E-word B-session F0 E-session"
+    assert data.notes == ("no transcripts: targets are the slots' values alone, in the order word, session",)
+
+
+@pytest.mark.parametrize(
+    ("column", "addition", "message"),
+    [
+        ("text", 'target_kind = "text"\ntext = { characters = "ITSNOYE\' " }',
+         r"manifest\.tsv:2: '!', ',' are in \"IT'S, NO!\", not in the characters of suite\.toml"),
+        ("phones", 'target_kind = "phones"\nphones = { drop = ["|"], inventory = ["Y", "S"] }',
+         r"manifest\.tsv:2: 'EH1' is not in the phone inventory of suite\.toml \(Y S\)"),
+        ("speaker", "trials = { match = 'sex' }", r"no column 'sex' \(trials\.match\)"),
+        ("word", "disjoint_speakers = true", r"'s0', 's1', 's2' heard in train and in dev, which must share"),
+        ("speaker", "trials = {}", r"'s0', 's1', 's2' heard in train and in dev"),
+        ("word", "target_kind = 'rttm'", r"no such RTTM file"),
+    ],
+)  # fmt: skip
+def test_what_a_line_must_not_hold_is_said_with_its_place(column: str, addition: str, message: str, root: Path) -> None:
+    edit(root, SUITE.replace('"word"', f'"{column}"') + addition)
+    with pytest.raises(DataError, match=message):
+        load(root)
+
+
+def test_trials_are_drawn_over_dev_and_test(root: Path) -> None:
+    edit(root, SUITE.replace('"word"', '"speaker"') + "trials = { seed = 1 }\ndisjoint_speakers = false")
+    (fold,) = load(root).folds
+    speaker = {u.id: u.target for u in (*fold.dev, *fold.test)}
+    for part, trials in ((fold.dev, fold.dev_trials), (fold.test, fold.trials)):
+        assert {trial.same for trial in trials} == {True, False}
+        pairs = [frozenset((trial.enrolment, trial.test)) for trial in trials]
+        assert len(set(pairs)) == len(pairs)
+        assert all(len(pair) == 2 and pair <= {u.id for u in part} for pair in pairs)
+        assert all(trial.same == (speaker[trial.enrolment] == speaker[trial.test]) for trial in trials)
+    (small,) = load(root, limit=4).folds
+    assert len(small.test) <= 4
+    assert {trial.same for trial in small.trials} == {True, False}
+    assert load(root).fingerprint != load(root, limit=4).fingerprint
 
 
 def test_keep_and_durations_choose_lines(root: Path) -> None:
