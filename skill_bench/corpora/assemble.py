@@ -110,13 +110,21 @@ def _one_fold(
             count = mean if counts[name] is None else counts[name] or 0
             parts[name] = part + silence_crops(source.silence, root=data_root, split=name, count=count, source=where)
     if source.mixtures is not None:
-        sources = Fold(name="all", **parts)
+        sources = Fold(name="all", train=parts["train"], dev=parts["dev"], test=parts["test"])
         validate([sources], where=where, disjoint_speakers=source.disjoint_speakers is not False)
         parts = mixed(parts, source.mixtures, cache_dir=cache_dir, where=where)
     if source.recordings is not None:
         parts["test"] += _recordings(source.recordings, data_root)
     trials = {name: _trials(parts[name], rows, manifest, source, where) for name in ("dev", "test")}
-    return Fold(name="all", **parts, dev_trials=trials["dev"], trials=trials["test"]), unused
+    fold = Fold(
+        name="all",
+        train=parts["train"],
+        dev=parts["dev"],
+        test=parts["test"],
+        dev_trials=trials["dev"],
+        trials=trials["test"],
+    )
+    return fold, unused
 
 
 def _trials(
