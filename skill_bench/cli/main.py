@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from skill_bench import __version__
-from skill_bench.cli import cache, distill, export, leaderboard, listing, pretrain, profile, run, similarity
+from skill_bench.cli import cache, distill, doctor, export, leaderboard, listing, pretrain, profile, run, similarity
 from skill_bench.errors import SkillBenchError
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ app.command("export")(export.export)
 app.command("pretrain")(pretrain.pretrain)
 app.command("similarity")(similarity.similarity)
 app.add_typer(cache.app, name="cache")
+app.command("doctor")(doctor.doctor)
 app.command("list")(listing.list_all)
 
 

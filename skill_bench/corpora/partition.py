@@ -78,17 +78,17 @@ def limited_fold(fold: Fold, limit: int | None, *, closed: bool) -> Fold:
         return limited(usable, limit, by_target=closed)
 
     if fold.trials:
-        dev, dev_trials = _limited_trials(fold.dev, fold.dev_trials, limit)
-        test, trials = _limited_trials(fold.test, fold.trials, limit)
+        dev, dev_trials = limited_trials(fold.dev, fold.dev_trials, limit)
+        test, trials = limited_trials(fold.test, fold.trials, limit)
         return replace(fold, train=train, dev=dev, test=test, dev_trials=dev_trials, trials=trials)
     if fold.queries:
-        dev, dev_queries = _limited_search(fold.dev, fold.dev_queries, limit)
-        test, queries = _limited_search(fold.test, fold.queries, limit)
+        dev, dev_queries = limited_search(fold.dev, fold.dev_queries, limit, n_queries=limit)
+        test, queries = limited_search(fold.test, fold.queries, limit, n_queries=limit)
         return replace(fold, train=train, dev=dev, test=test, dev_queries=dev_queries, queries=queries)
     return replace(fold, train=train, dev=held_out(fold.dev), test=held_out(fold.test))
 
 
-def _limited_trials(
+def limited_trials(
     part: Sequence[Utterance], trials: Sequence[Trial], limit: int
 ) -> tuple[tuple[Utterance, ...], tuple[Trial, ...]]:
     """Trials of both kinds in turn, by a hash, while they name at most ``limit`` utterances (two at least)."""
@@ -106,11 +106,11 @@ def _limited_trials(
     return tuple(u for u in part if u.id in named), tuple(t for t in trials if t in kept)
 
 
-def _limited_search(
-    documents: Sequence[Utterance], queries: Sequence[Utterance], limit: int
+def limited_search(
+    documents: Sequence[Utterance], queries: Sequence[Utterance], limit: int, *, n_queries: int
 ) -> tuple[tuple[Utterance, ...], tuple[Utterance, ...]]:
     """Queries by a hash, and documents of which those that hold one come first."""
-    wanted = {u.id for u in limited(queries, limit, by_target=True)}
+    wanted = {u.id for u in limited(queries, n_queries, by_target=True)}
     narrowed = [replace(d, target=" ".join(q for q in d.target.split() if q in wanted)) for d in documents]
     kept = limited(narrowed, limit, by_target=True)
     held = {query for document in kept for query in document.target.split()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from skill_bench.corpora.demo_plan import Item, plan
 from skill_bench.corpora.rendered import checksums
 from skill_bench.corpora.suite import load_task_data
 
-TASKS = ("ks", "sid", "er", "pr", "asr")
+TASKS = ("ks", "sid", "er", "pr", "asr", "ic", "sf", "asv", "sd", "qbe")
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +48,18 @@ def test_sizes(data: dict[str, TaskData]) -> None:
         "er": [[64, 16, 20]] * 5,
         "pr": [[120, 16, 49]],
         "asr": [[120, 16, 49]],
+        "ic": [[120, 20, 56]],
+        "sf": [[120, 20, 56]],
+        "asv": [[120, 16, 49]],
+        "sd": [[60, 12, 24]],
+        "qbe": [[0, 48, 49]],
     }
     heard = {u.path: u.seconds or 0 for d in data.values() for u in d.utterances() if u.start_frame is None}
-    assert 12 * 60 < sum(heard.values()) < 18 * 60
+    assert 25 * 60 < sum(heard.values()) < 30 * 60
 
 
 def test_no_voice_of_the_test_part_is_trained_on(data: dict[str, TaskData]) -> None:
-    for task in ("ks", "pr", "asr", "er"):
+    for task in ("ks", "pr", "asr", "er", "ic", "sf", "asv"):
         for fold in data[task].folds:
             train, test = ({u.speaker for u in part if u.speaker} for part in (fold.train, fold.test))
             assert train
@@ -65,6 +71,51 @@ def test_every_label_is_in_every_split(data: dict[str, TaskData]) -> None:
     for task, n_labels in (("ks", 12), ("sid", 12), ("er", 4)):
         for fold in data[task].folds:
             assert [len({u.target for u in part}) for _, part in fold.splits()] == [n_labels] * 3
+
+
+def test_every_label_of_an_intent_is_trained_on(data: dict[str, TaskData]) -> None:
+    (fold,) = data["ic"].folds
+    train, test = (
+        [set(slot) for slot in zip(*(u.target.split("|") for u in part), strict=True)]
+        for part in (fold.train, fold.test)
+    )
+    assert [len(slot) for slot in train] == [4, 4, 4]
+    assert test == train
+    assert "none" in train[2]
+
+
+def test_slots_are_the_labels_of_the_same_command(data: dict[str, TaskData]) -> None:
+    intents = {u.id: u.target.split("|") for u in data["ic"].utterances()}
+    for u in data["sf"].utterances():
+        _, device, room = intents[u.id]
+        assert f"B-device {device.upper()} E-device" in u.target
+        assert u.target.endswith(f"IN THE B-room {room.upper()} E-room") == (room != "none")
+    assert {u.path for u in data["sf"].utterances()} == {u.path for u in data["ic"].utterances()}
+
+
+def test_trials_compare_voices_that_are_not_trained_on(data: dict[str, TaskData]) -> None:
+    (fold,) = data["asv"].folds
+    voices = {u.id: u.target for u in fold.test}
+    assert len({voices[end] for trial in fold.trials for end in (trial.enrolment, trial.test)}) == 7
+    assert 0.25 < sum(trial.same for trial in fold.trials) / len(fold.trials) < 0.5
+    assert {trial.same for trial in fold.dev_trials} == {True, False}
+    assert {u.path for u in fold.test} <= {u.path for u in data["asr"].utterances()}, "features are shared"
+
+
+def test_mixtures_are_of_two_voices_of_their_split(data: dict[str, TaskData]) -> None:
+    voices = [{turn.speaker for u in part for turn in u.segments} for _, part in data["sd"].folds[0].splits()]
+    assert not any(a & b for a, b in combinations(voices, 2))
+    assert all(len({turn.speaker for turn in u.segments}) == 2 for u in data["sd"].utterances())
+
+
+def test_every_term_is_in_some_document_of_another_voice(data: dict[str, TaskData]) -> None:
+    (fold,) = data["qbe"].folds
+    for documents, queries in ((fold.dev, fold.dev_queries), (fold.test, fold.queries)):
+        assert len(queries) >= 18
+        assert {q for d in documents for q in d.target.split()} == {q.id for q in queries}
+        assert not {d.speaker for d in documents} & {q.speaker for q in queries}
+        share = sum(len(d.target.split()) for d in documents) / (len(documents) * len(queries))
+        assert 0.05 < share < 0.3
 
 
 def test_test_phones_and_words_occur_in_training(data: dict[str, TaskData]) -> None:

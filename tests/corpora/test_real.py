@@ -19,7 +19,13 @@ SIZES = {
     "er": [(206, 52, 81), (230, 58, 51), (226, 56, 57), (210, 52, 77), (213, 53, 73)],
     "pr": [(580, 56, 112)],
     "asr": [(230, 16, 66)],
+    "ic": [(198, 66, 66)],
+    "sf": [(198, 66, 66)],
+    "asv": [(580, 56, 112)],
+    "sd": [(160, 24, 50)],
+    "qbe": [(0, 48, 72)],
 }
+N_NOTES = {"sid": 2, "er": 2, "sf": 2, "sd": 2, "qbe": 2}  # conditions, order of slots, simulations
 
 
 def load(corpora: Path, task: str, tmp_path: Path, limit: int | None = None) -> TaskData:
@@ -31,13 +37,13 @@ def test_sizes_and_audio(task: str, corpora: Path, tmp_path: Path) -> None:
     data = load(corpora, task, tmp_path)
     assert [tuple(len(part) for _, part in fold.splits()) for fold in data.folds] == SIZES[task]
     assert not data.synthetic
-    assert len(data.notes) == 1
+    assert len(data.notes) == N_NOTES.get(task, 1)
     assert "open-subsets.toml" in data.notes[0]
     utterance = data.folds[0].test[-1]
     assert len(load_utterance(utterance).waveform) / 16_000 == pytest.approx(utterance.seconds, abs=1e-3)
 
 
-@pytest.mark.parametrize("task", ["ks", "pr", "asr"])
+@pytest.mark.parametrize("task", ["ks", "pr", "asr", "asv"])
 def test_speakers_are_disjoint(task: str, corpora: Path, tmp_path: Path) -> None:
     (fold,) = load(corpora, task, tmp_path).folds
     speakers = [{u.speaker for u in part if u.speaker} for _, part in fold.splits()]
@@ -58,6 +64,42 @@ def test_labels(corpora: Path, tmp_path: Path) -> None:
     assert letters == set(" 'ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
+def test_intents_and_slots_of_the_same_orders(corpora: Path, tmp_path: Path) -> None:
+    (intents,), (slots,) = load(corpora, "ic", tmp_path).folds, load(corpora, "sf", tmp_path).folds
+    train, test = ([set(slot) for slot in zip(*(u.target.split("|") for u in part), strict=True)]
+                   for part in (intents.train, intents.test))  # fmt: skip
+    assert [len(slot) for slot in train] == [10, 4, 4]
+    assert all(a <= b for a, b in zip(test, train, strict=True))
+    order = {u.id: u.target for u in slots.test}["flac/5d1dbbd1-3c7a-4749-b09d-839c801f51e4.flac"]
+    assert order == "B-roast DARK ROAST E-roast B-coffeeDrink COFFEE E-coffeeDrink"
+
+
+def test_trials_are_of_one_sex(corpora: Path, tmp_path: Path) -> None:
+    (fold,) = load(corpora, "asv", tmp_path).folds
+    rows = [line.split("\t") for line in (corpora / "speechocean762/manifest.tsv").read_text().splitlines()]
+    sex = {row[0]: row[rows[0].index("gender")] for row in rows}
+    assert all(sex[trial.enrolment] == sex[trial.test] for trial in fold.trials)
+    assert len({u.target for u in fold.test}) == 28
+    assert sum(trial.same for trial in fold.trials) == 168
+
+
+def test_both_real_conversations_are_tested_on(corpora: Path, tmp_path: Path) -> None:
+    (fold,) = load(corpora, "sd", tmp_path).folds
+    meeting, call = fold.test[-2:]
+    assert {turn.speaker for turn in meeting.segments} == {"MEE071", "MEE073", "FEO072", "FEO070"}
+    assert {turn.speaker for turn in call.segments} == {"speaker90", "speaker91"}
+    assert max(turn.end_seconds for turn in (*meeting.segments, *call.segments)) == 30.0
+    assert all(len({turn.speaker for turn in u.segments}) == 2 for u in (*fold.train, *fold.dev, *fold.test[:-2]))
+
+
+def test_terms_are_looked_for_in_other_speakers_documents(corpora: Path, tmp_path: Path) -> None:
+    (fold,) = load(corpora, "qbe", tmp_path).folds
+    assert (len(fold.dev_queries), len(fold.queries)) == (20, 40)
+    assert not {q.speaker for q in fold.queries} & {d.speaker for d in (*fold.dev, *fold.test)}
+    assert not {d.speaker for d in fold.dev} & {d.speaker for d in fold.test}
+    assert {q.target for q in fold.dev_queries} == {q.target for q in fold.queries}, "20 words, each once or twice"
+
+
 def test_speakers_of_an_emotion_fold_are_in_its_test_part_alone(corpora: Path, tmp_path: Path) -> None:
     for fold in load(corpora, "er", tmp_path).folds:
         tested = {u.speaker for u in fold.test}
@@ -76,6 +118,6 @@ def test_what_may_be_trained_on_is_in_no_test_part(corpora: Path, tmp_path: Path
     folders = ["arabic_speech_commands", "speechocean762", "librispeech", "speech_to_intent"]
     training = {u.path.resolve() for u in list_audio([corpora / name for name in folders])}
     assert len(training) == 1080 + 335 + 230 + 198
-    for task in SIZES:
-        tested = {u.path.resolve() for fold in load(corpora, task, tmp_path).folds for u in fold.test if u.speaker}
+    for task in set(SIZES) - {"sd", "qbe"}:  # whose recordings are made from others of the same split
+        tested = {u.path.resolve() for fold in load(corpora, task, tmp_path).folds for u in fold.test}
         assert not training & tested

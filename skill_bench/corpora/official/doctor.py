@@ -1,0 +1,129 @@
+"""Is an official corpus complete? Layout, lists, counts, every file's header, hours; and what to download if not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from skill_bench.corpora.data import Fold, Utterance
+from skill_bench.corpora.decode import scan
+from skill_bench.corpora.official.catalogue import Corpus, official_task
+from skill_bench.corpora.validate import validate
+from skill_bench.errors import DataError
+
+# Segments are cut by rounding and dropped files show in the counts; this is for another or a cut version.
+_HOURS_TOLERANCE = 0.02
+_PROBLEM_LINES = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """What was found of one task's corpus.
+
+    Attributes:
+        task: Its name.
+        corpus: What it reads.
+        folds: The utterances; empty where they could not be read.
+        found: Counts, named as in ``corpora.toml``.
+        hours: Of all files, each once; None where they could not be read.
+        notes: Facts to record: files that are resampled, channels that are averaged.
+        problems: Sentences; none means that the corpus is complete.
+    """
+
+    task: str
+    corpus: Corpus
+    folds: tuple[Fold, ...]
+    found: dict[str, int]
+    hours: float | None
+    notes: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    def text(self, data_root: Path) -> str:
+        """Some lines to show: counts beside those expected, problems, and what to download where."""
+        expected = official_task(self.task).expected()
+        names = dict.fromkeys((*expected, *self.found))
+        counts = [_count(name, self.found.get(name), expected.get(name)) for name in names]
+        lines = [f"{self.task}: {self.corpus.title}: {'complete' if not self.problems else 'NOT COMPLETE'}"]
+        if self.folds:
+            hours = "" if self.hours is None else f"; {self.hours:.1f} h"
+            lines.append(f"    {', '.join(counts)}{hours}")
+        lines += [f"    {line}" for problem in self.problems for line in _shortened(problem)]
+        if self.problems:
+            lines += [f"    get {d.url}\n      into {data_root / d.into}{f' ({d.note})' if d.note else ''}"
+                      for d in self.corpus.downloads]  # fmt: skip
+            lines.append(f"    licence: {self.corpus.licence}; counts: {self.corpus.source}")
+        return "\n".join(lines)
+
+
+def examine(task: str, data_root: Path) -> Examination:
+    """Reads a task's corpus and opens every file of it. Cheap beside any training: headers and ends of files.
+
+    Raises:
+        UnknownName: no corpus is known for the task.
+    """
+    official = official_task(task)
+    corpus, folder = official.corpus, data_root / official.corpus.folder
+    found: dict[str, int] = {}
+    hours: float | None = None
+    notes: tuple[str, ...] = ()
+    problems: list[str] = []
+    folds: tuple[Fold, ...] = ()
+    try:
+        folds = official.read(folder)
+        found = counts(folds)
+        problems += [
+            f"{name}: found {found.get(name, 0)}, expected {wanted} ({corpus.source})"
+            for name, wanted in official.expected().items()
+            if found.get(name, 0) != wanted
+        ]
+        validate(folds, where=f"superb, {task}", disjoint_speakers=task == "asv")
+        summary = scan(_utterances(folds))
+        hours, notes = summary.seconds / 3600, summary.notes()
+        if corpus.hours is not None and abs(hours - corpus.hours) > _HOURS_TOLERANCE * corpus.hours:
+            problems.append(f"{hours:.2f} h of audio, expected {corpus.hours} h ({corpus.source})")
+    except DataError as error:
+        problems.append(str(error))
+    return Examination(
+        task=task, corpus=corpus, folds=folds, found=found, hours=hours, notes=notes, problems=tuple(problems)
+    )
+
+
+def counts(folds: Sequence[Fold]) -> dict[str, int]:
+    """Utterances by split, or by fold's test part where there are several folds; trials and queries too.
+
+    Silence that is cut from noise recordings is no utterance of a corpus. Where dev is drawn from train, their sum
+    ``train and dev`` counts.
+    """
+    if len(folds) > 1:
+        return {fold.name: len(fold.test) for fold in folds}
+    (fold,) = folds
+    found = {name: sum(u.start_frame is None for u in part) for name, part in fold.splits()}
+    if fold.trials:
+        return {
+            "train and dev": found["train"] + found["dev"],
+            "test": found["test"],
+            "trials": len(fold.trials),
+        }
+    if fold.queries:
+        return {"documents": found["test"], "dev queries": len(fold.dev_queries), "queries": len(fold.queries)}
+    return found
+
+
+def _utterances(folds: Sequence[Fold]) -> list[Utterance]:
+    return [
+        u for fold in folds for part in (fold.train, fold.dev, fold.test, fold.dev_queries, fold.queries) for u in part
+    ]
+
+
+def _count(name: str, found: int | None, expected: int | None) -> str:
+    if expected is None:
+        return f"{name} {found}"
+    return f"{name} {found} of {expected}" if found != expected else f"{name} {found}"
+
+
+def _shortened(problem: str) -> list[str]:
+    lines = problem.splitlines()
+    if len(lines) <= _PROBLEM_LINES:
+        return lines
+    return [*lines[:_PROBLEM_LINES], f"  and {len(lines) - _PROBLEM_LINES} more lines"]

@@ -1,0 +1,52 @@
+"""What readers of official layouts share: lines of a list, files below a folder, what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from skill_bench.errors import DataError
+
+_SHOWN = 5
+
+
+def lines_of(path: Path) -> list[str]:
+    """The lines of a text file that are not blank.
+
+    Raises:
+        DataError: no such file, or not UTF-8.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; the corpus is incomplete.")
+    try:
+        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 ({error}). Copy or download it again.") from error
+
+
+def audio_below(folder: Path, pattern: str) -> list[Path]:
+    """The files of a folder that match, sorted.
+
+    Raises:
+        DataError: no such folder, or none matches.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; the corpus is incomplete.")
+    found = sorted(path for path in folder.glob(pattern) if path.is_file())
+    if not found:
+        raise DataError(f"{folder}: holds no {pattern}; the corpus is incomplete.")
+    return found
+
+
+def all_present(paths: Iterable[Path], *, named_by: Path) -> None:
+    """Checks that files which a list names are there.
+
+    Raises:
+        DataError: counts the missing ones and names the first.
+    """
+    wanted = list(paths)
+    missing = [path for path in wanted if not path.is_file()]
+    if missing:
+        shown = ", ".join(str(path) for path in missing[:_SHOWN])
+        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        raise DataError(f"{named_by}: {len(missing)} of {len(wanted)} files that it names are missing: {shown}{more}.")

@@ -1,0 +1,84 @@
+"""Libri2Mix for SD: two speakers, 16 kHz, "max" mode, with Kaldi files made by LibriMix' ``prepare_diarization.py``.
+
+``diarization/{train,dev,test}`` hold ``wav.scp``, ``segments``, ``utt2spk`` and ``reco2dur`` (s3prl
+``downstream/diarization/dataset.py``, ``KaldiData``).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from skill_bench.corpora.data import Fold, Segment, Utterance
+from skill_bench.corpora.official.files import all_present, lines_of
+from skill_bench.errors import DataError
+
+CORPUS = "libri2mix"
+# LibriMix pads with silence and rounds; the references are of the unpadded sources.
+_SLACK_SECONDS = 0.05
+
+
+def sd(folder: Path) -> tuple[Fold, ...]:
+    """Mixtures with turns of two speakers.
+
+    Raises:
+        DataError: a Kaldi file or recording is missing, a turn has no length, no speaker, or ends beyond the audio, or
+            a mixture has not two speakers.
+    """
+    train, dev, test = (_split(folder, folder / "diarization" / name) for name in ("train", "dev", "test"))
+    return (Fold(name="all", train=train, dev=dev, test=test),)
+
+
+TASKS = {"sd": sd}
+
+
+def _split(corpus: Path, folder: Path) -> tuple[Utterance, ...]:
+    paths = {name: _moved(Path(path), corpus) for name, path in _pairs(folder / "wav.scp").items()}
+    seconds = {name: float(text) for name, text in _pairs(folder / "reco2dur").items()}
+    speakers = _pairs(folder / "utt2spk")
+    turns: dict[str, list[Segment]] = defaultdict(list)
+    listing = folder / "segments"
+    for number, line in enumerate(lines_of(listing), start=1):
+        where = f"{listing}:{number}"
+        fields = line.split()
+        if len(fields) != 4 or fields[1] not in paths or fields[0] not in speakers or fields[1] not in seconds:
+            raise DataError(f"{where}: found {line!r}; expected 'turn recording start end' of a recording in wav.scp.")
+        start, end = float(fields[2]), float(fields[3])
+        if end <= start or start < 0:
+            raise DataError(f"{where}: a turn from {start} to {end} s has no length. Prepare the corpus again.")
+        if end > seconds[fields[1]] + _SLACK_SECONDS:
+            raise DataError(
+                f"{where}: the turn ends at {end:.2f} s, but {fields[1]} has {seconds[fields[1]]:.2f} s. "
+                "Prepare the corpus again."
+            )
+        turns[fields[1]].append(Segment(speaker=speakers[fields[0]], start_seconds=start, end_seconds=end))
+    all_present(paths.values(), named_by=folder / "wav.scp")
+    for name in paths:
+        if len({turn.speaker for turn in turns[name]}) != 2:
+            raise DataError(f"{listing}: {name} has turns of {len({t.speaker for t in turns[name]})} speakers, not 2.")
+    return tuple(
+        Utterance(
+            id=name, path=path, target="", speaker=None, seconds=seconds.get(name), source=f"wav.scp: {name}",
+            segments=tuple(sorted(turns[name], key=lambda turn: turn.start_seconds)),
+        )
+        for name, path in sorted(paths.items())
+    )  # fmt: skip
+
+
+def _pairs(path: Path) -> dict[str, str]:
+    pairs = {}
+    for number, line in enumerate(lines_of(path), start=1):
+        key, _, value = line.strip().partition(" ")
+        if not value:
+            raise DataError(f"{path}:{number}: found {line!r}; expected a name and a value.")
+        pairs[key] = value.strip()
+    return pairs
+
+
+def _moved(path: Path, corpus: Path) -> Path:
+    """Where a recording is now: the list holds the path on the machine that made it."""
+    parts = path.parts
+    if corpus.name in parts:
+        last = len(parts) - 1 - parts[::-1].index(corpus.name)
+        return corpus.joinpath(*parts[last + 1 :])
+    return path if path.is_absolute() else corpus / path

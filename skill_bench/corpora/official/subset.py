@@ -1,0 +1,75 @@
+"""The ``mini`` suite: a part of each official corpus, chosen by hashes of ids, so the same on every machine."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from importlib.resources import files
+
+from skill_bench.corpora.data import Fold, Utterance
+from skill_bench.corpora.partition import digest, limited, limited_search, limited_trials
+from skill_bench.corpora.spec_parts import Count, FrozenSpec
+
+
+class Sizes(FrozenSpec):
+    """How much of a task's corpus: utterances of each split, documents of each search.
+
+    Attributes:
+        labels: So many of the targets (speakers, say), by a hash; None keeps all.
+        by_target: Every target has its share.
+        queries: Of dev and of test each.
+    """
+
+    train: int
+    dev: Count
+    test: Count
+    labels: Count | None = None
+    by_target: bool = False
+    queries: Count | None = None
+
+
+@cache
+def mini_sizes() -> dict[str, Sizes]:
+    """By task, from ``mini.toml``."""
+    content = tomllib.loads((files(__package__) / "mini.toml").read_text(encoding="utf-8"))
+    return {task: Sizes.model_validate(table) for task, table in content.items()}
+
+
+def subset(folds: Sequence[Fold], sizes: Sizes) -> tuple[Fold, ...]:
+    """The part of the folds that ``sizes`` says. Of several folds, ``test`` utterances of each make all their parts."""
+    if len(folds) > 1:
+        kept = {u.id for fold in folds for u in limited(fold.test, sizes.test, by_target=sizes.by_target)}
+        return tuple(
+            replace(fold, train=_of(fold.train, kept), dev=_of(fold.dev, kept), test=_of(fold.test, kept))
+            for fold in folds
+        )
+    (fold,) = folds
+    train = _labelled(fold.train, sizes.labels)
+    known = {u.target for u in train}
+    train = limited(train, sizes.train, by_target=sizes.by_target)
+    if fold.trials:
+        dev, dev_trials = limited_trials(fold.dev, fold.dev_trials, sizes.dev)
+        test, trials = limited_trials(fold.test, fold.trials, sizes.test)
+        return (replace(fold, train=train, dev=dev, test=test, dev_trials=dev_trials, trials=trials),)
+    if fold.queries:
+        dev, dev_queries = limited_search(fold.dev, fold.dev_queries, sizes.dev, n_queries=sizes.queries or sizes.dev)
+        test, queries = limited_search(fold.test, fold.queries, sizes.test, n_queries=sizes.queries or sizes.test)
+        return (replace(fold, train=train, dev=dev, test=test, dev_queries=dev_queries, queries=queries),)
+    dev, test = (
+        limited([u for u in part if sizes.labels is None or u.target in known], size, by_target=sizes.by_target)
+        for part, size in ((fold.dev, sizes.dev), (fold.test, sizes.test))
+    )
+    return (replace(fold, train=train, dev=dev, test=test),)
+
+
+def _labelled(part: Sequence[Utterance], labels: int | None) -> tuple[Utterance, ...]:
+    if labels is None:
+        return tuple(part)
+    kept = set(sorted({u.target for u in part}, key=digest)[:labels])
+    return tuple(u for u in part if u.target in kept)
+
+
+def _of(part: Sequence[Utterance], kept: set[str]) -> tuple[Utterance, ...]:
+    return tuple(u for u in part if u.id in kept)
