@@ -88,7 +88,7 @@ class Document(Frozen):
         return document
 
 
-def write_atomic(path: Path, data: bytes) -> Path:
+def write_atomic(path: Path, data: bytes | memoryview) -> Path:
     """Writes ``data`` to ``path`` through a temporary file of the same folder, made durable before it is renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")

@@ -18,8 +18,8 @@ _LINE_EVERY_SECONDS = 30.0
 class ConsoleProgress:
     """Shows stages as bars on a terminal; elsewhere as a line when each ends."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
+    def __init__(self, console: Console | None = None, *, quiet: bool = False) -> None:
+        self.console = console or Console(stderr=True, quiet=quiet)
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(),

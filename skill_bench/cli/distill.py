@@ -8,6 +8,17 @@ from typing import Annotated
 import typer
 
 from skill_bench.cli.options import DataPaths
+from skill_bench.cli.training_options import (
+    CheckpointEvery,
+    Devices,
+    MaxSeconds,
+    Nodes,
+    Precision,
+    Tensorboard,
+    TrainingDevice,
+    WorkDir,
+    launch,
+)
 from skill_bench.errors import UsageError
 
 
@@ -25,9 +36,14 @@ def distill(
         float, typer.Option(help="Multiply every number of updates: 0.01 is a hundredth of the published schedule.")
     ] = 1.0,
     seed: Annotated[int | None, typer.Option(help="Short for --set seed=N.")] = None,
-    work_dir: Annotated[
-        Path | None, typer.Option(help="Checkpoints and logs; the same command continues there. Default: OUT.work.")
-    ] = None,
+    work_dir: WorkDir = None,
+    device: TrainingDevice = "auto",
+    devices: Devices = 1,
+    nodes: Nodes = 1,
+    precision: Precision = "fp32",
+    max_seconds_per_device: MaxSeconds = None,
+    checkpoint_every: CheckpointEvery = 200,
+    tensorboard: Tensorboard = False,
 ) -> None:
     """Distil a student from a teacher: joint pruning, then distillation alone."""
     from skill_bench.compress.recipe import load_recipe
@@ -41,20 +57,33 @@ def distill(
     import torch
 
     from skill_bench.cli.console import ConsoleProgress, TrainingProgress
-    from skill_bench.compress import distill as engine
+    from skill_bench.compress import distill as method
     from skill_bench.corpora.listing import list_audio
     from skill_bench.models import checkpoint
 
+    processes = launch(
+        device=device,
+        devices=devices,
+        nodes=nodes,
+        precision=precision,
+        max_seconds_per_device=max_seconds_per_device,
+        checkpoint_every_updates=checkpoint_every,
+        tensorboard=tensorboard,
+    )
     loaded = checkpoint.load(teacher)
     utterances = list_audio(data)
-    with ConsoleProgress() as progress:
-        student = engine.distill(
+    with ConsoleProgress(quiet=not processes.is_first) as progress:
+        student = method.distill(
             loaded,
             utterances,
             recipe=chosen,
             folder=work_dir or out.with_suffix(".work"),
+            processes=processes,
             progress=TrainingProgress(progress, f"distill {chosen.name}"),
+            stages=progress,
         )
+    if not processes.is_first:
+        return
     checkpoint.save(student.encoder, out, metadata=student.metadata, dtype=torch.float16)
     typer.echo(
         f"{out}: {student.metadata['n_parameters']} parameters, sparsity {float(student.metadata['sparsity']):.2%}, "

@@ -8,19 +8,35 @@ from typing import Annotated
 import typer
 
 from skill_bench.cli.options import DataPaths
+from skill_bench.cli.training_options import (
+    CheckpointEvery,
+    Devices,
+    MaxSeconds,
+    Nodes,
+    Precision,
+    Tensorboard,
+    TrainingDevice,
+    WorkDir,
+    launch,
+)
 from skill_bench.errors import UsageError
 
 
 def pretrain(
     data: DataPaths,
     out: Annotated[Path, typer.Option(help="The teacher to write, ending in .safetensors.")],
-    work_dir: Annotated[
-        Path | None, typer.Option(help="Checkpoints and logs; the same command continues there. Default: OUT.work.")
-    ] = None,
+    work_dir: WorkDir = None,
     synthetic_hours: Annotated[float, typer.Option(help="Hours of synthesised speech to add.")] = 0.0,
     updates: Annotated[int, typer.Option(help="Updates on units of MFCC.")] = 1100,
     second_updates: Annotated[int, typer.Option(help="Updates on units of the first iteration's layer 8.")] = 500,
     seed: Annotated[int, typer.Option()] = 0,
+    device: TrainingDevice = "auto",
+    devices: Devices = 1,
+    nodes: Nodes = 1,
+    precision: Precision = "fp32",
+    max_seconds_per_device: MaxSeconds = None,
+    checkpoint_every: CheckpointEvery = 200,
+    tensorboard: Tensorboard = False,
 ) -> None:
     """Pre-train the small WavLM-shaped teacher by masked prediction."""
     if out.suffix != ".safetensors":
@@ -30,21 +46,38 @@ def pretrain(
 
     from skill_bench.cli.console import ConsoleProgress, TrainingProgress
     from skill_bench.compress.teacher import SMALL_TEACHER, small_recipe
-    from skill_bench.compress.teacher import pretrain as engine
+    from skill_bench.compress.teacher import pretrain as method
     from skill_bench.corpora.listing import list_audio
     from skill_bench.corpora.pretraining import synthesise_speech
     from skill_bench.models import checkpoint
 
+    processes = launch(
+        device=device,
+        devices=devices,
+        nodes=nodes,
+        precision=precision,
+        max_seconds_per_device=max_seconds_per_device,
+        checkpoint_every_updates=checkpoint_every,
+        tensorboard=tensorboard,
+    )
     folder = work_dir or out.with_suffix(".work")
     utterances = list_audio(data)
     hours = sum(u.seconds or 0 for u in utterances) / 3600
-    with ConsoleProgress() as progress:
+    with ConsoleProgress(quiet=not processes.is_first) as progress:
         if synthetic_hours:
             utterances = [*utterances, *synthesise_speech(folder / "synthetic", hours=synthetic_hours, seed=seed + 1)]
         recipe = small_recipe(updates=updates, second_updates=second_updates, seed=seed)
-        encoder = engine(
-            SMALL_TEACHER, utterances, recipe=recipe, folder=folder, progress=TrainingProgress(progress, "pretrain")
+        processes.check_audio(utterances, progress)
+        encoder = method(
+            SMALL_TEACHER,
+            utterances,
+            recipe=recipe,
+            folder=folder,
+            processes=processes,
+            progress=TrainingProgress(progress, "pretrain"),
         )
+    if not processes.is_first:
+        return
     metadata = {"recipe": recipe.to_json(), "recorded_hours": f"{hours:.3f}", "synthetic_hours": f"{synthetic_hours}"}
     checkpoint.save(encoder, out, metadata=metadata, dtype=torch.float16)
     typer.echo(f"{out}: {sum(p.numel() for p in encoder.parameters())} parameters")

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from skill_bench.compress import groups as layer_groups
-from skill_bench.compress.batches import Batch, SpeechBatches
+from skill_bench.compress import run_file
+from skill_bench.compress.batches import SpeechBatches
 from skill_bench.compress.calibrate import calibrate
-from skill_bench.compress.gates import Gates
-from skill_bench.compress.loop import Progress, Schedule, optimise
-from skill_bench.compress.losses import GroupDistillation, group_averages
+from skill_bench.compress.engine import Engine, Processes
+from skill_bench.compress.loop import Objective, Schedule, Training
+from skill_bench.compress.loop import Progress as UpdateProgress
+from skill_bench.compress.losses import GroupDistillation
+from skill_bench.compress.objectives import FinalObjective, JointObjective, Teach, teaching
 from skill_bench.compress.prune import prune
 from skill_bench.compress.recipe import Recipe, SimilarGroups, Sparsity, Stage
-from skill_bench.compress.sparsity import Lagrangian, Sizes, n_parameters, settle
+from skill_bench.compress.run_file import RunFile
+from skill_bench.compress.sparsity import settle
 from skill_bench.corpora.data import Utterance
 from skill_bench.layer_similarity import Groups
-from skill_bench.models.architecture import Architecture
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
+from skill_bench.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,19 +57,25 @@ def distill(
     *,
     recipe: Recipe,
     folder: Path,
-    progress: Progress | None = None,
+    processes: Processes | None = None,
+    progress: UpdateProgress | None = None,
+    stages: Progress | None = None,
 ) -> Student:
-    """Distils ``teacher`` into a student; a killed run continues in ``folder``.
+    """Distils ``teacher`` into a student; a killed run continues in ``folder``. Every process gets the student.
+
+    Args:
+        processes: default: one, on a GPU where there is one.
+        progress: told after every update.
+        stages: told about the work before the first update.
 
     Raises:
-        UsageError: groups that name layers the teacher or the student does not have.
+        UsageError: groups that name layers the teacher or the student does not have; a folder with another run.
+        AudioError: lists every damaged file, before anything is trained.
     """
-    encoder = teacher.encoder.eval()
-    similarity = None
-    if isinstance(recipe.groups, SimilarGroups):
-        measure, n = recipe.groups.measure, recipe.groups.n_calibration_utterances
-        similarity = calibrate(encoder, utterances, n=n, seed=recipe.seed, measures=(measure,))[measure]
-    taught, learnt = layer_groups.choose(recipe, n_states=len(encoder.layers) + 1, similarity=similarity)
+    processes = processes or Engine().launch()
+    encoder = teacher.encoder
+    processes.fabric.to_device(encoder)
+    plan = _plan(teacher, utterances, recipe, folder, processes, stages)
     batches = SpeechBatches(
         utterances,
         seconds_per_batch=recipe.data.seconds_per_batch,
@@ -73,120 +83,130 @@ def distill(
         max_seconds=recipe.data.max_seconds,
         seed=recipe.seed,
     )
-
-    @torch.no_grad()
-    def teach(waves: Float[Tensor, "batch samples"]) -> list[Float[Tensor, "batch frames dim"]]:
-        return group_averages(encoder.walk(waves), taught)
-
     torch.manual_seed(recipe.seed)
     run = _Run(
         recipe=recipe,
-        teach=teach,
-        learnt=learnt,
-        target=GroupDistillation(dim=encoder.architecture.dim, n_groups=len(taught), options=recipe.loss),
+        teach=teaching(encoder, plan.layer_groups),
+        groups=plan.student_groups,
         batches=batches,
         folder=folder,
+        processes=processes,
         progress=progress,
     )
-    student = _copy(encoder, recipe)
-    before = _size(encoder)
+    target = GroupDistillation(dim=encoder.architecture.dim, n_groups=len(plan.layer_groups), options=recipe.loss)
+    before, student = _size(encoder), _copy(encoder, recipe)
     if recipe.joint and recipe.sparsity:
-        student = _joint_stage(run, student, recipe.joint, recipe.sparsity, before)
-    _final_stage(run, student)
+        student, target = run.joint(student, target, recipe.joint, recipe.sparsity, teacher_size=before)
+    student = run.final(student, target)
     after = _size(student)
     metadata = {
         "recipe": recipe.model_dump_json(),
         "teacher_sha256": teacher.sha256,
-        "layer_groups": json.dumps(taught),
+        "layer_groups": json.dumps(plan.layer_groups),
         "n_parameters": str(after),
         "teacher_n_parameters": str(before),
         "sparsity": f"{1 - after / before:.6f}",
         "training_hours": f"{batches.hours:.3f}",
+        "precision": processes.engine.precision,
     }
+    similarity = None if plan.similarity is None else np.array(plan.similarity)
     if similarity is not None:
         metadata["similarity"] = json.dumps(similarity.round(6).tolist())
-    return Student(
-        encoder=student.eval().requires_grad_(False), groups=taught, similarity=similarity, metadata=metadata
-    )
+    student = student.eval().requires_grad_(False)
+    return Student(encoder=student, groups=plan.layer_groups, similarity=similarity, metadata=metadata)
+
+
+def _plan(
+    teacher: LoadedModel,
+    utterances: Sequence[Utterance],
+    recipe: Recipe,
+    folder: Path,
+    processes: Processes,
+    stages: Progress | None,
+) -> RunFile:
+    """What ``folder`` is continued with; a new folder is planned, once all audio has been found to be sound."""
+    path = folder / run_file.NAME
+    same: dict[str, Any] = {
+        "recipe": recipe,
+        "teacher_sha256": teacher.sha256,
+        "data_fingerprint": run_file.fingerprint(utterances),
+        "precision": processes.engine.precision,
+    }
+    if processes.fabric.broadcast(path.exists()):
+        found = RunFile.read(path)
+        found.require_same(path, **same)
+        return found
+    processes.check_audio(utterances, stages)
+    similarity = None
+    if isinstance(recipe.groups, SimilarGroups):
+        measure, n = recipe.groups.measure, recipe.groups.n_calibration_utterances
+        found_here = calibrate(teacher.encoder, utterances, n=n, seed=recipe.seed, measures=(measure,), progress=stages)
+        similarity = processes.fabric.broadcast(found_here[measure])
+    taught, learnt = layer_groups.choose(recipe, n_states=len(teacher.encoder.layers) + 1, similarity=similarity)
+    rows = None if similarity is None else tuple(tuple(row) for row in similarity.tolist())
+    planned = RunFile(**same, layer_groups=taught, student_groups=learnt, similarity=rows)
+    if processes.is_first:
+        planned.write(path)
+    return planned
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """What both stages need. ``teach``: waves to the teacher's averages; ``learnt``: the student's layers for each."""
+    """What both stages need. ``groups``: the student's layers for each target."""
 
     recipe: Recipe
-    teach: Callable[[Tensor], list[Tensor]]
-    learnt: Groups
-    target: GroupDistillation
+    teach: Teach
+    groups: Groups
     batches: SpeechBatches
     folder: Path
-    progress: Progress | None
+    processes: Processes
+    progress: UpdateProgress | None
 
-    def optimise(
-        self,
-        name: str,
-        stage: Stage,
-        modules: dict[str, nn.Module],
-        groups: list[dict[str, Any]],
-        loss_of: Callable[[int, Batch], tuple[Tensor, dict[str, float]]],
-    ) -> None:
+    def joint(
+        self, student: Encoder, target: GroupDistillation, stage: Stage, options: Sparsity, *, teacher_size: int
+    ) -> tuple[Encoder, GroupDistillation]:
+        objective = JointObjective(
+            student, target, teach=self.teach, groups=self.groups, options=options, teacher_size=teacher_size
+        )
+        parameters: list[dict[str, Any]] = [
+            {"params": [*student.parameters(), *target.parameters()]},
+            {"params": list(objective.gates.parameters()), "peak": options.gate_learning_rate},
+            {
+                "params": list(objective.lagrangian.parameters()),
+                "peak": options.multiplier_learning_rate,
+                "maximize": True,
+            },
+        ]
+        self._train("joint", stage, objective, parameters)
+        settle(objective.gates, objective.shape, target=options.target, full_size=teacher_size)
+        # A copy: what DDP attached to the parameters of this stage stays with this stage.
+        return prune(student, objective.gates.eval().masks()), copy.deepcopy(target)
+
+    def final(self, student: Encoder, target: GroupDistillation) -> Encoder:
+        if student.position_bias is not None and not any(layer.heads for layer in student.architecture.layers):
+            student.position_bias.requires_grad_(False)  # no attention is left that could teach it anything
+        objective = FinalObjective(student, target, teach=self.teach, groups=self.groups)
+        parameters = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+        self._train("final", self.recipe.final, objective, [{"params": parameters}])
+        return student
+
+    def _train(self, name: str, stage: Stage, objective: Objective, parameters: list[dict[str, Any]]) -> None:
         options = self.recipe.optimizer
-        optimise(
+        Training(
             name=name,
             folder=self.folder,
-            modules={**modules, "target": self.target},
-            optimizer=torch.optim.AdamW(groups, betas=options.betas, weight_decay=options.weight_decay),
-            loss_of=loss_of,
+            processes=self.processes,
+            objective=objective,
+            optimizer=torch.optim.AdamW(parameters, betas=options.betas, weight_decay=options.weight_decay),
             batches=self.batches,
             schedule=Schedule(
                 n_updates=stage.n_updates, learning_rate=stage.learning_rate, warmup_updates=stage.warmup_updates
             ),
             max_gradient_norm=options.max_gradient_norm,
-            seed=self.recipe.seed + (name == "final"),
+            seed=self.recipe.seed,
             progress=self.progress,
-        )
-
-
-def _joint_stage(run: _Run, student: Encoder, stage: Stage, options: Sparsity, teacher_size: int) -> Encoder:
-    gates, lagrangian = Gates(student.architecture, options), Lagrangian()
-    shape = _pruned_shape(student, options)
-
-    def loss_of(update: int, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        averages = group_averages(student.train().walk(batch.waves, gates.train().masks()), run.learnt)
-        distance, log = run.target(averages, run.teach(batch.waves))
-        sparsity = 1 - n_parameters(shape, Sizes.expected(gates, student.architecture)) / teacher_size
-        assert isinstance(sparsity, Tensor)
-        wanted = options.target * min(1.0, update / max(1, options.ramp_updates))
-        log |= {"distance": distance.detach(), "sparsity": sparsity.detach(), "sparsity_target": wanted}
-        log |= {
-            name: value.detach()
-            for name, value in (("lambda_linear", lagrangian.linear), ("lambda_quadratic", lagrangian.quadratic))
-        }
-        return distance + lagrangian(sparsity, wanted), {key: float(value) for key, value in log.items()}
-
-    run.optimise(
-        "joint",
-        stage,
-        {"student": student, "gates": gates, "lagrangian": lagrangian},
-        [
-            {"params": [*student.parameters(), *run.target.parameters()]},
-            {"params": list(gates.parameters()), "peak": options.gate_learning_rate},
-            {"params": list(lagrangian.parameters()), "peak": options.multiplier_learning_rate, "maximize": True},
-        ],
-        loss_of,
-    )
-    settle(gates, shape, target=options.target, full_size=teacher_size)
-    return prune(student, gates.eval().masks())
-
-
-def _final_stage(run: _Run, student: Encoder) -> None:
-    def loss_of(update: int, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        averages = group_averages(student.train().walk(batch.waves), run.learnt)
-        loss, log = run.target(averages, run.teach(batch.waves))
-        return loss, {key: float(value) for key, value in log.items()}
-
-    parameters = [*student.parameters(), *run.target.parameters()]
-    run.optimise("final", run.recipe.final, {"student": student}, [{"params": parameters}], loss_of)
+        ).run()
+        objective.cpu()
 
 
 def _copy(teacher: Encoder, recipe: Recipe) -> Encoder:
@@ -198,12 +218,6 @@ def _copy(teacher: Encoder, recipe: Recipe) -> Encoder:
     kept = student.state_dict().keys()
     student.load_state_dict({name: value for name, value in teacher.state_dict().items() if name in kept})
     return student
-
-
-def _pruned_shape(student: Encoder, options: Sparsity) -> Architecture:
-    """What the size formula counts: a pruned encoder also has the factors that the last channels' gates leave."""
-    pruned = student.architecture.channel_scale or options.channel_drop_rate is not False
-    return replace(student.architecture, channel_scale=pruned)
 
 
 def _size(module: nn.Module) -> int:

@@ -1,23 +1,25 @@
-"""The one training loop: schedule, clipping, log, atomic checkpoints, exact continuation."""
+"""The one training loop: schedule, clipping, processes, atomic checkpoints, exact continuation."""
 
 from __future__ import annotations
 
-import csv
+import hashlib
 import io
-from collections.abc import Callable, Mapping
+import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float
+from lightning.fabric.wrappers import _FabricModule, _FabricOptimizer
 from torch import Tensor, nn
 
-from skill_bench.compress.batches import Batch, SpeechBatches
-from skill_bench.errors import SkillBenchError
+from skill_bench.compress.batches import Batch, Plan, SpeechBatches
+from skill_bench.compress.engine import Processes
+from skill_bench.compress.training_log import Log, TrainingLog
+from skill_bench.errors import CheckpointError, SkillBenchError
 from skill_bench.schema import write_atomic
-
-Log = Mapping[str, float]
-CHECKPOINT_EVERY = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,93 +44,149 @@ class Progress(Protocol):
     def __call__(self, update: int, n_updates: int, log: Log) -> None: ...
 
 
-def optimise(
-    *,
-    name: str,
-    folder: Path,
-    modules: Mapping[str, nn.Module],
-    optimizer: torch.optim.Optimizer,
-    loss_of: Callable[[int, Batch], tuple[Tensor, dict[str, float]]],
-    batches: SpeechBatches,
-    schedule: Schedule,
-    max_gradient_norm: float,
-    seed: int,
-    progress: Progress | None = None,
-) -> None:
-    """Trains ``modules`` in place; a killed run continues from its last checkpoint with the same numbers.
+class Objective(nn.Module):
+    """What is trained: its children hold the parameters and are what a checkpoint stores.
 
-    Args:
-        name: of the stage; its checkpoint is ``folder/name.ckpt``, its log ``folder/name.csv``.
-        loss_of: (update, batch) -> loss and what to log. Randomness comes from torch's generator, which is seeded here
-            and saved with each checkpoint.
-        optimizer: groups may hold ``peak``, their own peak learning rate.
-
-    Raises:
-        SkillBenchError: the loss is not finite; names the batch. The last good checkpoint is kept.
+    Randomness that all processes must share comes from ``shared`` (of the CPU); other randomness from torch's global
+    generator, which is seeded differently for each process. Both are seeded anew for every update from the seed and
+    its number, so that a checkpoint needs no generator's state, and a run may go on with another number of processes.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    checkpoint, log_file = folder / f"{name}.ckpt", folder / f"{name}.csv"
-    torch.manual_seed(seed)
-    done = _restore(checkpoint, modules, optimizer) if checkpoint.exists() else 0
-    _forget_after(log_file, done)
-    if done >= schedule.n_updates:
-        return
-    device = next(next(iter(modules.values())).parameters()).device
-    for update, batch in zip(range(done, schedule.n_updates), batches.start_at(done), strict=False):
-        for group in optimizer.param_groups:
-            group["lr"] = group.get("peak", schedule.learning_rate) * schedule.factor(update)
-        loss, log = loss_of(update, Batch(waves=batch.waves.to(device), ids=batch.ids))
-        if not torch.isfinite(loss):
-            raise SkillBenchError(
-                f"{name}: the loss is {loss.item()} at update {update}. Batch: {', '.join(batch.ids)}. "
-                f"The last good checkpoint is {checkpoint}; lower the learning rate or remove damaged files."
-            )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_((p for g in optimizer.param_groups for p in g["params"]), max_gradient_norm)
+
+    def forward(
+        self, update: int, waves: Float[Tensor, "batch samples"], shared: torch.Generator
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """The loss, a mean over utterances, and what to log."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """One stage.
+
+    Attributes:
+        name: its checkpoint is ``folder/name.ckpt``, its log ``folder/name.csv``.
+        optimizer: groups may hold ``peak``, their own peak learning rate.
+    """
+
+    name: str
+    folder: Path
+    processes: Processes
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    batches: SpeechBatches
+    schedule: Schedule
+    max_gradient_norm: float
+    seed: int
+    progress: Progress | None = None
+
+    def run(self) -> None:
+        """Trains the objective in place; a killed run continues from its last checkpoint with the same numbers.
+
+        Every process takes a part of each batch, in passes that fit its device; gradients are those of the mean over
+        the whole batch.
+
+        Raises:
+            SkillBenchError: loss or gradients are not finite; names the utterances. The last good checkpoint is kept.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.processes.fabric.to_device(self.objective.train())
+        done = self._restore() if self.checkpoint.exists() else 0
+        if done >= self.schedule.n_updates:
+            return
+        module, optimizer = self.processes.fabric.setup(self.objective, self.optimizer)
+        batches = self.batches.start_at(done, self.processes.part)
+        last, every = self.schedule.n_updates, self.processes.engine.checkpoint_every_updates
+        with self._log(done) as log:
+            for update, (plan, passes) in zip(range(done, last), batches, strict=False):
+                numbers = self._update(update, plan, passes, module, optimizer)
+                if log is not None:
+                    log.append(numbers)
+                    if self.progress is not None:
+                        self.progress(update + 1, last, numbers)
+                if (update + 1) % every == 0 or update + 1 == last:
+                    self._save(update + 1)
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / f"{self.name}.ckpt"
+
+    def _update(
+        self, update: int, plan: Plan, passes: tuple[Batch, ...], module: _FabricModule, optimizer: _FabricOptimizer
+    ) -> Log:
+        for group in self.optimizer.param_groups:
+            group["lr"] = group.get("peak", self.schedule.learning_rate) * self.schedule.factor(update)
+        self.optimizer.zero_grad(set_to_none=True)
+        sums: dict[str, Tensor] = {}
+        for number, batch in enumerate(passes):
+            torch.manual_seed(_seed(self.seed, self.name, update, self.processes.fabric.global_rank, number))
+            shared = torch.Generator().manual_seed(_seed(self.seed, self.name, update))
+            with self.processes.fabric.no_backward_sync(module, enabled=number + 1 < len(passes)):
+                loss, log = module(update, batch.waves.to(self.processes.fabric.device), shared)
+                # DDP averages over processes; the shares of all of them sum to 1.
+                self.processes.fabric.backward(loss * (batch.share * self.processes.fabric.world_size))
+            for key, value in {"loss": loss, **log}.items():
+                weighted = batch.share * value.detach().double()
+                sums[key] = sums[key] + weighted if key in sums else weighted
+        norm = self.processes.fabric.clip_gradients(
+            self.objective, self.optimizer, max_norm=self.max_gradient_norm, error_if_nonfinite=False
+        )
+        assert norm is not None
+        local_loss = sums["loss"].item()
+        totals = self.processes.fabric.all_reduce(torch.stack(list(sums.values())), reduce_op="sum")
+        assert isinstance(totals, Tensor)
+        numbers = {"update": update, "gradient_norm": norm.item(), "seconds": plan.seconds}
+        numbers |= {"learning_rate": self.optimizer.param_groups[0]["lr"]}
+        numbers |= dict(zip(sums, totals.tolist(), strict=True))
+        if not math.isfinite(numbers["loss"]):
+            self._stop(f"the loss is {numbers['loss']}", update, plan, guilty=not math.isfinite(local_loss))
+        # In fp16 the scaler skips such an update and lowers its scale.
+        if not math.isfinite(numbers["gradient_norm"]) and self.processes.engine.precision != "fp16":
+            self._stop(f"the gradients' norm is {numbers['gradient_norm']}", update, plan, guilty=True)
         optimizer.step()
-        log = {"update": update, "loss": loss.item(), "gradient_norm": norm.item(), "seconds": batch.seconds, **log}
-        _append(log_file, log)
-        if progress is not None:
-            progress(update + 1, schedule.n_updates, log)
-        if (update + 1) % CHECKPOINT_EVERY == 0 or update + 1 == schedule.n_updates:
-            _save(checkpoint, modules, optimizer, update + 1)
+        return numbers
+
+    def _stop(self, what: str, update: int, plan: Plan, *, guilty: bool) -> NoReturn:
+        guilty_ids = self.processes.gather(plan.ids(self.processes.part) if guilty else [])
+        ids = [name for found in guilty_ids for name in found]
+        kept = f"The last good checkpoint is {self.checkpoint}" if self.checkpoint.exists() else "No checkpoint yet"
+        raise SkillBenchError(
+            f"{self.name}: {what} at update {update}. Batch: {', '.join(ids)}. {kept}; lower the learning rate or "
+            "remove damaged files."
+        )
+
+    def _log(self, done: int) -> AbstractContextManager[TrainingLog | None]:
+        if not self.processes.is_first:
+            return nullcontext()
+        return TrainingLog(self.folder, self.name, updates_done=done, tensorboard=self.processes.engine.tensorboard)
+
+    def _save(self, updates_done: int) -> None:
+        if not self.processes.is_first:
+            return
+        state: dict[str, Any] = {
+            "updates_done": updates_done,
+            "modules": {name: module.state_dict() for name, module in self.objective.named_children()},
+            "optimizer": self.optimizer.state_dict(),
+            "precision": self.processes.fabric.strategy.precision.state_dict(),
+        }
+        written = io.BytesIO()
+        torch.save(state, written)
+        write_atomic(self.checkpoint, written.getbuffer())
+
+    def _restore(self) -> int:
+        state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        try:
+            for name, module in self.objective.named_children():
+                module.load_state_dict(state["modules"][name])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"{self.checkpoint}: is of another model or recipe ({str(error).splitlines()[0]}). Delete the "
+                "folder to start again, or choose another one."
+            ) from error
+        self.processes.fabric.strategy.precision.load_state_dict(state.get("precision", {}))
+        return int(state["updates_done"])
 
 
-def _save(path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, updates_done: int) -> None:
-    state: dict[str, Any] = {
-        "updates_done": updates_done,
-        "modules": {name: module.state_dict() for name, module in modules.items()},
-        "optimizer": optimizer.state_dict(),
-        "rng": torch.get_rng_state(),
-    }
-    written = io.BytesIO()
-    torch.save(state, written)
-    write_atomic(path, written.getvalue())
-
-
-def _restore(path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> int:
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    for name, module in modules.items():
-        module.load_state_dict(state["modules"][name])
-    optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["rng"])
-    return int(state["updates_done"])
-
-
-def _append(path: Path, log: Log) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(log))
-        if new:
-            writer.writeheader()
-        writer.writerow(log)
-
-
-def _forget_after(path: Path, updates_done: int) -> None:
-    """Drops log lines of updates that will be made again."""
-    if not path.exists():
-        return
-    header, *lines = path.read_text().splitlines(keepends=True)
-    kept = [line for line in lines if line.endswith("\n") and int(line.split(",", 1)[0]) < updates_done]
-    write_atomic(path, (header + "".join(kept)).encode())
+def _seed(*parts: object) -> int:
+    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:7])

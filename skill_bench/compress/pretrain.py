@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skill_bench.compress.units import Units
+from skill_bench.compress.loop import Objective
 from skill_bench.models.encoder import Encoder
+
+UnitsOf = Callable[[Float[Tensor, "batch samples"]], Int[Tensor, "batch frames"]]
+"""Clean waves to the unit of each frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,28 +33,28 @@ class Corruption:
     noise_probability: float = 0.3
     gain_db: float = 6.0
 
-    def spans(self, batch: int, frames: int) -> Bool[Tensor, "batch frames"]:
-        starts = (torch.rand(batch, frames) < self.mask_start_probability).float()
+    def spans(self, batch: int, frames: int, *, device: torch.device) -> Bool[Tensor, "batch frames"]:
+        starts = (torch.rand(batch, frames, device=device) < self.mask_start_probability).float()
         covered = F.max_pool1d(F.pad(starts, (self.mask_frames - 1, 0)), self.mask_frames, stride=1)
         return covered.bool()
 
     def waves(self, clean: Float[Tensor, "batch samples"]) -> Float[Tensor, "batch samples"]:
-        batch, samples = clean.shape
+        (batch, samples), device = clean.shape, clean.device
         power = clean.square().mean(1, keepdim=True).clamp(min=1e-8)
         noisy = clean
         if batch > 1:
-            other = torch.randperm(batch)
-            ratio = power / power[other] * 10 ** (-torch.empty(batch, 1).uniform_(0, 15) / 10)
-            inside = torch.zeros(batch, samples)
+            other = torch.randperm(batch, device=device)
+            ratio = power / power[other] * 10 ** (-torch.empty(batch, 1, device=device).uniform_(0, 15) / 10)
+            inside = torch.zeros(batch, samples, device=device)
             for row in range(batch):
                 length = int(torch.randint(1, samples // 2 + 1, ()))
                 start = int(torch.randint(0, samples - length + 1, ()))
                 inside[row, start : start + length] = float(torch.rand(()) < self.mixing_probability)
             noisy = noisy + clean[other] * ratio.sqrt() * inside
-        level = (power * 10 ** (-torch.empty(batch, 1).uniform_(5, 30) / 10)).sqrt()
-        chosen = (torch.rand(batch, 1) < self.noise_probability).float()
-        noisy = noisy + chosen * level * torch.randn(batch, samples)
-        return noisy * 10 ** (torch.empty(batch, 1).uniform_(-self.gain_db, self.gain_db) / 20)
+        level = (power * 10 ** (-torch.empty(batch, 1, device=device).uniform_(5, 30) / 10)).sqrt()
+        chosen = (torch.rand(batch, 1, device=device) < self.noise_probability).float()
+        noisy = noisy + chosen * level * torch.randn(batch, samples, device=device)
+        return noisy * 10 ** (torch.empty(batch, 1, device=device).uniform_(-self.gain_db, self.gain_db) / 20)
 
 
 class MaskedPrediction(nn.Module):
@@ -64,13 +68,13 @@ class MaskedPrediction(nn.Module):
         self.classifier = nn.Linear(encoder.architecture.dim, n_units)
 
     def forward(
-        self, clean: Float[Tensor, "batch samples"], units: Units, corruption: Corruption
-    ) -> tuple[Float[Tensor, ""], dict[str, float]]:
+        self, clean: Float[Tensor, "batch samples"], units: UnitsOf, corruption: Corruption
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Cross-entropy at masked frames plus ``visible_weight`` times that at visible ones (HuBERT, eq. 2)."""
         targets = units(clean)
         channels, _ = self.encoder.frames(corruption.waves(clean))
         projected = self.encoder.projection(channels)
-        masked = corruption.spans(*projected.shape[:2])
+        masked = corruption.spans(*projected.shape[:2], device=clean.device)
         projected = torch.where(masked[:, :, None], self.mask_embedding, projected)
         *_, last = self.encoder.transform(projected, None)
         logits = self.classifier(last)
@@ -78,4 +82,18 @@ class MaskedPrediction(nn.Module):
         loss = F.cross_entropy(logits[masked], targets[masked])
         if self.visible_weight:
             loss = loss + self.visible_weight * F.cross_entropy(logits[~masked], targets[~masked])
-        return loss, {"masked_accuracy": right[masked].mean().item(), "visible_accuracy": right[~masked].mean().item()}
+        return loss, {"masked_accuracy": right[masked].mean(), "visible_accuracy": right[~masked].mean()}
+
+
+class PretrainObjective(Objective):
+    """Masked prediction as the training loop takes it."""
+
+    def __init__(self, model: MaskedPrediction, units: UnitsOf, corruption: Corruption) -> None:
+        super().__init__()
+        self.model, self.units, self.corruption = model, units, corruption
+
+    def forward(
+        self, update: int, waves: Float[Tensor, "batch samples"], shared: torch.Generator
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        loss: tuple[Tensor, dict[str, Tensor]] = self.model(waves, self.units, self.corruption)
+        return loss

@@ -34,15 +34,13 @@ def prune(encoder: Encoder, masks: EncoderMasks) -> Encoder:
         layers.append(LayerShape(heads=heads, ffn_dim=ffn_dim))
     pruned = Encoder(architecture.with_layers(tuple(layers)), dropout=encoder.dropout.p)
     pruned.load_state_dict(state)
-    return pruned.train(encoder.training).to(next(encoder.parameters()).device)
+    return pruned.train(encoder.training)
 
 
 def _prune_channels(
     state: dict[str, Tensor], architecture: Architecture, masks: list[Float[Tensor, " channels"] | None]
 ) -> Architecture:
-    device = state["front_end.layers.0.conv.weight"].device
-    convs = []
-    kept_before, scale_before = torch.zeros(1, dtype=torch.long, device=device), torch.ones(1, device=device)
+    convs, kept_before, scale_before = [], torch.zeros(1, dtype=torch.long), torch.ones(1)
     for index, (conv, mask) in enumerate(zip(architecture.convs, masks, strict=True)):
         assert mask is not None
         kept, prefix = mask.nonzero().flatten(), f"front_end.layers.{index}"
@@ -73,8 +71,7 @@ def _prune_attention(
     for name in ("query", "key", "value"):
         state[f"{prefix}.{name}.weight"] = state[f"{prefix}.{name}.weight"][rows]
         state[f"{prefix}.{name}.bias"] = state[f"{prefix}.{name}.bias"][rows]
-    weight = state[f"{prefix}.out.weight"]
-    state[f"{prefix}.out.weight"] = (weight * mask.repeat_interleave(head_dim).to(weight.device))[:, rows]
+    state[f"{prefix}.out.weight"] = (state[f"{prefix}.out.weight"] * mask.repeat_interleave(head_dim))[:, rows]
     _scale(state, f"{prefix}.out", masks.attention)
     return tuple(shape.heads[index] for index in kept)
 
@@ -85,11 +82,9 @@ def _prune_feed_forward(state: dict[str, Tensor], prefix: str, shape: LayerShape
     if len(kept) == 0 or _is_shut(masks.feed_forward):
         _drop(state, prefix)
         return 0
-    weight = state[f"{prefix}.down.weight"]
-    mask, kept = mask.to(weight.device), kept.to(weight.device)
     state[f"{prefix}.up.weight"] = state[f"{prefix}.up.weight"][kept]
     state[f"{prefix}.up.bias"] = state[f"{prefix}.up.bias"][kept]
-    state[f"{prefix}.down.weight"] = (weight * mask)[:, kept]
+    state[f"{prefix}.down.weight"] = (state[f"{prefix}.down.weight"] * mask)[:, kept]
     _scale(state, f"{prefix}.down", masks.feed_forward)
     return len(kept)
 

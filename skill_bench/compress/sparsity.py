@@ -147,5 +147,5 @@ class Lagrangian(nn.Module):
         self.quadratic = nn.Parameter(Tensor([0.0]).squeeze())
 
     def forward(self, sparsity: Float[Tensor, ""], target: float) -> Float[Tensor, ""]:
-        gap = sparsity - target
+        gap = sparsity.float() - target
         return self.linear * gap + self.quadratic * gap.square()

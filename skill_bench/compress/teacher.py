@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 from collections.abc import Sequence
@@ -9,11 +10,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from skill_bench.compress.batches import Batch, SpeechBatches
-from skill_bench.compress.loop import Progress, Schedule, optimise
-from skill_bench.compress.pretrain import Corruption, MaskedPrediction
+from skill_bench.compress.batches import SpeechBatches
+from skill_bench.compress.engine import Engine, Processes
+from skill_bench.compress.loop import Progress, Schedule, Training
+from skill_bench.compress.pretrain import Corruption, MaskedPrediction, PretrainObjective
 from skill_bench.compress.units import HiddenFeatures, MfccFeatures, Units
 from skill_bench.corpora.data import Utterance
 from skill_bench.models.architecture import Architecture, RelativePosition
@@ -90,13 +91,16 @@ def pretrain(
     *,
     recipe: PretrainRecipe,
     folder: Path,
+    processes: Processes | None = None,
     progress: Progress | None = None,
 ) -> Encoder:
     """Trains an encoder from random weights; each iteration continues from the weights of the one before.
 
     Args:
         folder: for checkpoints and logs; a killed run continues there.
+        processes: default: one, on a GPU where there is one.
     """
+    processes = processes or Engine().launch()
     torch.manual_seed(recipe.seed)
     encoder = Encoder(shape, dropout=recipe.dropout)
     for number, iteration in enumerate(recipe.iterations, start=1):
@@ -107,32 +111,33 @@ def pretrain(
             max_seconds=recipe.max_seconds,
             seed=recipe.seed + number,
         )
-        units = _units(iteration, encoder, shape, batches, recipe)
-        model = MaskedPrediction(encoder, n_units=iteration.n_units, visible_weight=recipe.visible_weight).train()
-
-        def loss_of(
-            update: int, batch: Batch, model: MaskedPrediction = model, units: Units = units
-        ) -> tuple[Tensor, dict[str, float]]:
-            loss: tuple[Tensor, dict[str, float]] = model(batch.waves, units, recipe.corruption)
-            return loss
-
-        optimise(
+        units = _units(iteration, encoder, shape, batches, recipe, processes)
+        # A copy: what DDP attached to the parameters of an iteration stays with it.
+        encoder = copy.deepcopy(encoder)
+        model = MaskedPrediction(encoder, n_units=iteration.n_units, visible_weight=recipe.visible_weight)
+        Training(
             name=f"iteration-{number}",
             folder=folder,
-            modules={"model": model},
+            processes=processes,
+            objective=PretrainObjective(model, units.forward, recipe.corruption),
             optimizer=torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=recipe.weight_decay),
-            loss_of=loss_of,
             batches=batches,
             schedule=iteration.schedule,
             max_gradient_norm=recipe.max_gradient_norm,
             seed=recipe.seed + number,
             progress=progress,
-        )
+        ).run()
+        model.cpu()
     return encoder.eval().requires_grad_(False)
 
 
 def _units(
-    iteration: Iteration, encoder: Encoder, shape: Architecture, batches: SpeechBatches, recipe: PretrainRecipe
+    iteration: Iteration,
+    encoder: Encoder,
+    shape: Architecture,
+    batches: SpeechBatches,
+    recipe: PretrainRecipe,
+    processes: Processes,
 ) -> Units:
     if iteration.layer is None:
         units = Units(MfccFeatures(), n_units=iteration.n_units, dim=39)
@@ -140,5 +145,8 @@ def _units(
         frozen = Encoder(shape)
         frozen.load_state_dict(encoder.state_dict())
         units = Units(HiddenFeatures(frozen, iteration.layer), n_units=iteration.n_units, dim=shape.dim)
-    units.fit((b.waves for b in itertools.islice(batches.start_at(0), recipe.unit_batches)), seed=recipe.seed)
+    device = processes.fabric.device
+    units.to(device)
+    heard = itertools.islice(batches.start_at(0), recipe.unit_batches)
+    units.fit((batch.waves.to(device) for _, passes in heard for batch in passes), seed=recipe.seed)
     return units

@@ -67,10 +67,10 @@ class Units(nn.Module):
         """k-means on all frames of ``batches``; returns the mean squared distance to the centroids."""
         frames = torch.cat([self.features(waves).flatten(0, 1) for waves in batches])
         self.mean, self.std = frames.mean(0), frames.std(0).clamp(min=1e-5)
-        standardised = ((frames - self.mean) / self.std).numpy()
+        standardised = ((frames - self.mean) / self.std).cpu().numpy()
         kmeans = MiniBatchKMeans(len(self.centroids), batch_size=10_000, n_init=5, max_iter=100, random_state=seed)
         kmeans.fit(standardised)
-        self.centroids = torch.from_numpy(kmeans.cluster_centers_).float()
+        self.centroids = torch.from_numpy(kmeans.cluster_centers_).to(frames)
         return float(kmeans.inertia_ / len(standardised))
 
     @torch.no_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,8 @@ class ScanSummary:
     seconds: float
     n_resampled: int
     n_multichannel: int
+    lengths: Mapping[Path, tuple[int, int]]
+    """Frames and rate in Hz of each file."""
 
     def notes(self) -> tuple[str, ...]:
         """Sentences for the record; none when every file is 16 kHz mono."""
@@ -84,11 +86,21 @@ def length(path: Path, *, source: str) -> tuple[int, int]:
         return int(file.frames), int(file.samplerate)
 
 
-def scan(utterances: Iterable[Utterance], *, threads: int | None = None) -> ScanSummary:
+def scan(
+    utterances: Iterable[Utterance],
+    *,
+    threads: int | None = None,
+    whole: bool = False,
+    advance: Callable[[int], None] | None = None,
+) -> ScanSummary:
     """Opens every file once, in parallel, and reports all the bad ones together.
 
     Cheap: headers, and one seek to the last frame, which fails where a file was cut. Only floating-point files, the
     ones that can hold NaN, are decoded in full. Damage inside a file is left to `decode`.
+
+    Args:
+        whole: decodes every file in full, so that damage inside is found too.
+        advance: told when so many more files are done.
 
     Raises:
         AudioError: lists every bad file with its manifest line.
@@ -99,7 +111,11 @@ def scan(utterances: Iterable[Utterance], *, threads: int | None = None) -> Scan
         source, known_end = first.get(utterance.path, (utterance.source, 0))
         first[utterance.path] = (source, max(known_end, end))
     with ThreadPoolExecutor(threads or min(8, (os.cpu_count() or 1) * 2)) as pool:
-        results = list(pool.map(lambda item: _probe(item[0], *item[1]), first.items()))
+        results = []
+        for result in pool.map(lambda item: _probe(item[0], *item[1], whole=whole), first.items()):
+            results.append(result)
+            if advance is not None:
+                advance(1)
     errors = [result for result in results if isinstance(result, AudioError)]
     if errors:
         if len(errors) == 1:
@@ -112,10 +128,11 @@ def scan(utterances: Iterable[Utterance], *, threads: int | None = None) -> Scan
         seconds=sum(frames / rate for frames, rate, _ in good),
         n_resampled=sum(rate != SAMPLE_RATE_HZ for _, rate, _ in good),
         n_multichannel=sum(channels > 1 for _, _, channels in good),
+        lengths={path: (frames, rate) for path, (frames, rate, _) in zip(first, good, strict=True)},
     )
 
 
-def _probe(path: Path, source: str, end_frame: int) -> tuple[int, int, int] | AudioError:
+def _probe(path: Path, source: str, end_frame: int, *, whole: bool) -> tuple[int, int, int] | AudioError:
     try:
         with _open(path, source) as file:
             _check_length(file, path, source)
@@ -133,7 +150,7 @@ def _probe(path: Path, source: str, end_frame: int) -> tuple[int, int, int] | Au
             if len(last) < 1:
                 return _truncated(path, source, f"the header states {file.frames} frames; the last cannot be decoded")
             floating = file.subtype in ("FLOAT", "DOUBLE")
-        if floating:
+        if floating or whole:
             decode(path, source=source)
     except AudioError as error:
         return error

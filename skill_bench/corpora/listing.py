@@ -22,6 +22,8 @@ _LIBRISPEECH_FILE = re.compile(r"^(\d+)-\d+-\d+$")
 def list_audio(paths: Sequence[Path], *, split: str | None = "train") -> list[Utterance]:
     """The utterances of folders, manifests and single files, sorted within each, every file checked to be readable.
 
+    ``seconds`` are those of the files, whatever a manifest says.
+
     A folder with a manifest.tsv, at any depth, is read through it; other folders by the audio files in them.
     ``split`` keeps, in a manifest, the lines whose every column named ``split`` or ``*_split`` has this value, so that
     nothing which any task tests on is trained on; in the LibriSpeech layout, the folders ``<split>-clean-100`` and
@@ -47,9 +49,14 @@ def list_audio(paths: Sequence[Path], *, split: str | None = "train") -> list[Ut
             )
         for utterance in utterances:
             found.setdefault(utterance.path.resolve(), utterance)
-    scan(found.values())
+    lengths = scan(found.values()).lengths
     counts = Counter(utterance.id for utterance in found.values())
-    return [replace(u, id=str(u.path)) if counts[u.id] > 1 else u for u in found.values()]
+    listed = []
+    for utterance in found.values():
+        n_frames, rate_hz = lengths[utterance.path]
+        name = str(utterance.path) if counts[utterance.id] > 1 else utterance.id
+        listed.append(replace(utterance, id=name, seconds=n_frames / rate_hz))
+    return listed
 
 
 def _in(path: Path, split: str | None) -> Iterator[Utterance]:

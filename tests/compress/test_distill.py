@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from skill_bench.compress import loop
 from skill_bench.compress.distill import Student, distill
+from skill_bench.compress.engine import Engine
 from skill_bench.compress.losses import GroupDistillation
 from skill_bench.compress.recipe import Recipe, load_recipe, names
+from skill_bench.compress.training_log import Log
 from skill_bench.corpora.data import Utterance
 from skill_bench.errors import SkillBenchError, UsageError
 from skill_bench.models import checkpoint
@@ -57,7 +58,6 @@ def test_a_killed_run_continues_bit_for_bit(
     teacher: LoadedModel,
     speech: list[Utterance],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     short = recipe(joint=6)
     whole = distill(teacher, speech, recipe=short, folder=tmp_path / "whole")
@@ -65,13 +65,13 @@ def test_a_killed_run_continues_bit_for_bit(
     class Killed(Exception):
         pass
 
-    def killed(update: int, n_updates: int, log: loop.Log) -> None:
+    def killed(update: int, n_updates: int, log: Log) -> None:
         if n_updates == 6 and update == 4 and (stage == "joint") == ("sparsity" in log):
             raise Killed
 
-    monkeypatch.setattr(loop, "CHECKPOINT_EVERY", 2)
+    often = Engine(device="cpu", checkpoint_every_updates=2).launch()
     with pytest.raises(Killed):
-        distill(teacher, speech, recipe=short, folder=tmp_path / "parts", progress=killed)
+        distill(teacher, speech, recipe=short, folder=tmp_path / "parts", processes=often, progress=killed)
     continued = distill(teacher, speech, recipe=short, folder=tmp_path / "parts")
     assert weights(whole).keys() == weights(continued).keys()
     assert all(torch.equal(value, weights(continued)[name]) for name, value in weights(whole).items())

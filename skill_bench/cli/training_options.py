@@ -1,0 +1,38 @@
+"""Options of the commands that train a model: where, how exactly, how often saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from skill_bench.specs import validate
+
+if TYPE_CHECKING:
+    from skill_bench.compress.engine import Processes
+
+WorkDir = Annotated[
+    Path | None, typer.Option(help="Checkpoints and logs; the same command continues there. Default: OUT.work.")
+]
+TrainingDevice = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto: a GPU where there is one.")]
+Devices = Annotated[int, typer.Option(help="Processes on this machine, one a device (torchrun's number goes before).")]
+Nodes = Annotated[int, typer.Option(help="Machines.")]
+Precision = Annotated[str, typer.Option(help="fp32, bf16 or fp16 (mixed).")]
+MaxSeconds = Annotated[
+    float | None, typer.Option(help="Most audio in one pass of a device; more is split, with the same result.")
+]
+CheckpointEvery = Annotated[int, typer.Option(help="Updates from one checkpoint to the next.")]
+Tensorboard = Annotated[bool, typer.Option("--tensorboard", help="Event files in the work folder.")]
+
+
+def launch(**options: Any) -> Processes:
+    """Starts and joins the processes that these options ask for.
+
+    Raises:
+        SpecError: an option's value is not allowed.
+        UsageError: devices that do not exist.
+    """
+    from skill_bench.compress.engine import Engine
+
+    return validate(Engine, options, source="training options").launch()

@@ -1,0 +1,84 @@
+"""The command in real processes: killed, it continues bit for bit; two processes learn what one does."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from skill_bench.cli.main import app
+from skill_bench.corpora.data import Utterance
+from skill_bench.models import checkpoint
+from skill_bench.models.checkpoint import LoadedModel
+
+pytestmark = pytest.mark.slow
+CHANGES = (
+    "groups.n_groups=3", "groups.n_calibration_utterances=4", "data.seconds_per_batch=2.5", "data.min_seconds=0.1",
+    "joint={n_updates=12, learning_rate=1e-3, warmup_updates=3}", "sparsity.target=0.5", "sparsity.ramp_updates=6",
+    "sparsity.gate_learning_rate=0.1", "sparsity.multiplier_learning_rate=0.1",
+    "final={n_updates=6, learning_rate=1e-3, warmup_updates=2}", "student.dropout=0.0",
+)  # fmt: skip
+
+
+@pytest.fixture
+def command(teacher: LoadedModel, speech: list[Utterance], tmp_path: Path) -> list[str]:
+    path = tmp_path / "teacher.safetensors"
+    checkpoint.save(teacher.encoder, path, metadata={})
+    changes = [word for change in CHANGES for word in ("--set", change)]
+    data = tmp_path / "speech"
+    data.mkdir()
+    for utterance in speech:
+        utterance.path.rename(data / utterance.path.name)
+    return ["distill", "--teacher", str(path), "--data", str(data), "--device", "cpu", *changes]
+
+
+def losses(folder: Path, stage: str) -> list[dict[str, float]]:
+    with (folder / f"{stage}.csv").open(newline="") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def test_killed_and_in_two_processes(command: list[str], tmp_path: Path) -> None:
+    whole, parts, both = (tmp_path / f"{name}.safetensors" for name in ("whole", "parts", "both"))
+    app([*command, "--out", str(whole)], standalone_mode=False)
+
+    # SIGKILL in the joint stage, between two checkpoints, then in the final one.
+    for log, n_lines in (("joint.csv", 6), ("final.csv", 4)):
+        options = ["--out", str(parts), "--checkpoint-every", "2"]
+        process = subprocess.Popen([sys.executable, "-m", "skill_bench", *command, *options])
+        path = tmp_path / "parts.work" / log
+        while not (path.exists() and path.read_text().count("\n") >= n_lines):
+            assert process.poll() is None, "it ended before it could be killed"
+            time.sleep(0.001)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    app([*command, "--out", str(parts)], standalone_mode=False)
+    for stage in ("joint", "final"):
+        assert losses(tmp_path / "whole.work", stage) == losses(tmp_path / "parts.work", stage)
+    for ours, theirs in zip(tensors(whole), tensors(parts), strict=True):
+        assert torch.equal(ours, theirs)
+
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "skill_bench"]
+    options = ["--out", str(both), "--max-seconds-per-device", "0.6"]
+    done = subprocess.run([*torchrun, *command, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    compared = 0
+    for stage in ("joint", "final"):
+        alone, together = (losses(tmp_path / f"{name}.work", stage) for name in ("whole", "both"))
+        for one, two in zip(alone, together, strict=True):
+            # float32 sums in another order, which twelve updates amplify
+            assert one == pytest.approx(two, rel=1e-3, abs=1e-5)
+            compared += 1
+    assert compared == 18
+    assert alone[0]["seconds"] > 1.2, "the batches are large enough to be shared by two"
+
+
+def tensors(path: Path) -> list[torch.Tensor]:
+    return list(safetensors.torch.load_file(path).values())
