@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from skill_bench.features.upstream import CODE_VERSION, Upstream
+from skill_bench.models import inference
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder, pad
 from skill_bench.record import System
@@ -55,6 +56,11 @@ class EncoderUpstream(Upstream):
         shortest = self.encoder.architecture.receptive_field_samples
         usable = [index for index, wave in enumerate(waves) if len(wave) >= shortest]
         for indices in _batches(usable, [len(wave) for wave in waves]):
+            if inference.applies(self.encoder):
+                found = inference.hidden_states(self.encoder, [waves[index] for index in indices])
+                for index, utterance in zip(indices, found, strict=True):
+                    results[index] = utterance
+                continue
             batch, lengths = pad([waves[index].to(device, torch.float32) for index in indices])
             states, counts = self.encoder(batch, lengths)
             stacked = torch.stack(states, dim=1)

@@ -5,47 +5,13 @@ from __future__ import annotations
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_architectures import architectures, awake
 
-from skill_bench.models.architecture import Architecture, ConvShape, LayerShape, RelativePosition
+from skill_bench.models.architecture import Architecture
 from skill_bench.models.encoder import Encoder, pad
 
 # Float32 sums in another order; hidden states are of order 1.
 TOLERANCE = 1e-4
-N_HEADS, HEAD_DIM = 4, 8
-
-
-@st.composite
-def architectures(draw: st.DrawFn) -> Architecture:
-    heads = st.sets(st.integers(0, N_HEADS - 1)).map(lambda kept: tuple(sorted(kept)))
-    layers = st.lists(
-        st.builds(LayerShape, heads=heads, ffn_dim=st.sampled_from([0, 1, 7, 20])), min_size=1, max_size=3
-    )
-    channels = draw(st.lists(st.integers(2, 9), min_size=7, max_size=7))
-    kernels = ((10, 5), (3, 2), (3, 2), (3, 2), (3, 2), (2, 2), (2, 2))
-    return Architecture(
-        convs=tuple(ConvShape(channels=c, kernel=k, stride=s) for c, (k, s) in zip(channels, kernels, strict=True)),
-        conv_bias=draw(st.booleans()),
-        conv_norm=draw(st.sampled_from(["group_norm", "layer_norm"])),
-        channel_scale=draw(st.booleans()),
-        dim=N_HEADS * HEAD_DIM,
-        n_heads=N_HEADS,
-        head_dim=HEAD_DIM,
-        layers=tuple(draw(layers)),
-        position_kernel=draw(st.sampled_from([7, 16])),
-        position_groups=4,
-        layer_norm_first=draw(st.booleans()),
-        normalize_waveform=draw(st.booleans()),
-        relative_position=draw(st.sampled_from([None, RelativePosition(n_buckets=16, max_distance=20)])),
-    )
-
-
-def awake(encoder: Encoder) -> Encoder:
-    """Moves the weights far from their small initial values, so that every block has its say."""
-    with torch.no_grad():
-        for parameter in encoder.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    return encoder.eval()
-
 
 lengths_of_batches = st.lists(st.integers(400, 6000), min_size=2, max_size=4)
 
