@@ -26,6 +26,9 @@ def pretrain(
     data: DataPaths,
     out: Annotated[Path, typer.Option(help="The teacher to write, ending in .safetensors.")],
     work_dir: WorkDir = None,
+    start: Annotated[
+        Path | None, typer.Option(help="A teacher to go on from: only the second iteration, on units of its layer 8.")
+    ] = None,
     synthetic_hours: Annotated[float, typer.Option(help="Hours of synthesised speech to add.")] = 0.0,
     updates: Annotated[int, typer.Option(help="Updates on units of MFCC.")] = 1100,
     second_updates: Annotated[int, typer.Option(help="Updates on units of the first iteration's layer 8.")] = 500,
@@ -66,18 +69,22 @@ def pretrain(
     with ConsoleProgress(quiet=not processes.is_first) as progress:
         if synthetic_hours:
             utterances = [*utterances, *synthesise_speech(folder / "synthetic", hours=synthetic_hours, seed=seed + 1)]
-        recipe = small_recipe(updates=updates, second_updates=second_updates, seed=seed)
+        begun = checkpoint.load(start).encoder if start else None
+        recipe = small_recipe(updates=0 if begun else updates, second_updates=second_updates, seed=seed)
         processes.check_audio(utterances, progress)
         encoder = method(
-            SMALL_TEACHER,
+            begun.architecture if begun else SMALL_TEACHER,
             utterances,
             recipe=recipe,
             folder=folder,
+            start=begun,
             processes=processes,
             progress=TrainingProgress(progress, "pretrain"),
         )
     if not processes.is_first:
         return
     metadata = {"recipe": recipe.to_json(), "recorded_hours": f"{hours:.3f}", "synthetic_hours": f"{synthetic_hours}"}
+    if start:
+        metadata["started_from"] = checkpoint.load(start).sha256
     checkpoint.save(encoder, out, metadata=metadata, dtype=torch.float16)
     typer.echo(f"{out}: {sum(p.numel() for p in encoder.parameters())} parameters")

@@ -58,31 +58,45 @@ class Corruption:
 
 
 class MaskedPrediction(nn.Module):
-    """An encoder with a mask embedding and a classifier over units; the encoder is what remains."""
+    """An encoder with a mask embedding and a classifier over units; the encoder is what remains.
 
-    def __init__(self, encoder: Encoder, *, n_units: int, visible_weight: float) -> None:
+    Args:
+        layers: hidden states that predict the units, each with a classifier of its own. HuBERT asks the last alone;
+            asking lower ones too teaches them sooner (ILS-SSL, arXiv 2112.08778).
+    """
+
+    def __init__(self, encoder: Encoder, *, n_units: int, layers: tuple[int, ...], visible_weight: float) -> None:
         super().__init__()
-        self.visible_weight = visible_weight
+        self.visible_weight, self.layers = visible_weight, layers
         self.encoder = encoder
         self.mask_embedding = nn.Parameter(torch.empty(encoder.architecture.dim).uniform_())
-        self.classifier = nn.Linear(encoder.architecture.dim, n_units)
+        self.classifiers = nn.ModuleList(nn.Linear(encoder.architecture.dim, n_units) for _ in layers)
 
     def forward(
         self, clean: Float[Tensor, "batch samples"], units: UnitsOf, corruption: Corruption
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Cross-entropy at masked frames plus ``visible_weight`` times that at visible ones (HuBERT, eq. 2)."""
+        """Cross-entropy at masked frames plus ``visible_weight`` times that at visible ones (HuBERT, eq. 2).
+
+        The mean over ``layers``; the accuracies are those of the last of them.
+        """
         targets = units(clean)
         channels, _ = self.encoder.frames(corruption.waves(clean))
         projected = self.encoder.projection(channels)
         masked = corruption.spans(*projected.shape[:2], device=clean.device)
         projected = torch.where(masked[:, :, None], self.mask_embedding, projected)
-        *_, last = self.encoder.transform(projected, None)
-        logits = self.classifier(last)
+        states = list(self.encoder.transform(projected, None))
+        losses = []
+        for layer, classifier in zip(self.layers, self.classifiers, strict=True):
+            logits = classifier(states[layer])
+            loss = F.cross_entropy(logits[masked], targets[masked])
+            if self.visible_weight:
+                loss = loss + self.visible_weight * F.cross_entropy(logits[~masked], targets[~masked])
+            losses.append(loss)
         right = (logits.argmax(2) == targets).float()
-        loss = F.cross_entropy(logits[masked], targets[masked])
-        if self.visible_weight:
-            loss = loss + self.visible_weight * F.cross_entropy(logits[~masked], targets[~masked])
-        return loss, {"masked_accuracy": right[masked].mean(), "visible_accuracy": right[~masked].mean()}
+        return torch.stack(losses).mean(), {
+            "masked_accuracy": right[masked].mean(),
+            "visible_accuracy": right[~masked].mean(),
+        }
 
 
 class PretrainObjective(Objective):

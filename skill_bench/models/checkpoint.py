@@ -40,7 +40,9 @@ class LoadedModel:
     sha256: str
 
 
-def save(encoder: Encoder, path: Path | str, *, metadata: Mapping[str, str], dtype: torch.dtype = torch.float32) -> str:
+def save(
+    encoder: Encoder, path: Path | str, *, metadata: Mapping[str, object], dtype: torch.dtype = torch.float32
+) -> str:
     """Writes one .safetensors file, in one step, and returns the sha256 that :func:`load` will report.
 
     Args:
@@ -55,9 +57,11 @@ def save(encoder: Encoder, path: Path | str, *, metadata: Mapping[str, str], dty
         raise CheckpointError(f"{path}: a skill-bench checkpoint ends in .safetensors.")
     if dtype not in (torch.float16, torch.float32):
         raise CheckpointError(f"dtype {dtype}: expected torch.float16 or torch.float32.")
+    strings: dict[str, str] = {}
     for key, value in metadata.items():
         if key in RESERVED or not isinstance(value, str):
             raise CheckpointError(f"metadata {key!r}: must be a string under another name than {', '.join(RESERVED)}.")
+        strings[key] = value
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in encoder.state_dict().items()}
     broken = [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]
     if broken:
@@ -65,7 +69,7 @@ def save(encoder: Encoder, path: Path | str, *, metadata: Mapping[str, str], dty
             f"{path}: not saved, because these weights are not finite in {dtype}: {', '.join(broken)}."
         )
     header = {"format": FORMAT, "version": VERSION, "architecture": _architecture_json(encoder.architecture)}
-    write_atomic(path, to_safetensors(tensors, metadata={**metadata, **header}))
+    write_atomic(path, to_safetensors(tensors, metadata={**strings, **header}))
     return fingerprint(encoder.architecture, tensors)
 
 

@@ -138,7 +138,7 @@ class Encoder(nn.Module):
         return states, n_frames
 
 
-def pad(waves: list[Float[Tensor, " samples"]]) -> tuple[Float[Tensor, "batch samples"], Int[Tensor, " batch"]]:
+def pad(waves: list[Float[Tensor, " _own_samples"]]) -> tuple[Float[Tensor, "batch samples"], Int[Tensor, " batch"]]:
     """Utterances side by side, zeros on the right, and their lengths."""
     lengths = torch.tensor([len(wave) for wave in waves], device=waves[0].device)
     longest = int(lengths.max())
