@@ -37,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "kinds": BASE | {"tasks", "metrics", "corpora", "features", "probes"},
     "run": BASE | {"tasks", "metrics", "corpora", "kinds"},
     "evaluate": BASE | {"tasks", "corpora", "features", "kinds", "run"},
+    "evidence": BASE | {"models", "corpora", "features", "measure", "compress", "evaluate"},
 }
 TOP = {"cli", "__main__"}  # may import everything, and nothing imports it
 

@@ -8,7 +8,19 @@ from typing import Annotated
 import typer
 
 from skill_bench import __version__
-from skill_bench.cli import cache, distill, doctor, export, leaderboard, listing, pretrain, profile, run, similarity
+from skill_bench.cli import (
+    cache,
+    distill,
+    doctor,
+    evidence,
+    export,
+    leaderboard,
+    listing,
+    pretrain,
+    profile,
+    run,
+    similarity,
+)
 from skill_bench.errors import SkillBenchError
 
 app = typer.Typer(
@@ -43,6 +55,7 @@ app.command("pretrain")(pretrain.pretrain)
 app.command("similarity")(similarity.similarity)
 app.add_typer(cache.app, name="cache")
 app.command("doctor")(doctor.doctor)
+app.add_typer(evidence.app, name="evidence")
 app.command("list")(listing.list_all)
 
 

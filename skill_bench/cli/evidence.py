@@ -1,0 +1,57 @@
+"""``skill-bench evidence``: a grid of students, made and compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skill_bench.cli.options import CacheDir, DataPaths, Device, cache_folder
+
+app = typer.Typer(help="Many students of one teacher: run a grid, write the comparison.", no_args_is_help=True)
+
+
+@app.command("run")
+def run_grid(
+    grid: Annotated[Path, typer.Argument(help="TOML file; skill_bench/evidence/grid.py shows one.")],
+    teacher: Annotated[Path, typer.Option(help="Checkpoint of any readable format.")],
+    data: DataPaths,
+    data_root: Annotated[Path | None, typer.Option(help="Folder of the local suite's corpora.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for students and records.")] = Path("evidence"),
+    only: Annotated[list[str] | None, typer.Option(help="Only this row of the grid; repeat for several.")] = None,
+    cache_dir: CacheDir = None,
+    device: Device = "cpu",
+) -> None:
+    """Distil and evaluate every student of the grid. Interrupt it whenever you like: the same command continues."""
+    from skill_bench.cli.console import ConsoleProgress, TrainingProgress
+    from skill_bench.errors import SkillBenchError
+    from skill_bench.evidence.grid import choose, read_grid
+
+    read, jobs = read_grid(grid)
+    jobs = choose(jobs, only or [])
+
+    from skill_bench.evidence.drive import Drive
+
+    with ConsoleProgress() as progress:
+        drive = Drive(
+            grid=read,
+            jobs=jobs,
+            teacher=teacher,
+            data=data,
+            data_root=data_root,
+            out=out,
+            cache_dir=cache_folder(cache_dir),
+            device=device,
+            progress=progress,
+            updates=lambda name: TrainingProgress(progress, f"distill {name}"),
+        )
+        try:
+            failures = drive.run()
+        except KeyboardInterrupt:
+            progress.note(f"interrupted: what is finished is in {out}; the same command continues")
+            raise typer.Exit(130) from None
+    typer.echo(f"{len(jobs)} students, records in {out / 'records'}")
+    if failures:
+        listed = "\n".join(f"  {failure}" for failure in failures)
+        raise SkillBenchError(f"{len(failures)} failed:\n{listed}")

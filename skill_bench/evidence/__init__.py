@@ -1,0 +1,1 @@
+"""The project's own evidence: many students of one teacher, distilled, evaluated and recorded by one command."""

@@ -1,0 +1,189 @@
+"""Distils and evaluates a grid of students; what is finished is kept, and the same call continues with the rest.
+
+Layout of the output folder::
+
+    students/NAME.safetensors       a finished student; NAME.work beside it holds its checkpoints and logs
+    records/<suite>/NAME/...        its records, as `skill-bench run` writes them
+    records/similarity.json         the layers of the teacher
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from skill_bench.compress.calibrate import measure
+from skill_bench.compress.distill import distill
+from skill_bench.compress.engine import Engine, Processes
+from skill_bench.compress.loop import Progress as UpdateProgress
+from skill_bench.corpora.data import Utterance
+from skill_bench.corpora.listing import list_audio
+from skill_bench.efficiency import Profile
+from skill_bench.errors import CheckpointError, SkillBenchError
+from skill_bench.evaluate import EvaluatedUpstream, Plan, UpstreamRequest, evaluate, load_request
+from skill_bench.evidence.grid import Grid, Job
+from skill_bench.features.encoder_upstream import EncoderUpstream
+from skill_bench.features.upstream import Upstream
+from skill_bench.layer_similarity import LayerSimilarity
+from skill_bench.measure.profile import profile
+from skill_bench.models import checkpoint
+from skill_bench.models.checkpoint import LoadedModel
+from skill_bench.progress import Progress
+from skill_bench.record import System, upstream_folder
+
+TEACHER = "teacher"
+SIMILARITY_FILE = "similarity.json"
+
+
+@dataclass(kw_only=True)
+class Drive:
+    """One run over a grid.
+
+    Args:
+        jobs: the students; those of one seed are distilled and evaluated before those of the next.
+        teacher: checkpoint of any readable format.
+        data: speech for distillation and calibration, as `skill-bench distill --data` takes it.
+        data_root: corpora of the grid's suite.
+        out: see the module's text.
+        updates: makes what is told about a student's updates, from its name.
+    """
+
+    grid: Grid
+    jobs: Sequence[Job]
+    teacher: Path
+    data: Sequence[Path]
+    data_root: Path | None
+    out: Path
+    cache_dir: Path
+    device: str
+    progress: Progress
+    updates: Callable[[str], UpdateProgress]
+    failures: list[str] = field(default_factory=list)
+
+    def run(self) -> list[str]:
+        """Makes every record that is missing; returns what failed, a line each."""
+        self._similarity()
+        baselines = [TEACHER, *(name for name in self.grid.upstreams if name != TEACHER)]
+        self._evaluate(baselines, {})
+        for _, group in itertools.groupby(self.jobs, key=lambda job: job.seed):
+            made = {job.name: (job, path) for job in group if (path := self._student(job)) is not None}
+            self._evaluate(list(made), made)
+        return self.failures
+
+    @functools.cached_property
+    def _speech(self) -> list[Utterance]:
+        return list_audio(self.data)
+
+    @functools.cached_property
+    def _processes(self) -> Processes:
+        return Engine(device=self.device).launch()
+
+    @functools.cached_property
+    def _teacher(self) -> LoadedModel:
+        return checkpoint.load(self.teacher)
+
+    def _similarity(self) -> None:
+        path = self.out / "records" / SIMILARITY_FILE
+        if path.exists() and LayerSimilarity.read(path).checkpoint_sha256 == self._teacher.sha256:
+            return
+        measure(self._teacher, self._speech, name=TEACHER, progress=self.progress).write(path)
+
+    def _student(self, job: Job) -> Path | None:
+        """Its checkpoint, distilled now or before; None where that failed."""
+        try:
+            return self._distilled(job)
+        except SkillBenchError as error:
+            self._failed(f"{job.name} was not distilled: {error}")
+            return None
+
+    def _distilled(self, job: Job) -> Path:
+        if job.checkpoint is not None:
+            return job.checkpoint
+        assert job.recipe is not None
+        path = self.out / "students" / f"{job.name}.safetensors"
+        wanted = {"recipe": job.recipe.model_dump_json(), "teacher_sha256": self._teacher.sha256}
+        if path.exists():
+            found = checkpoint.load(path).metadata
+            differing = [key for key, value in wanted.items() if found.get(key) != value]
+            if differing:
+                raise CheckpointError(
+                    f"{path}: its {' and '.join(differing)} differ from what the grid asks for. Give another --out, "
+                    "rename the row, or move the file away to have it distilled again."
+                )
+            return path
+        student = distill(
+            self._teacher,
+            self._speech,
+            recipe=job.recipe,
+            folder=path.with_suffix(".work"),
+            processes=self._processes,
+            progress=self.updates(job.name),
+            stages=self.progress,
+        )
+        metadata = student.metadata | {"title": _title(job), "teacher": TEACHER}
+        checkpoint.save(student.encoder, path, metadata=metadata, dtype=torch.float16)
+        self.progress.note(f"{job.name}: {student.metadata['n_parameters']} parameters in {path}")
+        return path
+
+    def _evaluate(self, names: list[str], students: dict[str, tuple[Job, Path]]) -> None:
+        if not names:
+            return
+
+        def load(request: UpstreamRequest) -> EvaluatedUpstream:
+            found = self._upstream(request, students)
+            self._profile(found)
+            return found
+
+        plan = Plan(
+            upstreams=[UpstreamRequest(name=name) for name in names],
+            suite=self.grid.suite,
+            tasks=self.grid.tasks,
+            seeds=self.grid.probe_seeds,
+            out_dir=self.out / "records",
+            cache_dir=self.cache_dir,
+            data_root=self.data_root,
+            limit=self.grid.limit,
+            device=self.device,
+        )
+        for failure in evaluate(plan, progress=self.progress, load=load).failures:
+            # evaluate has shown it
+            self.failures.append(f"{failure.upstream}, {failure.task}, seed {failure.seed}: {failure.error}")
+
+    def _upstream(self, request: UpstreamRequest, students: dict[str, tuple[Job, Path]]) -> Upstream:
+        if request.name == TEACHER:
+            title = self._teacher.metadata.get("title", "Teacher")
+            system = System(name=TEACHER, title=title, kind="teacher", identity="")
+            return EncoderUpstream(loaded=self._teacher, system=system)
+        if request.name not in students:
+            return load_request(request)
+        job, path = students[request.name]
+        return EncoderUpstream(
+            loaded=checkpoint.load(path),
+            system=System(
+                name=job.name,
+                title=_title(job),
+                kind="student",
+                identity="",
+                teacher=TEACHER,
+                details={"evidence_row": job.row.name, "distillation_seed": job.seed},
+            ),
+        )
+
+    def _profile(self, upstream: Upstream) -> None:
+        """Parameters and multiply-adds beside the records, once a model."""
+        path = upstream_folder(self.out / "records", self.grid.suite, upstream.name) / "profile.json"
+        if not path.exists() or Profile.read(path).system.identity != upstream.identity:
+            profile(upstream, system=upstream.system(), timed=False).write(path)
+
+    def _failed(self, text: str) -> None:
+        self.failures.append(text)
+        self.progress.note(f"failed: {text}")
+
+
+def _title(job: Job) -> str:
+    return f"{job.row.title or job.row.name}, seed {job.seed}"

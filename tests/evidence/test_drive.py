@@ -1,0 +1,150 @@
+"""A whole small grid: distilled, evaluated, recorded, continued."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_speech import class_data
+from small_models import noise, small_teacher
+
+from skill_bench import evaluate as evaluation
+from skill_bench.corpora.data import TaskData
+from skill_bench.evidence import drive as module
+from skill_bench.evidence.drive import Drive
+from skill_bench.evidence.grid import choose, read_grid
+from skill_bench.layer_similarity import LayerSimilarity
+from skill_bench.measure.profile import profile
+from skill_bench.models import checkpoint
+from skill_bench.progress import Silent
+from skill_bench.record import Record
+from skill_bench.tasks import TaskSpec, load_task
+
+GRID = """
+suite = "demo"
+tasks = ["ks"]
+seeds = [0, 1]
+probe_seeds = [0, 1]
+upstreams = ["fbank"]
+
+[changes]
+joint = { n_updates = 3, warmup_updates = 1 }
+final = { n_updates = 2, warmup_updates = 1 }
+data = { seconds_per_batch = 1.0, min_seconds = 0.1 }
+sparsity = { target = 0.5, ramp_updates = 1, gate_learning_rate = 0.1 }
+
+[[students]]
+name = "skill"
+title = "SKILL"
+recipe = "skill"
+changes = { groups = { n_groups = 3, n_calibration_utterances = 2 } }
+
+[[students]]
+name = "uniform"
+recipe = "uniform_groups"
+seeds = [0]
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    lines = [f"{u.path.name}\ttrain\t{u.seconds}\n" for u in noise(tmp_path / "noise")]
+    (tmp_path / "noise" / "manifest.tsv").write_text("".join(["path\tsplit\tseconds\n", *lines]))
+    teacher = small_teacher(tmp_path / "teacher.safetensors")
+    (tmp_path / "grid.toml").write_text(GRID)
+    data = class_data(tmp_path / "tones")
+
+    def load_data(suite: str, task: str, **_: object) -> TaskData:
+        return replace(data, task=task)
+
+    def quick(name: str) -> TaskSpec:
+        task = load_task(name)
+        settings = {"steps": 4, "evaluate_every_steps": 2, "learning_rates": (0.01,)}
+        return task.model_copy(update={"suites": {}, "protocol": task.protocol.model_copy(update=settings)})
+
+    monkeypatch.setattr(module, "profile", functools.partial(profile, lengths_samples=(4_000,) * 32))
+    monkeypatch.setattr(evaluation, "load_task_data", load_data)
+    monkeypatch.setattr(evaluation, "load_task", quick)
+
+    def call(only: tuple[str, ...] = (), told: Callable[[str], None] = lambda name: None) -> list[str]:
+        grid, jobs = read_grid(tmp_path / "grid.toml")
+
+        def updates(name: str) -> Callable[..., None]:
+            told(name)
+            return lambda *_: None
+
+        return Drive(
+            grid=grid,
+            jobs=choose(jobs, only),
+            teacher=teacher,
+            data=[tmp_path / "noise"],
+            data_root=None,
+            out=tmp_path / "out",
+            cache_dir=tmp_path / "cache",
+            device="cpu",
+            progress=Silent(),
+            updates=updates,
+        ).run()
+
+    return call
+
+
+def names(tmp_path: Path) -> list[str]:
+    return sorted(path.name for path in (tmp_path / "out" / "records" / "demo").iterdir())
+
+
+def test_grid_leaves_students_records_profiles_and_similarity(run: Callable[..., list[str]], tmp_path: Path) -> None:
+    assert run() == []
+    assert names(tmp_path) == ["fbank", "skill-s0", "skill-s1", "teacher", "uniform-s0"]
+    for name in names(tmp_path):
+        files = {path.name for path in (tmp_path / "out" / "records" / "demo" / name).glob("*.json")}
+        assert files == {"ks-s0.json", "ks-s1.json", "profile.json"}
+    record = Record.read(tmp_path / "out" / "records" / "demo" / "skill-s1" / "ks-s0.json")
+    assert (record.key.upstream, record.key.seed, record.system.kind) == ("skill-s1", 0, "student")
+    assert (record.system.title, record.system.teacher) == ("SKILL, seed 1", "teacher")
+    assert (record.system.details["evidence_row"], record.system.details["distillation_seed"]) == ("skill", 1)
+    student = checkpoint.load(tmp_path / "out" / "students" / "skill-s1.safetensors")
+    assert record.system.checkpoint_sha256 == student.sha256
+    assert '"seed":1' in student.metadata["recipe"]
+    other = checkpoint.load(tmp_path / "out" / "students" / "skill-s0.safetensors")
+    assert other.sha256 != student.sha256
+    found = LayerSimilarity.read(tmp_path / "out" / "records" / "similarity.json")
+    assert found.checkpoint_sha256 == student.metadata["teacher_sha256"]
+
+
+def test_what_is_finished_is_not_done_again(
+    run: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distilled: list[str] = []
+    assert run(only=("uniform",), told=distilled.append) == []
+    assert distilled == ["uniform-s0"]
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    monkeypatch.setattr(module, "measure", None)  # a second measurement would fail
+    assert run(only=("uniform",), told=distilled.append) == []
+    assert distilled == ["uniform-s0"]
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_student_of_another_recipe_is_not_taken_for_this_one(run: Callable[..., list[str]], tmp_path: Path) -> None:
+    assert run(only=("uniform",)) == []
+    (tmp_path / "grid.toml").write_text(GRID.replace("target = 0.5", "target = 0.6"))
+    failures = run(only=("uniform",))
+    assert len(failures) == 1
+    assert "uniform-s0 was not distilled" in failures[0]
+    assert "its recipe differ from what the grid asks for. Give another --out" in failures[0]
+
+
+def test_given_checkpoints_are_evaluated_and_missing_ones_reported(
+    run: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    small_teacher(tmp_path / "given-0.safetensors")
+    (tmp_path / "grid.toml").write_text(
+        GRID + '\n[[students]]\nname = "given"\ncheckpoint = "given-{seed}.safetensors"\n'
+    )
+    failures = run(only=("given",))
+    assert "given-s0" in names(tmp_path)
+    assert len(failures) == 1
+    assert "given-1.safetensors: no such checkpoint" in failures[0]
