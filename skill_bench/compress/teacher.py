@@ -120,6 +120,7 @@ def pretrain(
         units = _units(iteration, encoder, shape, batches, recipe, processes)
         # A copy: what DDP attached to the parameters of an iteration stays with it.
         encoder = copy.deepcopy(encoder)
+        torch.manual_seed(recipe.seed + number)  # the classifiers' start does not depend on what ran before
         model = MaskedPrediction(
             encoder, n_units=iteration.n_units, layers=recipe.supervised_layers, visible_weight=recipe.visible_weight
         )
