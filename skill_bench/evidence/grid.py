@@ -145,8 +145,11 @@ def _job(grid: Grid, row: StudentRow, seed: int, folder: Path) -> Job:
         return Job(row=row, seed=seed, recipe=None, checkpoint=folder / row.checkpoint.replace(SEED, str(seed)))
     assert row.recipe is not None
     name = str(folder / row.recipe) if row.recipe.endswith(".toml") else row.recipe
-    lines = [*_lines(grid.changes, seed), *_lines(row.changes, seed), f"seed={seed}"]
     try:
+        # A recipe without a stage (joint = false) stays without it.
+        plain = load_recipe(name)
+        common = {key: value for key, value in grid.changes.items() if getattr(plain, key, None) is not False}
+        lines = [*_lines(common, seed), *_lines(row.changes, seed), f"seed={seed}"]
         recipe = load_recipe(name, changes=lines, scale_updates=grid.scale_updates)
     except SpecError as error:
         raise SpecError(f"student {row.name!r}: {error}") from error

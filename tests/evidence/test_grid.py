@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from skill_bench import catalog
 from skill_bench.compress.recipe import SimilarGroups
 from skill_bench.errors import SpecError, UnknownName
 from skill_bench.evidence.grid import choose, read_grid
@@ -66,6 +67,27 @@ checkpoint = "other/given-{seed}.safetensors"
     assert choose(jobs, []) == jobs
     with pytest.raises(UnknownName, match=r"unknown student 'skill-k3'\. Did you mean"):
         choose(jobs, ["skill-k3"])
+
+
+def test_common_changes_leave_out_stages_that_a_recipe_does_not_have(tmp_path: Path) -> None:
+    common = "changes = { joint = { learning_rate = 5e-4 }, final = { learning_rate = 3e-4 } }\n"
+    _, jobs = read_grid(write(tmp_path, common + '[[students]]\nname = "d"\nrecipe = "distilhubert"\n'))
+    recipe = jobs[0].recipe
+    assert recipe is not None
+    assert recipe.joint is False
+    assert recipe.final.learning_rate == 3e-4
+
+
+def test_the_shipped_grid_is_valid() -> None:
+    grid, jobs = read_grid(catalog.folder("leaderboard") / "evidence.toml")
+    main = {"skill", "dphubert", "random_groups", "uniform_groups", "distilhubert"}
+    assert main <= {row.name for row in grid.students}
+    assert all(row.seeds is None for row in grid.students if row.name in main)
+    assert len(grid.seeds) >= 3
+    assert len(grid.probe_seeds) >= 3
+    recipes = [job.recipe for job in jobs]
+    assert all(recipes)
+    assert len({r.model_dump_json() for r in recipes if r}) == len(recipes), "two rows are the same experiment"
 
 
 def test_a_recipe_file_is_relative_to_the_grid(tmp_path: Path) -> None:
