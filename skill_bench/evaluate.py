@@ -1,13 +1,13 @@
 """All cells of a run: upstreams x tasks x seeds, one record each, finished ones skipped, failed ones reported.
 
-Killed at any instant it loses the cell that was running and nothing else; the same call goes on after the finished
-cells.
+Seeds of a task run together. Killed at any instant it loses the cells that were running and nothing else; the same
+call goes on after the finished cells.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,10 +16,10 @@ from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.suite import load_task_data
 from skill_bench.errors import RecordError, SkillBenchError, UsageError
 from skill_bench.kinds.cell import Source
-from skill_bench.progress import Progress, Silent
+from skill_bench.progress import Advance, Progress, Silent
 from skill_bench.provenance import collect, now
 from skill_bench.record import DEFAULT_PROTOCOL, Data, Failure, Key, Record, System, find_finished, record_path
-from skill_bench.run import CellResult, run_cell
+from skill_bench.run import CellResult, run_cells
 from skill_bench.tasks import TaskSpec, load_task
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class Plan:
         seeds: One cell each.
         out_dir: Records, at ``Record.path``.
         cache_dir: Features and synthesised speech.
+        cache_limit_bytes: How large its features may grow.
         data_root: Folder of the ``local`` suite.
         suite_file: Its suite.toml, if it lies elsewhere.
         limit: At most so many utterances in each of train, dev and test.
@@ -93,6 +94,7 @@ class Plan:
     seeds: Sequence[int]
     out_dir: Path
     cache_dir: Path
+    cache_limit_bytes: int | None = None
     data_root: Path | None = None
     suite_file: Path | None = None
     limit: int | None = None
@@ -136,9 +138,9 @@ def evaluate(
                 advance(per_upstream)
                 continue
             for task in tasks:
-                for seed in plan.seeds:
-                    _cell(upstream, task, loaded[task.name], seed, plan=plan, outcome=outcome, progress=progress)
-                    advance(1)
+                _cells(
+                    upstream, task, loaded[task.name], plan=plan, outcome=outcome, progress=progress, advance=advance
+                )
     return outcome
 
 
@@ -176,77 +178,142 @@ def _show_notes(loaded: Mapping[str, TaskData | SkillBenchError], progress: Prog
         progress.note(f"{', '.join(names)}: {note}")
 
 
-def _cell(
+def _cells(
     upstream: EvaluatedUpstream,
     task: TaskSpec,
     data: TaskData | SkillBenchError,
-    seed: int,
     *,
     plan: Plan,
     outcome: Outcome,
     progress: Progress,
+    advance: Advance,
 ) -> None:
-    """Runs one cell, or finds its record; whatever happens is in ``outcome`` and on disk."""
-    key = Key(
-        suite=plan.suite,
-        protocol=task.protocol.name,
-        task=task.name,
-        task_version=task.version,
-        upstream=upstream.name,
-        seed=seed,
+    """Runs the cells of all seeds, or finds their records; whatever happens is in ``outcome`` and on disk."""
+    cells = [_Cell(upstream, task, data, seed, plan=plan, started_at=now()) for seed in plan.seeds]
+    missing = []
+    for cell in cells:
+        try:
+            found = cell.finished()
+        except SkillBenchError as error:
+            _report(outcome, cell.failed(error), progress)
+            advance(1)
+            continue
+        if found is None:
+            missing.append(cell)
+            continue
+        outcome.records.append(found)
+        outcome.n_skipped += 1
+        advance(1)
+    results = _results(upstream, task, data, tuple(cell.key.seed for cell in missing), plan=plan, progress=progress)
+    stopped: Exception | None = None
+    for cell in missing:
+        try:
+            if stopped is not None:
+                raise stopped
+            try:
+                result = next(results)
+            except Exception as error:  # what stops the computation stops it for the seeds that are still to come
+                stopped = error
+                raise
+            outcome.records.append(cell.save(result))
+        except Exception as error:  # one cell's failure must not take the others with it
+            _report(outcome, cell.failed(error), progress)
+        advance(1)
+
+
+def _results(
+    upstream: EvaluatedUpstream,
+    task: TaskSpec,
+    data: TaskData | SkillBenchError,
+    seeds: tuple[int, ...],
+    *,
+    plan: Plan,
+    progress: Progress,
+) -> Iterator[CellResult]:
+    if isinstance(data, SkillBenchError):
+        raise data
+    yield from run_cells(
+        upstream,
+        task,
+        data,
+        seeds=seeds,
+        cache_dir=plan.cache_dir,
+        cache_limit_bytes=plan.cache_limit_bytes,
+        progress=progress,
+        device=plan.device,
     )
-    started_at = now()
-    common: dict[str, Any] = {
-        "key": key,
-        "system": upstream.system(),
-        "metric": task.metric,
-        "task_spec": task.model_dump(mode="json"),
-    }
-    try:
-        if isinstance(data, SkillBenchError):
-            raise data
-        found = _finished(plan, key, upstream, data, task)
-        if found is not None:
-            outcome.records.append(found)
-            outcome.n_skipped += 1
-            return
-        result = run_cell(
-            upstream, task, data, seed=seed, cache_dir=plan.cache_dir, progress=progress, device=plan.device
+
+
+class _Cell:
+    """One seed's record: looked for, written, or left behind as a failure."""
+
+    def __init__(
+        self,
+        upstream: EvaluatedUpstream,
+        task: TaskSpec,
+        data: TaskData | SkillBenchError,
+        seed: int,
+        *,
+        plan: Plan,
+        started_at: str,
+    ) -> None:
+        self.data, self.plan, self.started_at = data, plan, started_at
+        self.identity = upstream.identity
+        self.key = Key(
+            suite=plan.suite,
+            protocol=task.protocol.name,
+            task=task.name,
+            task_version=task.version,
+            upstream=upstream.name,
+            seed=seed,
         )
+        self.common: dict[str, Any] = {
+            "key": self.key,
+            "system": upstream.system(),
+            "metric": task.metric,
+            "task_spec": task.model_dump(mode="json"),
+        }
+
+    def finished(self) -> Record | None:
+        """The record of exactly this cell, if there is one: same model, same data, same settings."""
+        if isinstance(self.data, SkillBenchError):
+            return None
+        found = find_finished(self.plan.out_dir, self.key, identity=self.identity, fingerprint=self.data.fingerprint)
+        return found if found is not None and found.task_spec == self.common["task_spec"] else None
+
+    def save(self, result: CellResult) -> Record:
+        """Writes the record and reads it again."""
+        assert isinstance(self.data, TaskData)
         record = Record(
             status="finished",
             metrics=result.metrics,
-            folds=result.folds if len(data.folds) > 1 else {},
+            folds=result.folds if len(self.data.folds) > 1 else {},
             selection=result.selection,
             layer_weights=result.layer_weights,
-            data=_data(data, plan, result),
-            provenance=collect(started_at=started_at, seconds=result.seconds),
-            **common,
+            data=_data(self.data, self.plan, result),
+            provenance=collect(started_at=self.started_at, seconds=result.seconds),
+            **self.common,
         )
-        path = record.save(plan.out_dir, predictions=result.predictions)
-        outcome.records.append(Record.read(path))
-    except Exception as error:  # one cell's failure must not take the others with it
+        return Record.read(record.save(self.plan.out_dir, predictions=result.predictions))
+
+    def failed(self, error: Exception) -> FailedCell:
+        """Leaves a record that says so, and tells what to report."""
+        key = self.key
         if not isinstance(error, SkillBenchError):
-            _log.exception("%s on %s, seed %d", upstream.name, task.name, seed)
+            _log.error("%s on %s, seed %d", key.upstream, key.task, key.seed, exc_info=error)
         failure = Failure(type=type(error).__name__, message=str(error))
         _leave_failed_record(
             Record(
                 status="failed",
                 error=failure,
-                data=None if isinstance(data, SkillBenchError) else _data(data, plan, None),
-                provenance=collect(started_at=started_at),
-                **common,
+                data=_data(self.data, self.plan, None) if isinstance(self.data, TaskData) else None,
+                provenance=collect(started_at=self.started_at),
+                **self.common,
             ),
-            plan,
+            self.plan,
         )
         text = str(error) if isinstance(error, SkillBenchError) else f"{failure.type}: {failure.message}"
-        _report(outcome, FailedCell(upstream=upstream.name, task=task.name, seed=seed, error=text), progress)
-
-
-def _finished(plan: Plan, key: Key, upstream: EvaluatedUpstream, data: TaskData, task: TaskSpec) -> Record | None:
-    """The record of exactly this cell: same model, same data, same settings."""
-    found = find_finished(plan.out_dir, key, identity=upstream.identity, fingerprint=data.fingerprint)
-    return found if found is not None and found.task_spec == task.model_dump(mode="json") else None
+        return FailedCell(upstream=key.upstream, task=key.task, seed=key.seed, error=text)
 
 
 def _leave_failed_record(record: Record, plan: Plan) -> None:

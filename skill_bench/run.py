@@ -1,7 +1,8 @@
-"""One cell: one upstream on one task with one seed, from audio to a score with its evidence."""
+"""One upstream on one task, with one or several seeds: from audio to scores with their evidence."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 
 from skill_bench import kinds
 from skill_bench.corpora.data import TaskData
-from skill_bench.kinds.cell import Cell, Source
+from skill_bench.kinds.cell import Cell, Solved, Source
 from skill_bench.metrics.scoring import score, with_counts
 from skill_bench.progress import Progress, Silent
 from skill_bench.record import DEFAULT_PROTOCOL, Metric, Selection
@@ -31,7 +32,7 @@ class CellResult:
         notes: Facts found on the way, to be recorded beside the data's own.
         n_resampled: Utterances whose file had another rate than 16 kHz.
         n_mixed_down: Utterances whose file had several channels.
-        seconds: Wall-clock seconds of each stage.
+        seconds: Wall-clock seconds of each stage; what seeds did together is shared out evenly.
     """
 
     task: TaskSpec
@@ -46,28 +47,40 @@ class CellResult:
     seconds: dict[str, float]
 
 
-def run_cell(
+def run_cell(upstream: Source, task: TaskSpec, data: TaskData, *, seed: int, cache_dir: Path) -> CellResult:
+    """`run_cells` with one seed."""
+    return next(run_cells(upstream, task, data, seeds=(seed,), cache_dir=cache_dir))
+
+
+def run_cells(
     upstream: Source,
     task: TaskSpec,
     data: TaskData,
     *,
-    seed: int,
+    seeds: tuple[int, ...],
     cache_dir: Path,
+    cache_limit_bytes: int | None = None,
     protocol: str = DEFAULT_PROTOCOL,
     progress: Progress | None = None,
     device: str = "cpu",
-) -> CellResult:
-    """Extracts features, trains the grid of learning rates, chooses on dev, reads test once.
+) -> Iterator[CellResult]:
+    """Extracts features, trains the grid of learning rates, chooses on dev, reads test once; seed by seed.
+
+    Seeds share the features, and where batches have one shape (linear probes on time means) the computation too.
 
     Args:
         upstream: The frozen model.
         task: The task; its overrides for ``data.suite`` and ``protocol`` are applied here, unless they were before.
         data: Utterances in folds.
-        seed: Decides initial heads, batches and masks. The same seed gives the same predictions.
+        seeds: Each decides initial heads, batches and masks. The same seed gives the same predictions.
         cache_dir: Where features are kept.
+        cache_limit_bytes: See `skill_bench.features.extract.extract`.
         protocol: One that the task describes.
         progress: Receives the stages.
         device: Where the heads are trained, as torch names it.
+
+    Yields:
+        The result of each seed in turn, as soon as it is there.
 
     Raises:
         DataError: the data cannot be used; see the kind's ``check`` and `skill_bench.features.extract`.
@@ -80,16 +93,23 @@ def run_cell(
         upstream=upstream,
         task=task,
         data=data,
-        seed=seed,
+        seeds=seeds,
         cache_dir=cache_dir,
+        cache_limit_bytes=cache_limit_bytes,
         progress=progress or Silent(),
         device=torch.device(device),
     )
-    found = kind.solve(cell)
+    for found in kind.solve(cell):
+        yield _result(cell, found)
+
+
+def _result(cell: Cell, found: Solved) -> CellResult:
+    task = cell.task
     rows = [with_counts(task.metric, row) for row in found.rows]
     metrics, folds = score(
         task.metric, rows, further=task.further_metrics, mean_of_folds=task.aggregate == "mean_of_folds"
     )
+    beyond = [note for features in cell.extracted for note in features.notes]
     policies = dict.fromkeys(features.policy for features in cell.extracted)
     return CellResult(
         task=task,
@@ -98,8 +118,8 @@ def run_cell(
         selection=found.selection,
         layer_weights=found.layer_weights,
         predictions=tuple(rows),
-        notes=(*(f"features: {policy}" for policy in policies), *found.notes),
+        notes=(*(f"features: {policy}" for policy in policies), *dict.fromkeys(beyond), *found.notes),
         n_resampled=sum(features.n_resampled for features in cell.extracted),
         n_mixed_down=sum(features.n_channels_averaged for features in cell.extracted),
-        seconds=cell.clock.seconds,
+        seconds=dict(cell.clock.seconds),
     )

@@ -169,19 +169,19 @@ def test_an_unexpected_error_is_recorded_with_its_type(
 def test_interruption_keeps_finished_cells(
     run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    whole = vars(module)["run_cell"]
+    whole = vars(module)["run_cells"]
 
     def interrupted(upstream: FakeUpstream, task: TaskSpec, data: TaskData, **options: object) -> object:
         if task.name == "sid":
             raise KeyboardInterrupt
         return whole(upstream, task, data, **options)
 
-    monkeypatch.setattr(module, "run_cell", interrupted)
+    monkeypatch.setattr(module, "run_cells", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run()
     names = sorted(path.name for path in (tmp_path / "out" / "demo" / "fake").glob("*.json"))
     assert names == ["ks-s0.json", "ks-s1.json"]
-    monkeypatch.setattr(module, "run_cell", whole)
+    monkeypatch.setattr(module, "run_cells", whole)
     outcome = run()
     assert (len(outcome.records), outcome.n_skipped) == (4, 2)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skill_bench.cli.options import Checkpoint, Device, OutDir, cache_folder, names_in, seeds_in
+from skill_bench.cli.options import CacheDir, Checkpoint, Device, OutDir, bytes_in, cache_folder, names_in, seeds_in
 
 if TYPE_CHECKING:
     from skill_bench.cli.console import ConsoleProgress
@@ -29,7 +29,10 @@ def run(
     out: OutDir = Path("results"),
     data_root: Annotated[Path | None, typer.Option(help="Folder of the suite's corpora.")] = None,
     suite_file: Annotated[Path | None, typer.Option(help="suite.toml, if it is not in --data-root.")] = None,
-    cache_dir: Annotated[Path | None, typer.Option(help="Features and synthesised speech.")] = None,
+    cache_dir: CacheDir = None,
+    cache_limit: Annotated[
+        str | None, typer.Option(help="Keep at most so much in the cache of features, such as 50GB.")
+    ] = None,
     device: Device = "cpu",
     profile: Annotated[bool, typer.Option(help="Also measure parameters, MACs, throughput and memory.")] = True,
 ) -> None:
@@ -56,6 +59,7 @@ def run(
         seeds=seeds_in(seeds),
         out_dir=out,
         cache_dir=cache_folder(cache_dir),
+        cache_limit_bytes=None if cache_limit is None else bytes_in(cache_limit, option="--cache-limit"),
         data_root=data_root,
         suite_file=suite_file,
         limit=limit,

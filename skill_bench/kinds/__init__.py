@@ -8,6 +8,7 @@ predictions only.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
 from typing import Protocol, cast
 
 from skill_bench.corpora.data import TaskData
@@ -22,8 +23,8 @@ class Kind(Protocol):
         """Raises a `DataError` that names utterances if the data cannot be used, before anything is extracted."""
         ...
 
-    def solve(self, cell: Cell) -> Solved:
-        """Trains, chooses on dev, and predicts test once."""
+    def solve(self, cell: Cell) -> Iterator[Solved]:
+        """For each seed, as soon as it is finished: trains, chooses on dev, and predicts test once."""
         ...
 
 

@@ -30,15 +30,15 @@ class Clock:
         self.seconds: dict[str, float] = {}
         self._last = time.perf_counter()
 
-    def mark(self, stage: str) -> None:
-        """The stage that ends now."""
+    def mark(self, stage: str, *, shared_by: int = 1) -> None:
+        """The stage that ends now; what several seeds did together is shared out evenly."""
         now = time.perf_counter()
-        self.seconds[stage], self._last = now - self._last, now
+        self.seconds[stage], self._last = (now - self._last) / shared_by, now
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One upstream on one task with one seed.
+    """One upstream on one task, with one or several seeds.
 
     Attributes:
         task: Resolved for suite and protocol.
@@ -48,8 +48,9 @@ class Cell:
     upstream: Source
     task: TaskSpec
     data: TaskData
-    seed: int
+    seeds: tuple[int, ...]
     cache_dir: Path
+    cache_limit_bytes: int | None = None
     progress: Progress
     device: torch.device
     clock: Clock = field(default_factory=Clock)
@@ -61,8 +62,8 @@ class Cell:
         """The hidden states of utterances, each once."""
         unique = list({utterance.id: utterance for utterance in utterances}.values())
         found = extract(
-            self.upstream, unique, pooled=pooled, cache_dir=self.cache_dir, progress=self.progress,
-            max_seconds=max_seconds,
+            self.upstream, unique, pooled=pooled, cache_dir=self.cache_dir, cache_limit_bytes=self.cache_limit_bytes,
+            progress=self.progress, max_seconds=max_seconds,
         )  # fmt: skip
         self.extracted.append(found)
         return found

@@ -45,11 +45,11 @@ def check(task: TaskSpec, data: TaskData) -> None:
                     )
 
 
-def solve(cell: Cell) -> Solved:
+def solve(cell: Cell) -> Iterator[Solved]:
     """Trains on frames."""
     tokens = _tokens(cell.task, cell.data)
     frames = cell.features(cell.data.utterances())
-    cell.clock.mark("features")
+    cell.clock.mark("features", shared_by=len(cell.seeds))
     problems = [
         SequenceProblem(
             task=cell.task,
@@ -99,6 +99,8 @@ class SequenceProblem:
             kept=(*fold.train, *fold.dev),
             device=device,
         )
+
+    stack = None  # the shapes of batches differ between seeds
 
     def initial(self, generator: torch.Generator) -> Parameters:
         """Parameters of one cell."""

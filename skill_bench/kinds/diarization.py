@@ -60,10 +60,10 @@ def _check_segments(utterance: Utterance, where: str) -> None:
             )
 
 
-def solve(cell: Cell) -> Solved:
+def solve(cell: Cell) -> Iterator[Solved]:
     """Trains on frames."""
     frames = cell.features(cell.data.utterances())
-    cell.clock.mark("features")
+    cell.clock.mark("features", shared_by=len(cell.seeds))
     problems = [
         DiarizationProblem(
             task=cell.task,
@@ -112,6 +112,8 @@ class DiarizationProblem:
             kept=(*fold.train, *fold.dev),
             device=device,
         )
+
+    stack = None  # the shapes of batches differ between seeds
 
     def initial(self, generator: torch.Generator) -> Parameters:
         """Parameters of one cell."""

@@ -5,6 +5,8 @@ The probe is that of `skill_bench.kinds.utterance`, with one block of outputs a 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from skill_bench.corpora.data import TaskData
 from skill_bench.errors import DataError
 from skill_bench.kinds.cell import Cell, Solved
@@ -33,6 +35,6 @@ def check(task: TaskSpec, data: TaskData) -> None:
         check_classes(fold, where, slots=_slots)
 
 
-def solve(cell: Cell) -> Solved:
+def solve(cell: Cell) -> Iterator[Solved]:
     """Trains on time means."""
     return solve_slots(cell, slots=_slots, join=_SEPARATOR.join)

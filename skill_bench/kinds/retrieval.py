@@ -6,7 +6,7 @@ chooses.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -49,20 +49,20 @@ def check(task: TaskSpec, data: TaskData) -> None:
                 )
 
 
-def solve(cell: Cell) -> Solved:
+def solve(cell: Cell) -> Iterator[Solved]:
     """Searches dev in every layer, test in the best one."""
     assert isinstance(cell.task.search, Search)
     features = cell.features(cell.data.utterances())
-    cell.clock.mark("features")
+    cell.clock.mark("features", shared_by=len(cell.seeds))
     folds = cell.data.folds
     n_layers = features[folds[0].test[0].id].shape[0]
     dev = [[_search(cell, features, fold, layer, dev=True) for fold in folds] for layer in range(n_layers)]
-    cell.clock.mark("training")
+    cell.clock.mark("training", shared_by=len(cell.seeds))
     values = [[_value(cell.task, rows) for rows in by_fold] for by_fold in dev]
     best = max(range(n_layers), key=lambda layer: (sum(v or 0.0 for v in values[layer]), _margin(dev[layer])))
     rows = [row for fold in folds for row in _search(cell, features, fold, best, dev=False)]
-    cell.clock.mark("test")
-    return Solved(
+    cell.clock.mark("test", shared_by=len(cell.seeds))
+    solved = Solved(
         rows=rows,
         layer_weights=tuple(float(layer == best) for layer in range(n_layers)),
         selection=Selection(
@@ -82,6 +82,7 @@ def solve(cell: Cell) -> Solved:
         ),
         notes=("nothing is trained, so all seeds give the same; the layer weight shows the layer chosen on dev",),
     )
+    yield from (solved for _ in cell.seeds)
 
 
 def _parts(fold: Fold) -> list[tuple[str, tuple[Utterance, ...], tuple[Utterance, ...]]]:

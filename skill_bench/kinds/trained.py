@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -32,10 +32,22 @@ class FoldProblem(Problem[AnyBatch], Protocol[AnyBatch]):
         ...
 
 
-def train_folds(cell: Cell, problems: Sequence[FoldProblem[Any]]) -> Solved:
-    """Trains every fold, chooses the learning rate by the mean dev metric of the folds, predicts test."""
-    results = [_train(cell, problem) for problem in problems]
-    cell.clock.mark("training")
+def train_folds(cell: Cell, problems: Sequence[FoldProblem[Any]]) -> Iterator[Solved]:
+    """For each seed: trains every fold, chooses the learning rate by the folds' mean dev metric, predicts test.
+
+    Seeds that can be stacked are trained together; others one after the other, so that each is given out when it is
+    finished. All of them read the same problems, whose batches stay in memory while they are small.
+    """
+    together = all(problem.stack is not None for problem in problems)
+    for seeds in [cell.seeds] if together else [(seed,) for seed in cell.seeds]:
+        results = [_train(cell, problem, seeds) for problem in problems]
+        cell.clock.mark("training", shared_by=len(seeds))
+        for of_folds in zip(*results, strict=True):
+            yield _solved(cell, problems, of_folds)
+
+
+def _solved(cell: Cell, problems: Sequence[FoldProblem[Any]], results: Sequence[GridResult]) -> Solved:
+    """One seed's results of every fold."""
     chosen = _choose(cell.task, results)
     best = [result.trained[chosen] for result in results]
     rows = [row for problem, one in zip(problems, best, strict=True) for row in problem.test_rows(one.parameters)]
@@ -50,14 +62,15 @@ def train_folds(cell: Cell, problems: Sequence[FoldProblem[Any]]) -> Solved:
     )
 
 
-def _train(cell: Cell, problem: FoldProblem[Any]) -> GridResult:
+def _train(cell: Cell, problem: FoldProblem[Any], seeds: tuple[int, ...]) -> list[GridResult]:
     name, protocol = problem.fold.name, cell.task.protocol
-    with cell.progress.stage(f"{cell.task.name}: training {name}, seed {cell.seed}", total=protocol.steps) as advance:
+    numbers = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+    with cell.progress.stage(f"{cell.task.name}: training {name}, {numbers}", total=protocol.steps) as advance:
         return train_grid(
             problem,
             protocol,
             higher_is_better=cell.task.higher_is_better,
-            seed=cell.seed,
+            seeds=seeds,
             fold=name,
             device=cell.device,
             advance=advance,

@@ -20,8 +20,9 @@ from skill_bench.kinds.checks import check_classes, check_folds
 from skill_bench.kinds.trained import train_folds
 from skill_bench.metrics.accuracy import accuracy
 from skill_bench.probes import batches, heads
+from skill_bench.probes.means import MeanRows
 from skill_bench.probes.parameters import Parameters
-from skill_bench.probes.training import Batch, DevScore
+from skill_bench.probes.training import Batch, DevScore, stack_batches
 from skill_bench.tasks import TaskSpec
 
 _EVALUATION_ROWS = 4096
@@ -40,15 +41,15 @@ def check(task: TaskSpec, data: TaskData) -> None:
         check_classes(fold, where, slots=one_slot)
 
 
-def solve(cell: Cell) -> Solved:
+def solve(cell: Cell) -> Iterator[Solved]:
     """Trains on time means."""
     return solve_slots(cell, slots=one_slot, join="".join)
 
 
-def solve_slots(cell: Cell, *, slots: Slots, join: Callable[[Sequence[str]], str]) -> Solved:
+def solve_slots(cell: Cell, *, slots: Slots, join: Callable[[Sequence[str]], str]) -> Iterator[Solved]:
     """Trains on time means, with one label a slot."""
     train, held_out = cell.train_and_held_out(pooled=True)
-    cell.clock.mark("features")
+    cell.clock.mark("features", shared_by=len(cell.seeds))
     problems = [
         LabelProblem(
             task=cell.task, fold=fold, train=train, held_out=held_out, device=cell.device, slots=slots, join=join
@@ -94,12 +95,14 @@ class LabelProblem:
         if task.protocol.dev_sampling == "class_balanced":
             self.dev = _balanced(fold.dev, labels=[labels[0] for labels in labels_of(fold.dev)])
         self.dev_labels = labels_of(self.dev)
-        self.features = _stack(fold.train, train, device)
-        self.dev_features = _stack(self.dev, held_out, device)
+        self.rows = MeanRows(fold.train, train, device=device)
+        self.dev_rows = MeanRows(self.dev, held_out, device=device)
+        # A linear head on time means draws no random numbers; one that did could not take several seeds at once.
+        self.stack = None if task.head.dropout or task.protocol.spec_augment else stack_batches
 
     def initial(self, generator: torch.Generator) -> Parameters:
         """Parameters of one cell."""
-        layers, _, dim = self.features.shape
+        layers, dim = self.rows.shape
         n_outputs = sum(len(labels) for labels in self.classes)
         return heads.initial(self.task.head, n_layers=layers, dim=dim, n_outputs=n_outputs, generator=generator)
 
@@ -112,9 +115,8 @@ class LabelProblem:
         else:
             order = batches.shuffled(n=len(self.labels), batch_size=size, generator=generator)
         for chosen in order:
-            index = torch.tensor(chosen, device=self.device)
             yield Batch(
-                features=self.features.index_select(1, index),
+                features=self.rows.take(chosen),
                 lengths=[1] * len(chosen),
                 labels=[self.labels[i] for i in chosen],
             )
@@ -128,7 +130,7 @@ class LabelProblem:
 
     def score(self, parameters: Parameters) -> list[DevScore]:
         """Accuracy and mean cross-entropy on dev, for every cell."""
-        scores = self._evaluate(parameters, self.dev_features)
+        scores = self._evaluate(parameters, self.dev_rows)
         losses = self._cross_entropy(scores, self.dev_labels).tolist()
         targets = [utterance.target for utterance in self.dev]
         return [
@@ -138,7 +140,7 @@ class LabelProblem:
 
     def test_rows(self, parameters: Parameters) -> list[dict[str, Any]]:
         """The label of every test utterance, from the first cell."""
-        scores = self._evaluate(parameters, _stack(self.fold.test, self.held_out, self.device))[0]
+        scores = self._evaluate(parameters, MeanRows(self.fold.test, self.held_out, device=self.device))[0]
         return [
             {"id": utterance.id, "fold": self.fold.name, "target": utterance.target, "prediction": name}
             for utterance, name in zip(self.fold.test, self._names(scores), strict=True)
@@ -149,10 +151,9 @@ class LabelProblem:
         return []
 
     @torch.no_grad()
-    def _evaluate(
-        self, parameters: Parameters, features: Float[Tensor, "layers rows dim"]
-    ) -> Float[Tensor, "cells rows classes"]:
-        parts = torch.split(features, _EVALUATION_ROWS, dim=1)
+    def _evaluate(self, parameters: Parameters, rows: MeanRows) -> Float[Tensor, "cells rows classes"]:
+        n = len(rows)
+        parts = (rows.take(range(n)[start : start + _EVALUATION_ROWS]) for start in range(0, n, _EVALUATION_ROWS))
         return torch.cat(
             [heads.logits(self.task.head, parameters, part, lengths=[1] * part.shape[1]) for part in parts], dim=1
         )
@@ -163,10 +164,13 @@ class LabelProblem:
     def _cross_entropy(
         self, scores: Float[Tensor, "cells rows outputs"], labels: Sequence[Sequence[int]]
     ) -> Float[Tensor, " cells"]:
-        index = torch.tensor(labels, device=scores.device)
-        found = torch.zeros(len(scores), device=scores.device)
+        cells, rows, _ = scores.shape
+        # The labels of one or several seeds, each for its own cells.
+        by_seed = torch.tensor(labels, device=scores.device).view(-1, rows, len(self.classes))
+        index = by_seed.repeat_interleave(cells // len(by_seed), dim=0)
+        found = torch.zeros(cells, device=scores.device)
         for k, part in enumerate(self._by_slot(scores)):
-            wanted = index[:, k].expand(len(part), -1)
+            wanted = index[:, :, k]
             found = found + F.cross_entropy(part.flatten(0, 1), wanted.flatten(), reduction="none").view_as(
                 wanted
             ).mean(dim=1)
@@ -186,9 +190,3 @@ def _balanced(utterances: tuple[Utterance, ...], *, labels: Sequence[int]) -> tu
         batches.class_balanced(labels=labels, batch_size=len(labels), generator=torch.Generator().manual_seed(0))
     )
     return tuple(utterances[i] for i in drawn)
-
-
-def _stack(
-    utterances: Sequence[Utterance], features: Mapping[str, Tensor], device: torch.device
-) -> Float[Tensor, "layers rows dim"]:
-    return torch.stack([features[utterance.id] for utterance in utterances], dim=1).to(device)

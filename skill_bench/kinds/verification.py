@@ -56,10 +56,10 @@ def _check_trials(trials: Sequence[Trial], utterances: Sequence[Utterance], wher
         raise DataError(f"{where}: {some(sorted(absent))} in a trial but not among the utterances. Correct the list.")
 
 
-def solve(cell: Cell) -> Solved:
+def solve(cell: Cell) -> Iterator[Solved]:
     """Trains on frames."""
     train, held_out = cell.train_and_held_out(pooled=False)
-    cell.clock.mark("features")
+    cell.clock.mark("features", shared_by=len(cell.seeds))
     for fold in cell.data.folds:
         for split, utterances in fold.splits():
             counts = (train if split == "train" else held_out).frame_counts
@@ -129,6 +129,8 @@ class VerificationProblem:
             kept=self.chosen_on,
             device=device,
         )
+
+    stack = None  # the shapes of batches differ between seeds
 
     def initial(self, generator: torch.Generator) -> Parameters:
         """Parameters of one cell."""

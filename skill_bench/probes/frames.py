@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from skill_bench.corpora.data import Utterance
+from skill_bench.features.extract import Features
 from skill_bench.probes.training import Batch
 
 # Batches that come again stay in memory while all of them are small; beyond that each is read from the cache in turn.
-_RESIDENT_BYTES = 3 * 2**30
+RESIDENT_BYTES = 3 * 2**30
 Label = TypeVar("Label")
 
 
@@ -39,22 +40,27 @@ class FrameBatches(Generic[Label]):
         self.features, self.frame_counts, self.label, self.device = features, frame_counts, label, device
         self.n_layers, _, self.dim = features[kept[0].id].shape
         n_frames = sum(frame_counts[utterance.id] for utterance in kept)
-        self._resident = 4 * n_frames * self.n_layers * self.dim <= _RESIDENT_BYTES
+        self._resident = 4 * n_frames * self.n_layers * self.dim <= RESIDENT_BYTES
         self._kept: dict[str, Tensor] = {}
 
     def batch(self, utterances: Sequence[Utterance], *, keep: bool = True) -> Batch[Label]:
         """The utterances' frames and labels; ``keep`` where they come again."""
-        parts = [self._one(utterance.id, keep=keep) for utterance in utterances]
+        parts = self._read([utterance.id for utterance in utterances], keep=keep)
         return Batch(
             features=torch.cat(parts, dim=1),
             lengths=[part.shape[1] for part in parts],
             labels=[self.label(utterance) for utterance in utterances],
         )
 
-    def _one(self, utterance_id: str, *, keep: bool) -> Tensor:
-        if utterance_id in self._kept:
-            return self._kept[utterance_id]
-        features = self.features[utterance_id].to(self.device).float()
+    def _read(self, ids: Sequence[str], *, keep: bool) -> list[Tensor]:
+        missing = [utterance_id for utterance_id in ids if utterance_id not in self._kept]
+        read = {i: features.to(self.device).float() for i, features in zip(missing, self._fetch(missing), strict=True)}
         if keep and self._resident:
-            self._kept[utterance_id] = features
-        return features
+            self._kept |= read
+        return [read[i] if i in read else self._kept[i] for i in ids]
+
+    def _fetch(self, ids: Sequence[str]) -> list[Tensor]:
+        # What no cache holds is computed in one go.
+        if isinstance(self.features, Features):
+            return self.features.fetch(ids)
+        return [self.features[utterance_id] for utterance_id in ids]

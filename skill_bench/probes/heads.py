@@ -45,7 +45,7 @@ def initial(head: Head, *, n_layers: int, dim: int, n_outputs: int, generator: t
 def logits(
     head: Head,
     parameters: Parameters,
-    features: Float[Tensor, "layers rows dim"],
+    features: Float[Tensor, "*seeds layers rows dim"],
     *,
     lengths: list[int],
     randomness: Randomness | None = None,
@@ -55,7 +55,7 @@ def logits(
     Args:
         head: Which head.
         parameters: As `initial`, with the leading dimension of `parameters.repeat`.
-        features: Layers of all rows.
+        features: Layers of all rows; see `parameters.weighted_sum` for a leading dimension.
         lengths: Rows of each utterance; they add up to ``rows``.
         randomness: Given in training, None in evaluation.
     """

@@ -1,12 +1,13 @@
 """Trainable parameters of a grid: one leading dimension, ``cells``, over independent trainings.
 
-Every cell starts from the same numbers and sees the same batches; only its learning rate differs. Sums over cells
-have independent gradients, so one backward pass trains the whole grid.
+The cells of one seed start from the same numbers and see the same batches; only their learning rate differs. Sums
+over cells have independent gradients, so one backward pass trains the whole grid.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -37,6 +38,11 @@ def repeat(parameters: Parameters, *, cells: int, device: torch.device) -> Param
     }
 
 
+def concatenate(grids: Sequence[Parameters]) -> Parameters:
+    """The cells of several grids, one grid after the other, as leaves that require gradients."""
+    return {name: torch.cat([grid[name].detach() for grid in grids]).requires_grad_() for name in grids[0]}
+
+
 def select(parameters: Parameters, cells: list[int]) -> Parameters:
     """Detached copies of some cells, each ``(len(cells), ...)``."""
     return {name: value.detach()[cells].clone() for name, value in parameters.items()}
@@ -51,8 +57,13 @@ def apply_linear(
 
 
 def weighted_sum(
-    layer_scores: Float[Tensor, "cells layers"], features: Float[Tensor, "layers rows dim"]
+    layer_scores: Float[Tensor, "cells layers"], features: Float[Tensor, "*seeds layers rows dim"]
 ) -> Float[Tensor, "cells rows dim"]:
-    """Sum over layers with softmax weights, without normalising the layers (s3prl ``Featurizer._weighted_sum``)."""
-    layers, rows, dim = features.shape
-    return (layer_scores.softmax(dim=-1) @ features.reshape(layers, rows * dim)).reshape(-1, rows, dim)
+    """Sum over layers with softmax weights, without normalising the layers (s3prl ``Featurizer._weighted_sum``).
+
+    Features with a leading dimension are those of as many groups of consecutive cells.
+    """
+    layers, rows, dim = features.shape[-3:]
+    grouped = features.reshape(-1, layers, rows * dim)
+    weights = layer_scores.softmax(dim=-1).view(len(grouped), -1, layers)
+    return torch.bmm(weights, grouped).view(-1, rows, dim)

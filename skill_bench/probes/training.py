@@ -1,4 +1,4 @@
-"""Trains one head for every learning rate at once, and keeps the best of each on dev.
+"""Trains one head for every learning rate and seed at once, and keeps the best of each on dev.
 
 The rules are the protocol's: dev is read every so many steps, a checkpoint is kept when dev improves (its metric,
 then its loss), test is not touched here.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from skill_bench.probes.heads import Randomness
 from skill_bench.probes.optimizer import ADAMW_DECAY, GridAdam
-from skill_bench.probes.parameters import Parameters, repeat, select
+from skill_bench.probes.parameters import Parameters, concatenate, repeat, select
 from skill_bench.progress import Advance
 from skill_bench.tasks import Protocol as TrainingProtocol
 
@@ -31,14 +31,23 @@ class Batch(Generic[Label]):
     """Features of some utterances and what the head has to say about each.
 
     Attributes:
-        features: ``(layers, rows, dim)`` float32.
+        features: ``(layers, rows, dim)`` float32; with a leading dimension where every seed has utterances of its own.
         lengths: Rows of each utterance.
-        labels: One for each utterance.
+        labels: One for each utterance, seed after seed.
     """
 
-    features: Float[Tensor, "layers rows dim"]
+    features: Float[Tensor, "*seeds layers rows dim"]
     lengths: list[int]
     labels: list[Label]
+
+
+def stack_batches(batches: Sequence[Batch[Label]]) -> Batch[Label]:
+    """The batches of several seeds, which have equally many rows, as one."""
+    return Batch(
+        features=torch.stack([batch.features for batch in batches]),
+        lengths=batches[0].lengths,
+        labels=[label for batch in batches for label in batch.labels],
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +59,15 @@ class DevScore:
 
 
 class Problem(Protocol[AnyBatch]):
-    """One fold of one task, as the trainer sees it."""
+    """One fold of one task, as the trainer sees it.
+
+    Attributes:
+        stack: Makes one batch of the batches of several seeds, so that they can be trained together; None where their
+            shapes differ or the head draws random numbers.
+    """
+
+    @property
+    def stack(self) -> Callable[[Sequence[AnyBatch]], AnyBatch] | None: ...
 
     def initial(self, generator: torch.Generator) -> Parameters:
         """Parameters of one cell."""
@@ -112,55 +129,97 @@ def train_grid(
     protocol: TrainingProtocol,
     *,
     higher_is_better: bool,
-    seed: int,
+    seeds: Sequence[int],
     fold: str,
     device: torch.device,
     advance: Advance,
-) -> GridResult:
-    """Trains all learning rates of ``protocol`` on one fold.
+) -> list[GridResult]:
+    """Trains all learning rates of ``protocol`` and all seeds on one fold, as one computation.
+
+    A seed's result does not depend on the others, up to the order in which float32 sums are taken.
 
     Args:
-        problem: Data and head.
+        problem: Data and head; it can ``stack`` if there are several seeds.
         protocol: Steps, learning rates, selection and stop rules.
         higher_is_better: Direction of the dev metric.
-        seed: Decides initial parameters, batches and masks, equally for every learning rate.
+        seeds: Each decides initial parameters, batches and masks, equally for every learning rate.
         fold: Name of the fold; folds draw different numbers.
         device: Where the head is trained.
         advance: Called with finished steps; they add up to ``protocol.steps`` even if training stops early.
     """
     rates = protocol.learning_rates
-    parameters = repeat(problem.initial(generator_for(seed, fold, "init")), cells=len(rates), device=device)
+    grids = [_Grid(problem, protocol, seed=seed, fold=fold, higher_is_better=higher_is_better) for seed in seeds]
+    starts = [problem.initial(generator_for(seed, fold, "init")) for seed in seeds]
+    parameters = concatenate([repeat(start, cells=len(rates), device=device) for start in starts])
     optimizer = GridAdam(
         parameters=parameters,
-        learning_rates=torch.tensor(rates, device=device),
+        learning_rates=torch.tensor(rates, device=device).repeat(len(seeds)),
         clip_norm=protocol.gradient_clip_norm,
         decay=ADAMW_DECAY if protocol.optimizer == "adamw" else 0.0,
     )
-    randomness = Randomness(generator=generator_for(seed, fold, "noise"), spec_augment=protocol.spec_augment or None)
-    batches = problem.batches(generator_for(seed, fold, "order"))
-    selection = _Selection(
-        rates=rates,
-        higher_is_better=higher_is_better,
-        loss_decides=protocol.checkpoint_by == "metric_then_loss",
-    )
-    step = 0
-    while step < protocol.steps:
+    running, step = list(grids), 0
+    while step < protocol.steps and running:
         step += 1
         for _ in range(protocol.accumulate):
-            losses = problem.losses(parameters, next(batches), randomness) / protocol.accumulate
+            batches = [next(grid.batches) for grid in running]
+            losses = problem.losses(parameters, *_together(problem, running, batches)) / protocol.accumulate
             losses.sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         advance(1)
         race_ends = step == protocol.keep_best_after_steps
         if step % protocol.evaluate_every_steps and step != protocol.steps and not race_ends:
             continue
-        selection.update(step, problem.score(parameters), parameters)
-        if race_ends and len(selection.active) > 1:
-            optimizer.keep([selection.keep_best()])
-        if protocol.patience_evaluations and selection.stale >= protocol.patience_evaluations:
-            break
+        scores = problem.score(parameters)
+        kept: list[int] = []
+        start = 0
+        for grid in running:
+            cells = range(start, start + len(grid.selection.active))
+            start = cells.stop
+            grid.steps = step
+            grid.selection.update(step, scores[cells.start : cells.stop], parameters, first_cell=cells.start)
+            chosen = list(cells)
+            if race_ends and len(cells) > 1:
+                chosen = [cells[grid.selection.keep_best()]]
+            if not (protocol.patience_evaluations and grid.selection.stale >= protocol.patience_evaluations):
+                kept += chosen
+            else:
+                grid.running = False
+        running = [grid for grid in running if grid.running]
+        if running and len(kept) < len(scores):
+            optimizer.keep(kept)
     advance(protocol.steps - step)
-    return GridResult(trained=selection.trained(), curve=tuple(selection.curve), steps=step)
+    return [
+        GridResult(trained=grid.selection.trained(), curve=tuple(grid.selection.curve), steps=grid.steps)
+        for grid in grids
+    ]
+
+
+class _Grid(Generic[AnyBatch]):
+    """One seed: what it draws and what it has found."""
+
+    def __init__(
+        self, problem: Problem[AnyBatch], protocol: TrainingProtocol, *, seed: int, fold: str, higher_is_better: bool
+    ) -> None:
+        self.randomness = Randomness(
+            generator=generator_for(seed, fold, "noise"), spec_augment=protocol.spec_augment or None
+        )
+        self.batches = problem.batches(generator_for(seed, fold, "order"))
+        self.selection = _Selection(
+            rates=protocol.learning_rates,
+            higher_is_better=higher_is_better,
+            loss_decides=protocol.checkpoint_by == "metric_then_loss",
+        )
+        self.steps, self.running = 0, True
+
+
+def _together(
+    problem: Problem[AnyBatch], grids: Sequence[_Grid[AnyBatch]], batches: Sequence[AnyBatch]
+) -> tuple[AnyBatch, Randomness | None]:
+    """One batch for all seeds. A problem that can stack draws no random numbers."""
+    if len(grids) == 1:
+        return batches[0], grids[0].randomness
+    assert problem.stack is not None
+    return problem.stack(batches), None
 
 
 class _Selection:
@@ -175,7 +234,8 @@ class _Selection:
         self.lowest_loss = [math.inf] * len(rates)
         self.stale = 0
 
-    def update(self, step: int, scores: list[DevScore], parameters: Parameters) -> None:
+    def update(self, step: int, scores: list[DevScore], parameters: Parameters, *, first_cell: int) -> None:
+        """Takes in the scores of the active learning rates, whose parameters start at ``first_cell``."""
         improved = False
         for cell, (rate_index, score) in enumerate(zip(self.active, scores, strict=True)):
             finite = math.isfinite(score.loss)
@@ -191,7 +251,7 @@ class _Selection:
             best = self.best.get(rate_index)
             if best is None or self._better(point, best.dev):
                 improved = improved or best is None or point.value is not None
-                self.best[rate_index] = Trained(dev=point, parameters=select(parameters, [cell]))
+                self.best[rate_index] = Trained(dev=point, parameters=select(parameters, [first_cell + cell]))
         self.stale = 0 if improved else self.stale + 1
 
     def _better(self, point: DevPoint, best: DevPoint) -> bool:

@@ -23,6 +23,8 @@ class Scripted:
         self.evaluations = 0
         self.kept: list[int] = [0, 1]
 
+    stack = None
+
     def initial(self, generator: torch.Generator) -> Parameters:
         return {"x": torch.zeros(1)}
 
@@ -45,11 +47,11 @@ def _train(problem: Scripted, **settings: object) -> tuple[GridResult, list[int]
         **{"learning_rates": (1.0, 0.5), "steps": 2 * len(problem.script), "evaluate_every_steps": 2, **settings}  # type: ignore[arg-type]
     )
     advanced: list[int] = []
-    result = train_grid(
+    [result] = train_grid(
         problem,
         protocol,
         higher_is_better=False,
-        seed=0,
+        seeds=[0],
         fold="f",
         device=torch.device("cpu"),
         advance=advanced.append,
