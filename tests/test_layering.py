@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "record": {"errors", "schema", "provenance"},
     "efficiency": {"schema", "provenance", "record"},
     "layer_similarity": {"schema", "provenance"},
-    "report": {"errors", "catalog", "schema", "record", "efficiency", "layer_similarity"},
+    "report": {"errors", "catalog", "schema", "record", "efficiency", "layer_similarity", "metrics"},
     "tasks": BASE,
     "metrics": BASE,
     "models": BASE,

@@ -9,7 +9,9 @@ import typer
 
 from skill_bench import __version__
 from skill_bench.cli import (
+from skill_bench.cli import (
     cache,
+    compare,
     distill,
     doctor,
     evidence,
@@ -49,6 +51,7 @@ def options(
 app.command("run")(run.run)
 app.command("profile")(profile.profile)
 app.command("leaderboard")(leaderboard.leaderboard)
+app.command("compare")(compare.compare)
 app.command("distill")(distill.distill)
 app.command("export")(export.export)
 app.command("pretrain")(pretrain.pretrain)

@@ -13,23 +13,28 @@ from skill_bench.report.collect import Collection, collect
 from skill_bench.report.published import published_rows
 from skill_bench.report.render import print_section
 from skill_bench.report.table import Table
+from skill_bench.report.uncertainty import with_intervals
 
 RUN, SHIPPED = "run", "shipped"
 
 
-def load_table(out_dir: Path | None = None, *, suite: str | None = None, published: bool = True) -> Table:
+def load_table(
+    out_dir: Path | None = None, *, suite: str | None = None, published: bool = True, intervals: bool = True
+) -> Table:
     """The records below ``out_dir`` (none if it is None), the shipped ones, and the published rows.
 
     Args:
         out_dir: output folder of `skill-bench run`.
         suite: keeps the records of that suite only.
         published: False leaves out the published rows.
+        intervals: False leaves them out, which saves reading the predictions.
 
     Raises:
         RecordError: ``out_dir`` does not exist.
     """
     rows, problems = published_rows(catalog.folder("leaderboard") / "published") if published else ([], ())
-    return build(load_collections(out_dir, suite=suite), rows, problems=problems)
+    table = build(load_collections(out_dir, suite=suite), rows, problems=problems)
+    return with_intervals(table) if intervals else table
 
 
 def load_collections(out_dir: Path | None = None, *, suite: str | None = None) -> list[Collection]:
@@ -51,7 +56,7 @@ def show(out_dir: Path, *, suite: str, console: Console | None = None) -> None:
     if not out_dir.is_dir():
         console.print(f"{out_dir} holds no record.", markup=False, highlight=False)
         return
-    table = load_table(out_dir, suite=suite, published=False)
+    table = load_table(out_dir, suite=suite, published=False, intervals=False)
     others = []
     for section in table.sections:
         if any(row.origin == RUN for row in section.rows):

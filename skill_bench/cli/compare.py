@@ -1,0 +1,34 @@
+"""``skill-bench compare``: is one system better than another, and how sure is that?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_NAME = "[ORIGIN:]NAME[@HASH]: a system of the table; run: or shipped: and the hash where a name fits several."
+
+
+def compare(
+    a: Annotated[str, typer.Argument(help=_NAME)],
+    b: Annotated[str, typer.Argument(help="The system that is judged beside it.")],
+    results: Annotated[Path | None, typer.Option(help="Folder of records; the bundled ones are always read.")] = None,
+    suite: Annotated[str | None, typer.Option(help="Only this suite.")] = None,
+    level: Annotated[float, typer.Option(min=0.0001, max=0.5, help="Error level, corrected over tasks.")] = 0.05,
+    csv: Annotated[Path | None, typer.Option(help="Also write the numbers to this file.")] = None,
+) -> None:
+    """Paired tests of two systems on the same test items, task by task."""
+    from skill_bench.report.compared import to_csv, to_text
+    from skill_bench.report.comparison import compare_systems
+    from skill_bench.report.show import load_table
+    from skill_bench.schema import write_atomic
+
+    table = load_table(results, suite=suite, published=False, intervals=False)
+    found = compare_systems(table, a, b, level=level)
+    for one in found:
+        typer.echo(to_text(one))
+    for problem in table.problems:
+        typer.echo(f"problem: {problem}", err=True)
+    if csv is not None:
+        typer.echo(f"written to {write_atomic(csv, to_csv(found).encode())}")

@@ -1,0 +1,185 @@
+"""Are two systems different on the same test items? A paired test, and Holm's correction for several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from scipy import stats
+
+from skill_bench.report.statistics.bootstrap import N_DRAWS, combine, mean_under, seed_variance
+from skill_bench.report.statistics.interval import LEVEL, Interval
+from skill_bench.report.statistics.sample import Sample
+
+N_PERMUTATIONS = 10_000
+_AT_ONCE = 2_000_000
+_SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """``b`` beside ``a`` on one task.
+
+    Attributes:
+        a, b: The metric, mean over seeds.
+        difference: b's points minus a's: positive where b is better, whichever direction the metric has.
+        interval: Of the difference.
+        standard_error: Of the difference, over items and, with several seeds, over seeds.
+        degrees_of_freedom: Of the standard error.
+        p_value: Two-sided.
+        p_worse: One-sided, for b being worse.
+        n_items: Test items (utterances, enrolments, queries).
+        n_seeds: Of a and of b.
+        method: Of the test.
+    """
+
+    a: float
+    b: float
+    difference: float
+    interval: Interval
+    standard_error: float
+    degrees_of_freedom: float
+    p_value: float
+    p_worse: float
+    n_items: int
+    n_seeds: tuple[int, int]
+    method: str
+
+
+def compare(a: Sequence[Sample], b: Sequence[Sample], *, level: float = LEVEL, n_draws: int = N_DRAWS) -> Comparison:
+    """Tests whether ``a`` and ``b``, samples of one metric by seed over the same units, have the same expectation.
+
+    Where items have counts, the test is randomisation: under the null hypothesis each item's two results may be swapped
+    (Noreen 1989), so all swaps are as likely; p counts the random ones with as large a difference. With several seeds
+    the difference must also be large beside its standard error over items and seeds (Student's t), because swapping
+    items knows nothing of how much a training seed matters: p is the larger of both. Metrics without counts (EER, MTWV)
+    have the t-test alone.
+
+    Raises:
+        ValueError: the units differ.
+    """
+    one = a[0]
+    if any(sample.units != one.units for sample in (*a, *b)):
+        raise ValueError("both systems must have the same test items")
+    sign = 1.0 if one.higher_is_better else -1.0
+    values_a, values_b = ([sample.value for sample in samples] for samples in (a, b))
+    over_seeds, df_seeds = seed_variance([values_a, values_b])
+    spread = combine(
+        sign * float(np.mean(values_b) - np.mean(values_a)),
+        sign * (mean_under(b, n_draws=n_draws) - mean_under(a, n_draws=n_draws)),
+        fold_sizes=one.fold_sizes,
+        over_seeds=over_seeds,
+        df_seeds=df_seeds,
+    )
+    two_sided, worse = _student(spread.value, spread.standard_error, spread.degrees_of_freedom)
+    shares = _shares(a, b)
+    method = "t over items and seeds" if df_seeds else "t over items"
+    if shares is not None:
+        both, down = randomised(sign * shares)
+        two_sided, worse = (max(two_sided, both), max(worse, down)) if df_seeds else (both, down)
+        method = f"randomisation, {method}" if df_seeds else "randomisation"
+    low, high = spread.percentiles(level)
+    return Comparison(
+        a=float(np.mean(values_a)),
+        b=float(np.mean(values_b)),
+        difference=spread.value,
+        interval=Interval(low=low, high=high, level=level, method="paired bootstrap"),
+        standard_error=spread.standard_error,
+        degrees_of_freedom=spread.degrees_of_freedom,
+        p_value=two_sided,
+        p_worse=worse,
+        n_items=len(one.units),
+        n_seeds=(len(a), len(b)),
+        method=method,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overall:
+    """The mean over tasks of the differences. Tasks have their own test items, so their errors are independent."""
+
+    difference: float
+    interval: Interval
+    p_value: float
+    p_worse: float
+
+
+def overall(tasks: Sequence[Comparison], *, level: float = LEVEL) -> Overall:
+    """Whether ``b`` differs in the mean of the points of ``tasks``, which are one or more; Student's t."""
+    n = len(tasks)
+    difference = sum(task.difference for task in tasks) / n
+    variances = [task.standard_error**2 / n**2 for task in tasks]
+    variance = sum(variances)
+    parts = sum(v**2 / task.degrees_of_freedom for v, task in zip(variances, tasks, strict=True))
+    df = variance**2 / parts if parts else 1.0
+    error = variance**0.5
+    half = float(stats.t.ppf(1 - (1 - level) / 2, df)) * error
+    two_sided, worse = _student(difference, error, df)
+    return Overall(
+        difference=difference,
+        interval=Interval(low=difference - half, high=difference + half, level=level, method="Student's t"),
+        p_value=two_sided,
+        p_worse=worse,
+    )
+
+
+def _student(difference: float, standard_error: float, df: float) -> tuple[float, float]:
+    """p for any difference, and for a negative one."""
+    if standard_error == 0:
+        return (1.0, 1.0) if difference == 0 else (0.0, float(difference > 0))
+    t = difference / standard_error
+    return 2 * float(stats.t.sf(abs(t), df)), float(stats.t.cdf(t, df))
+
+
+def _shares(a: Sequence[Sample], b: Sequence[Sample]) -> Float[ndarray, " items"] | None:
+    """What each item adds to b's value minus a's; None where the value is no sum over items."""
+    counts = [sample.counts for sample in (*a, *b)]
+    known = [pair for pair in counts if pair is not None]
+    denominators = known[0][1] if known else None
+    if denominators is None or len(known) < len(counts) or any((d != denominators).any() for _, d in known):
+        return None
+    numerators = [n for n, _ in known]
+    gained = np.mean(numerators[len(a) :], axis=0) - np.mean(numerators[: len(a)], axis=0)
+    sizes = a[0].fold_sizes if a[0].mean_of_folds else (len(gained),)
+    fold = np.repeat(np.arange(len(sizes)), sizes)
+    totals = np.bincount(fold, weights=denominators)
+    return np.asarray(100 * gained / totals[fold] / len(sizes))
+
+
+def randomised(shares: Float[ndarray, " items"]) -> tuple[float, float]:
+    """p for a sum of ``shares`` this far from 0, and for one this low, when each may as well have the other sign.
+
+    All signs are tried where that is feasible, else `N_PERMUTATIONS` random ones, of which none leaves p = 0.
+    """
+    shares = shares[shares != 0]
+    n, total = len(shares), shares.sum()
+    slack = 1e-9 * np.abs(shares).sum()  # sums of the same shares in another order
+    far = low = done = 0
+    exact = 2**n <= N_PERMUTATIONS
+    generator = np.random.default_rng(_SEED)
+    n_signs = 2**n if exact else N_PERMUTATIONS
+    at_once = max(1, _AT_ONCE // max(n, 1))
+    while done < n_signs:
+        numbers = np.arange(done, min(done + at_once, n_signs))
+        if exact:
+            positive = (numbers[:, None] >> np.arange(n)) & 1
+        else:
+            positive = generator.integers(0, 2, (len(numbers), n), dtype=np.int8)
+        sums = 2 * (positive @ shares) - total
+        far += int((np.abs(sums) >= abs(total) - slack).sum())
+        low += int((sums <= total + slack).sum())
+        done += len(numbers)
+    own = 0 if exact else 1
+    return (far + own) / (n_signs + own), (low + own) / (n_signs + own)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values after Holm (Scandinavian Journal of Statistics 1979, 6, 65-70), in the order given."""
+    adjusted, running = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = running
+    return adjusted

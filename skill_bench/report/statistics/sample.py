@@ -1,0 +1,139 @@
+"""A cell's test items as something that can be drawn again: values under weights on its units.
+
+A unit is what is drawn as a whole: an utterance, the trials of one enrolment (they share its voice), the pairs of one
+query. Units are ordered by fold, and each fold is drawn on its own, so that its share stays what the protocol says.
+A metric that is no ratio of counts has a function of weighted rows in `WEIGHTED`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from skill_bench.errors import RecordError
+from skill_bench.metrics.scoring import FURTHER, SCORERS, Scorer
+from skill_bench.record import Record
+from skill_bench.report.statistics.weighted import WEIGHTED
+
+Row = Mapping[str, Any]
+Weights = Float[ndarray, "draws units"]
+_POOLED = "_pooled"
+_UNIT = {"eer": "enrolment", "mtwv": "query"}
+"""Metric -> the field of a row that its unit shares; ``id`` for all others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One metric of one record, in percent or the metric's own unit.
+
+    Attributes:
+        units: (fold, name) of each unit, ordered by fold.
+        fold_sizes: Units in each fold, in the same order.
+        under: Values (draws,) for weights (draws, units); NaN where a draw has nothing to score.
+        counts: Numerators and denominators (units,) of a ratio of counts; None for other metrics.
+        mean_of_folds: The value is the unweighted mean of the folds' values.
+        higher_is_better: Direction.
+        highest: The largest value that the metric can have.
+    """
+
+    units: tuple[tuple[str, str], ...]
+    fold_sizes: tuple[int, ...]
+    under: Callable[[Weights], Float[ndarray, " draws"]]
+    counts: tuple[Float[ndarray, " units"], Float[ndarray, " units"]] | None
+    mean_of_folds: bool
+    higher_is_better: bool
+    highest: float
+
+    @property
+    def value(self) -> float:
+        """The metric itself: every unit once."""
+        return float(self.under(np.ones((1, len(self.units))))[0])
+
+    @property
+    def is_proportion(self) -> bool:
+        """Whether every unit counts the same and lies between 0 and 1, as right and wrong labels do."""
+        if self.counts is None:
+            return False
+        numerators, denominators = self.counts
+        return bool((denominators == 1).all() and (numerators <= 1).all() and (numerators >= 0).all())
+
+
+def sample_of(record: Record, rows: Sequence[Row], metric: str) -> Sample:
+    """The sample of ``metric`` from a record's predictions.
+
+    Raises:
+        RecordError: the metric cannot be computed from rows, or there are none; says which.
+    """
+    name = metric.removesuffix(_POOLED)
+    scorer = (SCORERS.get(record.metric, {}) | FURTHER).get(name)
+    where = f"{record.key.upstream} on {record.key.task}, seed {record.key.seed}"
+    if scorer is None:
+        raise RecordError(f"{where}: {metric} cannot be computed from predictions by this skill-bench.")
+    if not rows:
+        raise RecordError(f"{where}: its predictions are empty.")
+    mean_of_folds = record.task_spec.get("aggregate") == "mean_of_folds" and not metric.endswith(_POOLED)
+    by_unit = _units(rows, field=_UNIT.get(name, "id"))
+    found = {unit: by_unit[unit] for unit in sorted(by_unit, key=lambda unit: unit[0])}
+    folds = [fold for fold, _ in found]
+    sizes = tuple(folds.count(fold) for fold in dict.fromkeys(folds))
+    settings: dict[str, Any] = {
+        "units": tuple(found),
+        "fold_sizes": sizes,
+        "mean_of_folds": mean_of_folds and len(sizes) > 1,
+        "higher_is_better": scorer.higher_is_better,
+        "highest": 100.0 if scorer.higher_is_better or scorer.share is None else np.inf,
+    }
+    if scorer.share is not None:
+        counts = _counts(list(found.values()), scorer, stored=name == record.metric, where=where)
+        under = _ratio(*counts, sizes if settings["mean_of_folds"] else None)
+        return Sample(under=under, counts=counts, **settings)
+    if name not in WEIGHTED or settings["mean_of_folds"]:
+        raise RecordError(f"{where}: no way is known to draw the test items of {metric} again.")
+    return Sample(under=WEIGHTED[name](list(found.values())), counts=None, **settings)
+
+
+def _units(rows: Sequence[Row], *, field: str) -> dict[tuple[str, str], list[Row]]:
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        found.setdefault((str(row["fold"]), str(row[field])), []).append(row)
+    return found
+
+
+def _counts(
+    units: Sequence[Sequence[Row]], scorer: Scorer, *, stored: bool, where: str
+) -> tuple[Float[ndarray, " units"], Float[ndarray, " units"]]:
+    """Counts of each unit: those that the rows carry for the task's own metric, else counted again."""
+    if any(len(rows) > 1 for rows in units):
+        raise RecordError(f"{where}: an utterance is there twice in one fold.")
+    if stored:
+        pairs = [(rows[0]["numerator"], rows[0]["denominator"]) for rows in units]
+    else:
+        assert scorer.share is not None
+        ratios = [scorer.share(rows[0]) for rows in units]
+        pairs = [(ratio.numerator, ratio.denominator) for ratio in ratios]
+    counts = np.array(pairs, dtype=np.float64)
+    if not np.isfinite(counts).all():
+        raise RecordError(f"{where}: a prediction has counts that are not finite.")
+    return counts[:, 0], counts[:, 1]
+
+
+def _ratio(
+    numerators: Float[ndarray, " units"], denominators: Float[ndarray, " units"], folds: tuple[int, ...] | None
+) -> Callable[[Weights], Float[ndarray, " draws"]]:
+    """The percentage of all counts together, or the mean of the folds' percentages."""
+    parts = [slice(None)]
+    if folds is not None:
+        ends = np.cumsum(folds)
+        parts = [slice(end - size, end) for end, size in zip(ends.tolist(), folds, strict=True)]
+
+    def under(weights: Weights) -> Float[ndarray, " draws"]:
+        with np.errstate(invalid="ignore"):
+            values = [100 * (weights[:, p] @ numerators[p]) / (weights[:, p] @ denominators[p]) for p in parts]
+        return np.asarray(np.mean(values, axis=0))
+
+    return under

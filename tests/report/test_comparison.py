@@ -1,0 +1,162 @@
+"""`skill-bench compare`: which rows are meant, what is said of them."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import made_samples as made
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from skill_bench import catalog
+from skill_bench.cli.main import app
+from skill_bench.errors import UnknownName, UsageError
+from skill_bench.record import Metric
+from skill_bench.report.build import build
+from skill_bench.report.collect import collect
+from skill_bench.report.compared import p_text, to_text
+from skill_bench.report.comparison import SystemComparison, compare_systems, verdict
+from skill_bench.report.table import Table
+
+N = 120
+
+
+@pytest.fixture
+def out(tmp_path: Path, make_record: Any) -> Path:
+    """``good`` and ``bad`` differ on KS by 25 points, on SID by two items; ``half`` lacks SID."""
+    right = {
+        ("good", "ks"): N - 10,
+        ("bad", "ks"): N - 40,
+        ("good", "sid"): 50,
+        ("bad", "sid"): 52,
+        ("half", "ks"): N - 10,
+    }
+    for (name, task), n in right.items():
+        save(tmp_path, make_record, name, task, np.arange(N) < n)
+    return tmp_path
+
+
+def save(folder: Path, make_record: Any, name: str, task: str, right: Any, **more: Any) -> None:
+    metrics = {"accuracy": Metric.percent(int(np.sum(right)), len(right), higher_is_better=True)}
+    make_record(name, task, metrics=metrics, **more).save(folder, predictions=made.label_rows(np.asarray(right)))
+
+
+def table(folder: Path, origin: str = "run") -> Table:
+    return build([collect(folder, origin=origin)])
+
+
+def only(folder: Path, a: str, b: str) -> SystemComparison:
+    (found,) = compare_systems(table(folder), a, b)
+    return found
+
+
+def test_differences_and_verdicts(out: Path) -> None:
+    found = only(out, "good", "bad")
+    ks, sid = found.tasks
+    assert ks.found.difference == pytest.approx(-25)
+    assert ks.p_holm < 0.001
+    assert ks.verdict == "Bad is worse than Good by 25.0 points"
+    assert sid.found.difference == pytest.approx(100 * 2 / N)
+    assert sid.p_holm >= sid.found.p_value > 0.05
+    assert sid.verdict.startswith("no difference shown: Bad may be ")
+    assert found.mean is not None
+    assert found.mean.difference == pytest.approx((-25 + 100 * 2 / N) / 2)
+    assert found.mean.p_worse < 0.01
+    assert any(note.startswith("one seed") for note in found.notes)
+
+
+def test_the_other_way_round_is_the_mirror(out: Path) -> None:
+    one, other = only(out, "good", "bad"), only(out, "bad", "good")
+    for x, y in zip(one.tasks, other.tasks, strict=True):
+        assert x.found.difference == -y.found.difference
+        assert x.found.p_value == pytest.approx(y.found.p_value)
+        assert x.found.interval.low == pytest.approx(-y.found.interval.high)
+
+
+def test_holm_counts_the_tasks(out: Path) -> None:
+    alone = only(out, "half", "bad").tasks
+    assert [task.column.task for task in alone] == ["ks"]
+    assert alone[0].p_holm == alone[0].found.p_value
+    both = only(out, "good", "bad").tasks
+    assert both[0].p_holm == pytest.approx(2 * both[0].found.p_value)
+
+
+def test_a_missing_task_is_said(out: Path) -> None:
+    found = only(out, "half", "bad")
+    assert "sid: left out, no result of Half" in found.notes
+    assert found.mean is None
+
+
+def test_several_seeds_need_no_caveat(out: Path, make_record: Any) -> None:
+    for name, n in (("good", 105), ("bad", 85), ("half", 105)):
+        save(out, make_record, name, "ks", np.arange(N) < n, seed=1)
+    found = only(out, "half", "bad")
+    assert found.tasks[0].found.n_seeds == (2, 2)
+    assert not any(note.startswith("one seed") for note in found.notes)
+
+
+def test_seeds_that_failed_do_not_count(out: Path, make_record: Any) -> None:
+    make_record("good", "ks", None, seed=1).save(out)
+    assert only(out, "good", "bad").tasks[0].found.n_seeds == (1, 1)
+
+
+def test_unreadable_predictions_leave_the_task_out(out: Path) -> None:
+    (out / "demo" / "bad" / "ks-s0.predictions.jsonl").unlink()
+    found = only(out, "good", "bad")
+    assert [task.column.task for task in found.tasks] == ["sid"]
+    assert any(note.startswith("ks: left out, ") and "cannot be read" in note for note in found.notes)
+
+
+def test_names(out: Path, make_record: Any, tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match=r"unknown measured system 'gud'\. Did you mean 'good'"):
+        compare_systems(table(out), "gud", "bad")
+    with pytest.raises(UsageError, match="both names mean 'Good'"):
+        compare_systems(table(out), "good", "Good")
+    save(out, make_record, "good", "er", np.arange(N) < 9, identity="another")
+    with pytest.raises(UsageError, match=r"'good' fits 2 rows .* Name one of: run:good@.*run:good@"):
+        compare_systems(table(out), "good", "bad")
+    assert only(out, "good@good", "bad").a == "Good [good]"
+    assert only(out, "run:good@good", "run:bad").b == "Bad"
+
+
+def test_systems_on_other_data_cannot_be_compared(out: Path, make_record: Any) -> None:
+    save(out, make_record, "other", "ks", np.arange(N) < 9, fingerprint="e" * 64)
+    with pytest.raises(UsageError, match="no section in common"):
+        compare_systems(table(out), "good", "other")
+
+
+def test_a_rerun_beside_the_shipped_one(out: Path) -> None:
+    both = build([collect(out, origin="run"), collect(out, origin="shipped")])
+    (found,) = compare_systems(both, "shipped:good", "run:good")
+    assert (found.a, found.b) == ("shipped:Good", "run:Good")
+    assert {task.found.p_value for task in found.tasks} == {1}
+
+
+def test_the_command(out: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(catalog, "folder", lambda kind: tmp_path / "nothing")
+    target = tmp_path / "numbers.csv"
+    done = CliRunner().invoke(app, ["compare", "good", "bad", "--results", str(out), "--csv", str(target)])
+    assert done.exit_code == 0, done.output
+    line = next(line for line in done.output.splitlines() if line.startswith("KS acc % ↑"))
+    assert line.split()[4:7] == ["91.67", "66.67", "-25.00"]
+    assert "Bad is worse than Good by 25.0 points" in done.output
+    rows = list(csv.DictReader(target.read_text().splitlines()))
+    assert [row["task"] for row in rows] == ["ks", "sid"]
+    assert float(rows[0]["difference_points"]) == pytest.approx(-25)
+    assert rows[0]["unit"] == "percent"
+
+
+def test_words() -> None:
+    assert verdict(3.24, 1, 5, shown=True, a="A", b="B") == "B is better than A by 3.2 points"
+    assert verdict(0, -1.25, 0.0, shown=False, a="A", b="B") == (
+        "no difference shown: B may be 1.2 points worse to equal"
+    )
+    assert (p_text(0.0004), p_text(0.0123)) == ("< 0.001", "0.012")
+
+
+def test_nothing_in_common_is_said(out: Path, make_record: Any) -> None:
+    save(out, make_record, "asr", "er", np.arange(N) < 9)
+    assert "nothing to compare" in to_text(only(out, "asr", "half"))

@@ -1,0 +1,123 @@
+"""Intervals contain the truth as often as they say, in simulated experiments of known truth.
+
+Each case repeats one experiment 500 times. An interval of 95 % is then right in 475 +- 4.9 of them; fewer than 460
+(92 %) has a probability near one in a thousand for an interval of exactly 95 %, and the draws are seeded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import made_samples as made
+import numpy as np
+import pytest
+
+from skill_bench.record import Record
+from skill_bench.report.statistics.interval import interval_of
+from skill_bench.report.statistics.sample import Sample
+
+N_EXPERIMENTS, AT_LEAST = 500, 0.92
+Experiment = Callable[[np.random.Generator, Record], list[Sample]]
+
+
+def coverage(experiment: Experiment, truth: float, record: Record) -> float:
+    generator = np.random.default_rng(0)
+    hits = 0
+    for _ in range(N_EXPERIMENTS):
+        found = interval_of(experiment(generator, record), n_draws=400)
+        assert found is not None
+        hits += found.low <= truth <= found.high
+    return hits / N_EXPERIMENTS
+
+
+def labels(n: int, p: float) -> Experiment:
+    return lambda g, record: [made.sample(record, made.label_rows(g.random(n) < p))]
+
+
+def sequences(n: int) -> Experiment:
+    def experiment(g: np.random.Generator, record: Record) -> list[Sample]:
+        lengths = g.integers(3, 30, n)
+        # Utterances differ in difficulty: errors come in clusters, which counting words as independent would miss.
+        return [made.sample(record, made.error_rows(g.binomial(lengths, g.beta(2, 5, n)), lengths))]
+
+    return experiment
+
+
+def with_seeds(n: int, n_seeds: int, sd: float) -> Experiment:
+    def experiment(g: np.random.Generator, record: Record) -> list[Sample]:
+        difficulty = g.normal(0, 1.5, n)
+        p = [made.logistic(1.4 + difficulty + g.normal(0, sd)) for _ in range(n_seeds)]
+        return [made.sample(record, made.label_rows(g.random(n) < one)) for one in p]
+
+    return experiment
+
+
+def verification(n: int) -> Experiment:
+    def experiment(g: np.random.Generator, record: Record) -> list[Sample]:
+        same = np.arange(n) % 2 == 0
+        return [made.sample(record, made.trial_rows(same, g.normal(0, 1, n) + 2 * same))]
+
+    return experiment
+
+
+@pytest.mark.parametrize(("n", "p"), [(30, 0.5), (91, 0.9), (91, 0.98), (245, 0.8)])
+def test_coverage_of_accuracies(n: int, p: float, make_record: Any) -> None:
+    assert coverage(labels(n, p), 100 * p, make_record()) >= AT_LEAST
+
+
+@pytest.mark.parametrize("n", [40, 120])
+def test_coverage_of_error_rates_of_clustered_errors(n: int, make_record: Any) -> None:
+    assert coverage(sequences(n), 100 * 2 / 7, make_record(task="pr")) >= AT_LEAST
+
+
+@pytest.mark.parametrize("sd", [0.0, 0.5])
+def test_coverage_over_items_and_seeds(sd: float, make_record: Any) -> None:
+    g = np.random.default_rng(1)
+    truth = 100 * made.logistic(1.4 + g.normal(0, 1.5, 10**6) + g.normal(0, sd, 10**6)).mean()
+    assert coverage(with_seeds(100, 3, sd), truth, make_record()) >= AT_LEAST
+
+
+def test_one_seed_would_not_do(make_record: Any) -> None:
+    """Where seeds matter, an interval from one of them misses the truth too often: what several are for."""
+    g = np.random.default_rng(1)
+    truth = 100 * made.logistic(1.4 + g.normal(0, 1.5, 10**6) + g.normal(0, 1, 10**6)).mean()
+    assert coverage(with_seeds(100, 1, 1.0), truth, make_record()) < 0.7
+    assert coverage(with_seeds(100, 4, 1.0), truth, make_record()) >= AT_LEAST
+
+
+def test_coverage_of_equal_error_rates(make_record: Any) -> None:
+    truth = 100 * 0.158655  # two normals of distance 2 cross at 1 standard deviation
+    record = make_record().model_copy(update={"metric": "eer"})
+    assert coverage(verification(200), truth, record) >= AT_LEAST
+
+
+def test_coverage_of_a_mean_of_folds(make_record: Any) -> None:
+    p = np.repeat([0.3, 0.5, 0.7, 0.6, 0.9], 20)
+    record = make_record(task_spec={"aggregate": "mean_of_folds"})
+    assert (
+        coverage(lambda g, r: [made.sample(r, made.label_rows(g.random(100) < p, folds=(20,) * 5))], 60, record)
+        >= AT_LEAST
+    )
+
+
+def test_all_right_is_not_certain(make_record: Any) -> None:
+    found = interval_of([made.sample(make_record(), made.label_rows(np.ones(50)))])
+    assert found is not None
+    assert found.high == 100
+    # Wilson: 50 of 50 leave the truth above 50 / (50 + t^2), with t for 49 degrees of freedom.
+    assert found.low == pytest.approx(100 * 50 / (50 + 2.0096**2), abs=0.01)
+
+
+def test_error_rates_that_do_not_vary_have_no_interval(make_record: Any) -> None:
+    rows = made.error_rows(np.full(20, 4), np.full(20, 8))
+    assert interval_of([made.sample(make_record(task="pr"), rows)]) is None
+
+
+def test_the_interval_is_the_same_every_time_and_says_how(make_record: Any) -> None:
+    rows = made.label_rows(np.random.default_rng(0).random(60) < 0.7)
+    first, second = (interval_of([made.sample(make_record(), rows)] * 2) for _ in range(2))
+    assert first == second
+    assert first is not None
+    assert first.method == "Wilson, bootstrap of 60 test items and 2 seeds"
+    assert first.level == 0.95

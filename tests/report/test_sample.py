@@ -1,0 +1,102 @@
+"""Metrics under weights are the metrics themselves; a weight of 2 is a row that is there twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import made_samples as made
+import numpy as np
+import pytest
+from skill_bench.metrics.scoring import score
+
+from skill_bench.errors import RecordError
+from skill_bench.report.statistics.sample import sample_of
+
+
+def draw(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def repeated(rows: made.Rows, field: str, sample: Any, weights: list[int]) -> made.Rows:
+    """The rows as often as their unit's weight, under new ids."""
+    times = dict(zip(sample.units, weights, strict=True))
+    return [
+        {**row, "id": f"{row['id']}x{k}", field: f"{row[field]}x{k}"}
+        for row in rows
+        for k in range(times[row["fold"], row[field]])
+    ]
+
+
+CASES: dict[str, Callable[[], made.Rows]] = {
+    "accuracy": lambda: made.label_rows(draw().random(40) < 0.7),
+    "per": lambda: made.error_rows(draw().binomial(9, 0.3, 40), np.full(40, 9) + np.arange(40)),
+    "eer": lambda: made.trial_rows(draw(1).random(60) < 0.4, draw(2).integers(0, 12, 60), per_enrolment=3),
+    "mtwv": lambda: [
+        {
+            "id": f"{q}-{d}",
+            "fold": "all",
+            "query": f"q{q:02d}",
+            "document": f"d{d}",
+            # Rare enough among many that a threshold below 1 is worth its alarms; q0 is nowhere.
+            "target": "present" if q and d < 3 else "absent",
+            "score": float(x) + (3 if d < 3 else 0),
+        }
+        for (q, d), x in zip(np.ndindex(8, 12), draw(3).normal(size=96), strict=True)
+    ],
+}
+
+
+@pytest.mark.parametrize("metric", CASES)
+def test_value_and_weights_agree_with_the_scorer(metric: str, make_record: Any) -> None:
+    rows = CASES[metric]()
+    record = make_record().model_copy(update={"metric": metric})
+    found = made.sample(record, rows)
+    expected = score(metric, rows)[0][metric].value
+    assert expected is not None
+    assert 0 < expected < 100
+    assert found.value == pytest.approx(expected, rel=1e-12)
+    field = {"eer": "enrolment", "mtwv": "query"}.get(metric, "id")
+    assert len(found.units) == len({row[field] for row in rows})
+    for weights in draw(4).integers(0, 3, (5, len(found.units))):
+        again = score(metric, repeated(rows, field, found, weights.tolist()))[0][metric].value
+        assert again is not None
+        assert found.under(weights[None].astype(float))[0] == pytest.approx(again, rel=1e-9)
+
+
+def test_further_metrics_are_counted_from_the_texts(make_record: Any) -> None:
+    rows = made.label_rows(np.array([True, True, True, False]))
+    for i, row in enumerate(rows):
+        row |= {"target": "ab"[i // 2]} | {"prediction": "aabx"[i]}
+    found = made.sample(make_record(), rows, "unweighted_accuracy")
+    assert found.value == pytest.approx(75)
+    assert found.under(np.array([[1.0, 1, 0, 1]]))[0] == pytest.approx(50)
+    words = [{"id": "u", "fold": "all", "target": "AB CD", "prediction": "AB CX", "numerator": 1, "denominator": 2}]
+    record = make_record().model_copy(update={"metric": "wer"})
+    assert made.sample(record, words).value == 50
+    assert made.sample(record, words, "cer").value == 20
+
+
+def test_a_mean_of_folds_and_its_pooled_twin(make_record: Any) -> None:
+    rows = made.label_rows(np.array([1, 1, 0, 0, 0, 0]), folds=(2, 4))
+    record = make_record(task_spec={"aggregate": "mean_of_folds"})
+    found = made.sample(record, rows)
+    assert found.value == 50
+    assert found.fold_sizes == (2, 4)
+    assert made.sample(record, rows, "accuracy_pooled").value == pytest.approx(100 / 3)
+
+
+def test_what_cannot_be_drawn_again_is_named(make_record: Any) -> None:
+    record = make_record()
+    with pytest.raises(RecordError, match="skill on ks, seed 0: mood cannot be computed from predictions"):
+        sample_of(record, made.label_rows(np.ones(3)), "mood")
+    with pytest.raises(RecordError, match="its predictions are empty"):
+        sample_of(record, [], "accuracy")
+    twice = made.label_rows(np.ones(3))
+    twice[1]["id"] = twice[0]["id"]
+    with pytest.raises(RecordError, match="an utterance is there twice in one fold"):
+        sample_of(record, twice, "accuracy")
+    wrong = made.label_rows(np.ones(3))
+    wrong[0]["numerator"] = float("nan")
+    with pytest.raises(RecordError, match="counts that are not finite"):
+        sample_of(record, wrong, "accuracy")

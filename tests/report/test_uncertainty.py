@@ -1,0 +1,86 @@
+"""Intervals in the table: from the predictions beside the records, or the reason why there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import made_samples as made
+import numpy as np
+import pytest
+
+from skill_bench.record import Metric
+from skill_bench.report.build import build
+from skill_bench.report.collect import collect
+from skill_bench.report.render import markdown
+from skill_bench.report.show import load_table
+from skill_bench.report.statistics.interval import NO_SPREAD
+from skill_bench.report.table import Cell
+from skill_bench.report.uncertainty import with_intervals
+
+
+def only_cell(folder: Path) -> tuple[Cell, tuple[str, ...]]:
+    table = with_intervals(build([collect(folder)]))
+    (cell,) = table.sections[0].rows[0].cells.values()
+    return cell, table.problems
+
+
+@pytest.fixture
+def out(tmp_path: Path, make_record: Any) -> Path:
+    for seed in (0, 1):
+        right = np.random.default_rng(seed).random(100) < 0.8
+        metric = {"accuracy": Metric.percent(int(right.sum()), 100, higher_is_better=True)}
+        make_record(seed=seed, metrics=metric).save(tmp_path, predictions=made.label_rows(right))
+    return tmp_path
+
+
+def test_every_cell_of_the_shipped_records_has_one() -> None:
+    table = load_table(published=True)
+    cells = [cell for s in table.sections if s.source == "measured" for row in s.rows for cell in row.cells.values()]
+    assert len(cells) >= 30
+    for cell in cells:
+        assert (cell.interval is None) == (cell.no_interval is not None)
+        if cell.interval is None:
+            assert cell.no_interval == NO_SPREAD
+        else:
+            assert cell.interval.low <= cell.value <= cell.interval.high
+            assert cell.interval.high - cell.interval.low > 1, "no part of the demo has a thousand utterances"
+    assert sum(cell.interval is not None for cell in cells) > 0.9 * len(cells)
+
+
+def test_seeds_are_in_it_and_csv_and_markdown_show_it(out: Path) -> None:
+    cell, problems = only_cell(out)
+    assert problems == ()
+    assert cell.interval is not None
+    assert cell.interval.method == "Wilson, bootstrap of 100 test items and 2 seeds"
+    table = with_intervals(build([collect(out)]))
+    assert table.frame["ks_accuracy_percent_low"].tolist() == [cell.interval.low]
+    assert table.frame["ks_accuracy_percent_high"].tolist() == [cell.interval.high]
+    assert f"{cell.value:.2f} [{cell.interval.low:.1f}, {cell.interval.high:.1f}]" in markdown(table)
+
+
+def test_changed_predictions_are_a_problem_and_the_value_stays(out: Path) -> None:
+    path = next(out.glob("demo/*/ks-s1.predictions.jsonl"))
+    path.write_text(path.read_text().replace('"no"', '"yes"'))
+    cell, problems = only_cell(out)
+    assert cell.interval is None
+    assert cell.no_interval is not None
+    assert "ks-s1.predictions.jsonl: is not the file that ks-s1.json was written with" in cell.no_interval
+    assert problems == (cell.no_interval,)
+
+
+def test_without_predictions_there_is_a_reason_and_no_problem(tmp_path: Path, make_record: Any) -> None:
+    make_record().save(tmp_path)
+    cell, problems = only_cell(tmp_path)
+    assert cell.interval is None
+    assert cell.no_interval is not None
+    assert "keeps no predictions" in cell.no_interval
+    assert problems == ()
+
+
+def test_seeds_of_other_items_are_not_mixed(out: Path, make_record: Any) -> None:
+    make_record(seed=2).save(out, predictions=made.label_rows(np.ones(7)))
+    cell, _ = only_cell(out)
+    assert cell.interval is None
+    assert cell.no_interval is not None
+    assert "ks-s2.json: was tested on other items than" in cell.no_interval
