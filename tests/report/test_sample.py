@@ -100,3 +100,13 @@ def test_what_cannot_be_drawn_again_is_named(make_record: Any) -> None:
     wrong[0]["numerator"] = float("nan")
     with pytest.raises(RecordError, match="counts that are not finite"):
         sample_of(record, wrong, "accuracy")
+
+
+def test_a_mean_of_folds_of_a_metric_without_counts(make_record: Any) -> None:
+    rows = made.label_rows(np.ones(8), folds=(4, 4))
+    for row, (target, prediction) in zip(rows, ["aa", "aa", "aa", "bx", "aa", "bb", "bb", "bb"], strict=True):
+        row |= {"target": target, "prediction": prediction}
+    record = make_record(task_spec={"aggregate": "mean_of_folds"})
+    assert made.sample(record, rows, "unweighted_accuracy").value == pytest.approx((50 + 100) / 2)
+    pooled = made.sample(record, rows, "unweighted_accuracy_pooled").value
+    assert pooled == pytest.approx((100 + 75) / 2)

@@ -7,7 +7,7 @@ A metric that is no ratio of counts has a function of weighted rows in `WEIGHTED
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from numpy import ndarray
 from skill_bench.errors import RecordError
 from skill_bench.metrics.scoring import FURTHER, SCORERS, Scorer
 from skill_bench.record import Record
-from skill_bench.report.statistics.weighted import WEIGHTED
+from skill_bench.report.statistics.weighted import WEIGHTED, Weighted
 
 Row = Mapping[str, Any]
 Weights = Float[ndarray, "draws units"]
@@ -43,7 +43,7 @@ class Sample:
 
     units: tuple[tuple[str, str], ...]
     fold_sizes: tuple[int, ...]
-    under: Callable[[Weights], Float[ndarray, " draws"]]
+    under: Weighted
     counts: tuple[Float[ndarray, " units"], Float[ndarray, " units"]] | None
     mean_of_folds: bool
     higher_is_better: bool
@@ -79,8 +79,8 @@ def sample_of(record: Record, rows: Sequence[Row], metric: str) -> Sample:
     mean_of_folds = record.task_spec.get("aggregate") == "mean_of_folds" and not metric.endswith(_POOLED)
     by_unit = _units(rows, field=_UNIT.get(name, "id"))
     found = {unit: by_unit[unit] for unit in sorted(by_unit, key=lambda unit: unit[0])}
-    folds = [fold for fold, _ in found]
-    sizes = tuple(folds.count(fold) for fold in dict.fromkeys(folds))
+    names = [fold for fold, _ in found]
+    sizes = tuple(names.count(fold) for fold in dict.fromkeys(names))
     settings: dict[str, Any] = {
         "units": tuple(found),
         "fold_sizes": sizes,
@@ -88,13 +88,17 @@ def sample_of(record: Record, rows: Sequence[Row], metric: str) -> Sample:
         "higher_is_better": scorer.higher_is_better,
         "highest": 100.0 if scorer.higher_is_better or scorer.share is None else np.inf,
     }
+    members = list(found.values())
+    counts = None
     if scorer.share is not None:
-        counts = _counts(list(found.values()), scorer, stored=name == record.metric, where=where)
-        under = _ratio(*counts, sizes if settings["mean_of_folds"] else None)
-        return Sample(under=under, counts=counts, **settings)
-    if name not in WEIGHTED or settings["mean_of_folds"]:
+        counts = _counts(members, scorer, stored=name == record.metric, where=where)
+    elif name not in WEIGHTED:
         raise RecordError(f"{where}: no way is known to draw the test items of {metric} again.")
-    return Sample(under=WEIGHTED[name](list(found.values())), counts=None, **settings)
+    ends = np.cumsum(sizes).tolist()
+    folds = [slice(end - n, end) for end, n in zip(ends, sizes, strict=True)]
+    parts = folds if settings["mean_of_folds"] else [slice(0, ends[-1])]
+    functions = [_ratio(*(c[p] for c in counts)) if counts else WEIGHTED[name](members[p]) for p in parts]
+    return Sample(under=_mean_of(parts, functions), counts=counts, **settings)
 
 
 def _units(rows: Sequence[Row], *, field: str) -> dict[tuple[str, str], list[Row]]:
@@ -122,18 +126,21 @@ def _counts(
     return counts[:, 0], counts[:, 1]
 
 
-def _ratio(
-    numerators: Float[ndarray, " units"], denominators: Float[ndarray, " units"], folds: tuple[int, ...] | None
-) -> Callable[[Weights], Float[ndarray, " draws"]]:
-    """The percentage of all counts together, or the mean of the folds' percentages."""
-    parts = [slice(None)]
-    if folds is not None:
-        ends = np.cumsum(folds)
-        parts = [slice(end - size, end) for end, size in zip(ends.tolist(), folds, strict=True)]
+def _ratio(numerators: Float[ndarray, " units"], denominators: Float[ndarray, " units"]) -> Weighted:
+    """The percentage of all counts together."""
 
     def under(weights: Weights) -> Float[ndarray, " draws"]:
         with np.errstate(invalid="ignore"):
-            values = [100 * (weights[:, p] @ numerators[p]) / (weights[:, p] @ denominators[p]) for p in parts]
+            return np.asarray(100 * (weights @ numerators) / (weights @ denominators))
+
+    return under
+
+
+def _mean_of(parts: Sequence[slice], functions: Sequence[Weighted]) -> Weighted:
+    """The unweighted mean of what each function gives for its part of the units."""
+
+    def under(weights: Weights) -> Float[ndarray, " draws"]:
+        values = [function(weights[:, part]) for part, function in zip(parts, functions, strict=True)]
         return np.asarray(np.mean(values, axis=0))
 
     return under

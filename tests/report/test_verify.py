@@ -1,0 +1,154 @@
+"""Every number is found again in the predictions; one that was changed is named, however it was hidden."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import made_samples as made
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from skill_bench import catalog
+from skill_bench.cli.main import app
+from skill_bench.errors import RecordError
+from skill_bench.metrics.scoring import score
+from skill_bench.record import Record
+from skill_bench.report.build import build
+from skill_bench.report.collect import collect
+from skill_bench.report.show import load_table
+from skill_bench.report.table import Table
+from skill_bench.report.verify import Verification, verify
+
+Change = Callable[[Record, made.Rows], tuple[Record, made.Rows]]
+
+
+@pytest.fixture
+def out(tmp_path: Path, make_record: Any) -> Path:
+    """Two systems on KS with two seeds, and on PR; two folds."""
+    g = np.random.default_rng(0)
+    for name in ("a", "b"):
+        for seed in (0, 1):
+            save(tmp_path, make_record(name, "ks", seed=seed), made.label_rows(g.random(40) < 0.7, folds=(20, 20)))
+        lengths = np.arange(5, 35)
+        save(tmp_path, make_record(name, "pr"), made.error_rows(g.binomial(lengths, 0.3), lengths))
+    return tmp_path
+
+
+def save(folder: Path, record: Record, rows: made.Rows) -> Path:
+    metrics, folds = score(record.metric, rows)
+    return record.model_copy(update={"metrics": metrics, "folds": folds}).save(folder, predictions=rows)
+
+
+def spoil(folder: Path, change: Change) -> Path:
+    """Rewrites a record and its predictions with valid checksums, as a careful forger would."""
+    path = folder / "demo" / "b" / "ks-s1.json"
+    record = Record.read(path)
+    rows = [json.loads(line) for line in path.with_suffix(".predictions.jsonl").read_text().splitlines()]
+    record, rows = change(record, rows)
+    record.save(folder, predictions=rows)
+    return path
+
+
+def found_in(folder: Path) -> Verification:
+    return verify(build([collect(folder)]))
+
+
+def test_what_the_package_ships_is_verified() -> None:
+    found = verify(load_table(intervals=False))
+    assert (found.mismatches, found.unverified) == ([], [])
+    assert found.n_records >= 30
+    assert found.n_numbers > 1000
+
+
+def test_an_honest_folder(out: Path) -> None:
+    found = found_in(out)
+    assert (found.mismatches, found.unverified, found.n_records) == ([], [], 6)
+
+
+def better_value(record: Record, rows: made.Rows) -> tuple[Record, made.Rows]:
+    metric = record.metrics["accuracy"].model_copy(update={"value": 99.0})
+    return record.model_copy(update={"metrics": {"accuracy": metric}}), rows
+
+
+def better_fold(record: Record, rows: made.Rows) -> tuple[Record, made.Rows]:
+    metric = record.folds["f1"]["accuracy"].model_copy(update={"value": 99.0})
+    return record.model_copy(update={"folds": record.folds | {"f1": {"accuracy": metric}}}), rows
+
+
+def better_counts(record: Record, rows: made.Rows) -> tuple[Record, made.Rows]:
+    return record, [row | {"numerator": 1} for row in rows]
+
+
+def fewer_items(record: Record, rows: made.Rows) -> tuple[Record, made.Rows]:
+    kept = [row for row in rows if row["numerator"]]
+    metrics, folds = score("accuracy", kept)
+    return record.model_copy(update={"metrics": metrics, "folds": folds}), kept
+
+
+def other_targets(record: Record, rows: made.Rows) -> tuple[Record, made.Rows]:
+    changed = [row | {"target": row["prediction"], "numerator": 1} for row in rows]
+    metrics, folds = score("accuracy", changed)
+    return record.model_copy(update={"metrics": metrics, "folds": folds}), changed
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (better_value, "ks-s1.json: accuracy is 99.0, the predictions give"),
+        (better_fold, "ks-s1.json: accuracy of fold f1 is 99.0"),
+        (better_counts, r"ks-s1.json: the counts of \d+ predictions do not fit their texts"),
+        (fewer_items, r"ks-s1.json: \d+ test items or targets differ from those of .*ks-s0.json"),
+        (other_targets, r"ks-s1.json: \d+ test items or targets differ from those of .*ks-s0.json"),
+    ],
+)
+def test_every_forgery_is_found(out: Path, change: Change, message: str) -> None:
+    spoil(out, change)
+    assert collect(out).problems == (), "the checksums fit"
+    found = found_in(out)
+    assert any(re.search(message, one) for one in found.mismatches), found.mismatches
+
+
+def test_changed_predictions_are_found(out: Path) -> None:
+    path = out / "demo" / "b" / "pr-s0.predictions.jsonl"
+    path.write_text(path.read_text().replace('"X', '"W'))
+    (only,) = found_in(out).mismatches
+    assert "is not the file that pr-s0.json was written with" in only
+
+
+def test_a_number_of_the_table_that_no_record_gives_is_found(out: Path) -> None:
+    table = build([collect(out)])
+    section = table.sections[0]
+    row = section.rows[0]
+    wrong = replace(row.cells["ks_accuracy_percent"], value=99.0)
+    rows = (replace(row, cells={**row.cells, "ks_accuracy_percent": wrong}, mean_points=99.0), *section.rows[1:])
+    found = verify(Table(sections=(replace(section, rows=rows),)))
+    assert len(found.mismatches) == 2
+    assert "ks_accuracy_percent is 99.0, the predictions give" in found.mismatches[0]
+    assert "mean_points is 99.0" in found.mismatches[1]
+
+
+def test_what_cannot_be_verified_is_said(out: Path, make_record: Any) -> None:
+    make_record("a", "er").save(out)
+    found = found_in(out)
+    assert found.mismatches == []
+    assert len(found.unverified) == 1
+    assert "er-s0.json: keeps no predictions" in found.unverified[0]
+
+
+def test_the_command(out: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(catalog, "folder", lambda kind: tmp_path / "nothing")
+    arguments = ["leaderboard", "--results", str(out), "--out", str(tmp_path / "o"), "--no-published", "--verify"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert "verified: " in done.output
+    assert "numbers of 6 records computed again from predictions, all match" in done.output
+    path = spoil(out, better_value)
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, RecordError)
+    assert f"{path}: accuracy is 99.0, the predictions give" in str(done.exception)
