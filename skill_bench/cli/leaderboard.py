@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from skill_bench.layer_similarity import Linkage
+    from skill_bench.report.table import Table
 
 
 def leaderboard(
@@ -23,6 +24,7 @@ def leaderboard(
     published: Annotated[bool, typer.Option(help="Also the published systems, in a block of their own.")] = True,
     figures: Annotated[bool, typer.Option(help="Also SVG and PNG figures, in OUT/figures.")] = False,
     strict: Annotated[bool, typer.Option(help="Fail, and write nothing, if there is any problem.")] = False,
+    verify: Annotated[bool, typer.Option(help="Compute every number again from the stored predictions.")] = False,
 ) -> None:
     """Make the tables and the page from result records."""
     from skill_bench.errors import RecordError
@@ -34,6 +36,8 @@ def leaderboard(
     listed = "\n".join(f"  {problem}" for problem in table.problems)
     if strict and table.problems:
         raise RecordError(f"{len(table.problems)} problems, no table was written:\n{listed}")
+    if verify:
+        _verify(table, strict=strict)
     written = [*write_tables(table, out), write_page(table, out, tree_of=_tree)]
     if figures:
         from skill_bench.report.figures import write_figures
@@ -45,6 +49,23 @@ def leaderboard(
     typer.echo(f"{len(table.frame)} rows in {len(labels)} sections: {'; '.join(labels)}")
     if table.problems:
         typer.echo(f"{len(table.problems)} problems:\n{listed}", err=True)
+
+
+def _verify(table: Table, *, strict: bool) -> None:
+    """Says how much was found again; fails with the list of what was not."""
+    from skill_bench.errors import RecordError
+    from skill_bench.report.verify import verify
+
+    found = verify(table)
+    wrong = [*found.mismatches, *(found.unverified if strict else ())]
+    if wrong:
+        listed = "\n".join(f"  {one}" for one in wrong)
+        raise RecordError(f"{len(wrong)} numbers cannot be confirmed, no table was written:\n{listed}")
+    typer.echo(
+        f"verified: {found.n_numbers} numbers of {found.n_records} records computed again from predictions, all match"
+    )
+    for one in found.unverified:
+        typer.echo(f"not verified: {one}", err=True)
 
 
 def _tree(matrix: NDArray[np.float64], linkage: Linkage, contiguous: bool) -> list[list[float]]:

@@ -8,9 +8,9 @@ from typing import Any
 import made_samples as made
 import numpy as np
 import pytest
-from skill_bench.metrics.scoring import score
 
 from skill_bench.errors import RecordError
+from skill_bench.metrics.scoring import score
 from skill_bench.report.statistics.sample import sample_of
 
 
@@ -104,7 +104,7 @@ def test_what_cannot_be_drawn_again_is_named(make_record: Any) -> None:
 
 def test_a_mean_of_folds_of_a_metric_without_counts(make_record: Any) -> None:
     rows = made.label_rows(np.ones(8), folds=(4, 4))
-    for row, (target, prediction) in zip(rows, ["aa", "aa", "aa", "bx", "aa", "bb", "bb", "bb"], strict=True):
+    for row, target, prediction in zip(rows, "aaababbb", "aaaxabbb", strict=True):
         row |= {"target": target, "prediction": prediction}
     record = make_record(task_spec={"aggregate": "mean_of_folds"})
     assert made.sample(record, rows, "unweighted_accuracy").value == pytest.approx((50 + 100) / 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -142,7 +143,10 @@ def test_what_cannot_be_verified_is_said(out: Path, make_record: Any) -> None:
 
 
 def test_the_command(out: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(catalog, "folder", lambda kind: tmp_path / "nothing")
+    bundled = catalog.folder("leaderboard")
+    for name in ("templates", "published"):  # everything but the records
+        shutil.copytree(bundled / name, tmp_path / "own" / name)
+    monkeypatch.setattr(catalog, "folder", lambda kind: tmp_path / "own")
     arguments = ["leaderboard", "--results", str(out), "--out", str(tmp_path / "o"), "--no-published", "--verify"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
