@@ -143,10 +143,10 @@ def test_what_cannot_be_verified_is_said(out: Path, make_record: Any) -> None:
 
 
 def test_the_command(out: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    bundled = catalog.folder("leaderboard")
+    own, folder_of = tmp_path / "own", catalog.folder
     for name in ("templates", "published"):  # everything but the records
-        shutil.copytree(bundled / name, tmp_path / "own" / name)
-    monkeypatch.setattr(catalog, "folder", lambda kind: tmp_path / "own")
+        shutil.copytree(folder_of("leaderboard") / name, own / name)
+    monkeypatch.setattr(catalog, "folder", lambda kind: own if kind == "leaderboard" else folder_of(kind))
     arguments = ["leaderboard", "--results", str(out), "--out", str(tmp_path / "o"), "--no-published", "--verify"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
