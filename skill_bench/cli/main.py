@@ -9,16 +9,18 @@ import typer
 
 from skill_bench import __version__
 from skill_bench.cli import (
-from skill_bench.cli import (
-)
     cache,
     compare,
     distill,
     doctor,
-from skill_bench.cli import (
     evidence,
-)
-from skill_bench.cli import (
+    export,
+    leaderboard,
+    listing,
+    pretrain,
+    profile,
+    run,
+    similarity,
 )
 from skill_bench.errors import SkillBenchError
 
