@@ -55,3 +55,46 @@ def run_grid(
     if failures:
         listed = "\n".join(f"  {failure}" for failure in failures)
         raise SkillBenchError(f"{len(failures)} failed:\n{listed}")
+
+
+@app.command("write")
+def write_page(
+    records: Annotated[Path, typer.Option(help="Folder of records, as `evidence run` leaves it.")],
+    out: Annotated[Path, typer.Option(help="The page to write; figures lie beside it.")] = Path("docs/evidence.md"),
+    grid: Annotated[
+        Path | None, typer.Option(help="The grid: rows of it without records are said to be missing.")
+    ] = None,
+) -> None:
+    """Write the comparison from records: students, controls, differences, ablation, layers of the teacher, gaps."""
+    from skill_bench.errors import UsageError
+    from skill_bench.layer_similarity import LayerSimilarity
+    from skill_bench.report.collect import collect
+    from skill_bench.report.evidence_text import write_up
+    from skill_bench.report.heat_map import write_figures
+    from skill_bench.schema import write_atomic
+
+    if out.suffix != ".md":
+        raise UsageError(f"--out {out}: expected a name ending in .md.")
+    collection = collect(records)
+    path = records / "similarity.json"
+    similarity = LayerSimilarity.read(path) if path.is_file() else None
+    figures = [] if similarity is None else write_figures(similarity, out.with_suffix(""))
+    text = write_up(
+        collection,
+        similarity=similarity,
+        figures=[Path(figure.name) for figure in figures],
+        command="skill-bench evidence write",
+        expected=None if grid is None else _expected(grid),
+    )
+    for written in (write_atomic(out, text.encode()), *figures):
+        typer.echo(written)
+
+
+def _expected(grid: Path) -> dict[str, list[int | None]]:
+    from skill_bench.evidence.grid import read_grid
+
+    read, jobs = read_grid(grid)
+    expected: dict[str, list[int | None]] = {name: [None] for name in dict.fromkeys(["teacher", *read.upstreams])}
+    for job in jobs:
+        expected.setdefault(job.row.name, []).append(job.seed)
+    return expected

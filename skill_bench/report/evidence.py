@@ -1,0 +1,180 @@
+"""The students of a grid as data: rows over distillation seeds, differences, what was changed, what is missing."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from skill_bench.report.columns import Column
+from skill_bench.report.statistics.interval import Interval
+from skill_bench.report.statistics.repeated import difference_interval, mean_interval
+from skill_bench.report.table import Row, Section
+
+Recipe = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A mean, and its interval if it has one. ``values``: one for each independent repetition."""
+
+    value: float
+    values: tuple[float, ...]
+    interval: Interval | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """One line of the evidence: a student over its distillation seeds, or a system that was not distilled here.
+
+    Attributes:
+        rows: by distillation seed; {None: row} for a system without.
+        recipe: that all its students share, without seeds; empty if not known.
+        changes: what of ``recipe`` differs from the recipe of the row that is called like it, ``groups.n_groups`` ->
+            (before, after); empty for that row itself.
+    """
+
+    name: str
+    title: str
+    rows: Mapping[int | None, Row]
+    recipe: Recipe
+    changes: Mapping[str, tuple[Any, Any]]
+
+    @property
+    def is_ablation(self) -> bool:
+        """Whether it is a variant of another group."""
+        return bool(self.changes)
+
+    @property
+    def n_probe_seeds(self) -> int:
+        """The most probe seeds that any cell has."""
+        return max((len(cell.by_seed) for row in self.rows.values() for cell in row.cells.values()), default=0)
+
+    def metric(self, column: Column) -> Estimate | None:
+        """Mean over distillation seeds of means over probe seeds; None without a value."""
+        cells = {seed: row.cells[column.name] for seed, row in self.rows.items() if column.name in row.cells}
+        return self._estimate(
+            [cell.value for cell in cells.values()], [v for cell in cells.values() for v in cell.by_seed.values()]
+        )
+
+    def mean_points(self) -> Estimate | None:
+        """Of the rows that have every task; None if none has."""
+        complete = [row for row in self.rows.values() if row.mean_points is not None]
+        points = [row.mean_points for row in complete if row.mean_points is not None]
+        return self._estimate(points, _points_by_probe_seed(complete[0]) if complete else [])
+
+    def _estimate(self, by_training: Sequence[float], by_probe: Sequence[float]) -> Estimate | None:
+        if not by_training:
+            return None
+        # A model that is there once varies by its probes alone.
+        values = by_probe if None in self.rows else by_training
+        return Estimate(value=statistics.fmean(by_training), values=tuple(values), interval=mean_interval(values))
+
+
+def groups_of(section: Section) -> list[Group]:
+    """The section's rows, grouped; best mean first, incomplete ones last."""
+    rows: dict[str, dict[int | None, Row]] = defaultdict(dict)
+    for row in section.rows:
+        details = row.entries[-1].record.system.details if row.entries else {}
+        name, seed = details.get("evidence_row"), details.get("distillation_seed")
+        if isinstance(name, str) and isinstance(seed, int):
+            rows[name][seed] = row
+        else:
+            rows[row.system][None] = row
+    found = [_group(name, own) for name, own in rows.items()]
+    by_name = {group.name: group for group in found}
+    compared = [_with_changes(group, by_name.get(str(group.recipe.get("name")))) for group in found]
+
+    def order(group: Group) -> tuple[bool, float, str]:
+        mean = group.mean_points()
+        return mean is None, 0.0 if mean is None else -mean.value, group.name
+
+    return sorted(compared, key=order)
+
+
+def difference(reference: Group, other: Group) -> Estimate | None:
+    """``other`` minus ``reference`` in mean points; over the distillation seeds that both have, if they share some."""
+    shared = set(reference.rows) & set(other.rows) - {None}
+    a, b = (_only(group, shared) if shared else group for group in (reference, other))
+    before, after = a.mean_points(), b.mean_points()
+    if before is None or after is None:
+        return None
+    return Estimate(
+        value=after.value - before.value,
+        values=after.values,
+        interval=difference_interval(before.values, after.values),
+    )
+
+
+def missing(
+    section: Section, groups: Sequence[Group], expected: Mapping[str, Sequence[int | None]] | None = None
+) -> list[str]:
+    """What is not there: rows of ``expected`` (distillation seeds by name) without a record, and absent cells."""
+    by_name = {group.name: group for group in groups}
+    lines = []
+    for name, seeds in (expected or {}).items():
+        absent = [seed for seed in seeds if name not in by_name or seed not in by_name[name].rows]
+        if absent:
+            said = "" if absent == [None] else f", distillation seed {', '.join(map(str, absent))}"
+            lines.append(f"{name}{said}: no records")
+    probe_seeds = sorted({s for row in section.rows for cell in row.cells.values() for s in cell.by_seed})
+    for row in section.rows:
+        for task in section.tasks:
+            cells = [c for c in section.judged if c.task == task]
+            there = {s for c in cells if c.name in row.cells for s in row.cells[c.name].by_seed}
+            if absent_seeds := [seed for seed in probe_seeds if seed not in there]:
+                lines.append(f"{row.system}, {task}, probe seed {', '.join(map(str, absent_seeds))}: no result")
+        lines += [f"{row.system}: {note}" for note in row.notes]
+    return lines
+
+
+def _group(name: str, rows: dict[int | None, Row]) -> Group:
+    ordered = dict(sorted(rows.items(), key=lambda item: -1 if item[0] is None else item[0]))
+    first = next(iter(ordered.values()))
+    title = first.title if None in ordered else first.title.partition(", seed ")[0]
+    return Group(name=name, title=title, rows=ordered, recipe=_recipe(first), changes={})
+
+
+def _recipe(row: Row) -> Recipe:
+    text = row.entries[-1].record.system.details.get("recipe") if row.entries else None
+    try:
+        content = json.loads(text) if isinstance(text, str) else {}
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _with_changes(group: Group, base: Group | None) -> Group:
+    if base is None or base.name == group.name or not group.recipe:
+        return group
+    before, after = _flat(base.recipe), _flat(group.recipe)
+    changed = {
+        key: (before.get(key), after.get(key))
+        for key in sorted({*before, *after})
+        if before.get(key) != after.get(key) and key.rpartition(".")[2] not in ("seed", "name", "title", "source")
+    }
+    return replace(group, changes=changed)
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def _points_by_probe_seed(row: Row) -> list[float]:
+    """Mean points of each probe seed that has every task of the row."""
+    judged = [cell for cell in row.cells.values() if cell.column.primary and cell.column.has_points]
+    seeds = set.intersection(*(set(cell.by_seed) for cell in judged)) if judged else set()
+    return [statistics.fmean(cell.column.points(cell.by_seed[seed]) for cell in judged) for seed in sorted(seeds)]
+
+
+def _only(group: Group, seeds: set[int | None]) -> Group:
+    return replace(group, rows={seed: row for seed, row in group.rows.items() if seed in seeds})

@@ -1,0 +1,174 @@
+"""The evidence page from made-up records: means, intervals, changes, gaps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from typer.testing import CliRunner
+
+from skill_bench.cli.main import app
+from skill_bench.record import Record, System
+from skill_bench.report.build import build
+from skill_bench.report.collect import Collection, collect
+from skill_bench.report.evidence import Group, difference, groups_of, missing
+from skill_bench.report.evidence_text import write_up
+from skill_bench.report.statistics.repeated import difference_interval, mean_interval
+from skill_bench.report.table import Section
+
+MakeRecord = Callable[..., Record]
+SCORES = {"skill": (60, 62, 67), "dphubert": (50, 52, 51), "skill-k2": (61,)}
+RECIPES: dict[str, dict[str, Any]] = {
+    "skill": {"name": "skill", "groups": {"method": "similarity", "n_groups": 4}},
+    "dphubert": {"name": "dphubert", "groups": {"method": "fixed"}},
+    "skill-k2": {"name": "skill", "groups": {"method": "similarity", "n_groups": 2}},
+}
+
+
+@pytest.fixture
+def folder(make_record: MakeRecord, tmp_path: Path) -> Path:
+    """Three rows of students on two tasks with two probe seeds, a teacher, a baseline; one cell failed."""
+    for name, scores in SCORES.items():
+        for seed, score in enumerate(scores):
+            system = System(
+                name=f"{name}-s{seed}", title=f"{name.upper()}, seed {seed}", kind="student", identity=f"{name}{seed}",
+                n_parameters=1500, teacher="teacher",
+                details={
+                    "evidence_row": name, "distillation_seed": seed,
+                    "recipe": json.dumps({**RECIPES[name], "seed": seed}),
+                },
+            )  # fmt: skip
+            for probe in (0, 1):
+                for task, value in (("ks", score + probe), ("pr", 100 - score)):
+                    failed = (name, seed, task, probe) == ("dphubert", 2, "pr", 1)
+                    record = make_record(
+                        f"{name}-s{seed}", task, None if failed else value, seed=probe, identity=f"{name}{seed}"
+                    )
+                    record.model_copy(update={"system": system}).save(tmp_path / "records")
+    for probe, value in ((0, 70), (1, 74)):
+        make_record("teacher", "ks", value, seed=probe).save(tmp_path / "records")
+        make_record("teacher", "pr", 30, seed=probe).save(tmp_path / "records")
+    make_record("fbank", "ks", 20).save(tmp_path / "records")
+    return tmp_path / "records"
+
+
+@pytest.fixture
+def section(folder: Path) -> Section:
+    (found,) = build([collect(folder)]).sections
+    return found
+
+
+@pytest.fixture
+def groups(section: Section) -> dict[str, Group]:
+    return {group.name: group for group in groups_of(section)}
+
+
+def test_rows_are_students_over_their_seeds(section: Section, groups: dict[str, Group]) -> None:
+    assert list(groups) == ["teacher", "skill", "skill-k2", "dphubert", "fbank"], "best first, incomplete last"
+    skill = groups["skill"]
+    assert (list(skill.rows), skill.title, skill.n_probe_seeds) == ([0, 1, 2], "SKILL", 2)
+    ks = next(column for column in section.judged if column.task == "ks")
+    found = skill.metric(ks)
+    assert found is not None
+    assert found.values == (60.5, 62.5, 67.5)  # each the mean of its two probe seeds
+    assert found.value == pytest.approx(np.mean([60.5, 62.5, 67.5]))
+    half = 4.302652729911275 * np.std([60.5, 62.5, 67.5], ddof=1) / np.sqrt(3)  # t(0.975, 2)
+    assert found.interval is not None
+    assert (found.interval.low, found.interval.high) == pytest.approx((found.value - half, found.value + half))
+    teacher = groups["teacher"].metric(ks)
+    assert teacher is not None
+    assert teacher.values == (70, 74)  # it exists once, so its probes are what varies
+    assert groups["fbank"].mean_points() is None
+    mean = skill.mean_points()
+    assert mean is not None
+    assert mean.values == pytest.approx((60.25, 62.25, 67.25))
+
+
+def test_differences_are_taken_over_shared_seeds(groups: dict[str, Group]) -> None:
+    found = difference(groups["skill"], groups["dphubert"])
+    assert found is not None
+    assert found.value == pytest.approx(np.mean([50.25, 52.25, 51.25]) - np.mean([60.25, 62.25, 67.25]))
+    assert found.interval is not None
+    assert found.interval.high < 0
+    alone = difference(groups["skill"], groups["skill-k2"])
+    assert alone is not None
+    assert alone.value == pytest.approx(1.0)
+    assert alone.interval is None
+    assert difference(groups["skill"], groups["fbank"]) is None
+
+
+def test_a_variant_is_known_by_what_its_recipe_changes(groups: dict[str, Group]) -> None:
+    assert groups["skill-k2"].changes == {"groups.n_groups": (4, 2)}
+    assert [name for name, group in groups.items() if group.is_ablation] == ["skill-k2"]
+
+
+def test_gaps_are_named(section: Section, groups: dict[str, Group]) -> None:
+    expected: dict[str, list[int | None]] = {"skill": [0, 1, 2], "skill-k2": [0, 1], "logmel": [None], "skill-k9": [0]}
+    found = missing(section, list(groups.values()), expected)
+    for line in (
+        "skill-k2, distillation seed 1: no records",
+        "logmel: no records",
+        "skill-k9, distillation seed 0: no records",
+        "dphubert-s2, pr, probe seed 1: no result",
+        "dphubert-s2: pr seed 1 failed: AudioError: a.wav: empty",
+        "fbank, pr, probe seed 0, 1: no result",
+        "fbank, ks, probe seed 1: no result",
+    ):
+        assert line in found, line
+    assert not any(line.startswith("skill,") or line.startswith("teacher") for line in found)
+
+
+def test_the_page_says_who_wins_and_what_is_not_there(folder: Path) -> None:
+    text = write_up(collect(folder), similarity=None, command="x", expected={"logmel": [None]})
+    assert "- SKILL is better than DPHUBERT by 12.0 points." in text
+    assert "groups.n_groups 4 → 2" in text
+    assert "- logmel: no records" in text
+    assert "No similarity of its layers has been recorded." in text
+    assert "The speech is synthetic." in text
+    row = next(line for line in text.splitlines() if line.startswith("| SKILL "))
+    assert "63.5 [54.5, 72.5]" in row
+    assert "3 x 2" in row
+
+
+def test_nothing_recorded_is_a_page_that_says_so() -> None:
+    text = write_up(Collection(origin="run"), similarity=None, command="x")
+    assert "Written from 0 records" in text
+    assert "There are no records yet." in text
+
+
+def test_command_writes_the_same_page_twice(folder: Path, tmp_path: Path) -> None:
+    arguments = ["evidence", "write", "--records", str(folder), "--out", str(tmp_path / "docs" / "evidence.md")]
+    written = []
+    for _ in range(2):
+        done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+        assert done.exit_code == 0
+        written.append((tmp_path / "docs" / "evidence.md").read_bytes())
+    assert written[0] == written[1]
+    assert b"## Ablation" in written[0]
+
+
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=9), st.lists(st.floats(-100, 100), min_size=2, max_size=9))
+def test_intervals_are_scipys(a: list[float], b: list[float]) -> None:
+    found = mean_interval(a)
+    assert found is not None
+    if np.std(a) > 1e-6:
+        expected = stats.ttest_1samp(a, 0).confidence_interval()
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-6, abs=1e-6)
+    between = difference_interval(a, b)
+    if np.std(a) > 1e-6 and np.std(b) > 1e-6:
+        expected = stats.ttest_ind(b, a, equal_var=False).confidence_interval()
+        assert between is not None
+        assert (between.low, between.high) == pytest.approx((expected.low, expected.high), rel=1e-6, abs=1e-6)
+
+
+def test_one_value_has_no_interval() -> None:
+    assert mean_interval([3.0]) is None
+    assert difference_interval([3.0], [1.0, 2.0]) is None
+    assert difference_interval([3.0, 3.0], [1.0, 1.0]) is None
