@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from skill_bench.errors import SkillBenchError, UnknownName
+from skill_bench.errors import SkillBenchError, UnknownName, UsageError
 
 Kind = Literal["tasks", "upstreams", "leaderboard"]
 
@@ -49,3 +49,21 @@ def entry(kind: Literal["tasks", "upstreams"], name: str) -> Path:
     if name not in known:
         raise UnknownName(kind.removesuffix("s"), name, known)
     return folder(kind) / (f"{name}.toml" if kind == "tasks" else name)
+
+
+def upstream(name: str) -> Path:
+    """The folder of an upstream: a name of the catalog, or the path of any other folder (``./mine``, ``work/mine``).
+
+    Raises:
+        UnknownName: neither; suggests a near name.
+        UsageError: a path without an ``upstream.toml``.
+    """
+    if "/" not in name and "\\" not in name:
+        return entry("upstreams", name)
+    folder_at = Path(name).expanduser().resolve()
+    if not (folder_at / "upstream.toml").is_file():
+        raise UsageError(
+            f"{name}: holds no upstream.toml, so it is no upstream folder. `skill-bench upstream new NAME` makes one; "
+            "weights alone go through --upstream skill --ckpt FILE_OR_FOLDER."
+        )
+    return folder_at

@@ -21,6 +21,7 @@ from skill_bench.cli import (
     profile,
     run,
     similarity,
+    upstream,
 )
 from skill_bench.errors import SkillBenchError
 
@@ -55,6 +56,7 @@ app.command("distill")(distill.distill)
 app.command("export")(export.export)
 app.command("pretrain")(pretrain.pretrain)
 app.command("similarity")(similarity.similarity)
+app.add_typer(upstream.app, name="upstream")
 app.add_typer(cache.app, name="cache")
 app.command("doctor")(doctor.doctor)
 app.add_typer(evidence.app, name="evidence")

@@ -12,7 +12,8 @@ import typer
 from skill_bench.errors import UsageError
 
 Upstream = Annotated[
-    str, typer.Option("--upstream", "-u", help="Name in `skill-bench list`, or hf:ORG/MODEL.", show_default=True)
+    str,
+    typer.Option("--upstream", "-u", help="Name in `skill-bench list`, folder, or hf:ORG/MODEL.", show_default=True),
 ]
 Checkpoint = Annotated[
     Path | None, typer.Option("--ckpt", help="File or folder of weights for that upstream; any readable format.")

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from skill_bench.evaluate import Plan
 
 Upstreams = Annotated[
-    list[str], typer.Option("--upstream", "-u", help="Name in `skill-bench list`, or hf:ORG/MODEL; repeat for several.")
+    list[str],
+    typer.Option("--upstream", "-u", help="Name in `skill-bench list`, folder, or hf:ORG/MODEL; repeat for several."),
 ]
 
 
@@ -50,7 +51,7 @@ def run(
         raise UsageError(f"--ckpt belongs to one upstream, found {len(upstream)}: {', '.join(upstream)}.")
     for name in upstream:
         if not name.startswith("hf:"):
-            catalog.entry("upstreams", name)  # an unknown name is found before any speech is read or made
+            catalog.upstream(name)  # an unknown name is found before any speech is read or made
     plan = Plan(
         upstreams=[UpstreamRequest(name=name, ckpt=ckpt) for name in upstream],
         suite=suite,

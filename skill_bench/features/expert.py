@@ -11,15 +11,13 @@ import torch
 from skill_bench.errors import CheckpointError, UsageError
 from skill_bench.features.encoder_upstream import EncoderUpstream
 from skill_bench.features.filterbank import FilterbankUpstream
-from skill_bench.features.spec import UpstreamSpec, read_spec
+from skill_bench.features.spec import NAME_DIGITS, UpstreamSpec, read_spec
 from skill_bench.features.upstream import Upstream
 from skill_bench.models import checkpoint
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
 from skill_bench.record import System
-
-NAME_DIGITS = 8
 
 
 def make_expert(

@@ -16,13 +16,14 @@ _PACKAGE = "skill_bench_upstream_folders"
 
 
 def load(name: str, ckpt: str | Path | None = None, **options: Any) -> Upstream:
-    """The upstream ``upstreams/<name>``.
+    """The upstream ``upstreams/<name>``, or that of the folder whose path ``name`` is.
 
     Raises:
         UnknownName: no such folder; suggests a near one.
+        UsageError: a path that is no upstream folder.
         SpecError: the folder breaks its contract.
     """
-    return load_folder(catalog.entry("upstreams", name), ckpt, **options)
+    return load_folder(catalog.upstream(name), ckpt, **options)
 
 
 def load_folder(folder: Path, ckpt: str | Path | None = None, **options: Any) -> Upstream:

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from skill_bench.errors import SpecError, suggest
 from skill_bench.record import System
 
+NAME_DIGITS = 8
+"""How much of a checkpoint's hash is in the name of an upstream that was given other weights than its own."""
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -31,14 +33,15 @@ class UpstreamSpec(BaseModel):
     """One upstream folder.
 
     ``encoder``: a model with ``weights`` in the folder. ``untrained``: the model of the ``architecture`` file with
-    random weights drawn from ``seed``. ``filterbank``: no model.
+    random weights drawn from ``seed``. ``filterbank``: no model. ``module``: a torch module that ``expert.py`` builds,
+    with ``weights`` in the folder or none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     title: str
-    kind: Literal["encoder", "untrained", "filterbank"]
+    kind: Literal["encoder", "untrained", "filterbank", "module"]
     role: Literal["student", "teacher", "baseline", "control", "other"]
     description: str
     licence: str | None = None
@@ -53,6 +56,8 @@ class UpstreamSpec(BaseModel):
         needed = {"encoder": {"weights"}, "untrained": {"architecture", "seed"}, "filterbank": {"filterbank"}}
         for kind, keys in needed.items():
             for key in sorted(keys):
+                if (key, self.kind) == ("weights", "module"):
+                    continue
                 if (getattr(self, key) is not None) != (kind == self.kind):
                     raise ValueError(f"{key!r} must be given for kind = {kind!r}, and for it alone")
         return self

@@ -75,7 +75,8 @@ def load_upstream(name: str, ckpt: str | Path | None = None, **options: Any) -> 
     """An upstream by name, ready for use on the CPU.
 
     Args:
-        name: A folder of ``upstreams/``, or ``hf:ORG/MODEL`` (``hf:ORG/MODEL@REVISION``) from the Hugging Face hub.
+        name: A folder of ``upstreams/``, the path of any other such folder, or ``hf:ORG/MODEL``
+            (``hf:ORG/MODEL@REVISION``) from the Hugging Face hub.
         ckpt: Weights instead of the bundled ones, for upstreams that have weights: a file or folder in any readable
             format. The name then ends in the first digits of their hash, since it is another system.
         options: Passed on to the upstream's ``UpstreamExpert``.

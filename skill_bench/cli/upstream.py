@@ -1,0 +1,67 @@
+"""``skill-bench upstream``: a folder for a model of one's own, and whether it keeps the contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make and check an upstream of your own.")
+
+
+@app.command("new")
+def new(
+    name: Annotated[str, typer.Argument(help="Small letters, digits, underscores.")],
+    ckpt: Annotated[
+        Path | None,
+        typer.Option(help="Checkpoint of any readable format; without one, a torch module to be replaced by yours."),
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="How tables call it.")] = None,
+    folder: Annotated[Path, typer.Option(help="Where the new folder goes.")] = Path("upstreams"),
+) -> None:
+    """Make an upstream folder: upstream.toml, expert.py, hubconf.py, weights."""
+    from skill_bench.features.scaffold import new_upstream
+
+    made = new_upstream(name, parent=folder, ckpt=ckpt, title=title)
+    for path in sorted(made.iterdir()):
+        typer.echo(path)
+    typer.echo(f"next: skill-bench upstream check {_as_path(made)}")
+
+
+@app.command("check")
+def check(
+    name: Annotated[str, typer.Argument(help="Name in `skill-bench list`, or the path of a folder.")],
+    ckpt: Annotated[Path | None, typer.Option(help="Weights instead of the folder's own.")] = None,
+) -> None:
+    """Check an upstream against everything that scores rely on, and say what to do about what fails."""
+    from skill_bench import catalog
+    from skill_bench.errors import SkillBenchError
+    from skill_bench.features.contract import CHECKS, Subject, battery
+    from skill_bench.features.upstream import load_upstream
+
+    folder = catalog.upstream(name)
+    upstream = load_upstream(name, ckpt)
+    system = upstream.system()
+    typer.echo(
+        f"{system.title}: {system.n_parameters or 0:,} parameters, {upstream.n_hidden_states} hidden states of width "
+        f"{upstream.dim}, a frame every {1000 * upstream.downsample_rate / upstream.sample_rate_hz:g} ms"
+    )
+    n_failed = 0
+    for finding in battery(Subject(upstream=upstream, folder=folder, ckpt=ckpt)):
+        if finding.found is None:
+            typer.echo(f"  ok    {finding.check.name}")
+            continue
+        n_failed += 1
+        typer.echo(f"  FAIL  {finding.check.name}")
+        for label, text in (("found", finding.found), ("why", finding.check.why), ("do", finding.check.remedy)):
+            typer.echo(f"        {label}: {text}")
+    if n_failed:
+        raise SkillBenchError(f"{n_failed} of {len(CHECKS)} checks failed.")
+    typer.echo(f"{len(CHECKS)} checks passed. next: skill-bench run --upstream {name}")
+
+
+def _as_path(folder: Path) -> str:
+    """A folder in the way that tells it from a name of the catalog."""
+    text = folder.as_posix()
+    return text if "/" in text else f"./{text}"
