@@ -35,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "measure": BASE | {"models"},
     "s3prl": BASE | {"models", "corpora", "features"},
     "kinds": BASE | {"tasks", "metrics", "corpora", "features", "probes"},
+    "speed": BASE | {"tasks", "corpora", "models", "measure", "compress", "probes", "kinds"},
     "run": BASE | {"tasks", "metrics", "corpora", "kinds"},
     "evaluate": BASE | {"tasks", "corpora", "features", "kinds", "run"},
     "evidence": BASE | {"models", "corpora", "features", "measure", "compress", "evaluate"},

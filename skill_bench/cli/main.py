@@ -9,6 +9,7 @@ import typer
 
 from skill_bench import __version__
 from skill_bench.cli import (
+    bench,
     cache,
     compare,
     distill,
@@ -57,6 +58,7 @@ app.command("export")(export.export)
 app.command("pretrain")(pretrain.pretrain)
 app.command("similarity")(similarity.similarity)
 app.add_typer(upstream.app, name="upstream")
+app.command("bench")(bench.bench)
 app.add_typer(cache.app, name="cache")
 app.command("doctor")(doctor.doctor)
 app.add_typer(evidence.app, name="evidence")

@@ -1,0 +1,1 @@
+"""How fast skill-bench is, against other implementations and against what the machine can do."""
