@@ -25,14 +25,14 @@ def lines_of(path: Path) -> list[str]:
 
 
 def audio_below(folder: Path, pattern: str) -> list[Path]:
-    """The files of a folder that match, sorted.
+    """The files of a folder that match, sorted; not the hidden ones that archives made on a Mac hold.
 
     Raises:
         DataError: no such folder, or none matches.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; the corpus is incomplete.")
-    found = sorted(path for path in folder.glob(pattern) if path.is_file())
+    found = sorted(path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith("."))
     if not found:
         raise DataError(f"{folder}: holds no {pattern}; the corpus is incomplete.")
     return found

@@ -2,8 +2,8 @@
 
 SID: ``iden_split.txt`` (1 train, 2 dev, 3 test; s3prl ``downstream/voxceleb1/dataset.py``). ASV: train on the 1211
 speakers of ``dev/``, test on the trials of ``voxceleb1_test_v2.txt`` over ``test/`` (s3prl
-``downstream/sv_voxceleb1``). s3prl has no dev set and reports the best checkpoint on test; here every 24th speaker of
-``dev/`` by a hash (about 50) is held out, with trials drawn among them.
+``downstream/sv_voxceleb1``). s3prl has no dev set and reports the best checkpoint on test; here one of 24 speakers of
+``dev/`` (50 of 1211), by a hash, is held out, with trials drawn among them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def asv(folder: Path) -> tuple[Fold, ...]:
         ManifestError: the list names files that are not there.
     """
     spoken = _below(folder / "dev" / "wav")
-    held_out = {u.target for u in spoken if int(digest(u.target)[:8], 16) % _ONE_OF == 0}
+    speakers = sorted({u.target for u in spoken}, key=digest)
+    held_out = set(speakers[: max(2, len(speakers) // _ONE_OF)])
     dev = tuple(u for u in spoken if u.target in held_out)
     listing = folder / _VERIFICATION
     recorded = _below(folder / "test" / "wav")
