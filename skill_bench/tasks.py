@@ -178,6 +178,7 @@ class Override(_Spec):
     search: Mapping[str, Any] = {}
 
 
+_SETTINGS_OF = {"mini": "local"}
 _TABLES: dict[str, type[_Spec]] = {
     "head": Head, "protocol": Protocol, "target": Target, "decision": Decision, "search": Search
 }  # fmt: skip
@@ -269,7 +270,8 @@ class TaskSpec(_Spec):
     def for_suite(self, suite: str, *, protocol: str = DEFAULT_PROTOCOL) -> TaskSpec:
         """This task with ``[suites.<suite>]``, then ``[protocols.<protocol>]`` merged in.
 
-        The official settings when there is no such suite's table.
+        The official settings when there is no such suite's table; ``mini`` shares that of ``local``, whose corpora are
+        about as large.
 
         Raises:
             UnknownName: the task has no such protocol; suggests the nearest.
@@ -280,7 +282,8 @@ class TaskSpec(_Spec):
             raise UnknownName(f"protocol of task {self.name!r}", protocol, [DEFAULT_PROTOCOL, *self.protocols])
         merged = self.model_dump() | {"suites": {}, "protocols": {}}
         source = f"task {self.name!r}"
-        for group, name in (("suites", suite), ("protocols", protocol)):
+        settings = suite if suite in self.suites else _SETTINGS_OF.get(suite, suite)
+        for group, name in (("suites", settings), ("protocols", protocol)):
             override = getattr(self, group).get(name)
             if override is not None:
                 source += f", [{group}.{name}]"

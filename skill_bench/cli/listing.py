@@ -20,3 +20,5 @@ def list_all() -> None:
     typer.echo("suites:")
     typer.echo("  demo         synthesised speech, made on first use; needs no data")
     typer.echo("  local        recordings of your own: --data-root FOLDER with manifests and a suite.toml")
+    typer.echo("  superb       the official corpora: --data-root FOLDER; `skill-bench doctor` says what goes into it")
+    typer.echo("  mini         a fixed part of the official corpora, trained as a local suite")

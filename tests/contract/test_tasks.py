@@ -38,6 +38,12 @@ def test_suites_resolve_and_stay_resolved(task: TaskSpec) -> None:
         assert resolved.version == task.version
 
 
+def test_the_mini_suite_is_trained_as_a_local_one(task: TaskSpec) -> None:
+    mini, local = task.for_suite("mini"), task.for_suite("local")
+    assert (mini.protocol, mini.head) == (local.protocol, local.head)
+    assert task.for_suite("superb").protocol == task.for_suite("official").protocol
+
+
 def test_official_settings_are_s3prls(task: TaskSpec) -> None:
     official = task.for_suite("official")
     assert official.reference is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import miniatures
@@ -49,16 +50,22 @@ def test_speech_commands(data_root: Path) -> None:
 
 
 def test_fluent_speech_commands(data_root: Path) -> None:
-    from s3prl.dataio.corpus.fluent_speech_commands import FluentSpeechCommands
+    from s3prl.downstream.fluent_commands.expert import DownstreamExpert
 
-    theirs = FluentSpeechCommands(str(data_root / "fluent_speech_commands_dataset"))
+    folder = data_root / "fluent_speech_commands_dataset"
+    theirs = SimpleNamespace(datarc={"file_path": str(folder)})
+    DownstreamExpert.get_dataset(theirs)
     (fold,) = ours("ic", data_root)
-    for part, ids in zip((fold.train, fold.dev, fold.test), theirs.data_split_ids, strict=True):
-        items = [theirs.all_data[name] for name in ids]
+    for part, table in zip(
+        (fold.train, fold.dev, fold.test), (theirs.train_df, theirs.valid_df, theirs.test_df), strict=True
+    ):
         assert labelled(part) == {
-            Path(item["path"]).resolve(): f"{item['action']}|{item['object']}|{item['location']}" for item in items
+            (folder / row["path"]).resolve(): f"{row['action']}|{row['object']}|{row['location']}"
+            for _, row in table.iterrows()
         }
-        assert len(items) == 6
+        assert len(table) == 6
+    values = [{u.target.split("|")[slot] for u in fold.train} for slot in range(3)]
+    assert [len(slot) for slot in values] == theirs.values_per_slot
 
 
 def test_iemocap(data_root: Path, tmp_path: Path) -> None:
@@ -74,7 +81,7 @@ def test_iemocap(data_root: Path, tmp_path: Path) -> None:
     names = {"neu": "neutral", "hap": "happy", "ang": "angry", "sad": "sad"}
     for fold in ours("er", data_root):
         found = json.loads((folder / "meta_data" / fold.name / "test_meta_data.json").read_text())["meta_data"]
-        assert len(found) > 8
+        assert len(found) >= 8
         assert {u.id: u.target for u in fold.test} == {Path(item["path"]).stem: names[item["label"]] for item in found}
         rest = json.loads((folder / "meta_data" / fold.name / "train_meta_data.json").read_text())["meta_data"]
         assert {u.id for u in (*fold.train, *fold.dev)} == {Path(item["path"]).stem for item in rest}
