@@ -38,20 +38,24 @@ def validate(model: type[Model], content: Mapping[str, Any], *, source: str) -> 
     except ValidationError as error:
         # A misspelt key is reported as unknown rather than as the missing key that it was meant to be.
         problem = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-        *tables, last = ("", *(str(part) for part in problem["loc"]))
-        path, owner = _resolve(model, tables[1:])
-        key = ".".join((*path, last))
+        where = [str(part) for part in problem["loc"]]
         if problem["type"] == "extra_forbidden":
+            keys, owner = _resolve(model, where[:-1])
             known = sorted(owner.model_fields) if owner else []
             raise SpecError(
-                f"{source}: unknown key {key!r}. {suggest(last, known)}Known here: {', '.join(known)}."
+                f"{source}: unknown key {'.'.join((*keys, where[-1]))!r}. {suggest(where[-1], known)}"
+                f"Known here: {', '.join(known)}."
             ) from error
-        found = "" if problem["type"] == "missing" or not last else f" (found {problem['input']!r})"
+        key = ".".join(_resolve(model, where)[0])
+        found = "" if problem["type"] == "missing" or not key else f" (found {problem['input']!r})"
         raise SpecError(f"{source}: {f'key {key!r}: ' if key else ''}{problem['msg']}{found}.") from error
 
 
 def _resolve(model: type[BaseModel], where: list[str]) -> tuple[list[str], type[BaseModel] | None]:
-    """The keys that the user wrote, and the model they lead to; pydantic also names the tried members of a union."""
+    """The keys that the user wrote, and the model they lead to.
+
+    pydantic also names the tried members of a union and the validators that ran.
+    """
     keys: list[str] = []
     at: type[BaseModel] | None = model
     members: list[type[BaseModel]] = []

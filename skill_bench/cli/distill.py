@@ -60,6 +60,7 @@ def distill(
     from skill_bench.compress import distill as method
     from skill_bench.corpora.listing import list_audio
     from skill_bench.models import checkpoint
+    from skill_bench.report.curves import write_curves
 
     processes = launch(
         device=device,
@@ -70,6 +71,7 @@ def distill(
         checkpoint_every_updates=checkpoint_every,
         tensorboard=tensorboard,
     )
+    folder = work_dir or out.with_suffix(".work")
     loaded = checkpoint.load(teacher)
     utterances = list_audio(data)
     with ConsoleProgress(quiet=not processes.is_first) as progress:
@@ -77,15 +79,18 @@ def distill(
             loaded,
             utterances,
             recipe=chosen,
-            folder=work_dir or out.with_suffix(".work"),
+            folder=folder,
             processes=processes,
             progress=TrainingProgress(progress, f"distill {chosen.name}"),
             stages=progress,
         )
     if not processes.is_first:
         return
+    stages = [folder / f"{stage}.csv" for stage in ("joint", "final")]
+    curves = write_curves([log for log in stages if log.exists()], folder / "curves", title=f"distill {chosen.name}")
     checkpoint.save(student.encoder, out, metadata=student.metadata, dtype=torch.float16)
     typer.echo(
         f"{out}: {student.metadata['n_parameters']} parameters, sparsity {float(student.metadata['sparsity']):.2%}, "
         f"groups {student.metadata['layer_groups']}"
     )
+    typer.echo(f"curves: {', '.join(map(str, curves))}")

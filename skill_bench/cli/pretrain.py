@@ -53,6 +53,7 @@ def pretrain(
     from skill_bench.corpora.listing import list_audio
     from skill_bench.corpora.pretraining import synthesise_speech
     from skill_bench.models import checkpoint
+    from skill_bench.report.curves import write_curves
 
     processes = launch(
         device=device,
@@ -86,5 +87,6 @@ def pretrain(
     metadata = {"recipe": recipe.to_json(), "recorded_hours": f"{hours:.3f}", "synthetic_hours": f"{synthetic_hours}"}
     if start:
         metadata["started_from"] = checkpoint.load(start).sha256
+    write_curves(sorted(folder.glob("iteration-*.csv")), folder / "curves", title="pretrain")
     checkpoint.save(encoder, out, metadata=metadata, dtype=torch.float16)
     typer.echo(f"{out}: {sum(p.numel() for p in encoder.parameters())} parameters")

@@ -49,13 +49,6 @@ class TrainingLog:
             self._events.close()
 
 
-def read_log(path: Path) -> dict[str, list[float]]:
-    """Columns of a CSV that :class:`TrainingLog` wrote."""
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {key: [float(row[key]) for row in rows] for key in (rows[0] if rows else ())}
-
-
 def _forget_after(path: Path, updates_done: int) -> None:
     if not path.exists():
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,12 +11,14 @@ import torch
 from skill_bench.compress.distill import Student, distill
 from skill_bench.compress.engine import Engine
 from skill_bench.compress.losses import GroupDistillation
+from skill_bench.compress.objectives import teaching
 from skill_bench.compress.recipe import Recipe, load_recipe, names
 from skill_bench.compress.training_log import Log
 from skill_bench.corpora.data import Utterance
 from skill_bench.errors import SkillBenchError, UsageError
 from skill_bench.models import checkpoint
 from skill_bench.models.checkpoint import LoadedModel
+from skill_bench.report.curves import read_log
 
 
 def recipe(name: str = "skill", *changes: str, joint: int = 60, final: int = 6) -> Recipe:
@@ -88,6 +91,77 @@ def test_a_loss_that_is_not_finite_names_the_batch(
     monkeypatch.setattr(GroupDistillation, "forward", broken)
     with pytest.raises(SkillBenchError, match=r"joint: the loss is nan at update 0\. Batch: \d\.wav"):
         distill(teacher, speech, recipe=recipe(), folder=tmp_path / "work")
+
+
+def test_gradients_that_are_not_finite_stop_before_they_do_harm(
+    teacher: LoadedModel, speech: list[Utterance], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = GroupDistillation.forward
+    calls = iter(range(99))
+
+    def broken(self: GroupDistillation, *given: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        loss, log = forward(self, *given)
+        if next(calls) == 3:
+            loss = loss + (given[0][0].sum() * 0).sqrt()  # 0, but the root's slope there is infinite
+        return loss, log
+
+    monkeypatch.setattr(GroupDistillation, "forward", broken)
+    often = Engine(device="cpu", checkpoint_every_updates=1).launch()
+    with pytest.raises(
+        SkillBenchError, match=r"joint: the gradients' norm is \w+ at update 3\. Batch: .*\.wav.*joint\.ckpt"
+    ):
+        distill(teacher, speech, recipe=recipe(), folder=tmp_path / "work", processes=often)
+    kept = torch.load(tmp_path / "work" / "joint.ckpt", weights_only=True)
+    assert kept["updates_done"] == 3
+    assert all(value.isfinite().all() for value in kept["modules"]["student"].values())
+
+
+def test_a_folder_with_another_run_is_not_continued(
+    teacher: LoadedModel, speech: list[Utterance], tmp_path: Path
+) -> None:
+    folder = tmp_path / "work"
+    distill(teacher, speech, recipe=recipe(joint=3, final=2), folder=folder)
+    other = recipe("skill", "seed=7", joint=3, final=2)
+    with pytest.raises(
+        UsageError, match=r"holds another run: recipe\.seed = 0 there, 7 now\. Choose another --work-dir"
+    ):
+        distill(teacher, speech, recipe=other, folder=folder)
+    with pytest.raises(UsageError, match=r"other utterances"):
+        distill(teacher, speech[:-1], recipe=recipe(joint=3, final=2), folder=folder)
+
+
+def test_half_precision_learns_about_the_same(teacher: LoadedModel, speech: list[Utterance], tmp_path: Path) -> None:
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        processes = Engine(device="cpu", precision=precision, tensorboard=True).launch()
+        folder = tmp_path / precision
+        distill(teacher, speech, recipe=recipe(joint=3, final=2), folder=folder, processes=processes)
+        losses[precision] = read_log(folder / "joint.csv")["loss"].tolist()
+        assert list((folder / "tensorboard" / "joint").glob("events.*"))
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.03)  # bfloat16 has 8 bits
+    assert losses["bf16"] != losses["fp32"]
+
+
+def test_passes_that_fit_the_device_change_nothing(
+    teacher: LoadedModel, speech: list[Utterance], tmp_path: Path
+) -> None:
+    students = []
+    for limit in (None, 0.8):
+        processes = Engine(device="cpu", max_seconds_per_device=limit).launch()
+        chosen = recipe("skill", "data.seconds_per_batch=2.5", joint=3, final=2)
+        students.append(distill(teacher, speech, recipe=chosen, folder=tmp_path / str(limit), processes=processes))
+    for name, value in weights(students[0]).items():
+        torch.testing.assert_close(weights(students[1])[name], value, rtol=1e-3, atol=1e-4)  # Adam amplifies rounding
+
+
+def test_the_teacher_stops_after_the_last_layer_that_is_needed(teacher: LoadedModel) -> None:
+    waves, ran = torch.randn(1, 8000), []
+    for index, layer in enumerate(teacher.encoder.layers, start=1):
+        layer.register_forward_hook(lambda *_, index=index: ran.append(index))
+    averages = teaching(teacher.encoder, ((0,), (1, 3)))(waves)
+    assert ran == [1, 2, 3]
+    states, _ = teacher.encoder(waves)
+    torch.testing.assert_close(averages[1], (states[1] + states[3]) / 2, rtol=1e-6, atol=1e-6)
 
 
 def test_layers_that_the_teacher_does_not_have_are_refused(

@@ -78,7 +78,7 @@ def test_a_file_says_only_what_differs(tmp_path: Path) -> None:
         ("[groups]\nmethod = 'fixed'", r"key 'groups\.layers': Field required"),
         ("[groups]\nmethod = 'nearest'", r"key 'groups': .*'nearest'"),
         ("[sparsity]\ntarget = 1.5", r"key 'sparsity\.target': .*less than 1 \(found 1\.5\)"),
-        ("[joint]\nwarmup_updates = 60000", r"warmup_updates = 60000 exceeds n_updates = 50000"),
+        ("[joint]\nwarmup_updates = 60000", r"key 'joint': .*warmup_updates = 60000 exceeds n_updates = 50000"),
         ("joint = false", r"joint and sparsity are both tables, or both false"),
         ("name = 'x'", r"key 'name': a recipe is called as its file is"),
         ("[joint", r"cannot be read as TOML"),

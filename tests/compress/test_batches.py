@@ -1,0 +1,100 @@
+"""Batches: the same for any number of processes, none padded, every utterance once an epoch."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skill_bench.compress.batches import Batch, Part, Plan, SpeechBatches
+from skill_bench.compress.engine import Engine
+from skill_bench.corpora.data import Utterance
+from skill_bench.errors import AudioError, DataError
+
+
+@given(
+    n_utterances=st.integers(1, 40),
+    world_size=st.integers(1, 8),
+    max_seconds=st.floats(0.1, 100),
+    seconds_each=st.floats(0.1, 16),
+)
+def test_parts_cover_a_batch_once(n_utterances: int, world_size: int, max_seconds: float, seconds_each: float) -> None:
+    parts = [Part(rank=rank, world_size=world_size, max_seconds=max_seconds) for rank in range(world_size)]
+    passes = [each for part in parts for each in part.passes(n_utterances, seconds_each=seconds_each)]
+    assert sum(share for _, share in passes) == pytest.approx(1)
+    counted = sorted(index for chunk, share in passes if share for index in chunk)
+    assert counted == list(range(n_utterances))
+    assert all(len(chunk) == 1 or len(chunk) * seconds_each <= max_seconds for chunk, _ in passes)
+    assert all(part.passes(n_utterances, seconds_each=seconds_each) for part in parts), "nobody may sit out an update"
+
+
+def batches(speech: list[Utterance], **changes: float) -> SpeechBatches:
+    options = {"seconds_per_batch": 2.5, "min_seconds": 0.1, "max_seconds": 0.7} | changes
+    return SpeechBatches(speech, **options, seed=3)
+
+
+def take(n: int, source: SpeechBatches, part: Part | None = None) -> list[tuple[Plan, tuple[Batch, ...]]]:
+    return list(itertools.islice(source.start_at(0, part), n))
+
+
+def test_two_processes_in_small_passes_hear_what_one_hears(speech: list[Utterance]) -> None:
+    whole = take(6, batches(speech))
+    halves = [take(6, batches(speech), Part(rank=rank, world_size=2, max_seconds=1.0)) for rank in range(2)]
+    for (plan, (batch,)), *parts in zip(whole, *halves, strict=True):
+        heard = {
+            name: wave
+            for other, passes in parts
+            for piece in passes
+            for name, wave in zip(piece.ids, piece.waves, strict=True)
+            if piece.share
+        }
+        assert all(other.ids(Part()) == list(batch.ids) for other, _ in parts)
+        assert heard.keys() == set(batch.ids)
+        for name, wave in zip(batch.ids, batch.waves, strict=True):
+            assert torch.equal(heard[name], wave)
+        assert plan.seconds == batch.seconds
+
+
+def test_any_batch_can_be_started_at(speech: list[Utterance]) -> None:
+    for expected, found in zip(take(7, batches(speech))[5:], batches(speech).start_at(5), strict=False):
+        assert found[1][0].ids == expected[1][0].ids
+        assert torch.equal(found[1][0].waves, expected[1][0].waves)
+
+
+def test_an_epoch_holds_every_utterance_once(speech: list[Utterance]) -> None:
+    heard: list[str] = []
+    for _, (batch,) in batches(speech).start_at(0):
+        heard += batch.ids
+        assert batch.waves.shape[1] <= 0.7 * 16_000
+        if len(heard) >= len(speech):
+            break
+    assert sorted(heard) == sorted(u.id for u in speech)
+
+
+def test_short_utterances_are_left_out(speech: list[Utterance]) -> None:
+    assert len(batches(speech, min_seconds=0.7).utterances) == 4
+    with pytest.raises(DataError, match=r"none of 8 utterances lasts 9 s or more"):
+        batches(speech, min_seconds=9)
+
+
+def test_every_damaged_file_is_listed_before_training(speech: list[Utterance]) -> None:
+    for number in (2, 5):
+        damaged = bytearray(flac := flac_of(speech[number]))
+        damaged[len(flac) // 2 : len(flac) // 2 + 400] = bytes(400)  # the header and the last frame stay whole
+        speech[number].path.write_bytes(damaged)
+    with pytest.raises(AudioError, match=r"2 of 8 audio files cannot be used") as caught:
+        Engine(device="cpu").launch().check_audio(speech)
+    assert all(speech[number].path.name in str(caught.value) for number in (2, 5))
+
+
+def flac_of(utterance: Utterance) -> bytes:
+    import soundfile
+
+    samples, rate_hz = soundfile.read(utterance.path)
+    path = Path(f"{utterance.path}.flac")
+    soundfile.write(path, samples, rate_hz)
+    return path.read_bytes()
