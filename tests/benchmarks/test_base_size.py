@@ -1,4 +1,4 @@
-"""A teacher of WavLM Base+'s size through the whole distillation: ``pytest tests/benchmarks --benchmark-only -k base``."""
+"""A teacher of WavLM Base+'s size through the whole distillation (``--benchmark-only -k base_sized``)."""
 
 from __future__ import annotations
 
