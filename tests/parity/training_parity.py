@@ -1,0 +1,246 @@
+"""Training parity: our runner under protocol ``s3prl`` against s3prl's own run_downstream, on recorded speech.
+
+By hand, resumable (finished runs are kept in FOLDER), a quarter of an hour a task on one core::
+
+    PYTHONPATH=tests/support python tests/parity/training_parity.py run FOLDER --tasks ks,sid,pr,asr
+    PYTHONPATH=tests/support python tests/parity/training_parity.py report FOLDER docs/parity.json docs/parity.md
+
+Both sides train on the same utterances with the same upstream, learning rate, steps and batch size. s3prl runs each
+batch through the upstream; here its waveforms are remembered, since our upstreams do not depend on the batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import importlib
+import io
+import json
+import os
+import re
+import statistics
+import textwrap
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import layouts
+
+from skill_bench.corpora.data import TaskData
+from skill_bench.corpora.suite import load_task_data
+from skill_bench.schema import write_atomic
+
+UPSTREAM, SEEDS = "skill", (0, 1, 2)
+# Few steps, so that an afternoon of one core is enough; learning rates at which they show something.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "ks": {"learning_rate": 1e-2, "batch_size": 32, "steps": 300, "evaluate_every_steps": 50},
+    "sid": {"learning_rate": 1e-2, "batch_size": 32, "steps": 300, "evaluate_every_steps": 50},
+    "pr": {"learning_rate": 1e-2, "batch_size": 16, "steps": 300, "evaluate_every_steps": 50},
+    "asr": {"learning_rate": 3e-3, "batch_size": 8, "steps": 300, "evaluate_every_steps": 50},
+}
+# What s3prl prints when it evaluates test.
+PRINTED = {
+    "ks": {"accuracy": r"test acc: ([\d.]+)"},
+    "sid": {"accuracy": r"test acc: ([\d.]+)"},
+    "pr": {"per": r"test per: ([\d.]+)"},
+    "asr": {"wer": r"test-clean wer: ([\d.]+)", "cer": r"test-clean uer: ([\d.]+)"},
+}
+DOWNSTREAM = {"ks": "speech_commands", "sid": "voxceleb1", "pr": "ctc", "asr": "asr"}
+DIFFERENCES = (
+    "What stays different: s3prl lowers KS audio by 3 dB and draws silence anew each time; its SID head has outputs "
+    "for 1251 speakers; it draws KS's dev set anew at each evaluation; initial weights and orders come from other random "
+    "numbers. Its feature lengths are rounded, so a frame of padding may be added."
+)
+HEAD = {"ks": {}, "sid": {}, "pr": {}, "asr": {"projection_dim": 128, "hidden_dims": (128,), "dropout": 0.2}}
+
+
+def main() -> None:
+    """Parses the command line."""
+    parser = argparse.ArgumentParser(description="Our runner and s3prl's, on the same data with the same settings.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run_command = commands.add_parser("run")
+    run_command.add_argument("folder", type=Path)
+    run_command.add_argument("--tasks", default=",".join(SETTINGS))
+    run_command.add_argument("--corpora", type=Path, default=os.environ.get("SKILL_BENCH_CORPORA"))
+    report_command = commands.add_parser("report")
+    report_command.add_argument("folder", type=Path)
+    report_command.add_argument("json", type=Path)
+    report_command.add_argument("markdown", type=Path)
+    arguments = parser.parse_args()
+    if arguments.command == "run":
+        for task in arguments.tasks.split(","):
+            run(task, arguments.folder, arguments.corpora)
+    else:
+        found = collect(arguments.folder)
+        write_atomic(arguments.json, (json.dumps(found, indent=1) + "\n").encode())
+        write_atomic(arguments.markdown, markdown(found).encode())
+
+
+def run(task: str, folder: Path, corpora: Path) -> None:
+    """Every seed of both sides that has no result yet."""
+    data = load_task_data("local", task, data_root=corpora, cache_dir=folder / "cache")
+    for seed in SEEDS:
+        _keep(folder / f"{task}-ours-{seed}.json", lambda seed=seed: _ours(task, data, folder, seed))
+    config = None
+    for seed in SEEDS:
+        path = folder / f"{task}-s3prl-{seed}.json"
+        if not path.exists():
+            config = config or layouts.FROM_DATA[task](data, folder / f"{task}-layout", **_configuration(task))
+            _keep(path, lambda seed=seed, config=config: _s3prl(task, config, folder, seed))
+
+
+def _keep(path: Path, measure: Any) -> None:
+    if path.exists():
+        return
+    found = measure()
+    write_atomic(path, json.dumps(found).encode())
+    print(path.stem, found, flush=True)
+
+
+def _ours(task: str, data: TaskData, folder: Path, seed: int) -> dict[str, float | None]:
+    from skill_bench.features.upstream import load_upstream
+    from skill_bench.run import run_cell
+    from skill_bench.tasks import load_task
+
+    spec = load_task(task).for_suite("local", protocol="s3prl")
+    settings = {name: value for name, value in SETTINGS[task].items() if name != "learning_rate"}
+    settings |= {"learning_rates": (SETTINGS[task]["learning_rate"],), "accumulate": 1, "spec_augment": False}
+    spec = spec.model_copy(
+        update={
+            "protocol": spec.protocol.model_copy(update=settings),
+            "head": spec.head.model_copy(update=HEAD[task]),
+        }
+    )
+    result = run_cell(load_upstream(UPSTREAM), spec, data, seed=seed, cache_dir=folder / "cache")
+    return {name: result.metrics[name].value for name in PRINTED[task]}
+
+
+def _s3prl(task: str, config: Path, folder: Path, seed: int) -> dict[str, float]:
+    import skill_bench.s3prl
+    from skill_bench.s3prl.__main__ import main as s3prl
+
+    assert skill_bench.s3prl
+    _remember_features()
+    if task == "sid":  # s3prl keeps lists of files in its own package, keyed by nothing
+        dataset = importlib.import_module("s3prl.downstream.voxceleb1.dataset")
+        dataset.CACHE_PATH = str(folder / "sid-layout" / "cache")
+    expdir = folder / f"{task}-exp-{seed}"
+    if not (expdir / f"states-{SETTINGS[task]['steps']}.ckpt").exists():
+        s3prl(
+            [
+                *("run_downstream", "-m", "train", "-u", UPSTREAM, "-d", DOWNSTREAM[task], "--device", "cpu", "-a"),
+                *("-c", str(config), "-p", str(expdir), "--seed", str(seed)),
+            ]
+        )
+    (best,) = expdir.glob("dev*best.ckpt")
+    split = "test-clean" if task == "asr" else "test"
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        s3prl(["run_downstream", "-m", "evaluate", "-t", split, "-e", str(best), "--device", "cpu"])
+    return {name: _printed(printed.getvalue(), pattern, task) for name, pattern in PRINTED[task].items()}
+
+
+def _printed(text: str, pattern: str, task: str) -> float:
+    (found,) = re.findall(pattern, text)
+    # ASR prints percent, the others shares.
+    return float(found) if task == "asr" else 100 * float(found)
+
+
+def _remember_features() -> None:
+    """Makes the upstream remember each waveform's hidden states for the rest of the process."""
+    from skill_bench.features.upstream import Upstream
+
+    original = getattr(Upstream.forward, "remembers", None) or Upstream.forward
+    remembered: dict[bytes, Any] = {}
+
+    class Remembering:
+        def __init__(self, upstream: Upstream) -> None:
+            self.upstream = upstream
+
+        def hidden_states(self, waves: list[Any]) -> list[Any]:
+            keys = [hashlib.sha1(wave.numpy().tobytes()).digest() for wave in waves]
+            for key, wave in zip(keys, waves, strict=True):
+                if key not in remembered:
+                    (remembered[key],) = self.upstream.hidden_states([wave])
+            return [remembered[key] for key in keys]
+
+    def forward(self: Upstream, waves: list[Any]) -> dict[str, Any]:
+        return original(Remembering(self), waves)  # type: ignore[arg-type, no-any-return]
+
+    if not hasattr(Upstream.forward, "remembers"):
+        forward.remembers = original  # type: ignore[attr-defined]
+        Upstream.forward = forward  # type: ignore[method-assign, assignment]
+
+
+def _configuration(task: str) -> dict[str, Any]:
+    return {**SETTINGS[task], "head": HEAD[task]}
+
+
+def collect(folder: Path) -> dict[str, Any]:
+    """Every result in the folder: task -> metric -> side -> seed."""
+    tasks: dict[str, Any] = {}
+    for task, metrics in PRINTED.items():
+        for metric in metrics:
+            sides = {
+                side: {
+                    str(seed): json.loads(path.read_text())[metric]
+                    for seed in SEEDS
+                    if (path := folder / f"{task}-{side}-{seed}.json").exists()
+                }
+                for side in ("ours", "s3prl")
+            }
+            if all(sides.values()):
+                tasks.setdefault(task, {"settings": SETTINGS[task], "metrics": {}})["metrics"][metric] = sides
+    packages = {name: version(name) for name in ("s3prl", "torch", "skill-bench")}
+    return {"upstream": UPSTREAM, "packages": packages, "tasks": tasks}
+
+
+def within_spread(ours: Sequence[float], theirs: Sequence[float]) -> bool:
+    """Whether the means differ by no more than the seeds of the side that varies more."""
+    spread = max(max(values) - min(values) for values in (ours, theirs))
+    return abs(statistics.fmean(ours) - statistics.fmean(theirs)) <= spread
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """The report."""
+    packages = ", ".join(f"{name} {number}" for name, number in found["packages"].items())
+    lines = [
+        "# Training parity with s3prl",
+        "",
+        *textwrap.wrap(
+            "Our runner under `--protocol s3prl` and s3prl's own `run_downstream`, on the same recordings (those of "
+            f"the `local` suite's packaged layout), with the same upstream (`{found['upstream']}`), learning rate, steps "
+            "and batch size; the checkpoint with the best dev metric, evaluated once on test. Made by "
+            f"`tests/parity/training_parity.py` with {packages}; SpecAugment is off, ASR's head has 128 units.",
+            width=120,
+        ),
+        "",
+        "| task | metric | ours: mean (seeds) | s3prl: mean (seeds) | difference | within the seeds' spread |",
+        "|---|---|---|---|---:|---|",
+    ]
+    for task, one in found["tasks"].items():
+        for metric, sides in one["metrics"].items():
+            ours, theirs = (list(sides[side].values()) for side in ("ours", "s3prl"))
+            difference = statistics.fmean(ours) - statistics.fmean(theirs)
+            verdict = "yes" if within_spread(ours, theirs) else "no"
+            lines.append(f"| {task} | {metric} % | {_side(ours)} | {_side(theirs)} | {difference:+.2f} | {verdict} |")
+    lines += ["", "Spread: the larger of both sides' differences between the best and the worst seed.", ""]
+    lines += ["Settings:", ""]
+    for task, one in found["tasks"].items():
+        s = one["settings"]
+        lines.append(
+            f"- {task}: learning rate {s['learning_rate']:g}, {s['steps']} steps of {s['batch_size']} utterances, dev "
+            f"read every {s['evaluate_every_steps']}"
+        )
+    lines += ["", *textwrap.wrap(DIFFERENCES, width=120)]
+    return "\n".join(lines) + "\n"
+
+
+def _side(values: Sequence[float]) -> str:
+    return f"{statistics.fmean(values):.2f} ({', '.join(f'{value:.2f}' for value in values)})"
+
+
+if __name__ == "__main__":
+    main()
