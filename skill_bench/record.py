@@ -163,6 +163,7 @@ class Record(Document):
     layer_weights: tuple[float, ...] = ()
     data: Data | None = None
     task_spec: JsonObject = Field(default_factory=dict)
+    rescored_from_version: int | None = None
     predictions: Predictions | None = None
     provenance: Provenance
 

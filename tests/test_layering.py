@@ -36,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "s3prl": BASE | {"models", "corpora", "features"},
     "kinds": BASE | {"tasks", "metrics", "corpora", "features", "probes"},
     "speed": BASE | {"tasks", "corpora", "models", "measure", "compress", "probes", "kinds"},
+    "rescore": BASE | {"tasks", "metrics"},
     "run": BASE | {"tasks", "metrics", "corpora", "kinds"},
     "evaluate": BASE | {"tasks", "corpora", "features", "kinds", "run"},
     "evidence": BASE | {"models", "corpora", "features", "measure", "compress", "evaluate"},

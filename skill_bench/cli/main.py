@@ -20,7 +20,9 @@ from skill_bench.cli import (
     listing,
     pretrain,
     profile,
+    rescore,
     run,
+    show,
     similarity,
     upstream,
 )
@@ -62,6 +64,8 @@ app.command("bench")(bench.bench)
 app.add_typer(cache.app, name="cache")
 app.command("doctor")(doctor.doctor)
 app.add_typer(evidence.app, name="evidence")
+app.command("show")(show.show)
+app.command("rescore")(rescore.rescore)
 app.command("list")(listing.list_all)
 
 

@@ -21,6 +21,7 @@ from skill_bench.report.entry import Entry
 from skill_bench.report.published import PublishedRow
 from skill_bench.report.relative import with_ranks, with_retention
 from skill_bench.report.score import OFFICIAL_SUITES, overall_score, superb_score
+from skill_bench.report.stale import staleness
 from skill_bench.report.table import Cell, Row, Section, Table
 
 
@@ -111,6 +112,8 @@ def _cells(entries: Iterable[Entry]) -> tuple[dict[str, Cell], list[str]]:
     for entry in sorted(entries, key=lambda e: (e.record.key.task, e.record.key.seed)):
         record = entry.record
         cell = f"{record.key.task} seed {record.key.seed}"
+        if (stale := staleness(record)) is not None:
+            notes.append(f"{cell} is {stale}")
         if record.error is not None:
             notes.append(f"{cell} failed: {record.error.type}: {record.error.message}")
         for column in _columns(record):

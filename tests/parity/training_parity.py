@@ -5,8 +5,8 @@ By hand, resumable (finished runs are kept in FOLDER), a quarter of an hour a ta
     PYTHONPATH=tests/support python tests/parity/training_parity.py run FOLDER --tasks ks,sid,pr,asr
     PYTHONPATH=tests/support python tests/parity/training_parity.py report FOLDER docs/parity.json docs/parity.md
 
-Both sides train on the same utterances with the same upstream, learning rate, steps and batch size. s3prl runs each
-batch through the upstream; here its waveforms are remembered, since our upstreams do not depend on the batch.
+Both sides train on the same utterances with the same upstream, learning rate, steps and batch size. Hidden
+states of a waveform are remembered, since our upstreams do not depend on the batch.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "pr": {"learning_rate": 1e-2, "batch_size": 16, "steps": 300, "evaluate_every_steps": 50},
     "asr": {"learning_rate": 3e-3, "batch_size": 8, "steps": 300, "evaluate_every_steps": 50},
 }
+# At most so many utterances of each part, for the same reason.
+LIMITS = {"pr": 120, "asr": 80}
 # What s3prl prints when it evaluates test.
 PRINTED = {
     "ks": {"accuracy": r"test acc: ([\d.]+)"},
@@ -50,8 +52,8 @@ PRINTED = {
 DOWNSTREAM = {"ks": "speech_commands", "sid": "voxceleb1", "pr": "ctc", "asr": "asr"}
 DIFFERENCES = (
     "What stays different: s3prl lowers KS audio by 3 dB and draws silence anew each time; its SID head has outputs "
-    "for 1251 speakers; it draws KS's dev set anew at each evaluation; initial weights and orders come from other random "
-    "numbers. Its feature lengths are rounded, so a frame of padding may be added."
+    "for 1251 speakers; it draws KS's dev set anew at each evaluation; initial weights and orders come from other "
+    "random numbers. Its feature lengths are rounded, so a frame of padding may be added."
 )
 HEAD = {"ks": {}, "sid": {}, "pr": {}, "asr": {"projection_dim": 128, "hidden_dims": (128,), "dropout": 0.2}}
 
@@ -80,7 +82,9 @@ def main() -> None:
 
 def run(task: str, folder: Path, corpora: Path) -> None:
     """Every seed of both sides that has no result yet."""
-    data = load_task_data("local", task, data_root=corpora, cache_dir=folder / "cache")
+    _remember_features()
+    limit = LIMITS.get(task)
+    data = load_task_data("local", task, data_root=corpora, cache_dir=folder / "cache", limit=limit)
     for seed in SEEDS:
         _keep(folder / f"{task}-ours-{seed}.json", lambda seed=seed: _ours(task, data, folder, seed))
     config = None
@@ -122,9 +126,8 @@ def _s3prl(task: str, config: Path, folder: Path, seed: int) -> dict[str, float]
     from skill_bench.s3prl.__main__ import main as s3prl
 
     assert skill_bench.s3prl
-    _remember_features()
     if task == "sid":  # s3prl keeps lists of files in its own package, keyed by nothing
-        dataset = importlib.import_module("s3prl.downstream.voxceleb1.dataset")
+        dataset: Any = importlib.import_module("s3prl.downstream.voxceleb1.dataset")
         dataset.CACHE_PATH = str(folder / "sid-layout" / "cache")
     expdir = folder / f"{task}-exp-{seed}"
     if not (expdir / f"states-{SETTINGS[task]['steps']}.ckpt").exists():
@@ -149,29 +152,23 @@ def _printed(text: str, pattern: str, task: str) -> float:
 
 
 def _remember_features() -> None:
-    """Makes the upstream remember each waveform's hidden states for the rest of the process."""
-    from skill_bench.features.upstream import Upstream
+    """Makes encoders remember each waveform's hidden states for the rest of the process."""
+    from skill_bench.features.encoder_upstream import EncoderUpstream
 
-    original = getattr(Upstream.forward, "remembers", None) or Upstream.forward
+    if hasattr(EncoderUpstream.hidden_states, "remembers"):
+        return
+    original = EncoderUpstream.hidden_states
     remembered: dict[bytes, Any] = {}
 
-    class Remembering:
-        def __init__(self, upstream: Upstream) -> None:
-            self.upstream = upstream
+    def hidden_states(self: EncoderUpstream, waves: list[Any]) -> list[Any]:
+        keys = [hashlib.sha1(self.identity.encode() + wave.numpy().tobytes()).digest() for wave in waves]
+        for key, wave in zip(keys, waves, strict=True):
+            if key not in remembered:
+                (remembered[key],) = original(self, [wave])
+        return [remembered[key] for key in keys]
 
-        def hidden_states(self, waves: list[Any]) -> list[Any]:
-            keys = [hashlib.sha1(wave.numpy().tobytes()).digest() for wave in waves]
-            for key, wave in zip(keys, waves, strict=True):
-                if key not in remembered:
-                    (remembered[key],) = self.upstream.hidden_states([wave])
-            return [remembered[key] for key in keys]
-
-    def forward(self: Upstream, waves: list[Any]) -> dict[str, Any]:
-        return original(Remembering(self), waves)  # type: ignore[arg-type, no-any-return]
-
-    if not hasattr(Upstream.forward, "remembers"):
-        forward.remembers = original  # type: ignore[attr-defined]
-        Upstream.forward = forward  # type: ignore[method-assign, assignment]
+    hidden_states.remembers = original  # type: ignore[attr-defined]
+    EncoderUpstream.hidden_states = hidden_states  # type: ignore[method-assign]
 
 
 def _configuration(task: str) -> dict[str, Any]:
@@ -182,6 +179,7 @@ def collect(folder: Path) -> dict[str, Any]:
     """Every result in the folder: task -> metric -> side -> seed."""
     tasks: dict[str, Any] = {}
     for task, metrics in PRINTED.items():
+        settings = SETTINGS[task] | {"limit": LIMITS.get(task)}
         for metric in metrics:
             sides = {
                 side: {
@@ -192,7 +190,7 @@ def collect(folder: Path) -> dict[str, Any]:
                 for side in ("ours", "s3prl")
             }
             if all(sides.values()):
-                tasks.setdefault(task, {"settings": SETTINGS[task], "metrics": {}})["metrics"][metric] = sides
+                tasks.setdefault(task, {"settings": settings, "metrics": {}})["metrics"][metric] = sides
     packages = {name: version(name) for name in ("s3prl", "torch", "skill-bench")}
     return {"upstream": UPSTREAM, "packages": packages, "tasks": tasks}
 
@@ -211,8 +209,8 @@ def markdown(found: dict[str, Any]) -> str:
         "",
         *textwrap.wrap(
             "Our runner under `--protocol s3prl` and s3prl's own `run_downstream`, on the same recordings (those of "
-            f"the `local` suite's packaged layout), with the same upstream (`{found['upstream']}`), learning rate, steps "
-            "and batch size; the checkpoint with the best dev metric, evaluated once on test. Made by "
+            f"the `local` suite's packaged layout), with the same upstream (`{found['upstream']}`), learning rate, "
+            "steps and batch size; the checkpoint with the best dev metric, evaluated once on test. Made by "
             f"`tests/parity/training_parity.py` with {packages}; SpecAugment is off, ASR's head has 128 units.",
             width=120,
         ),
@@ -233,6 +231,7 @@ def markdown(found: dict[str, Any]) -> str:
         lines.append(
             f"- {task}: learning rate {s['learning_rate']:g}, {s['steps']} steps of {s['batch_size']} utterances, dev "
             f"read every {s['evaluate_every_steps']}"
+            + (f", at most {s['limit']} utterances of each part" if s["limit"] else "")
         )
     lines += ["", *textwrap.wrap(DIFFERENCES, width=120)]
     return "\n".join(lines) + "\n"

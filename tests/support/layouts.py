@@ -143,7 +143,7 @@ def sid_from_data(data: TaskData, out: Path, **settings: Any) -> Path:
             _from_utterance(utterance, out / "dev" / "wav" / name)
             lines.append(f"{number} {name}\n")
     (out / "veri_test_class.txt").write_text("".join(lines))
-    datarc = {"file_path": str(out), "meta_data": str(out / "veri_test_class.txt"), "num_workers": 0}
+    datarc: dict[str, Any] = {"file_path": str(out), "meta_data": str(out / "veri_test_class.txt"), "num_workers": 0}
     datarc |= {"max_timestep": 128_000, "train_batch_size": settings["batch_size"], "eval_batch_size": 1}
     return _settled(out, {"datarc": datarc, "modelrc": POOLING}, settings)
 
@@ -154,7 +154,12 @@ def pr_from_data(data: TaskData, out: Path, **settings: Any) -> Path:
     _librispeech_from_data(data, out)
     (out / "lexicon.txt").write_text("".join(f"{phone} {phone}\n" for phone in phones))
     (out / "phoneme.txt").write_text("\n".join(phones) + "\n")
-    corpus = {"name": "libriphone", "path": str(out), "lexicon": [str(out / "lexicon.txt")], "bucketing": True}
+    corpus: dict[str, Any] = {
+        "name": "libriphone",
+        "path": str(out),
+        "lexicon": [str(out / "lexicon.txt")],
+        "bucketing": True,
+    }
     corpus |= {part: [place] for part, place in PLACES.items()}
     corpus |= {"batch_size": settings["batch_size"], "num_workers": 0}
     expert = {
@@ -177,12 +182,12 @@ def asr_from_data(data: TaskData, out: Path, **settings: Any) -> Path:
         (out / f"{part}.csv").write_text("file_path,length\n" + "".join(rows))
     (out / "char.dict").write_text("".join(f"{character} 1\n" for character in "|ETAONIHSRDLUMCWFGYPBVKXJQZ'"))
     size, head = settings["batch_size"], settings["head"]
-    datarc = {"train": [PLACES["train"]], "dev-clean": [PLACES["dev"]], "test-clean": [PLACES["test"]]}
+    datarc: dict[str, Any] = {"train": [PLACES["train"]], "dev-clean": [PLACES["dev"]], "test-clean": [PLACES["test"]]}
     datarc |= {"num_workers": 0, "train_batch_size": size, "batch_size": size, "eval_batch_size": 1}
     datarc |= {"zero_infinity": True, "libri_root": str(out), "bucket_file": str(out)}
     datarc |= {"dict_path": str(out / "char.dict"), "decoder_args": {"decoder_type": "None"}}
     n = len(head["hidden_dims"])
-    rnns = {"total_rate": -1, "module": "LSTM", "bidirection": True, "dim": list(head["hidden_dims"])}
+    rnns: dict[str, Any] = {"total_rate": -1, "module": "LSTM", "bidirection": True, "dim": list(head["hidden_dims"])}
     rnns |= {"dropout": [head["dropout"]] * n, "layer_norm": [False] * n, "proj": [False] * n}
     rnns |= {"sample_rate": [1] * n, "sample_style": "concat"}
     model = {"project_dim": head["projection_dim"], "select": "RNNs", "RNNs": rnns}

@@ -1,0 +1,47 @@
+"""``skill-bench rescore``: metrics again, from stored predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def rescore(
+    records: Annotated[list[Path], typer.Argument(help="Record files, or folders of them.")],
+) -> None:
+    """Recompute metrics from the predictions that records keep; stale records become current ones where they can."""
+    from skill_bench.errors import RecordError, UsageError
+    from skill_bench.record import documents
+    from skill_bench.rescore import rescore as score_again
+
+    files = []
+    for path in records:
+        if path.is_dir():
+            files += [file for file, content in documents(path) if content.get("kind") == "record"]
+        else:
+            files.append(path)
+    if not files:
+        raise UsageError(f"no record in {', '.join(map(str, records))}. Name record files, or the --out of a run.")
+    refused = []
+    for file in files:
+        try:
+            found = score_again(file)
+        except RecordError as error:
+            refused.append(str(error))
+            continue
+        metric, before, after = found.before.metric, found.before, found.after
+        value, new = before.metrics[metric].value, after.metrics[after.metric].value
+        if found.changed:
+            versions = f"version {before.key.task_version} -> {after.key.task_version}"
+            typer.echo(f"{file}: {versions}, {metric} {_shown(value)} -> {_shown(new)}")
+        else:
+            typer.echo(f"{file}: {metric} {_shown(value)}, as recorded")
+    if refused:
+        listed = "\n".join(f"  {problem}" for problem in refused)
+        raise RecordError(f"{len(refused)} of {len(files)} records could not be scored again:\n{listed}")
+
+
+def _shown(value: float | None) -> str:
+    return "absent" if value is None else f"{value:.2f}"
