@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import tomllib
-from functools import cache
 
 from skill_bench import catalog
-from skill_bench.errors import UnknownName
+from skill_bench.errors import SkillBenchError
 from skill_bench.record import Record
 
 
@@ -21,9 +20,8 @@ def staleness(record: Record) -> str | None:
     )
 
 
-@cache
 def _current_version(task: str) -> int | None:
     try:
         return int(tomllib.loads(catalog.entry("tasks", task).read_text(encoding="utf-8"))["version"])
-    except UnknownName:
+    except SkillBenchError:  # not in the catalog, or there is none
         return None
