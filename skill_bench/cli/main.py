@@ -18,6 +18,7 @@ from skill_bench.cli import (
     export,
     leaderboard,
     listing,
+    plan,
     pretrain,
     profile,
     rescore,
@@ -66,6 +67,7 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(evidence.app, name="evidence")
 app.command("show")(show.show)
 app.command("rescore")(rescore.rescore)
+app.add_typer(plan.app, name="plan")
 app.command("list")(listing.list_all)
 
 

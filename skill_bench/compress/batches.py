@@ -21,6 +21,11 @@ _CACHE_SAMPLES = 1 << 30  # as 16-bit integers: 2 GiB, or 18 hours
 _READERS = 4
 
 
+def cached_bytes(utterances: Sequence[Utterance]) -> int:
+    """What :class:`SpeechBatches` comes to keep of ``utterances`` in memory; their ``seconds`` must be known."""
+    return 2 * min(round(sum(u.seconds or 0.0 for u in utterances) * SAMPLE_RATE_HZ), _CACHE_SAMPLES)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """Speech for one forward pass.

@@ -1,0 +1,94 @@
+"""``skill-bench plan``: what a long run will take, before it is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from skill_bench.cli.options import DataPaths
+from skill_bench.cli.training_options import MaxSeconds, Precision, TrainingDevice, launch
+
+if TYPE_CHECKING:
+    from skill_bench.compress.forecast import Band, Forecast
+
+app = typer.Typer(help="Hours, memory and disk of a long run, from a short probe.", no_args_is_help=True)
+
+
+@app.callback()
+def plan() -> None:
+    """Hours, memory and disk of a long run, from a short probe."""
+
+
+@app.command("distill")
+def plan_distill(
+    teacher: Annotated[Path, typer.Option(help="Checkpoint of any readable format.")],
+    data: DataPaths,
+    recipe: Annotated[str, typer.Option(help="Name or TOML file, as for `skill-bench distill`.")] = "skill",
+    changes: Annotated[
+        list[str], typer.Option("--set", help="Change one number: table.key=value; repeat for several.")
+    ] = [],  # noqa: B006 (typer reads it, nobody changes it)
+    scale_updates: Annotated[float, typer.Option(help="Multiply every number of updates.")] = 1.0,
+    devices: Annotated[int, typer.Option(help="Devices that will share each batch; one is probed.", min=1)] = 1,
+    device: TrainingDevice = "auto",
+    precision: Precision = "fp32",
+    max_seconds_per_device: MaxSeconds = None,
+    updates: Annotated[int, typer.Option(help="Real updates of each stage to run; the first is warm-up.", min=2)] = 6,
+    out: Annotated[Path | None, typer.Option(help="Also write the forecast as JSON.")] = None,
+) -> None:
+    """Run some real updates of each stage and say what the whole distillation takes on this machine."""
+    from skill_bench.compress.recipe import load_recipe
+
+    chosen = load_recipe(recipe, changes=changes, scale_updates=scale_updates)
+
+    from skill_bench.cli.console import ConsoleProgress
+    from skill_bench.compress.forecast import forecast
+    from skill_bench.corpora.listing import list_audio
+    from skill_bench.models import checkpoint
+    from skill_bench.schema import write_atomic
+
+    processes = launch(device=device, precision=precision, max_seconds_per_device=max_seconds_per_device)
+    loaded = checkpoint.load(teacher)
+    with ConsoleProgress() as progress:
+        found = forecast(
+            loaded,
+            list_audio(data),
+            recipe=chosen,
+            processes=processes,
+            devices=devices,
+            n_updates=updates,
+            progress=progress,
+        )
+    for line in lines(found):
+        typer.echo(line)
+    if out is not None:
+        typer.echo(write_atomic(out, (found.model_dump_json(indent=1) + "\n").encode()))
+
+
+def lines(found: Forecast) -> list[str]:
+    """The forecast as text, one a line."""
+    shared = "" if found.devices == 1 else f", 1 of {found.devices} that share each batch (their exchange not seen)"
+    shown = [
+        f"probed on {found.device}, {found.precision}{shared}",
+        f"speech       {found.n_utterances} utterances, {found.speech_hours:.2f} hours",
+        f"preparation  {found.preparation_seconds / 60:.1f} minutes",
+    ]
+    for stage in found.stages:
+        shown.append(
+            f"{stage.name:<12} {_band(stage.hours, 1)} hours: {stage.n_updates} updates of "
+            f"{_band(stage.seconds_per_update, 1)} s ({stage.n_timed} timed), "
+            f"{stage.audio_seconds_per_second:.1f} audio-seconds per second"
+        )
+    return [
+        *shown,
+        f"hours        {_band(found.hours, 1)}",
+        f"peak memory  {_band(found.peak_memory_bytes, 2**20, digits=0)} MiB, {found.memory_is}",
+        f"disk         {found.disk_bytes / 2**20:.0f} MiB while it runs",
+        f"student      {found.n_parameters:,} parameters",
+    ]
+
+
+def _band(band: Band, unit: float, digits: int = 2) -> str:
+    low, estimate, high = (f"{value / unit:.{digits}f}" for value in (band.low, band.estimate, band.high))
+    return f"{estimate} [{low}, {high}]"
