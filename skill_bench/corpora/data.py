@@ -30,7 +30,7 @@ class Conditions:
     """Recording conditions that are imitated when the audio is loaded, see `skill_bench.corpora.conditions`.
 
     Attributes:
-        gain_db: Root mean square of the result, dB below full scale (so it is negative).
+        gain_db: Root mean square of the speech, in dB of full scale (so it is negative).
         low_hz: Lower edge of the pass band.
         high_hz: Upper edge of the pass band.
         snr_db: Ratio of speech to the added noise.

@@ -53,7 +53,7 @@ def librispeech(corpora: Path, data_root: Path) -> Path:
             with (folder / split / speaker / chapter / f"{speaker}-{chapter}.trans.txt").open("a") as file:
                 file.write(f"{source.stem} {row['text']}\n")
             words |= set(row["text"].split())
-    said = {}
+    said: dict[str, list[str]] = {}
     for row in rows(corpora, "speechocean762"):
         phones = [word.split() for word in row["phones"].split("|")]
         if len(phones) == len(row["text"].split()):
