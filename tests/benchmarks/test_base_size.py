@@ -34,7 +34,8 @@ def test_base_sized_teacher(benchmark: Any, tmp_path: Path) -> None:
     torch.manual_seed(0)
     checkpoint.save(factories.wavlm_base(), tmp_path / "teacher.safetensors", metadata={})
     teacher, processes = checkpoint.load(tmp_path / "teacher.safetensors"), Engine(device="cpu").launch()
-    recipe, students = load_recipe("skill", changes=CHANGES), []
+    recipe = load_recipe("skill", changes=CHANGES)
+    students: list[Student] = []
 
     def run() -> None:
         folder = tmp_path / "work"
@@ -42,6 +43,6 @@ def test_base_sized_teacher(benchmark: Any, tmp_path: Path) -> None:
 
     benchmark.pedantic(run, rounds=1)
     benchmark.extra_info |= {"n_threads": torch.get_num_threads(), "audio_seconds": 5 * 2.1}
-    student: Student = students[0]
+    student = students[0]
     assert float(student.metadata["sparsity"]) == pytest.approx(0.75, abs=0.005)
     assert sum(p.numel() for p in student.encoder.parameters()) == int(student.metadata["n_parameters"])
