@@ -225,6 +225,8 @@ def markdown(found: dict[str, Any]) -> str:
             verdict = "yes" if within_spread(ours, theirs) else "no"
             lines.append(f"| {task} | {metric} % | {_side(ours)} | {_side(theirs)} | {difference:+.2f} | {verdict} |")
     lines += ["", "Spread: the larger of both sides' differences between the best and the worst seed.", ""]
+    if unfinished := _unfinished(found):
+        lines += [f"Not measured: {', '.join(unfinished)}.", ""]
     lines += ["Settings:", ""]
     for task, one in found["tasks"].items():
         s = one["settings"]
@@ -235,6 +237,20 @@ def markdown(found: dict[str, Any]) -> str:
         )
     lines += ["", *textwrap.wrap(DIFFERENCES, width=120)]
     return "\n".join(lines) + "\n"
+
+
+def _unfinished(found: dict[str, Any]) -> list[str]:
+    """What of all tasks, sides and seeds has no result, in words."""
+    missing = []
+    for task, metrics in PRINTED.items():
+        sides = found["tasks"].get(task, {}).get("metrics", {}).get(next(iter(metrics)))
+        if sides is None:
+            missing.append(task)
+            continue
+        for side, by_seed in sides.items():
+            absent = [str(seed) for seed in SEEDS if str(seed) not in by_seed]
+            missing += [f"{task} by {side}, seed {seed}" for seed in absent]
+    return missing
 
 
 def _side(values: Sequence[float]) -> str:
