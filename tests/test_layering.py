@@ -17,6 +17,7 @@ BASE = {"errors", "catalog", "schema", "provenance", "record", "efficiency", "la
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "progress": set(),
+    "user_cache": set(),
     "specs": {"errors"},
     "catalog": {"errors"},
     "schema": {"errors"},
@@ -39,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "rescore": BASE | {"tasks", "metrics"},
     "run": BASE | {"tasks", "metrics", "corpora", "kinds"},
     "evaluate": BASE | {"tasks", "corpora", "features", "kinds", "run"},
+    "guard": BASE | {"features", "measure", "report", "evaluate", "user_cache"},
     "evidence": BASE | {"models", "corpora", "features", "measure", "compress", "evaluate"},
 }
 TOP = {"cli", "__main__"}  # may import everything, and nothing imports it

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skill_bench.cli.options import CacheDir, bytes_in, cache_folder
+from skill_bench.cli.options import CacheDir, bytes_in
+from skill_bench.user_cache import cache_folder
 
 if TYPE_CHECKING:
     from skill_bench.features.stored import StoredCache

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from skill_bench.cli.options import CacheDir, DataPaths, Device, cache_folder
+from skill_bench.cli.options import CacheDir, DataPaths, Device
+from skill_bench.user_cache import cache_folder
 
 app = typer.Typer(help="Many students of one teacher: run a grid, write the comparison.", no_args_is_help=True)
 

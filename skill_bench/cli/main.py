@@ -11,6 +11,7 @@ from skill_bench import __version__
 from skill_bench.cli import (
     bench,
     cache,
+    check,
     compare,
     distill,
     doctor,
@@ -56,6 +57,7 @@ app.command("run")(run.run)
 app.command("profile")(profile.profile)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("compare")(compare.compare)
+app.command("check")(check.check)
 app.command("distill")(distill.distill)
 app.command("export")(export.export)
 app.command("pretrain")(pretrain.pretrain)

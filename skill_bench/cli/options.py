@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -38,14 +37,6 @@ def bytes_in(text: str, *, option: str) -> int:
     if match is None or match[2] not in _UNITS:
         raise UsageError(f"{option} {text!r}: expected a size such as 20GB, 512MiB, or a number of bytes.")
     return round(float(match[1]) * _UNITS[match[2]])
-
-
-def cache_folder(given: Path | None) -> Path:
-    """``--cache-dir``, else $XDG_CACHE_HOME/skill-bench, else ~/.cache/skill-bench."""
-    if given is not None:
-        return given
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "skill-bench"
 
 
 def names_in(text: str | None) -> list[str] | None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skill_bench.cli.options import CacheDir, Checkpoint, Device, OutDir, bytes_in, cache_folder, names_in, seeds_in
+from skill_bench.cli.options import CacheDir, Checkpoint, Device, OutDir, bytes_in, names_in, seeds_in
+from skill_bench.user_cache import cache_folder
 
 if TYPE_CHECKING:
     from skill_bench.cli.console import ConsoleProgress

@@ -1,0 +1,96 @@
+"""``skill-bench check``: the guard of a model in continuous integration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skill_bench.cli.options import CacheDir, Checkpoint, Device, names_in, seeds_in
+from skill_bench.user_cache import cache_folder
+
+
+def check(
+    against: Annotated[Path, typer.Option(help="Folder of the baseline; --update makes it.")],
+    upstream: Annotated[str | None, typer.Option("--upstream", "-u", help="The baseline's by default.")] = None,
+    ckpt: Checkpoint = None,
+    suite: Annotated[str | None, typer.Option(help="The baseline's by default; demo for a new one.")] = None,
+    tasks: Annotated[str | None, typer.Option(help="Comma-separated; the baseline's by default.")] = None,
+    seeds: Annotated[
+        str, typer.Option(help="With --update: how many or which; several show what a seed changes.")
+    ] = "3",
+    limit: Annotated[int | None, typer.Option(help="With --update: utterances of each split.", min=1)] = None,
+    level: Annotated[float, typer.Option(help="Probability of a false alarm; 0: no test.", min=0, max=0.5)] = 0.05,
+    margin: Annotated[float | None, typer.Option(help="Also fail if worse by more points than this.", min=0)] = None,
+    throughput_loss: Annotated[
+        float, typer.Option(help="Share of relative speed that may be lost.", min=0, max=1)
+    ] = 0.3,
+    timed: Annotated[bool, typer.Option(help="Also time it against a reference model.")] = True,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Append a Markdown summary here.")] = None,
+    update: Annotated[bool, typer.Option("--update", help="Make a new baseline instead; needs --reason.")] = False,
+    reason: Annotated[str, typer.Option(help="Why the numbers may change; kept in the baseline.")] = "",
+    data_root: Annotated[Path | None, typer.Option(help="Folder of the suite's corpora.")] = None,
+    suite_file: Annotated[Path | None, typer.Option(help="suite.toml, if it is not in --data-root.")] = None,
+    cache_dir: CacheDir = None,
+    device: Device = "cpu",
+) -> None:
+    """Run a small subset again and fail if the model is worse than the baseline, larger, or slower."""
+    from skill_bench.cli.console import ConsoleProgress
+    from skill_bench.errors import SkillBenchError, UsageError
+    from skill_bench.guard import rerun
+    from skill_bench.guard.baseline import FILE, Settings, read_baseline
+    from skill_bench.guard.judge import Rules
+    from skill_bench.guard.written import to_junit, to_markdown
+    from skill_bench.schema import write_atomic
+
+    place = rerun.Place(
+        cache_dir=cache_folder(cache_dir),
+        ckpt=ckpt,
+        data_root=data_root,
+        suite_file=suite_file,
+        device=device,
+        timed=timed,
+    )
+    chosen = tuple(names_in(tasks) or ())
+    if update:
+        known = read_baseline(against).settings if (against / FILE).is_file() else None
+        if (name := upstream or (known.upstream if known else None)) is None:
+            raise UsageError("a new baseline needs --upstream NAME.")
+        settings = Settings(
+            upstream=name,
+            suite=suite or (known.suite if known else "demo"),
+            tasks=chosen or (known.tasks if known else ("ks",)),
+            seeds=tuple(seeds_in(seeds)),
+            limit=limit if limit is not None or known is None else known.limit,
+        )
+        with ConsoleProgress() as progress:
+            made = rerun.update(against, settings, reason=reason, place=place, progress=progress)
+        typer.echo(f"baseline of {settings.upstream} on {settings.suite} in {against}: {made.reason}")
+        return
+    stored = read_baseline(against).settings
+    if suite not in (None, stored.suite) or limit not in (None, stored.limit):
+        raise UsageError(
+            f"{against} was made on suite {stored.suite!r} with limit {stored.limit}. Leave --suite and --limit out, "
+            "or make a new baseline with --update."
+        )
+    with ConsoleProgress() as progress:
+        report = rerun.check(
+            against,
+            place=place,
+            rules=Rules(level=level, margin_points=margin, throughput_loss=throughput_loss),
+            upstream=upstream,
+            tasks=chosen or None,
+            progress=progress,
+        )
+    text = to_markdown(report)
+    typer.echo(text)
+    if junit is not None:
+        write_atomic(junit, to_junit(report).encode())
+    if markdown is not None:
+        earlier = markdown.read_text(encoding="utf-8") if markdown.is_file() else ""
+        write_atomic(markdown, (earlier + text).encode())
+    if not report.passed:
+        listed = "\n".join(f"  {finding.name}: {finding.message}" for finding in report.problems)
+        raise SkillBenchError(f"{len(report.problems)} of {len(report.findings)} findings failed:\n{listed}")

@@ -1,0 +1,86 @@
+"""What a check is made against: a folder of records with their predictions, and ``baseline.json``.
+
+Layout::
+
+    <folder>/baseline.json                          this document
+    <folder>/<suite>/<upstream>/<task>-s<seed>.json the records, as `skill-bench run` leaves them
+    <folder>/<suite>/<upstream>/*.predictions.jsonl their predictions
+
+It is small text, made to be committed beside the code that it guards.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from skill_bench.errors import UsageError
+from skill_bench.provenance import Provenance
+from skill_bench.record import DEFAULT_PROTOCOL
+from skill_bench.schema import Document, Frozen
+
+FILE = "baseline.json"
+
+
+class Settings(Frozen):
+    """What is run, the same for the baseline and every check."""
+
+    upstream: str
+    suite: str
+    protocol: str = DEFAULT_PROTOCOL
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    limit: int | None = None
+
+
+class Costs(Frozen):
+    """Exact counts, and throughput as a multiple of the reference model's, timed in the same process.
+
+    A part that cannot be measured is None.
+    """
+
+    parameters: int | None
+    macs: int | None
+    throughput_ratio: float | None
+    reference: str
+
+
+class Change(Frozen):
+    """An earlier baseline: why it was made, and of which model."""
+
+    reason: str
+    made_at: str
+    identity: str
+
+
+class Baseline(Document):
+    """What was measured when ``reason`` was true."""
+
+    kind: Literal["baseline"] = "baseline"
+    settings: Settings
+    identity: str
+    costs: Costs
+    reason: Annotated[str, Field(min_length=1)]
+    history: tuple[Change, ...] = ()
+    provenance: Provenance
+
+    def as_change(self) -> Change:
+        """This baseline as a line of its successor's history."""
+        return Change(reason=self.reason, made_at=self.provenance.started_at, identity=self.identity)
+
+
+def read_baseline(folder: Path) -> Baseline:
+    """The baseline in ``folder``.
+
+    Raises:
+        UsageError: there is none; says how to make one.
+        RecordError: it is damaged or was edited.
+    """
+    if not (folder / FILE).is_file():
+        raise UsageError(
+            f"{folder} holds no {FILE}. Make a baseline from the version you trust: "
+            f"skill-bench check --against {folder} --upstream NAME --suite demo --tasks ks --update --reason 'first'"
+        )
+    return Baseline.read(folder / FILE)

@@ -1,0 +1,191 @@
+"""Runs what a baseline asks for, afresh: nothing that an earlier version of the code computed is used again."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from skill_bench.errors import SkillBenchError, UsageError
+from skill_bench.evaluate import EvaluatedUpstream, Plan, UpstreamRequest, evaluate, load_request
+from skill_bench.guard.baseline import FILE, Baseline, Change, Costs, Settings, read_baseline
+from skill_bench.guard.findings import CheckReport
+from skill_bench.guard.judge import Rules, judge_costs, judge_tasks
+from skill_bench.measure.profile import profile
+from skill_bench.measure.reference import NAME, throughput_ratio
+from skill_bench.progress import Progress, Silent
+from skill_bench.provenance import collect as provenance
+from skill_bench.provenance import now
+from skill_bench.report.collect import collect
+from skill_bench.report.comparison import ONE_SEED
+from skill_bench.report.entry import Entry
+
+Load = Callable[[UpstreamRequest], EvaluatedUpstream]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a check finds its model and data.
+
+    Attributes:
+        cache_dir: Synthesised speech is kept here; features are extracted anew and removed.
+        ckpt: Weights for the upstream.
+        data_root, suite_file: Of suites other than demo.
+        device: Where to compute.
+        timed: Whether throughput is measured.
+        load: Loads the upstream; for callers that have their own.
+    """
+
+    cache_dir: Path
+    ckpt: Path | None = None
+    data_root: Path | None = None
+    suite_file: Path | None = None
+    device: str = "cpu"
+    timed: bool = True
+    load: Load = load_request
+
+
+def check(
+    folder: Path,
+    *,
+    place: Place,
+    rules: Rules | None = None,
+    upstream: str | None = None,
+    tasks: tuple[str, ...] | None = None,
+    progress: Progress | None = None,
+) -> CheckReport:
+    """Runs the baseline's settings with the model as it is now, and judges the difference.
+
+    Args:
+        folder: Of the baseline.
+        place: Model and data.
+        rules: When to fail.
+        upstream: Another upstream than the baseline's.
+        tasks: Fewer than the baseline's.
+
+    Raises:
+        UsageError: there is no baseline, or it has no such task.
+        RecordError: the baseline was edited.
+    """
+    baseline, rules = read_baseline(folder), rules or Rules()
+    settings = baseline.settings
+    if tasks is not None and (unknown := set(tasks) - set(settings.tasks)):
+        raise UsageError(
+            f"{folder} has no {', '.join(sorted(unknown))}, only {', '.join(settings.tasks)}. Add tasks with --update."
+        )
+    wanted = settings.model_copy(update={"upstream": upstream or settings.upstream, "tasks": tasks or settings.tasks})
+    before = collect(folder)
+    with tempfile.TemporaryDirectory(prefix="skill-bench-check-") as temporary:
+        model = _run(wanted, Path(temporary), place, progress or Silent())
+        after = collect(Path(temporary))
+        named = {settings.upstream, model.name}
+        findings = judge_tasks(
+            {task: _of(before.entries, task, named) for task in wanted.tasks},
+            {task: _of(after.entries, task, named) for task in wanted.tasks},
+            rules,
+        )
+    findings += judge_costs(baseline.costs, _costs(model, place), rules)
+    same = model.system().identity == baseline.identity
+    notes = [f"baseline of {baseline.provenance.started_at}: {baseline.reason}", *before.problems]
+    notes += ["the model is the baseline's own: only code and data can differ"] if same else []
+    notes += [ONE_SEED] if len(settings.seeds) == 1 else []
+    return CheckReport(
+        title=f"{wanted.upstream} on {settings.suite}",
+        rules=rules.describe(),
+        findings=tuple(findings),
+        notes=tuple(notes),
+    )
+
+
+def update(
+    folder: Path, settings: Settings, *, reason: str, place: Place, progress: Progress | None = None
+) -> Baseline:
+    """Runs ``settings`` and writes the folder as a baseline; an earlier one becomes a line of its history.
+
+    Raises:
+        UsageError: no reason, or the folder holds something else.
+        SkillBenchError: a cell failed; the folder stays as it was.
+    """
+    if not reason.strip():
+        raise UsageError("--update needs --reason TEXT: whoever meets the new numbers will want to know why.")
+    history: tuple[Change, ...] = ()
+    if (folder / FILE).is_file():
+        earlier = read_baseline(folder)
+        history = (*earlier.history, earlier.as_change())
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty and holds no {FILE}. Name a folder of its own for the baseline.")
+    started_at = now()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+        fresh = Path(temporary) / "fresh"
+        model = _run(settings, fresh, place, progress or Silent(), must_finish=True)
+        baseline = Baseline(
+            settings=settings,
+            identity=model.system().identity,
+            costs=_costs(model, place),
+            reason=reason.strip(),
+            history=history,
+            provenance=provenance(started_at=started_at),
+        )
+        baseline.write(fresh / FILE)
+        if folder.is_dir():
+            folder.rename(Path(temporary) / "earlier")
+        fresh.rename(folder)
+    return baseline
+
+
+def _run(
+    settings: Settings, out_dir: Path, place: Place, progress: Progress, *, must_finish: bool = False
+) -> EvaluatedUpstream:
+    model = place.load(UpstreamRequest(name=settings.upstream, ckpt=place.ckpt))
+    # Features of an earlier version of the code would hide what the change did: this identity is nobody else's.
+    own, model.identity = model.identity, f"{model.identity} {uuid.uuid4()}"
+    features = place.cache_dir / "features" / hashlib.sha256(model.identity.encode()).hexdigest()[:16]
+    try:
+        outcome = evaluate(
+            Plan(
+                upstreams=[UpstreamRequest(name=settings.upstream, ckpt=place.ckpt)],
+                suite=settings.suite,
+                protocol=settings.protocol,
+                tasks=settings.tasks,
+                seeds=settings.seeds,
+                limit=settings.limit,
+                out_dir=out_dir,
+                cache_dir=place.cache_dir,
+                data_root=place.data_root,
+                suite_file=place.suite_file,
+                device=place.device,
+            ),
+            progress=progress,
+            load=lambda _: model,
+        )
+    finally:
+        model.identity = own
+        shutil.rmtree(features, ignore_errors=True)
+    if must_finish and outcome.failures:
+        listed = "\n".join(f"  {failure.task} seed {failure.seed}: {failure.error}" for failure in outcome.failures)
+        raise SkillBenchError(f"no baseline was written, {len(outcome.failures)} cells failed:\n{listed}")
+    return model
+
+
+def _costs(model: EvaluatedUpstream, place: Place) -> Costs:
+    if not isinstance(model, torch.nn.Module):
+        return Costs(parameters=model.system().n_parameters, macs=None, throughput_ratio=None, reference=NAME)
+    model = model.to(place.device)
+    found = profile(model, system=model.system(), timed=False)
+    return Costs(
+        parameters=None if found.parameters is None else found.parameters.total,
+        macs=None if found.macs is None else found.macs.superb,
+        throughput_ratio=throughput_ratio(model.hidden_states, device=place.device) if place.timed else None,
+        reference=NAME,
+    )
+
+
+def _of(entries: tuple[Entry, ...], task: str, upstreams: set[str]) -> list[Entry]:
+    return [e for e in entries if e.record.key.task == task and e.record.key.upstream in upstreams]

@@ -1,0 +1,49 @@
+"""A check's report as Markdown for pull requests and as JUnit XML for CI."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+from tabulate import tabulate
+
+from skill_bench.guard.findings import CheckReport
+
+_MARK = {"passed": "✅", "failed": "❌", "error": "⚠️"}
+
+
+def to_markdown(report: CheckReport) -> str:
+    """The verdict, a row a finding, the rules."""
+    verdict = "passed" if report.passed else f"**{len(report.problems)} of {len(report.findings)} failed**"
+    rows = [[f"{_MARK[f.status]} {f.name}", f.before, f.now, f.message] for f in report.findings]
+    grid = tabulate(_escaped(rows), ["", "baseline", "now", "finding"], "github", disable_numparse=True)
+    notes = "".join(f"\n- {note}" for note in report.notes)
+    return f"### {report.title}: {verdict}\n\n{grid}\n\n{report.rules}\n{notes}\n"
+
+
+def to_junit(report: CheckReport) -> str:
+    """One test suite, a test case a finding; readable by GitHub, GitLab, Jenkins."""
+    statuses = [finding.status for finding in report.findings]
+    suite = ElementTree.Element(
+        "testsuite",
+        name=report.title,
+        tests=str(len(statuses)),
+        failures=str(statuses.count("failed")),
+        errors=str(statuses.count("error")),
+    )
+    for finding in report.findings:
+        case = ElementTree.SubElement(suite, "testcase", classname="skill_bench.check", name=finding.name)
+        text = f"baseline {finding.before}, now {finding.now}: {finding.message}"
+        if finding.status == "passed":
+            ElementTree.SubElement(case, "system-out").text = text
+        else:
+            tag = "failure" if finding.status == "failed" else "error"
+            ElementTree.SubElement(case, tag, message=finding.message).text = text
+    root = ElementTree.Element("testsuites")
+    root.append(suite)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _escaped(rows: list[list[str]]) -> list[list[str]]:
+    """A bar or a line break would end a cell."""
+    return [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]

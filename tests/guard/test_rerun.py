@@ -1,0 +1,222 @@
+"""The guard end to end: on tones with a fake upstream, and its command on the demo suite's keywords with fbank."""
+
+from __future__ import annotations
+
+import shutil
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_speech import FakeUpstream, class_data
+from torch import Tensor
+from typer.testing import CliRunner
+
+from skill_bench import evaluate as evaluate_module
+from skill_bench.cli.main import app
+from skill_bench.errors import SkillBenchError, UsageError
+from skill_bench.evaluate import UpstreamRequest
+from skill_bench.guard.baseline import FILE, Settings, read_baseline
+from skill_bench.guard.findings import CheckReport, Finding
+from skill_bench.guard.judge import Rules
+from skill_bench.guard.rerun import Place, check, update
+from skill_bench.guard.written import to_junit, to_markdown
+from skill_bench.record import System
+from skill_bench.tasks import load_task
+
+pytest_plugins = ["pytester"]
+
+
+class Evaluated(FakeUpstream):
+    """``deaf``: its features say nothing, under the same identity, as after a bug in the code."""
+
+    def __init__(self, *, deaf: bool = False) -> None:
+        super().__init__()
+        self.deaf = deaf
+
+    def system(self) -> System:
+        return System(name=self.name, title="Fake", kind="control", identity="fake-1", n_parameters=7)
+
+    def hidden_states(self, waves: list[Tensor]) -> list[Tensor]:
+        found = super().hidden_states(waves)
+        return [0 * states for states in found] if self.deaf else found
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Tones instead of speech, and a short training."""
+    folder = tmp_path_factory.mktemp("tones")
+    data = class_data(folder / "audio", n_each=12)
+
+    def quick(name: str) -> Any:
+        task = load_task(name)
+        settings = {"steps": 20, "evaluate_every_steps": 20, "learning_rates": (0.1,)}
+        return task.model_copy(update={"suites": {}, "protocol": task.protocol.model_copy(update=settings)})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate_module, "load_task_data", lambda suite, task, **_: replace(data, task=task))
+        patch.setattr(evaluate_module, "load_task", quick)
+        yield Place(cache_dir=folder / "cache", load=lambda _: Evaluated(), timed=False)
+
+
+SETTINGS = Settings(upstream="fake", suite="demo", tasks=("ks", "sid"), seeds=(0,))
+
+
+@pytest.fixture(scope="module")
+def made(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made") / "baseline"
+    update(folder, SETTINGS, reason="first", place=place)
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A baseline of one's own."""
+    return Path(shutil.copytree(made, tmp_path / "baseline"))
+
+
+def test_the_same_model_passes(folder: Path, place: Place) -> None:
+    report = check(folder, place=place)
+    assert report.passed
+    assert [finding.name for finding in report.findings] == ["ks", "sid", "all tasks", "parameters", "MACs"]
+    assert "the model is the baseline's own: only code and data can differ" in report.notes
+
+
+def test_a_bug_behind_the_same_identity_is_caught_and_no_cache_hides_it(folder: Path, place: Place) -> None:
+    report = check(folder, place=replace(place, load=lambda _: Evaluated(deaf=True)))
+    assert {finding.name for finding in report.problems} >= {"all tasks"}
+    assert list((place.cache_dir / "features").glob("*/*")) == [], "what was extracted for a check is removed"
+
+
+def test_fewer_tasks_and_unknown_ones(folder: Path, place: Place) -> None:
+    assert [f.name for f in check(folder, place=place, tasks=("ks",)).findings] == ["ks", "parameters", "MACs"]
+    with pytest.raises(UsageError, match="has no asr, only ks, sid"):
+        check(folder, place=place, tasks=("asr",))
+
+
+def test_a_failing_cell_fails_the_check(folder: Path, place: Place) -> None:
+    class Broken(Evaluated):
+        def hidden_states(self, waves: list[Tensor]) -> list[Tensor]:
+            raise SkillBenchError("out of order")
+
+    report = check(folder, place=replace(place, load=lambda _: Broken()))
+    assert not report.passed
+    assert "ks failed: SkillBenchError: out of order" in report.findings[0].message
+
+
+def test_an_update_keeps_the_history(folder: Path, place: Place) -> None:
+    made = update(folder, SETTINGS.model_copy(update={"tasks": ("ks",)}), reason="one task is enough", place=place)
+    assert [change.reason for change in made.history] == ["first"]
+    assert read_baseline(folder).settings.tasks == ("ks",)
+    assert not list(folder.rglob("sid*")), "records of the earlier one are gone"
+    assert check(folder, place=place).passed
+
+
+def test_what_an_update_refuses(folder: Path, place: Place, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--update needs --reason"):
+        update(folder, SETTINGS, reason=" ", place=place)
+    other = tmp_path / "precious"
+    other.mkdir()
+    (other / "file").touch()
+    with pytest.raises(UsageError, match=r"is not empty and holds no baseline\.json"):
+        update(other, SETTINGS, reason="x", place=place)
+
+    def broken(_: UpstreamRequest) -> Evaluated:
+        class Broken(Evaluated):
+            def hidden_states(self, waves: list[Tensor]) -> list[Tensor]:
+                raise SkillBenchError("out of order")
+
+        return Broken()
+
+    before = sorted(path.name for path in folder.rglob("*"))
+    with pytest.raises(SkillBenchError, match="no baseline was written, 2 cells failed"):
+        update(folder, SETTINGS, reason="x", place=replace(place, load=broken))
+    assert sorted(path.name for path in folder.rglob("*")) == before
+    assert read_baseline(folder).reason == "first"
+
+
+def test_no_baseline_says_how_to_make_one(tmp_path: Path, place: Place) -> None:
+    with pytest.raises(UsageError, match=r"holds no baseline\.json\. Make a baseline .* --update --reason"):
+        check(tmp_path, place=place)
+
+
+REPORT = CheckReport(
+    title="a|b on demo",
+    rules=Rules().describe(),
+    findings=(
+        Finding(name="ks", status="passed", before="1", now="2", message="fine | dandy"),
+        Finding(name="pr", status="failed", before="1", now="<2>", message="worse & more"),
+        Finding(name="er", status="error", before="", now="", message="no data"),
+    ),
+    notes=("a note",),
+)
+
+
+def test_junit_can_be_read_by_ci() -> None:
+    root = ElementTree.fromstring(to_junit(REPORT))
+    (suite,) = root.findall("testsuite")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("3", "1", "1")
+    assert [case.get("name") for case in suite] == ["ks", "pr", "er"]
+    failure = suite.find("testcase/failure")
+    assert failure is not None
+    assert failure.get("message") == "worse & more"
+    assert failure.text == "baseline 1, now <2>: worse & more"
+
+
+def test_markdown_for_a_pull_request() -> None:
+    lines = to_markdown(REPORT).splitlines()
+    assert lines[0] == "### a|b on demo: **2 of 3 failed**"
+    assert any("✅ ks" in line and r"fine \| dandy" in line for line in lines)
+    assert any("❌ pr" in line for line in lines)
+    assert "- a note" in lines
+
+
+def test_the_fixture(folder: Path, place: Place, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        f"""
+        from pathlib import Path
+        from test_rerun import Evaluated
+
+        PLACE = dict(cache_dir=Path({str(place.cache_dir)!r}), timed=False)
+
+        def test_good(skill_check):
+            report = skill_check({str(folder)!r}, load=lambda _: Evaluated(), **PLACE)
+            assert report.passed
+
+        def test_bad(skill_check):
+            skill_check({str(folder)!r}, load=lambda _: Evaluated(deaf=True), **PLACE)
+        """
+    )
+    loaded = pytester.inline_run("-p", "skill_bench.guard.plugin", "-p", "no:cacheprovider", "-p", "no:randomly")
+    passed, _, failed = loaded.listoutcomes()
+    assert [report.nodeid.split("::")[-1] for report in passed] == ["test_good"]
+    assert [report.nodeid.split("::")[-1] for report in failed] == ["test_bad"]
+    assert "### fake on demo: **" in str(failed[0].longrepr)
+
+
+@pytest.mark.slow
+def test_the_command_on_the_demo_suite(tmp_path: Path) -> None:
+    """Keywords of the demo suite with the FBANK baseline, few utterances; then with another upstream."""
+    against, junit, summary = tmp_path / "baseline", tmp_path / "junit.xml", tmp_path / "summary.md"
+    runner = CliRunner()
+
+    def call(*arguments: str) -> Any:
+        return runner.invoke(app, ["check", "--against", str(against), *arguments])
+
+    settings = ("--upstream", "fbank", "--tasks", "ks", "--limit", "60", "--seeds", "2")
+    made = call(*settings, "--update", "--reason", "start")
+    assert made.exit_code == 0, made.output
+    assert read_baseline(against).costs.macs is not None
+    assert read_baseline(against).costs.throughput_ratio is not None
+    again = call("--junit", str(junit), "--markdown", str(summary), "--throughput-loss", "1")
+    assert again.exit_code == 0, again.output
+    assert "### fbank on demo: passed" in summary.read_text()
+    assert ElementTree.parse(junit).getroot()[0].get("failures") == "0"
+    other = call("--upstream", "teacher", "--no-timed", "--suite", "demo")
+    assert isinstance(other.exception, SkillBenchError), other.output
+    assert "parameters: changed" in str(other.exception)
+    wrong = call("--suite", "local")
+    assert isinstance(wrong.exception, UsageError)
+    assert (against / FILE).is_file()
