@@ -17,7 +17,7 @@ from skill_bench.guard.findings import Finding, Status
 from skill_bench.record import Record
 from skill_bench.report.blocks import variant
 from skill_bench.report.columns import Column
-from skill_bench.report.compared import p_text
+from skill_bench.report.compared import p_text, signed
 from skill_bench.report.comparison import compare_entries
 from skill_bench.report.entry import Entry
 from skill_bench.report.statistics.paired import Comparison, Overall, holm, overall
@@ -140,7 +140,7 @@ def _mean(found: Overall, p: float, rules: Rules) -> Finding:
         name=ALL_TASKS,
         status=status,
         before="mean of points",
-        now=f"{found.difference:+.2f}",
+        now=signed(found.difference, 2),
         message=f"{_points(found.difference, found.interval.low, found.interval.high)}, p = {p_text(p)}: {why}",
     )
 
@@ -154,7 +154,7 @@ def _status(difference: float, p: float, rules: Rules) -> tuple[Status, str]:
 
 
 def _points(difference: float, low: float, high: float) -> str:
-    return f"{difference:+.2f} points [{low:+.1f}, {high:+.1f}]"
+    return f"{signed(difference, 2)} points [{signed(low, 1)}, {signed(high, 1)}]"
 
 
 def _exact(name: str, before: int | None, now: int | None) -> Finding:

@@ -90,8 +90,9 @@ def p_text(p: float) -> str:
 
 
 def _difference(difference: float, interval: Interval) -> list[str]:
-    return [_signed(difference, 2), f"[{_signed(interval.low, 1)}, {_signed(interval.high, 1)}]"]
+    return [signed(difference, 2), f"[{signed(interval.low, 1)}, {signed(interval.high, 1)}]"]
 
 
-def _signed(value: float, digits: int) -> str:
+def signed(value: float, digits: int) -> str:
+    """With its sign; what rounds to zero is ``+0``."""
     return f"{round(value, digits) + 0.0:+.{digits}f}"  # adding 0 makes -0 a 0
