@@ -1,4 +1,4 @@
-"""The guard end to end: on tones with a fake upstream, and its command on the demo suite's keywords with fbank."""
+"""The guard end to end, on tones with a fake upstream."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from typing import Any
 import pytest
 from fake_speech import FakeUpstream, class_data
 from torch import Tensor
-from typer.testing import CliRunner
 
 from skill_bench import evaluate as evaluate_module
-from skill_bench.cli.main import app
 from skill_bench.errors import SkillBenchError, UsageError
 from skill_bench.evaluate import UpstreamRequest
-from skill_bench.guard.baseline import FILE, Settings, read_baseline
+from skill_bench.guard.baseline import Settings, read_baseline
 from skill_bench.guard.findings import CheckReport, Finding
 from skill_bench.guard.judge import Rules
 from skill_bench.guard.rerun import Place, check, update
@@ -194,29 +192,3 @@ def test_the_fixture(folder: Path, place: Place, pytester: pytest.Pytester) -> N
     assert [report.nodeid.split("::")[-1] for report in passed] == ["test_good"]
     assert [report.nodeid.split("::")[-1] for report in failed] == ["test_bad"]
     assert "### fake on demo: **" in str(failed[0].longrepr)
-
-
-@pytest.mark.slow
-def test_the_command_on_the_demo_suite(tmp_path: Path) -> None:
-    """Keywords of the demo suite with the FBANK baseline, few utterances; then with another upstream."""
-    against, junit, summary = tmp_path / "baseline", tmp_path / "junit.xml", tmp_path / "summary.md"
-    runner = CliRunner()
-
-    def call(*arguments: str) -> Any:
-        return runner.invoke(app, ["check", "--against", str(against), *arguments])
-
-    settings = ("--upstream", "fbank", "--tasks", "ks", "--limit", "60", "--seeds", "2")
-    made = call(*settings, "--update", "--reason", "start")
-    assert made.exit_code == 0, made.output
-    assert read_baseline(against).costs.macs is not None
-    assert read_baseline(against).costs.throughput_ratio is not None
-    again = call("--junit", str(junit), "--markdown", str(summary), "--throughput-loss", "1")
-    assert again.exit_code == 0, again.output
-    assert "### fbank on demo: passed" in summary.read_text()
-    assert ElementTree.parse(junit).getroot()[0].get("failures") == "0"
-    other = call("--upstream", "teacher", "--no-timed", "--suite", "demo")
-    assert isinstance(other.exception, SkillBenchError), other.output
-    assert "parameters: changed" in str(other.exception)
-    wrong = call("--suite", "local")
-    assert isinstance(wrong.exception, UsageError)
-    assert (against / FILE).is_file()
