@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
 
 from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.suite import load_task_data
 from skill_bench.errors import RecordError, SkillBenchError, UsageError
+from skill_bench.forecast import PROBE_LIMIT, Forecast, Prober, forecast_path, peak_memory_bytes
 from skill_bench.kinds.cell import Source
 from skill_bench.progress import Advance, Progress, Silent
 from skill_bench.provenance import collect, now
@@ -142,6 +145,47 @@ def evaluate(
                     upstream, task, loaded[task.name], plan=plan, outcome=outcome, progress=progress, advance=advance
                 )
     return outcome
+
+
+def forecast(plan: Plan, *, progress: Progress | None = None) -> list[Forecast]:
+    """What ``plan`` will take, one forecast an upstream, written beside its records.
+
+    Raises:
+        SkillBenchError: the plan cannot be carried out: unknown names, missing data, an unreadable checkpoint.
+    """
+    progress = progress or Silent()
+    tasks = [load_task(name).for_suite(plan.suite, protocol=plan.protocol) for name in plan.tasks]
+    few = replace(plan, limit=min(plan.limit or PROBE_LIMIT, PROBE_LIMIT))
+    found = []
+    for request in plan.upstreams:
+        started_at, upstream = now(), load_request(request)
+        prober = Prober(
+            upstream=upstream,
+            seeds=tuple(plan.seeds),
+            cache_dir=plan.cache_dir,
+            device=torch.device(plan.device),
+            progress=progress,
+        )
+        of_tasks = []
+        for task in tasks:
+            data = [_load_data(task, given) for given in (plan, few)]
+            for one in data:
+                if isinstance(one, SkillBenchError):
+                    raise one
+            of_tasks.append(prober.probe(task, *data))  # type: ignore[arg-type]
+        made = Forecast(
+            upstream=upstream.name,
+            identity=upstream.identity,
+            suite=plan.suite,
+            protocol=plan.protocol,
+            seeds=tuple(plan.seeds),
+            tasks=tuple(of_tasks),
+            peak_memory_bytes=peak_memory_bytes(of_tasks),
+            provenance=collect(started_at=started_at),
+        )
+        made.write(made.path(plan.out_dir))
+        found.append(made)
+    return found
 
 
 def load_request(request: UpstreamRequest) -> Upstream:
@@ -291,7 +335,11 @@ class _Cell:
             selection=result.selection,
             layer_weights=result.layer_weights,
             data=_data(self.data, self.plan, result),
-            provenance=collect(started_at=self.started_at, seconds=result.seconds),
+            provenance=collect(
+                started_at=self.started_at,
+                seconds=result.seconds,
+                forecast_seconds=_expected(self.plan, self.key, self.identity),
+            ),
             **self.common,
         )
         return Record.read(record.save(self.plan.out_dir, predictions=result.predictions))
@@ -314,6 +362,19 @@ class _Cell:
         )
         text = str(error) if isinstance(error, SkillBenchError) else f"{failure.type}: {failure.message}"
         return FailedCell(upstream=key.upstream, task=key.task, seed=key.seed, error=text)
+
+
+def _expected(plan: Plan, key: Key, identity: str) -> dict[str, float]:
+    """What `skill-bench plan` said about such a cell, if it was asked."""
+    path = forecast_path(plan.out_dir, key.suite, key.upstream, key.protocol)
+    if not path.exists():
+        return {}
+    try:
+        found = Forecast.read(path)
+    except RecordError as error:
+        _log.warning("the forecast is left out of the record: %s", error)
+        return {}
+    return found.of_task(key.task) if found.identity == identity else {}
 
 
 def _leave_failed_record(record: Record, plan: Plan) -> None:

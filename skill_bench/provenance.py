@@ -42,7 +42,10 @@ class Hardware(Frozen):
 
 
 class Provenance(Frozen):
-    """Everything about a run that is not its result. Times are wall-clock seconds a stage."""
+    """Everything about a run that is not its result.
+
+    Times are wall-clock seconds a stage, ``forecast_seconds`` what `skill-bench plan run` expected of them.
+    """
 
     skill_bench_version: str
     git: Git | None
@@ -52,6 +55,7 @@ class Provenance(Frozen):
     n_threads: int | None
     started_at: str
     seconds: dict[str, float] = Field(default_factory=dict)
+    forecast_seconds: dict[str, float] = Field(default_factory=dict)
     command_line: tuple[str, ...]
 
 
@@ -60,7 +64,12 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def collect(*, started_at: str | None = None, seconds: dict[str, float] | None = None) -> Provenance:
+def collect(
+    *,
+    started_at: str | None = None,
+    seconds: dict[str, float] | None = None,
+    forecast_seconds: dict[str, float] | None = None,
+) -> Provenance:
     """The provenance of this process, now. ``seconds`` are the wall-clock seconds of its stages."""
     return Provenance(
         skill_bench_version=_version("skill-bench") or "unknown",
@@ -71,6 +80,7 @@ def collect(*, started_at: str | None = None, seconds: dict[str, float] | None =
         n_threads=_n_threads(),
         started_at=started_at or now(),
         seconds=seconds or {},
+        forecast_seconds=forecast_seconds or {},
         command_line=tuple(_without_folders(argument) for argument in sys.argv),
     )
 

@@ -39,7 +39,8 @@ ALLOWED: dict[str, set[str]] = {
     "speed": BASE | {"tasks", "corpora", "models", "measure", "compress", "probes", "kinds"},
     "rescore": BASE | {"tasks", "metrics"},
     "run": BASE | {"tasks", "metrics", "corpora", "kinds"},
-    "evaluate": BASE | {"tasks", "corpora", "features", "kinds", "run"},
+    "forecast": BASE | {"tasks", "corpora", "features", "measure", "probes", "kinds"},
+    "evaluate": BASE | {"tasks", "corpora", "features", "kinds", "run", "forecast"},
     "guard": BASE | {"features", "measure", "report", "evaluate", "user_cache"},
     "evidence": BASE | {"models", "corpora", "features", "measure", "compress", "evaluate"},
 }
