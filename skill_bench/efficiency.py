@@ -16,6 +16,20 @@ from skill_bench.record import System, upstream_folder
 from skill_bench.schema import Document, Frozen
 
 
+class Band(Frozen):
+    """An estimate between the least and the most that the probe saw."""
+
+    low: float
+    estimate: float
+    high: float
+
+    def times(self, factor: float) -> Band:
+        return Band(low=self.low * factor, estimate=self.estimate * factor, high=self.high * factor)
+
+    def plus(self, other: Band) -> Band:
+        return Band(low=self.low + other.low, estimate=self.estimate + other.estimate, high=self.high + other.high)
+
+
 class Parameters(Frozen):
     """Counts of numbers, not of bytes. A shared tensor counts once. Buffers are not parameters."""
 

@@ -7,7 +7,6 @@ of every split (`limit`), with few steps, at the run's own batch size, learning 
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,11 +17,13 @@ import torch
 
 from skill_bench import kinds
 from skill_bench.corpora.data import TaskData, Utterance
+from skill_bench.efficiency import Band
 from skill_bench.features.cache import FeatureCache
 from skill_bench.features.extract import Features, extract
 from skill_bench.features.extraction import SAMPLE_RATE_HZ
 from skill_bench.features.policy import Policy, entry_keys
 from skill_bench.kinds.cell import Cell, Source
+from skill_bench.measure.resident import resident_peak_bytes
 from skill_bench.probes.frames import RESIDENT_BYTES
 from skill_bench.progress import Progress, Silent
 from skill_bench.provenance import Provenance
@@ -36,18 +37,6 @@ _SAMPLE_AUDIO_SECONDS = 12.0
 _PROBE_SECONDS = 2.0
 # A forecast from seconds of a machine that also does other things.
 _NOISE = 1.25
-
-
-class Band(Frozen):
-    """An estimate, and between what it should lie."""
-
-    low: float
-    estimate: float
-    high: float
-
-    def plus(self, other: Band) -> Band:
-        """Both, one after the other."""
-        return Band(low=self.low + other.low, estimate=self.estimate + other.estimate, high=self.high + other.high)
 
 
 class TaskForecast(Frozen):
@@ -267,7 +256,7 @@ class Prober:
 def peak_memory_bytes(tasks: Iterable[TaskForecast]) -> Band:
     """Of the process: what the probe took at most, and the features that the largest task keeps."""
     resident = max((task.resident_bytes for task in tasks), default=0)
-    used = _peak_resident_bytes()
+    used = resident_peak_bytes()
     return Band(low=float(used), estimate=float(used + resident), high=_NOISE * (used + resident))
 
 
@@ -369,10 +358,3 @@ def _n(data: TaskData, split: str) -> int:
 
 def _pairs(data: TaskData) -> int:
     return max(1, sum(len(f.queries) * len(f.test) + len(f.dev_queries) * len(f.dev) for f in data.folds))
-
-
-def _peak_resident_bytes() -> int:
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

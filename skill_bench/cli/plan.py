@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skill_bench.cli import plan_run
 from skill_bench.cli.options import DataPaths
 from skill_bench.cli.training_options import MaxSeconds, Precision, TrainingDevice, launch
 
 if TYPE_CHECKING:
-    from skill_bench.compress.forecast import Band, Forecast
+    from skill_bench.compress.forecast import Forecast
+    from skill_bench.efficiency import Band
 
 app = typer.Typer(help="Hours, memory and disk of a long run, from a short probe.", no_args_is_help=True)
 
@@ -19,6 +21,9 @@ app = typer.Typer(help="Hours, memory and disk of a long run, from a short probe
 @app.callback()
 def plan() -> None:
     """Hours, memory and disk of a long run, from a short probe."""
+
+
+app.command("run")(plan_run.plan_run)
 
 
 @app.command("distill")

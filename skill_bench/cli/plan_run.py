@@ -11,7 +11,8 @@ from skill_bench.cli.options import CacheDir, Checkpoint, Device, OutDir, cache_
 from skill_bench.cli.run import Upstreams
 
 if TYPE_CHECKING:
-    from skill_bench.forecast import Band, Forecast
+    from skill_bench.efficiency import Band
+    from skill_bench.forecast import Forecast
 
 
 def plan_run(

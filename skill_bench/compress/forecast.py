@@ -24,6 +24,7 @@ from skill_bench.compress.engine import Processes
 from skill_bench.compress.recipe import Recipe, SimilarGroups, Stage
 from skill_bench.compress.training_log import Log
 from skill_bench.corpora.data import Utterance
+from skill_bench.efficiency import Band
 from skill_bench.errors import DataError
 from skill_bench.measure.resident import reset_peak, resident_peak_bytes
 from skill_bench.models.checkpoint import LoadedModel
@@ -31,20 +32,6 @@ from skill_bench.progress import Advance, Progress, Silent
 from skill_bench.schema import Frozen
 
 WARM_UP_UPDATES = 1
-
-
-class Band(Frozen):
-    """An estimate between the least and the most that the probe saw."""
-
-    low: float
-    estimate: float
-    high: float
-
-    def times(self, factor: float) -> Band:
-        return Band(low=self.low * factor, estimate=self.estimate * factor, high=self.high * factor)
-
-    def plus(self, other: Band) -> Band:
-        return Band(low=self.low + other.low, estimate=self.estimate + other.estimate, high=self.high + other.high)
 
 
 class StageForecast(Frozen):
