@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 import torch
@@ -218,7 +218,7 @@ class _Updates:
     def __call__(self, update: int, n_updates: int, log: Log) -> None:
         if self.device is not None:
             torch.cuda.synchronize(self.device)
-        now = time.perf_counter()
+        now = perf_counter()
         if update == 1:
             self.seen[self.names[len(self.seen)]] = []
         if self.device is None:
@@ -229,7 +229,7 @@ class _Updates:
             torch.cuda.reset_peak_memory_stats(self.device)
         stage = self.seen[self.names[len(self.seen) - 1]]
         stage.append(_Update(seconds=now - self._last, audio_seconds=log["seconds"], peak_bytes=peak))
-        self._last = time.perf_counter()
+        self._last = perf_counter()
 
 
 class _Stopwatch:
@@ -241,10 +241,10 @@ class _Stopwatch:
 
     @contextmanager
     def stage(self, description: str, *, total: int) -> Iterator[Advance]:
-        started = time.perf_counter()
+        started = perf_counter()
         with self._shown.stage(description, total=total) as advance:
             yield advance
-        self._taken[description] = time.perf_counter() - started
+        self._taken[description] = perf_counter() - started
 
     def note(self, text: str) -> None:
         self._shown.note(text)

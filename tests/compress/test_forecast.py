@@ -53,7 +53,7 @@ def test_numbers_follow_from_the_probe(
 ) -> None:
     """A clock that ticks one second a reading: every update is measured to take the same."""
     clock = itertools.count(0.0, 1.0)
-    monkeypatch.setattr("skill_bench.compress.forecast.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("skill_bench.compress.forecast.perf_counter", lambda: next(clock))
     found = forecast(teacher, speech, recipe=recipe(), processes=Engine(device="cpu").launch(), n_updates=3)
     assert [(s.name, s.n_updates, s.n_timed) for s in found.stages] == [("joint", 50_000, 2), ("final", 25_000, 2)]
     joint, final = found.stages
