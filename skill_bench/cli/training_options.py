@@ -16,7 +16,7 @@ WorkDir = Annotated[
     Path | None, typer.Option(help="Checkpoints and logs; the same command continues there. Default: OUT.work.")
 ]
 TrainingDevice = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto: a GPU where there is one.")]
-Devices = Annotated[int, typer.Option(help="Processes on this machine, one a device (torchrun's number goes before).")]
+Devices = Annotated[int, typer.Option(help="Processes a machine under SLURM, one a device; torchrun says it itself.")]
 Nodes = Annotated[int, typer.Option(help="Machines.")]
 Precision = Annotated[str, typer.Option(help="fp32, bf16 or fp16 (mixed).")]
 MaxSeconds = Annotated[
@@ -27,7 +27,7 @@ Tensorboard = Annotated[bool, typer.Option("--tensorboard", help="Event files in
 
 
 def launch(**options: Any) -> Processes:
-    """Starts and joins the processes that these options ask for.
+    """Joins the processes that these options ask for.
 
     Raises:
         SpecError: an option's value is not allowed.

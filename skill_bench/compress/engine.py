@@ -52,10 +52,11 @@ class Engine(Frozen):
     tensorboard: bool = False
 
     def launch(self) -> Processes:
-        """Starts the processes (all but this one, unless torchrun or SLURM started them) and joins them.
+        """Joins the processes that torchrun or SLURM started; without them, one.
 
         Raises:
-            UsageError: a GPU is asked for and there is none, or not so many; fp16 without a GPU.
+            UsageError: a GPU is asked for and there is none, or not so many; fp16 without a GPU; several processes that
+            nobody started.
         """
         kind, _, index = self.device.partition(":")
         if kind == "auto":
@@ -71,6 +72,11 @@ class Engine(Frozen):
         if index and devices > 1:
             raise UsageError(f"device {self.device} names one GPU, but devices = {devices}. Use --device cuda.")
         several = devices * nodes > 1
+        if several and _torchrun() is None and "SLURM_PROCID" not in os.environ:
+            raise UsageError(
+                f"devices = {devices}, nodes = {nodes}: several processes are started by torchrun or srun, for example "
+                f"torchrun --nproc-per-node {devices} -m skill_bench, and then this command's arguments."
+            )
         fabric = Fabric(
             accelerator=kind,
             devices=[int(index)] if index else devices,

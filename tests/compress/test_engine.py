@@ -15,9 +15,12 @@ from skill_bench.errors import SpecError, UsageError
         ({"device": "cpu", "precision": "fp16"}, r"precision fp16 needs a GPU\. Use fp32 or bf16"),
         ({"device": "cuda:99"}, r"device cuda:99, 1 of them: torch can use \d+ GPUs"),
         ({"device": "cuda", "devices": 99}, r"device cuda, 99 of them: torch can use \d+ GPUs"),
+        ({"device": "cpu", "devices": 2}, r"devices = 2, nodes = 1: .* torchrun --nproc-per-node 2 -m skill_bench"),
     ],
 )
-def test_impossible_devices(options: dict[str, object], message: str) -> None:
+def test_impossible_devices(options: dict[str, object], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for started_by in ("TORCHELASTIC_RUN_ID", "SLURM_PROCID"):
+        monkeypatch.delenv(started_by, raising=False)
     with pytest.raises(UsageError, match=message):
         launch(**options)
 
