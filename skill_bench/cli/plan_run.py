@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skill_bench.cli.options import CacheDir, Checkpoint, Device, OutDir, cache_folder, names_in, seeds_in
+from skill_bench.cli.options import CacheDir, Checkpoint, Device, OutDir, names_in, seeds_in
 from skill_bench.cli.run import Upstreams
+from skill_bench.user_cache import cache_folder
 
 if TYPE_CHECKING:
     from skill_bench.efficiency import Band
