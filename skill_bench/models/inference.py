@@ -59,8 +59,8 @@ def applies(encoder: Encoder) -> bool:
 
 @torch.no_grad()
 def hidden_states(
-    encoder: Encoder, waves: Sequence[Float[Tensor, " samples"]]
-) -> list[Float[Tensor, "layers frames dim"]]:
+    encoder: Encoder, waves: Sequence[Float[Tensor, " _own_samples"]]
+) -> list[Float[Tensor, "layers _own_frames dim"]]:
     """States h0..hN of each utterance, which has at least one frame; as `Encoder.forward` gives them, unpadded."""
     pieces = [_frames(encoder, wave.to(encoder.norm.weight.dtype)) for wave in waves]
     bounds = [0]
