@@ -195,7 +195,7 @@ def test_what_cannot_be_compared_is_an_error(entries_of: Any, make_record: Any) 
 
 
 def costs(**changes: Any) -> Costs:
-    return Costs(**{"parameters": 100, "macs": 2000, "throughput_ratio": 2.0, "reference": "r"} | changes)
+    return Costs(parameters=100, macs=2000, throughput_ratio=2.0, reference="r").model_copy(update=changes)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from skill_bench.errors import DataError
@@ -21,7 +22,7 @@ def test_stages_follow_each_other_on_one_axis(tmp_path: Path) -> None:
     figure = draw({path.stem: read_log(path) for path in (joint, final)}, title="t")
     loss, sparsity = figure.axes
     assert (loss.get_ylabel(), sparsity.get_ylabel()) == ("loss", "sparsity")
-    drawn = [list(line.get_xdata()) for line in loss.lines]
+    drawn = [np.asarray(line.get_xdata()).tolist() for line in loss.lines]
     assert [0.0, 1.0] in drawn
     assert [2.0, 3.0, 4.0] in drawn, "the second stage begins where the first ended"
     written = write_curves([joint, final], tmp_path / "curves", title="t")

@@ -2,8 +2,8 @@
 
 By hand, resumable (finished runs are kept in FOLDER), a quarter of an hour a task on one core::
 
-    PYTHONPATH=tests/support python tests/parity/training_parity.py run FOLDER --tasks ks,sid,pr,asr
-    PYTHONPATH=tests/support python tests/parity/training_parity.py report FOLDER docs/parity.json docs/parity.md
+    python tests/support/training_parity.py run FOLDER --tasks ks,sid,pr,asr
+    python tests/support/training_parity.py report FOLDER docs/parity.json docs/parity.md
 
 Both sides train on the same utterances with the same upstream, learning rate, steps and batch size. Hidden
 states of a waveform are remembered, since our upstreams do not depend on the batch.
@@ -211,7 +211,7 @@ def markdown(found: dict[str, Any]) -> str:
             "Our runner under `--protocol s3prl` and s3prl's own `run_downstream`, on the same recordings (those of "
             f"the `local` suite's packaged layout), with the same upstream (`{found['upstream']}`), learning rate, "
             "steps and batch size; the checkpoint with the best dev metric, evaluated once on test. Made by "
-            f"`tests/parity/training_parity.py` with {packages}; SpecAugment is off, ASR's head has 128 units.",
+            f"`tests/support/training_parity.py` with {packages}; SpecAugment is off, ASR's head has 128 units.",
             width=120,
         ),
         "",
