@@ -29,7 +29,7 @@ function interval(row, name) {
 }
 
 function words(row) {
-  return ["title", "system", "kind", "source", "origin", "notes"].map((name) => row.get(name) || "").join(" ").toLowerCase();
+  return ["title", "system", "kind", "source", "origin"].map((name) => row.get(name) || "").join(" ").toLowerCase();
 }
 
 function visibleRows() {

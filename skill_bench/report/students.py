@@ -36,7 +36,7 @@ def layers_alike(system: System, tree_of: TreeOf) -> Json | None:
     try:
         matrix = np.array(json.loads(text), dtype=np.float64)
         groups = [[int(layer) for layer in group] for group in json.loads(str(details["layer_groups"]))]
-        clustering = json.loads(str(details.get("recipe", "{}"))).get("groups", {})
+        clustering = json.loads(str(details.get("recipe", "{}"))).get("groups") or {}
         linkage = LINKAGES[LINKAGES.index(clustering.get("linkage", "average"))]
         tree = tree_of(matrix, linkage, clustering.get("contiguous", True))
     except (KeyError, ValueError, TypeError, AttributeError) as error:
