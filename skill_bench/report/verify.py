@@ -132,9 +132,15 @@ def _metric(what: str, stated: Metric, again: Metric | None, found: Verification
 
 
 def _same_items(record: Record, rows: Rows, where: str, found: Verification, targets: dict[Any, Any]) -> None:
-    """All records of one variant of a task have the same test items and targets."""
+    """All records of one variant of a task have the same items and targets; in frames, if frames are as long."""
     own = {(str(row["fold"]), str(row["id"])): row["target"] for row in rows}
-    key = (record.key.suite, record.key.protocol, record.key.task, variant(record))
+    key = (
+        record.key.suite,
+        record.key.protocol,
+        record.key.task,
+        variant(record),
+        frozenset(row.get("frame_seconds") for row in rows),
+    )
     first, expected = targets.setdefault(key, (where, own))
     if own != expected:
         differing = [item for item in {**own, **expected} if own.get(item) != expected.get(item)]
