@@ -33,7 +33,8 @@ def difference_interval(a: Sequence[float], b: Sequence[float], *, level: float 
     of_a, of_b = statistics.variance(a) / len(a), statistics.variance(b) / len(b)
     if of_a + of_b == 0:
         return None
-    freedom = (of_a + of_b) ** 2 / (of_a**2 / (len(a) - 1) + of_b**2 / (len(b) - 1))
+    share = of_a / (of_a + of_b)  # squares of the variances themselves may vanish
+    freedom = 1 / (share**2 / (len(a) - 1) + (1 - share) ** 2 / (len(b) - 1))
     half = float(stats.t.ppf(0.5 + level / 2, freedom)) * math.sqrt(of_a + of_b)
     mean = statistics.fmean(b) - statistics.fmean(a)
     method = f"Welch's t, {len(a)} and {len(b)} values"
