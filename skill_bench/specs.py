@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,14 +41,16 @@ def validate(model: type[Model], content: Mapping[str, Any], *, source: str) -> 
         where = [str(part) for part in problem["loc"]]
         if problem["type"] == "extra_forbidden":
             keys, owner = _resolve(model, where[:-1])
-            known = sorted(owner.model_fields) if owner else []
-            raise SpecError(
-                f"{source}: unknown key {'.'.join((*keys, where[-1]))!r}. {suggest(where[-1], known)}"
-                f"Known here: {', '.join(known)}."
-            ) from error
+            raise SpecError(unknown_key(source, [*keys, where[-1]], owner)) from error
         key = ".".join(_resolve(model, where)[0])
         found = "" if problem["type"] == "missing" or not key else f" (found {problem['input']!r})"
         raise SpecError(f"{source}: {f'key {key!r}: ' if key else ''}{problem['msg']}{found}.") from error
+
+
+def unknown_key(source: str, where: Sequence[str], owner: type[BaseModel] | None) -> str:
+    """The message for a key that ``owner``, the model at its place, does not have."""
+    known = sorted(owner.model_fields) if owner else []
+    return f"{source}: unknown key {'.'.join(where)!r}. {suggest(where[-1], known)}Known here: {', '.join(known)}."
 
 
 def _resolve(model: type[BaseModel], where: list[str]) -> tuple[list[str], type[BaseModel] | None]:
@@ -59,10 +61,16 @@ def _resolve(model: type[BaseModel], where: list[str]) -> tuple[list[str], type[
     keys: list[str] = []
     at: type[BaseModel] | None = model
     members: list[type[BaseModel]] = []
+    named = False  # the next part is a name that the user gave a table
     for part in where:
-        if at is not None and part in at.model_fields:
+        if named:
             keys.append(part)
-            members = _models(at.model_fields[part].annotation)
+            named = False
+        elif at is not None and part in at.model_fields:
+            keys.append(part)
+            annotation = at.model_fields[part].annotation
+            named = typing.get_origin(annotation) in (dict, Mapping)
+            members = _models(annotation)
             at = members[0] if len(members) == 1 else None
         elif at is None and members:
             at = next((member for member in members if part in (member.__name__, *_tags(member))), None)

@@ -7,21 +7,18 @@ word. :meth:`TaskSpec.for_suite` merges them; what it returns goes into the reco
 
 from __future__ import annotations
 
-import tomllib
-import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from skill_bench import catalog
-from skill_bench.errors import SpecError, UnknownName, suggest
+from skill_bench.errors import SpecError, UnknownName
 from skill_bench.record import DEFAULT_PROTOCOL
+from skill_bench.specs import read_toml, unknown_key, validate
 
 Positive = Annotated[int, Field(gt=0)]
-# pydantic names the tried member of a union in the path of an error; users never wrote it.
-_UNION_MEMBERS = ("SpecAugment", "literal[False]", "literal['corpus']", "tuple[str, ...]", "constrained-int")
 
 
 class _Spec(BaseModel):
@@ -291,7 +288,7 @@ class TaskSpec(_Spec):
                     if changes := getattr(override, table):
                         merged[table] = (merged[table] or {}) | dict(changes)
         merged["protocol"]["name"] = protocol
-        return _validate(merged, source=source)
+        return validate(TaskSpec, merged, source=source)
 
 
 def _either(names: tuple[str, ...]) -> str:
@@ -314,11 +311,7 @@ def load_task_file(path: Path) -> TaskSpec:
     Raises:
         SpecError: names the file, the key and the nearest valid key.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SpecError(f"{path}: cannot be read as TOML ({error}).") from error
-    spec = _validate(content, source=str(path))
+    spec = validate(TaskSpec, read_toml(path), source=str(path))
     if spec.name != path.stem:
         raise SpecError(f"{path}: name = {spec.name!r}, but the file says {path.stem!r}. Make them equal.")
     overrides = [("suites", name, o) for name, o in spec.suites.items()]
@@ -327,7 +320,7 @@ def load_task_file(path: Path) -> TaskSpec:
         for table, model in _TABLES.items():
             for key in getattr(override, table):
                 if key not in model.model_fields:
-                    raise SpecError(_unknown_key(str(path), (group, name, table, key), model))
+                    raise SpecError(unknown_key(str(path), (group, name, table, key), model))
     for suite in ("", *spec.suites):
         for protocol in (DEFAULT_PROTOCOL, *spec.protocols):
             try:
@@ -335,36 +328,3 @@ def load_task_file(path: Path) -> TaskSpec:
             except SpecError as error:
                 raise SpecError(f"{path}: {error}") from error
     return spec
-
-
-def _validate(content: Mapping[str, Any], *, source: str) -> TaskSpec:
-    try:
-        return TaskSpec.model_validate(content)
-    except ValidationError as error:
-        # A misspelt key is reported as unknown rather than as the missing key that it was meant to be.
-        problem = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-        where = tuple(str(part) for part in problem["loc"] if part not in _UNION_MEMBERS)
-        if problem["type"] == "extra_forbidden":
-            raise SpecError(_unknown_key(source, where, _model_at(where[:-1]))) from error
-        key = ".".join(where)
-        found = "" if problem["type"] == "missing" or not where else f" (found {problem['input']!r})"
-        raise SpecError(f"{source}: {f'key {key!r}: ' if key else ''}{problem['msg']}{found}.") from error
-
-
-def _unknown_key(source: str, where: tuple[str, ...], model: type[BaseModel] | None) -> str:
-    known = sorted(model.model_fields) if model else []
-    return f"{source}: unknown key {'.'.join(where)!r}. {suggest(where[-1], known)}Known here: {', '.join(known)}."
-
-
-def _model_at(where: tuple[str, ...]) -> type[BaseModel] | None:
-    """The specification class that a path of keys leads to."""
-    model: type[BaseModel] = TaskSpec
-    for key in where:
-        if key not in model.model_fields:
-            continue  # the name of a suite or a protocol
-        candidates = [model.model_fields[key].annotation, *typing.get_args(model.model_fields[key].annotation)]
-        nested = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
-        if not nested:
-            return None
-        model = nested[0]
-    return model

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from skill_bench.errors import SpecError, suggest
+from skill_bench.errors import SpecError
 from skill_bench.record import System
+from skill_bench.specs import read_toml, validate
 
 NAME_DIGITS = 8
 """How much of a checkpoint's hash is in the name of an upstream that was given other weights than its own."""
@@ -81,26 +81,7 @@ def read_spec(folder: Path) -> UpstreamSpec:
         SpecError: missing or not valid; names the file, the key and the nearest valid key.
     """
     path = folder / "upstream.toml"
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SpecError(f"{path}: cannot be read as TOML ({error}).") from error
-    try:
-        spec = UpstreamSpec.model_validate(content)
-    except ValidationError as error:
-        raise SpecError(f"{path}: {_problem(error)}") from error
+    spec = validate(UpstreamSpec, read_toml(path), source=str(path))
     if spec.name != folder.name:
         raise SpecError(f"{path}: name = {spec.name!r}, but the folder is {folder.name!r}. Make them equal.")
     return spec
-
-
-def _problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    where = [str(part) for part in problem["loc"]]
-    key = ".".join(where)
-    if problem["type"] == "extra_forbidden":
-        model = Filterbank if where[0] == "filterbank" else UpstreamSpec
-        known = sorted(model.model_fields)
-        return f"unknown key {key!r}. {suggest(where[-1], known)}Known here: {', '.join(known)}."
-    found = "" if problem["type"] == "missing" or not where else f" (found {problem['input']!r})"
-    return f"{f'key {key!r}: ' if key else ''}{problem['msg']}{found}."
