@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skill_bench.cli.options import CacheDir, Checkpoint, Device, OutDir, names_in, seeds_in
-from skill_bench.cli.run import Upstreams
+from skill_bench.cli.run import Upstreams, requests
 from skill_bench.user_cache import cache_folder
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ def plan_run(
     """
     from skill_bench import catalog
     from skill_bench.cli.console import ConsoleProgress
-    from skill_bench.evaluate import Plan, UpstreamRequest, forecast
+    from skill_bench.evaluate import Plan, forecast
 
     plan = Plan(
-        upstreams=[UpstreamRequest(name=name, ckpt=ckpt) for name in upstream],
+        upstreams=requests(upstream, ckpt),
         suite=suite,
         protocol=protocol,
         tasks=names_in(tasks) or catalog.names("tasks"),

@@ -70,23 +70,23 @@ def pretrain(
     with ConsoleProgress(quiet=not processes.is_first) as progress:
         if synthetic_hours:
             utterances = [*utterances, *synthesise_speech(folder / "synthetic", hours=synthetic_hours, seed=seed + 1)]
-        begun = checkpoint.load(start).encoder if start else None
+        begun = checkpoint.load(start) if start else None
         recipe = small_recipe(updates=0 if begun else updates, second_updates=second_updates, seed=seed)
         processes.check_audio(utterances, progress)
         encoder = method(
-            begun.architecture if begun else SMALL_TEACHER,
+            begun.encoder.architecture if begun else SMALL_TEACHER,
             utterances,
             recipe=recipe,
             folder=folder,
-            start=begun,
+            start=begun.encoder if begun else None,
             processes=processes,
             progress=TrainingProgress(progress, "pretrain"),
         )
     if not processes.is_first:
         return
     metadata = {"recipe": recipe.to_json(), "recorded_hours": f"{hours:.3f}", "synthetic_hours": f"{synthetic_hours}"}
-    if start:
-        metadata["started_from"] = checkpoint.load(start).sha256
+    if begun:
+        metadata["started_from"] = begun.sha256
     write_curves(sorted(folder.glob("iteration-*.csv")), folder / "curves", title="pretrain")
     checkpoint.save(encoder, out, metadata=metadata, dtype=torch.float16)
     typer.echo(f"{out}: {sum(p.numel() for p in encoder.parameters())} parameters")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from skill_bench.user_cache import cache_folder
 
 if TYPE_CHECKING:
     from skill_bench.cli.console import ConsoleProgress
-    from skill_bench.evaluate import Plan
+    from skill_bench.evaluate import Plan, UpstreamRequest
 
 Upstreams = Annotated[
     list[str],
@@ -44,17 +45,12 @@ def run(
     """
     from skill_bench import catalog
     from skill_bench.cli.console import ConsoleProgress
-    from skill_bench.errors import SkillBenchError, UsageError
-    from skill_bench.evaluate import Plan, UpstreamRequest, evaluate
+    from skill_bench.errors import SkillBenchError
+    from skill_bench.evaluate import Plan, evaluate
     from skill_bench.report.show import show
 
-    if ckpt is not None and len(upstream) > 1:
-        raise UsageError(f"--ckpt belongs to one upstream, found {len(upstream)}: {', '.join(upstream)}.")
-    for name in upstream:
-        if not name.startswith("hf:"):
-            catalog.upstream(name)  # an unknown name is found before any speech is read or made
     plan = Plan(
-        upstreams=[UpstreamRequest(name=name, ckpt=ckpt) for name in upstream],
+        upstreams=requests(upstream, ckpt),
         suite=suite,
         protocol=protocol,
         tasks=names_in(tasks) or catalog.names("tasks"),
@@ -83,6 +79,25 @@ def run(
             for f in outcome.failures
         )
         raise SkillBenchError(f"{len(outcome.failures)} cells failed:\n{failed}")
+
+
+def requests(names: Sequence[str], ckpt: Path | None) -> list[UpstreamRequest]:
+    """The upstreams that were asked for; an unknown one is found before any speech is read or made.
+
+    Raises:
+        UsageError: one checkpoint for several upstreams.
+        UnknownName: no upstream of that name.
+    """
+    from skill_bench import catalog
+    from skill_bench.errors import UsageError
+    from skill_bench.evaluate import UpstreamRequest
+
+    if ckpt is not None and len(names) > 1:
+        raise UsageError(f"--ckpt belongs to one upstream, found {len(names)}: {', '.join(names)}.")
+    for name in names:
+        if not name.startswith("hf:"):
+            catalog.upstream(name)
+    return [UpstreamRequest(name=name, ckpt=ckpt) for name in names]
 
 
 def _profile(plan: Plan, progress: ConsoleProgress) -> None:
