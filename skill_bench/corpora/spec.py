@@ -76,12 +76,10 @@ Example, with every key; only ``manifest`` and ``target`` have no default::
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from skill_bench.corpora.spec_parts import (
     ConditionTable,
@@ -98,7 +96,7 @@ from skill_bench.corpora.spec_parts import (
     Text,
     Trials,
 )
-from skill_bench.errors import SpecError, suggest
+from skill_bench.specs import read_toml, validate
 
 
 class TaskSource(FrozenSpec):
@@ -178,45 +176,4 @@ def read_suite(path: Path) -> SuiteSpec:
     Raises:
         SpecError: unreadable, not TOML, or with a key or value that is not allowed; names file, key and nearest key.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SpecError(f"{path}: cannot be read as TOML: {error}.") from error
-    try:
-        return SuiteSpec.model_validate(content)
-    except ValidationError as error:
-        faults = error.errors(include_url=False)
-        # A misspelt key also leaves its proper one missing; the misspelling is what helps.
-        first = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
-        raise SpecError(_explain(path, first)) from error
-
-
-def _explain(path: Path, fault: Any) -> str:
-    keys = [str(key) for key in fault["loc"]]
-    where = ".".join(keys) or "the file"
-    if fault["type"] == "extra_forbidden":
-        valid = _keys_at(keys[:-1])
-        return f"{path}: unknown key {where!r}. {suggest(keys[-1], valid)}Valid here: {', '.join(valid)}."
-    if fault["type"] == "missing":
-        return f"{path}: the key {where!r} is missing."
-    got = repr(fault.get("input"))
-    return f"{path}: {where}: {fault['msg']} (found {got if len(got) < 80 else got[:77] + '...'})."
-
-
-def _keys_at(keys: list[str]) -> list[str]:
-    model: type[BaseModel] = SuiteSpec
-    for key in keys:
-        if key not in model.model_fields:
-            continue  # the name of a task
-        nested = list(_models_in(model.model_fields[key].annotation))
-        if not nested:
-            return []
-        model = nested[0]
-    return sorted(model.model_fields)
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _models_in(argument)
+    return validate(SuiteSpec, read_toml(path), source=str(path))
