@@ -14,7 +14,7 @@ from skill_bench.report.entry import Entry
 
 Variant = tuple[int, str, str]
 """A task's version, the fingerprint of its data, and a hash of the settings that decide a score."""
-_SETTINGS = ("kind", "metric", "aggregate", "target", "head", "protocol")
+_SETTINGS = ("kind", "metric", "aggregate", "target", "decision", "search", "audio", "head", "protocol")
 SystemId = tuple[str, str, str]
 """Where its records are from, its name, its identity."""
 

@@ -38,7 +38,7 @@ class TextColumn:
 
 
 def columns_of(section: Section, *, metric: Callable[[Cell], str] | None = None) -> list[TextColumn]:
-    """System, source, the judged metrics, scores and costs; a column in which every row is empty is left out.
+    """System, source, the metrics, scores and costs; a column in which every row is empty is left out.
 
     Args:
         metric: how a cell reads; :func:`with_spread` by default.
@@ -47,7 +47,7 @@ def columns_of(section: Section, *, metric: Callable[[Cell], str] | None = None)
     columns = [
         TextColumn(heading="system", texts=tuple(row.title for row in rows), is_text=True),
         TextColumn(heading="source", texts=tuple(source_of(row) for row in rows), is_text=True),
-        *(_metric(column, section, metric) for column in section.judged),
+        *(_metric(column, section, metric) for column in section.shown),
         *(
             _number(heading, [getattr(row, name) for row in rows], digits, best=True)
             for name, heading, digits in SCORES

@@ -69,7 +69,7 @@ def _section(section: Section) -> Json:
         for name, heading, digits in COSTS
         if any(getattr(row.costs, name) is not None for row in rows)
     ]
-    columns += [_judged(column) for column in section.judged if any(column.name in row.cells for row in rows)]
+    columns += [_judged(column) for column in section.shown if any(column.name in row.cells for row in rows)]
     return {
         "label": section.label,
         "suite": section.suite,

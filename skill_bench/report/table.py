@@ -146,6 +146,15 @@ class Section:
         """The columns by which tasks are judged, in order."""
         return tuple(column for column in self.columns if column.primary)
 
+    @property
+    def shown(self) -> tuple[Column, ...]:
+        """The judged columns, behind each the character error rate of its task, if it has one.
+
+        It still tells systems apart where no word, or no slot, is right.
+        """
+        rates = [column for column in self.columns if column.metric == "cer" and not column.primary]
+        return tuple(c for one in self.judged for c in (one, *(rate for rate in rates if rate.task == one.task)))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Table:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from skill_bench import catalog
 from skill_bench.record import Record
+from skill_bench.report.blocks import variant
 from skill_bench.report.build import build
 from skill_bench.report.collect import collect
+from skill_bench.tasks import load_task
 
 RESULTS = catalog.folder("leaderboard") / "results"
 
@@ -21,3 +23,14 @@ def test_shipped_records_lie_where_their_keys_say() -> None:
     for path in RESULTS.glob("*/*/*.json"):
         if path.name != "profile.json":
             assert Record.read(path).path(RESULTS) == path
+
+
+def test_shipped_records_have_the_settings_that_a_run_has_today() -> None:
+    """Else a user's rows would stand in a table of their own, away from the bundled systems."""
+    records = [record for record in collect(RESULTS, origin="shipped").records if record.data is not None]
+    assert records
+    for record in records:
+        task = load_task(record.key.task)
+        today = task.for_suite(record.key.suite, protocol=record.key.protocol).model_dump(mode="json")
+        assert variant(record.model_copy(update={"task_spec": today})) == variant(record), record.key
+        assert record.key.task_version == task.version

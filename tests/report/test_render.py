@@ -12,8 +12,10 @@ from rich.console import Console
 
 from skill_bench import catalog
 from skill_bench.errors import RecordError
+from skill_bench.record import Metric
 from skill_bench.report.build import build
 from skill_bench.report.collect import Collection, collect
+from skill_bench.report.entry import Entry
 from skill_bench.report.published import read_published
 from skill_bench.report.render import markdown, write_tables
 from skill_bench.report.show import load_table, show
@@ -71,6 +73,25 @@ def test_markdown(out: Path) -> None:
     }
     assert "- Skill: pr seed 0 failed: AudioError: a.wav: empty" in lines
     assert "## superb, as published" in lines
+
+
+def test_character_error_rates_stand_behind_what_judges(make_record: Any) -> None:
+    def rates(task: str, metric: str, value: int) -> Any:
+        found = {
+            metric: Metric.percent(value, 100, higher_is_better=metric == "f1"),
+            "cer": Metric.percent(60, 100, higher_is_better=False),
+            "other": Metric.percent(1, 100, higher_is_better=False),
+        }
+        return make_record(task=task, metric=metric, metrics=found)
+
+    entries = tuple(Entry(record=made) for made in (rates("asr", "wer", 99), rates("sf", "f1", 20)))
+    table = build([Collection(origin="run", entries=entries)])
+    (section,) = table.sections
+    assert [c.heading for c in section.shown] == ["ASR WER % ↓", "ASR CER % ↓", "SF F1 % ↑", "SF CER % ↓"]
+    heading = [cell.strip() for cell in markdown(table).splitlines()[2].strip("|").split("|")]
+    assert heading[2:6] == [c.heading for c in section.shown]
+    # They are shown, and judge nothing.
+    assert section.rows[0].mean_points == pytest.approx((1 + 20) / 2)
 
 
 def test_csv_keeps_full_precision(out: Path, make_record: Any, tmp_path: Path) -> None:
