@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +13,13 @@ from skill_bench.corpora.data import Fold, Trial, Utterance
 from skill_bench.corpora.spec_parts import Folds
 
 
-def limited(utterances: Sequence[Utterance], limit: int | None, *, by_target: bool) -> tuple[Utterance, ...]:
+def limited(
+    utterances: Sequence[Utterance], limit: int | None, *, by_target: bool, first: Collection[str] = ()
+) -> tuple[Utterance, ...]:
     """At most ``limit`` utterances, chosen by a hash of their ids: the same ones in any order, on any machine.
 
-    With ``by_target`` every target is there before any comes twice, and beyond that each has its share. A smaller limit
-    gives a subset of a larger one's. The order of ``utterances`` is kept.
+    With ``by_target`` every target is there before any comes twice, those in ``first`` before the others, and beyond
+    that each has its share. A smaller limit gives a subset of a larger one's. The order of ``utterances`` is kept.
     """
     if limit is None or len(utterances) <= limit:
         return tuple(utterances)
@@ -27,9 +29,11 @@ def limited(utterances: Sequence[Utterance], limit: int | None, *, by_target: bo
     order: dict[str, tuple[float, str]] = {}
     for target, members in strata.items():
         for position, member in enumerate(sorted(members, key=lambda u: digest(u.id))):
-            first = by_target and position == 0
-            # Targets are entered in the order of their own hash, so that every split enters the same ones first.
-            order[member.id] = (0.0, digest(target)) if first else ((position + 0.5) / len(members), digest(member.id))
+            if by_target and position == 0:
+                # Targets are entered in the order of their own hash, so that every split enters the same ones first.
+                order[member.id] = (-1.0 if target in first else 0.0, digest(target))
+            else:
+                order[member.id] = ((position + 0.5) / len(members), digest(member.id))
     chosen = {u.id for u in sorted(utterances, key=lambda u: order[u.id])[:limit]}
     return tuple(u for u in utterances if u.id in chosen)
 
@@ -70,7 +74,9 @@ def limited_fold(fold: Fold, limit: int | None, *, closed: bool) -> Fold:
     """
     if limit is None:
         return fold
-    train = limited(fold.train, limit, by_target=closed)
+    # A target that dev or test lacks would be a class that nothing is measured on.
+    everywhere = set.intersection(*({u.target for u in part} for _, part in fold.splits()))
+    train = limited(fold.train, limit, by_target=closed, first=everywhere)
     known = {item for u in train for item in enumerate(u.target.split("|"))}
 
     def held_out(part: tuple[Utterance, ...]) -> tuple[Utterance, ...]:

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from skill_bench import catalog
 from skill_bench.corpora.data import Fold, Segment
 from skill_bench.corpora.official import catalogue
-from skill_bench.corpora.official.catalogue import OfficialTask, official_tasks
-from skill_bench.corpora.official.doctor import counts, examine
+from skill_bench.corpora.official.catalogue import official_tasks
+from skill_bench.corpora.official.doctor import examine
 from skill_bench.corpora.official.readers.audio_snips import tagged
 from skill_bench.corpora.official.subset import Sizes, mini_sizes, subset
 from skill_bench.corpora.suite import load_task_data
@@ -26,10 +26,7 @@ TASKS = sorted(official_tasks())
 
 @pytest.fixture(scope="module")
 def data_root(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("official")
-    for name in catalogue.corpora():
-        miniatures.make(name, corpora, root)
-    return root
+    return miniatures.make_all(corpora, tmp_path_factory.mktemp("official"))
 
 
 @pytest.fixture
@@ -39,14 +36,7 @@ def editable(data_root: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def stated(monkeypatch: pytest.MonkeyPatch, data_root: Path) -> None:
-    """The catalogue states what the miniatures have, so that they pass for complete."""
-
-    def expected(self: OfficialTask) -> dict[str, int]:
-        return counts(self.read(data_root / self.corpus.folder))
-
-    monkeypatch.setattr(OfficialTask, "expected", expected)
-    for corpus in catalogue.corpora().values():
-        monkeypatch.setitem(corpus.__dict__, "hours", None)
+    miniatures.pass_for_complete(monkeypatch, data_root)
 
 
 def read(task: str, root: Path) -> tuple[Fold, ...]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skill_bench.corpora.data import Fold, Utterance
-from skill_bench.corpora.partition import cross_validation, fingerprint, limited
+from skill_bench.corpora.partition import cross_validation, fingerprint, limited, limited_fold
 from skill_bench.corpora.spec_parts import Folds
 
 TARGETS = "abcde"
@@ -103,6 +103,21 @@ def test_another_seed_draws_another_dev_part() -> None:
         for seed in (0, 0, 1)
     ]
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_a_small_limit_prefers_targets_that_every_part_has() -> None:
+    """Most speakers are heard in training alone; a limit must leave something to choose and to test on."""
+
+    def part(name: str, targets: str) -> tuple[Utterance, ...]:
+        return tuple(
+            Utterance(id=f"{name}{t}{n}", path=Path("x"), target=t, speaker=None, seconds=None, source="m:2")
+            for t in targets
+            for n in range(2)
+        )
+
+    fold = Fold(name="all", train=part("a", "abcdefghijklmnop"), dev=part("b", "amp"), test=part("c", "map"))
+    small = limited_fold(fold, 3, closed=True)
+    assert [{u.target for u in part} for _, part in small.splits()] == [{"a", "m", "p"}] * 3
 
 
 @pytest.fixture
