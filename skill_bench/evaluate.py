@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from skill_bench import kinds
 from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.suite import load_task_data
 from skill_bench.errors import RecordError, SkillBenchError, UsageError
@@ -128,6 +129,8 @@ def evaluate(
     outcome = Outcome()
     loaded = {task.name: _load_data(task, plan) for task in tasks}
     _show_notes(loaded, progress)
+    # What cannot be used is said before anything is trained.
+    tasks.sort(key=lambda task: isinstance(loaded[task.name], TaskData))
     per_upstream = len(tasks) * len(plan.seeds)
     with progress.stage("cells", total=len(plan.upstreams) * per_upstream) as advance:
         for request in plan.upstreams:
@@ -198,7 +201,7 @@ def load_request(request: UpstreamRequest) -> Upstream:
 def _load_data(task: TaskSpec, plan: Plan) -> TaskData | SkillBenchError:
     """The task's data, or the error that each of its cells will record."""
     try:
-        return load_task_data(
+        data = load_task_data(
             plan.suite,
             task.name,
             data_root=plan.data_root,
@@ -206,6 +209,8 @@ def _load_data(task: TaskSpec, plan: Plan) -> TaskData | SkillBenchError:
             cache_dir=plan.cache_dir,
             suite_file=plan.suite_file,
         )
+        kinds.load(task.kind).check(task, data)
+        return data
     except UsageError:
         raise
     except SkillBenchError as error:
@@ -323,7 +328,7 @@ class _Cell:
         if isinstance(self.data, SkillBenchError):
             return None
         found = find_finished(self.plan.out_dir, self.key, identity=self.identity, fingerprint=self.data.fingerprint)
-        return found if found is not None and found.task_spec == self.common["task_spec"] else None
+        return found if found is not None and _stated(found.task_spec) == _stated(self.common["task_spec"]) else None
 
     def save(self, result: CellResult) -> Record:
         """Writes the record and reads it again."""
@@ -362,6 +367,12 @@ class _Cell:
         )
         text = str(error) if isinstance(error, SkillBenchError) else f"{failure.type}: {failure.message}"
         return FailedCell(upstream=key.upstream, task=key.task, seed=key.seed, error=text)
+
+
+def _stated(task_spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides a score: no words for the reader, no table that the task has not (older records lack newer ones)."""
+    words = ("title", "reference")
+    return {name: value for name, value in task_spec.items() if value is not None and name not in words}
 
 
 def _expected(plan: Plan, key: Key, identity: str) -> dict[str, float]:
