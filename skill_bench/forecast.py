@@ -246,7 +246,7 @@ class Prober:
         """Wall-clock seconds of training and test, and of extraction, for all seeds."""
         cell = self._cell(task, few)
         start = time.perf_counter()
-        for _ in kinds.load(task.kind).solve(cell):
+        for _ in kinds.solve(cell):
             pass
         whole = time.perf_counter() - start
         features = cell.clock.seconds["features"] * len(self.seeds)
@@ -315,15 +315,14 @@ class _Listening(Cell):
     def features(
         self, utterances: Iterable[Utterance], *, pooled: bool = False, max_seconds: float | None = None
     ) -> Features:
-        unique = list({utterance.id: utterance for utterance in utterances}.values())
-        self.extracted.append(_Request(utterances=unique, pooled=pooled, max_seconds=max_seconds))  # type: ignore[arg-type]
+        self.extracted.append(_Request(utterances=self.heard(utterances), pooled=pooled, max_seconds=max_seconds))  # type: ignore[arg-type]
         return _Nothing()  # type: ignore[return-value]
 
 
 def _requests(cell: Cell) -> list[_Request]:
     listening = _Listening(**vars(cell))
     try:
-        for _ in kinds.load(cell.task.kind).solve(listening):
+        for _ in kinds.solve(listening):
             pass
     except _Asked:
         pass

@@ -87,8 +87,7 @@ def run_cells(
     """
     if task.suites or task.protocols:
         task = task.for_suite(data.suite, protocol=protocol)
-    kind = kinds.load(task.kind)
-    kind.check(task, data)
+    kinds.load(task.kind).check(task, data)
     cell = Cell(
         upstream=upstream,
         task=task,
@@ -99,7 +98,7 @@ def run_cells(
         progress=progress or Silent(),
         device=torch.device(device),
     )
-    for found in kind.solve(cell):
+    for found in kinds.solve(cell):
         yield _result(cell, found)
 
 

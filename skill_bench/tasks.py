@@ -142,6 +142,19 @@ class Decision(_Spec):
         return self
 
 
+class AudioEffects(_Spec):
+    """What is done to the audio before the upstream hears it, as some of s3prl's tasks do.
+
+    ``gain_db``: the change of level. ``trim_silence``: every stretch of at least 0.1 s below 0.1 % of full scale is
+    cut out. ``n_cuts``: so many cuts of a training utterance longer than ``train_max_seconds``, drawn from anew each
+    time.
+    """
+
+    gain_db: float = 0.0
+    trim_silence: bool = False
+    n_cuts: Positive = 1
+
+
 class Search(_Spec):
     """How spoken terms are searched: subsequence alignment, asymmetric steps, distances scaled to 0 .. 1 a frame.
 
@@ -173,11 +186,12 @@ class Override(_Spec):
     target: Mapping[str, Any] = {}
     decision: Mapping[str, Any] = {}
     search: Mapping[str, Any] = {}
+    audio: Mapping[str, Any] = {}
 
 
 _SETTINGS_OF = {"mini": "local"}
 _TABLES: dict[str, type[_Spec]] = {
-    "head": Head, "protocol": Protocol, "target": Target, "decision": Decision, "search": Search
+    "head": Head, "protocol": Protocol, "target": Target, "decision": Decision, "search": Search, "audio": AudioEffects
 }  # fmt: skip
 
 
@@ -230,6 +244,7 @@ class TaskSpec(_Spec):
     target: Target | None = None
     decision: Decision | None = None
     search: Search | None = None
+    audio: AudioEffects | None = None
     head: Head
     protocol: Protocol
     reference: Reference | None = None

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from fake_speech import FakeUpstream, class_data, sequence_data, tone_file, utterance
+from torch import Tensor
 
 from skill_bench.corpora.data import Fold, TaskData
 from skill_bench.errors import DataError
-from skill_bench.run import CellResult, run_cell
+from skill_bench.provenance import collect
+from skill_bench.run import CellResult, run_cell, run_cells
 from skill_bench.tasks import TaskSpec, load_task
 
 
@@ -77,6 +79,30 @@ def test_sequences_are_learnt(tmp_path: Path, name: str, metric: str) -> None:
     assert score.denominator == sum(len(u.target.split()) for u in data.folds[0].test)
     assert ("cer" in found.metrics) == (name == "asr")
     assert "features: frames-float16-v1" in found.notes
+
+
+def test_heads_take_one_thread_and_upstreams_what_there_is(tmp_path: Path) -> None:
+    heard: list[int] = []
+
+    class Listening(FakeUpstream):
+        def hidden_states(self, waves: list[Tensor]) -> list[Tensor]:
+            heard.append(torch.get_num_threads())
+            return super().hidden_states(waves)
+
+    data = sequence_data(tmp_path / "audio", task="pr", n_train=8)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        task = _short("pr", steps=2, evaluate_every_steps=1, batch_size=4)
+        cells = run_cells(Listening(), task, data, seeds=(0, 1), cache_dir=tmp_path)
+        next(cells)
+        assert set(heard) == {2}
+        # What the record says.
+        assert collect().n_threads == 1
+        cells.close()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("name", ["sid", "pr", "asr"])

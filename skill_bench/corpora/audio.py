@@ -16,6 +16,7 @@ from torchaudio.functional import resample
 from skill_bench.corpora.conditions import apply_conditions
 from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.decode import MIN_SAMPLES, SAMPLE_RATE_HZ, decode
+from skill_bench.corpora.effects import apply_effects
 from skill_bench.errors import AudioError
 
 
@@ -73,14 +74,23 @@ def load_audio(path: Path, *, source: str, start_frame: int | None = None, n_fra
 
 
 def load_utterance(utterance: Utterance) -> Audio:
-    """`load_audio` of an utterance's file or segment, under its imitated recording conditions if it has any."""
+    """`load_audio` of an utterance's file or segment, under its imitated conditions and its protocol's effects, if any.
+
+    Raises:
+        AudioError: as `load_audio`, or nothing is left without silence.
+    """
     audio = load_audio(
         utterance.path, source=utterance.source, start_frame=utterance.start_frame, n_frames=utterance.n_frames
     )
-    if utterance.conditions is None:
+    if utterance.conditions is None and utterance.effects is None:
         return audio
-    waveform = apply_conditions(audio.waveform.numpy(), utterance.conditions)
-    return replace(audio, waveform=torch.from_numpy(waveform), sha256=_hash(waveform))
+    waveform = audio.waveform
+    if utterance.conditions is not None:
+        waveform = torch.from_numpy(apply_conditions(waveform.numpy(), utterance.conditions))
+    if utterance.effects is not None:
+        place = f"{utterance.path} ({utterance.source})"
+        waveform = apply_effects(waveform, utterance.effects, min_samples=MIN_SAMPLES, place=place).contiguous()
+    return replace(audio, waveform=waveform, sha256=_hash(waveform.numpy()))
 
 
 def _hash(samples: NDArray[np.float32]) -> str:

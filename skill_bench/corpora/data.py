@@ -47,6 +47,19 @@ class Conditions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Effects:
+    """What a protocol does to the audio when it is loaded, see `skill_bench.corpora.effects`.
+
+    Attributes:
+        gain_db: Change of level.
+        trim_silence: Whether every stretch of silence is cut out.
+    """
+
+    gain_db: float = 0.0
+    trim_silence: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Utterance:
     """One labelled piece of speech.
 
@@ -63,6 +76,7 @@ class Utterance:
         n_frames: How many frames from there; given exactly when ``start_frame`` is.
         segments: Who speaks when, for diarization.
         conditions: Recording conditions to imitate; None leaves the audio as it is.
+        effects: What the protocol does to it after that, if anything.
     """
 
     id: str
@@ -75,6 +89,7 @@ class Utterance:
     n_frames: int | None = None
     segments: tuple[Segment, ...] = ()
     conditions: Conditions | None = None
+    effects: Effects | None = None
 
     def __post_init__(self) -> None:
         if (self.start_frame is None) != (self.n_frames is None):

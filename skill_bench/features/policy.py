@@ -36,7 +36,7 @@ class Policy:
 
 
 def entry_keys(utterances: Sequence[Utterance], policy: Policy, *, cache_dir: Path) -> dict[str, str]:
-    """By utterance id: sha256 over the audio's content, segment and conditions, and the id where it decides the cut.
+    """By utterance id: sha256 over content, segment, conditions and effects, and the id where it decides the cut.
 
     Args:
         utterances: Ids must differ.
@@ -60,6 +60,8 @@ def _key(utterance: Utterance, policy: Policy, content: str) -> str:
     parts = [content, str(utterance.start_frame), str(utterance.n_frames)]
     if utterance.conditions is not None:
         parts.append(repr(utterance.conditions))
+    if utterance.effects is not None:
+        parts.append(repr(utterance.effects))
     if policy.max_samples is not None:
         parts.append(utterance.id)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

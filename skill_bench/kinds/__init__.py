@@ -12,8 +12,11 @@ from collections.abc import Iterator
 from typing import Protocol, cast
 
 from skill_bench.corpora.data import TaskData
-from skill_bench.kinds.cell import Cell, Solved
+from skill_bench.kinds.cell import Cell, Solved, threads
 from skill_bench.tasks import TaskSpec
+
+HEAD_THREADS = 1
+"""CPU threads that heads are trained with: several add up floats in another order, and training makes much of that."""
 
 
 class Kind(Protocol):
@@ -26,6 +29,15 @@ class Kind(Protocol):
     def solve(self, cell: Cell) -> Iterator[Solved]:
         """For each seed, as soon as it is finished: trains, chooses on dev, and predicts test once."""
         ...
+
+
+def solve(cell: Cell) -> Iterator[Solved]:
+    """What the cell's kind finds for each seed, computed with `HEAD_THREADS` so that it depends on no machine's cores.
+
+    Extraction takes as many threads as there are.
+    """
+    with threads(HEAD_THREADS):
+        yield from load(cell.task.kind).solve(cell)
 
 
 def load(kind: str) -> Kind:

@@ -3,24 +3,50 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
-from skill_bench.corpora.data import TaskData, Utterance
+from skill_bench.corpora.data import Effects, TaskData, Utterance
 from skill_bench.features.extract import Features, FeatureSource, extract
+from skill_bench.kinds.cuts import cuts
 from skill_bench.progress import Progress
 from skill_bench.record import Selection
 from skill_bench.tasks import TaskSpec
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """torch computes with ``count`` CPU threads inside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Source(FeatureSource, Protocol):
     """An upstream; ``downsample_rate`` is the number of 16 kHz samples from one frame to the next."""
 
     downsample_rate: int
+
+
+class _Threaded:
+    """A model that takes ``count`` CPU threads whenever it is run, also in the middle of a head's training."""
+
+    def __init__(self, source: FeatureSource, *, count: int) -> None:
+        self.name, self.identity = source.name, source.identity
+        self._source, self._count = source, count
+
+    def hidden_states(self, waves: list[Tensor]) -> list[Tensor]:
+        with threads(self._count):
+            return self._source.hidden_states(waves)
 
 
 class Clock:
@@ -43,6 +69,7 @@ class Cell:
     Attributes:
         task: Resolved for suite and protocol.
         extracted: Every extraction that was asked for, for the record.
+        extraction_threads: CPU threads of extraction.
     """
 
     upstream: Source
@@ -55,18 +82,29 @@ class Cell:
     device: torch.device
     clock: Clock = field(default_factory=Clock)
     extracted: list[Features] = field(default_factory=list)
+    extraction_threads: int = field(default_factory=torch.get_num_threads)
 
     def features(
         self, utterances: Iterable[Utterance], *, pooled: bool = False, max_seconds: float | None = None
     ) -> Features:
         """The hidden states of utterances, each once."""
-        unique = list({utterance.id: utterance for utterance in utterances}.values())
+        source = _Threaded(self.upstream, count=self.extraction_threads)
         found = extract(
-            self.upstream, unique, pooled=pooled, cache_dir=self.cache_dir, cache_limit_bytes=self.cache_limit_bytes,
-            progress=self.progress, max_seconds=max_seconds,
+            source, self.heard(utterances), pooled=pooled, max_seconds=max_seconds, progress=self.progress,
+            cache_dir=self.cache_dir, cache_limit_bytes=self.cache_limit_bytes,
         )  # fmt: skip
         self.extracted.append(found)
         return found
+
+    def heard(self, utterances: Iterable[Utterance]) -> list[Utterance]:
+        """Each utterance once, with what the protocol does to its audio."""
+        unique = list({utterance.id: utterance for utterance in utterances}.values())
+        if self.task.audio is None:
+            return unique
+        effects = Effects(gain_db=self.task.audio.gain_db, trim_silence=self.task.audio.trim_silence)
+        if effects == Effects():
+            return unique
+        return [replace(utterance, effects=effects) for utterance in unique]
 
     def train_and_held_out(self, *, pooled: bool) -> tuple[Features, Features]:
         """Features for training and for dev and test; the same object unless training utterances are cut."""
@@ -74,7 +112,7 @@ class Cell:
         if seconds is None:
             everything = self.features(self.data.utterances(), pooled=pooled)
             return everything, everything
-        train = (u for fold in self.data.folds for u in fold.train)
+        train = (one for fold in self.data.folds for u in fold.train for one in cuts(self.task, u))
         held_out = (u for fold in self.data.folds for u in (*fold.dev, *fold.test))
         return self.features(train, pooled=pooled, max_seconds=seconds), self.features(held_out, pooled=pooled)
 

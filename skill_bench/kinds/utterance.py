@@ -17,6 +17,7 @@ from torch import Tensor
 from skill_bench.corpora.data import Fold, TaskData, Utterance
 from skill_bench.kinds.cell import Cell, Solved
 from skill_bench.kinds.checks import check_classes, check_folds
+from skill_bench.kinds.cuts import Drawn, cuts
 from skill_bench.kinds.trained import train_folds
 from skill_bench.metrics.accuracy import accuracy
 from skill_bench.probes import batches, heads
@@ -95,7 +96,9 @@ class LabelProblem:
         if task.protocol.dev_sampling == "class_balanced":
             self.dev = _balanced(fold.dev, labels=[labels[0] for labels in labels_of(fold.dev)])
         self.dev_labels = labels_of(self.dev)
-        self.rows = MeanRows(fold.train, train, device=device)
+        all_cuts = [cuts(task, utterance) for utterance in fold.train]
+        self.drawn = Drawn([len(found) for found in all_cuts])
+        self.rows = MeanRows([one for found in all_cuts for one in found], train, device=device)
         self.dev_rows = MeanRows(self.dev, held_out, device=device)
         # A linear head on time means draws no random numbers; one that did could not take several seeds at once.
         self.stack = None if task.head.dropout or task.protocol.spec_augment else stack_batches
@@ -116,7 +119,7 @@ class LabelProblem:
             order = batches.shuffled(n=len(self.labels), batch_size=size, generator=generator)
         for chosen in order:
             yield Batch(
-                features=self.rows.take(chosen),
+                features=self.rows.take(self.drawn.draw(chosen, generator)),
                 lengths=[1] * len(chosen),
                 labels=[self.labels[i] for i in chosen],
             )

@@ -1,7 +1,7 @@
 """Is it the same speaker? An x-vector trained to tell training's speakers apart, cosines between its embeddings.
 
-As s3prl 0.4.18 ``downstream/sv_voxceleb1``, except that audio is used as it is (s3prl lowers it by 3 dB and cuts
-silence) and a long training utterance is always cut at the same place.
+As s3prl 0.4.18 ``downstream/sv_voxceleb1``; only protocol ``s3prl`` lowers audio by 3 dB, takes its silence out and
+draws cuts of long training utterances anew, from a few places.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from skill_bench.corpora.data import Fold, TaskData, Trial, Utterance
 from skill_bench.errors import DataError
 from skill_bench.kinds.cell import Cell, Solved
 from skill_bench.kinds.checks import check_folds, place, some
+from skill_bench.kinds.cuts import Drawn, cuts
 from skill_bench.kinds.trained import train_folds
 from skill_bench.metrics.verification import equal_error_rate
 from skill_bench.probes import batches, heads, xvector
@@ -115,11 +116,14 @@ class VerificationProblem:
         self.chosen_by, self.chosen_on = (fold.trials, fold.test) if on_test else (fold.dev_trials, fold.dev)
         self.speakers = sorted({utterance.target for utterance in fold.train})
         index = {speaker: i for i, speaker in enumerate(self.speakers)}
+        all_cuts = [cuts(task, utterance) for utterance in fold.train]
+        self.drawn = Drawn([len(found) for found in all_cuts])
+        self.train = [one for found in all_cuts for one in found]
         self.frames: FrameBatches[int] = FrameBatches(
             features=train,
             frame_counts=train_counts,
             label=lambda utterance: index[utterance.target],
-            kept=fold.train,
+            kept=self.train,
             device=device,
         )
         self.held_out: FrameBatches[str] = FrameBatches(
@@ -144,9 +148,9 @@ class VerificationProblem:
 
     def batches(self, generator: torch.Generator) -> Iterator[Batch[int]]:
         """Training batches without end."""
-        train, size = self.fold.train, self.task.protocol.batch_size
-        for chosen in batches.shuffled(n=len(train), batch_size=size, generator=generator):
-            yield self.frames.batch([train[i] for i in chosen])
+        n, size = len(self.fold.train), self.task.protocol.batch_size
+        for chosen in batches.shuffled(n=n, batch_size=size, generator=generator):
+            yield self.frames.batch([self.train[i] for i in self.drawn.draw(chosen, generator)])
 
     def losses(
         self, parameters: Parameters, batch: Batch[int], randomness: heads.Randomness | None

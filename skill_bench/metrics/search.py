@@ -1,9 +1,11 @@
 """Spoken-term search: the maximum term-weighted value.
 
 ``TWV(t) = 1 - mean_q P_miss(q, t) - beta * mean_q P_fa(q, t)`` with ``beta = C_fa / C_miss * (1 / P_target - 1)``
-(NIST Spoken Term Detection 2006 evaluation plan), where a trial is a query and a document. QUESST 2014, and with it
-SUPERB, takes P_target = 0.0008, C_fa = 1, C_miss = 100, so beta = 12.49. Queries that occur in no document are left
-out, as in NIST's plan: they have no miss rate.
+(NIST Spoken Term Detection 2006 evaluation plan), where a trial is a query and a document. P_target = 0.0008, C_fa = 1
+and C_miss = 100, so beta = 12.49, stand in ``score-TWV-Cnxe.sh``, the scoring script that SUPERB calls (s3prl
+``docs/superb.md``): read in the copy of QUESST 2015, whose README runs the scorer on data of 2013 with the effective
+prior that follows from them, 0.0741289; the archive of 2014 was not opened. Queries that occur in no document are left
+out, as by that scorer ("Removing unseen models metadata"): they have no miss rate.
 """
 
 from __future__ import annotations

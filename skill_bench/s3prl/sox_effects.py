@@ -16,12 +16,10 @@ import torchaudio
 from jaxtyping import Float
 from torch import Tensor
 
+from skill_bench.corpora import effects as ours
+from skill_bench.corpora.sox_silence import silence
 from skill_bench.errors import UsageError, suggest
 from skill_bench.s3prl.audio_files import load
-from skill_bench.s3prl.sox_silence import silence
-
-# The largest value of sox's 32-bit sample, as a float: gain clips there.
-_FULL_SCALE = 1.0 - 2.0**-31
 
 Effect = Callable[..., tuple[Tensor, int]]
 
@@ -60,7 +58,7 @@ def rate(waves: Float[Tensor, "channels samples"], rate_hz: int, wanted: str) ->
 
 def gain(waves: Float[Tensor, "channels samples"], rate_hz: int, decibels: str = "0") -> tuple[Tensor, int]:
     """Multiply by ``10 ** (decibels / 20)`` and clip at full scale."""
-    return (waves * 10.0 ** (float(decibels) / 20.0)).clamp(-1.0, _FULL_SCALE), rate_hz
+    return ours.gain(waves, float(decibels)), rate_hz
 
 
 _EFFECTS: dict[str, Effect] = {"channels": channels, "rate": rate, "gain": gain, "silence": silence}

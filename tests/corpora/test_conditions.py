@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from corpora_helpers import WriteAudio, utterance
 
 from skill_bench.corpora.audio import load_utterance
 from skill_bench.corpora.conditions import SAMPLE_RATE_HZ, apply_conditions, condition_note, with_conditions
-from skill_bench.corpora.data import Conditions, Fold
+from skill_bench.corpora.data import Conditions, Effects, Fold
 from skill_bench.corpora.spec_parts import ConditionRanges, ConditionTable
+from skill_bench.errors import AudioError
 
 TRAIN = ConditionRanges(gain_db=[-30, -20], low_hz=[50, 99], high_hz=[5000, 7000], snr_db=[15, 25], noise_tilt=[0, 0.4])
 TEST = ConditionRanges(
@@ -85,6 +87,29 @@ def test_audio_is_loaded_under_its_conditions(write_audio: WriteAudio) -> None:
     assert len(clean.waveform) == len(changed.waveform)
     assert clean.sha256 != changed.sha256
     assert changed.waveform.numpy() == pytest.approx(apply_conditions(clean.waveform.numpy(), PLAIN))
+
+
+def test_effects_come_after_the_conditions(write_audio: WriteAudio) -> None:
+    plain = utterance(write_audio("a.wav"))
+    lower = Effects(gain_db=-20.0)
+    clean, changed = load_utterance(plain), load_utterance(replace(plain, effects=lower))
+    assert changed.waveform.numpy() == pytest.approx(clean.waveform.numpy() / 10, rel=1e-6)
+    assert clean.sha256 != changed.sha256
+    both = load_utterance(replace(plain, conditions=PLAIN, effects=lower)).waveform.numpy()
+    # The level that the conditions give is lowered too.
+    assert both == pytest.approx(apply_conditions(clean.waveform.numpy(), PLAIN) / 10, rel=1e-5, abs=1e-9)
+
+
+def test_silence_is_cut_and_something_must_be_left(tmp_path: Path) -> None:
+    loud, still = np.full(SAMPLE_RATE_HZ, 0.1, dtype=np.float32), np.zeros(SAMPLE_RATE_HZ, dtype=np.float32)
+    for name, parts in (("speech.wav", [still, loud, still, loud, still]), ("none.wav", [still])):
+        soundfile.write(tmp_path / name, np.concatenate(parts), SAMPLE_RATE_HZ)
+    cut = Effects(trim_silence=True)
+    speech = load_utterance(replace(utterance(tmp_path / "speech.wav"), effects=cut))
+    # Each change is noticed up to a window of 20 ms late.
+    assert len(speech.waveform) == pytest.approx(2 * SAMPLE_RATE_HZ, abs=4 * 0.02 * SAMPLE_RATE_HZ)
+    with pytest.raises(AudioError, match=r"none\.wav \(manifest\.tsv:2\): 0 of 16000 samples are left"):
+        load_utterance(replace(utterance(tmp_path / "none.wav"), effects=cut))
 
 
 def test_the_note_says_what_was_done() -> None:

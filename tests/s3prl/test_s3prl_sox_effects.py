@@ -11,9 +11,9 @@ import soundfile
 import torch
 from sox_signals import ASV, CASES, signal
 
+from skill_bench.corpora.sox_silence import silence
 from skill_bench.errors import UsageError
 from skill_bench.s3prl import sox_effects
-from skill_bench.s3prl.sox_silence import silence
 
 GOLDEN = Path(__file__).parent / "golden"
 
