@@ -16,11 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 
 from skill_bench.compress.calibrate import measure
 from skill_bench.compress.distill import distill
 from skill_bench.compress.engine import Engine, Processes
 from skill_bench.compress.loop import Progress as UpdateProgress
+from skill_bench.compress.recipe import Recipe
 from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.listing import list_audio
 from skill_bench.efficiency import Profile
@@ -106,13 +108,16 @@ class Drive:
             return job.checkpoint
         assert job.recipe is not None
         path = self.out / "students" / f"{job.name}.safetensors"
-        wanted = {"recipe": job.recipe.model_dump_json(), "teacher_sha256": self._teacher.sha256}
         if path.exists():
             found = checkpoint.load(path).metadata
-            differing = [key for key, value in wanted.items() if found.get(key) != value]
-            if differing:
+            same = {
+                "recipe": _read_recipe(found.get("recipe", "")) == job.recipe,
+                "teacher": found.get("teacher_sha256") == self._teacher.sha256,
+            }
+            if not all(same.values()):
+                differing = " and ".join(key for key, value in same.items() if not value)
                 raise CheckpointError(
-                    f"{path}: its {' and '.join(differing)} differ from what the grid asks for. Give another --out, "
+                    f"{path}: not the {differing} that the grid asks for. Give another --out, "
                     "rename the row, or move the file away to have it distilled again."
                 )
             return path
@@ -183,6 +188,14 @@ class Drive:
     def _failed(self, text: str) -> None:
         self.failures.append(text)
         self.progress.note(f"failed: {text}")
+
+
+def _read_recipe(text: str) -> Recipe | None:
+    """The recipe in a student's metadata, with the defaults of fields that came later; None where it is none."""
+    try:
+        return Recipe.model_validate_json(text)
+    except ValidationError:
+        return None
 
 
 def _title(job: Job) -> str:

@@ -134,7 +134,7 @@ def test_a_student_of_another_recipe_is_not_taken_for_this_one(run: Callable[...
     failures = run(only=("uniform",))
     assert len(failures) == 1
     assert "uniform-s0 was not distilled" in failures[0]
-    assert "its recipe differ from what the grid asks for. Give another --out" in failures[0]
+    assert "not the recipe that the grid asks for. Give another --out" in failures[0]
 
 
 def test_given_checkpoints_are_evaluated_and_missing_ones_reported(
