@@ -48,6 +48,11 @@ class EncoderUpstream(Upstream):
         )
         self.encoder: Encoder = loaded.encoder.eval().requires_grad_(False)
 
+    @property
+    def runs_concurrently(self) -> bool:
+        """On a CPU, where a call keeps nothing for the next."""
+        return self.encoder.norm.weight.device.type == "cpu"
+
     @torch.no_grad()
     def hidden_states(self, waves: list[Float[Tensor, " samples"]]) -> list[Float[Tensor, "layers frames dim"]]:
         """See :meth:`Upstream.hidden_states`; waves are batched by length, whatever their order."""

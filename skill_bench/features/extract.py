@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from skill_bench.corpora.data import Utterance
@@ -70,6 +71,7 @@ def extract(
     progress: Progress | None = None,
     max_seconds: float | None = None,
     batch_seconds: float = BATCH_SECONDS,
+    n_threads: int | None = None,
 ) -> Features:
     """The hidden states of utterances, from the cache or from the upstream.
 
@@ -85,6 +87,8 @@ def extract(
         progress: Receives one stage, in utterances.
         max_seconds: As `Policy.max_samples`, in seconds.
         batch_seconds: Padded audio in one forward pass.
+        n_threads: CPU threads; torch's number where none is given. An upstream that ``runs_concurrently`` takes one for
+            each of several batches, which gives the same features for any number.
 
     Raises:
         AudioError: a file cannot be read; names the file and the manifest line.
@@ -93,7 +97,12 @@ def extract(
     progress = progress or Silent()
     policy = Policy(pooled=pooled, max_samples=None if max_seconds is None else round(max_seconds * SAMPLE_RATE_HZ))
     extraction = Extraction(
-        upstream, policy=policy, cache_dir=cache_dir, limit_bytes=cache_limit_bytes, batch_seconds=batch_seconds
+        upstream,
+        policy=policy,
+        cache_dir=cache_dir,
+        limit_bytes=cache_limit_bytes,
+        batch_seconds=batch_seconds,
+        n_threads=n_threads or torch.get_num_threads(),
     )
     with progress.stage(f"{upstream.name}: features", total=len(utterances)) as advance:
         extraction.run(utterances, advance)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +19,7 @@ from skill_bench.errors import DataError
 from skill_bench.features import stored
 from skill_bench.features.cache import Entry, FeatureCache
 from skill_bench.features.policy import Policy, cut, entry_keys
+from skill_bench.features.threads import threads
 from skill_bench.progress import Advance
 
 SAMPLE_RATE_HZ = 16000
@@ -30,7 +32,10 @@ Batches = list[list[Utterance]]
 
 
 class FeatureSource(Protocol):
-    """What extraction needs of an upstream (see `skill_bench.features.upstream.Upstream`)."""
+    """What extraction needs of an upstream (see `skill_bench.features.upstream.Upstream`).
+
+    Where it has a true attribute ``runs_concurrently``, several threads call ``hidden_states`` at a time.
+    """
 
     name: str
     identity: str
@@ -49,6 +54,7 @@ class Extraction:
     cache_dir: Path = field(kw_only=True)
     limit_bytes: int | None = field(kw_only=True)
     batch_seconds: float = field(kw_only=True)
+    n_threads: int = field(kw_only=True)
 
     def __post_init__(self) -> None:
         self.root = self.cache_dir / "features"
@@ -91,7 +97,8 @@ class Extraction:
             found = {utterance.id: self._kept(utterance) for utterance in utterances}
         absent = [utterance for utterance in utterances if found[utterance.id] is None]
         if absent:
-            found |= {utterance.id: entry for utterance, entry in self._compute(absent)}
+            with threads(self.n_threads):
+                found |= {utterance.id: entry for utterance, entry in self._compute(absent)}
         return [entry.features for utterance in utterances if (entry := found[utterance.id]) is not None]
 
     def notes(self) -> tuple[str, ...]:
@@ -137,19 +144,40 @@ class Extraction:
         self.cache.refresh()
         entries: dict[str, Entry] = {}
         try:
-            for batch in block:
-                # A batch holds the same utterances whether some are cached or not: a rerun gives the same numbers.
-                if not all(self._keys[utterance.id] in self.cache for utterance in batch):
-                    for utterance, entry in self._compute(batch):
-                        if (key := self._keys[utterance.id]) not in self.cache and key not in entries:
-                            entries[key] = entry
-                            self.n_extracted += 1
+            for batch, computed in self._computed(block):
+                for utterance, entry in computed:
+                    if (key := self._keys[utterance.id]) not in self.cache and key not in entries:
+                        entries[key] = entry
+                        self.n_extracted += 1
                 advance(len(batch))
         finally:  # an interruption keeps the batches that are finished
             without_place = self._store(entries)
         for batch in block:
             for utterance in batch:
                 self._note_facts(utterance, without_place.get(self._keys[utterance.id]))
+
+    def _computed(self, block: Batches) -> Iterator[tuple[list[Utterance], list[tuple[Utterance, Entry]]]]:
+        """Every batch with what was computed of it, in order.
+
+        Several batches at a time, each by one thread, where the upstream allows it: sums over several threads round
+        otherwise, so that features, and the scores that are made from them, would depend on the machine's cores.
+        """
+
+        def compute(batch: list[Utterance]) -> list[tuple[Utterance, Entry]]:
+            # A batch holds the same utterances whether some are cached or not: a rerun gives the same numbers.
+            missing = any(self._keys[utterance.id] not in self.cache for utterance in batch)
+            return self._compute(batch) if missing else []
+
+        if not getattr(self.upstream, "runs_concurrently", False):
+            with threads(self.n_threads):
+                yield from ((batch, compute(batch)) for batch in block)
+            return
+        pool = ThreadPoolExecutor(self.n_threads)
+        try:
+            with threads(1):
+                yield from zip(block, pool.map(compute, block), strict=True)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _store(self, entries: dict[str, Entry]) -> dict[str, Entry]:
         """Writes what fits the limit; returns the others."""

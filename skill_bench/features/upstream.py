@@ -54,6 +54,11 @@ class Upstream(nn.Module):
         """
         raise NotImplementedError
 
+    @property
+    def runs_concurrently(self) -> bool:
+        """Whether several threads may call `hidden_states` at a time; then extraction has each call take one thread."""
+        return False
+
     @torch.no_grad()
     def forward(self, waves: list[Float[Tensor, " samples"]]) -> dict[str, Any]:
         """s3prl's contract: ``hidden_states``, a list over layers of (batch, frames, dim), zeros after the end."""

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Protocol, cast
 
 from skill_bench.corpora.data import TaskData
-from skill_bench.kinds.cell import Cell, Solved, threads
+from skill_bench.features.threads import threads
+from skill_bench.kinds.cell import Cell, Solved
 from skill_bench.tasks import TaskSpec
 
 HEAD_THREADS = 1
@@ -34,7 +35,7 @@ class Kind(Protocol):
 def solve(cell: Cell) -> Iterator[Solved]:
     """What the cell's kind finds for each seed, computed with `HEAD_THREADS` so that it depends on no machine's cores.
 
-    Extraction takes as many threads as there are.
+    Extraction takes as many threads as there are: `skill_bench.features.extraction`.
     """
     with threads(HEAD_THREADS):
         yield from load(cell.task.kind).solve(cell)

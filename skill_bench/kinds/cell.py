@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
 from skill_bench.corpora.data import Effects, TaskData, Utterance
 from skill_bench.features.extract import Features, FeatureSource, extract
@@ -20,33 +18,10 @@ from skill_bench.record import Selection
 from skill_bench.tasks import TaskSpec
 
 
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """torch computes with ``count`` CPU threads inside."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 class Source(FeatureSource, Protocol):
     """An upstream; ``downsample_rate`` is the number of 16 kHz samples from one frame to the next."""
 
     downsample_rate: int
-
-
-class _Threaded:
-    """A model that takes ``count`` CPU threads whenever it is run, also in the middle of a head's training."""
-
-    def __init__(self, source: FeatureSource, *, count: int) -> None:
-        self.name, self.identity = source.name, source.identity
-        self._source, self._count = source, count
-
-    def hidden_states(self, waves: list[Tensor]) -> list[Tensor]:
-        with threads(self._count):
-            return self._source.hidden_states(waves)
 
 
 class Clock:
@@ -88,10 +63,9 @@ class Cell:
         self, utterances: Iterable[Utterance], *, pooled: bool = False, max_seconds: float | None = None
     ) -> Features:
         """The hidden states of utterances, each once."""
-        source = _Threaded(self.upstream, count=self.extraction_threads)
         found = extract(
-            source, self.heard(utterances), pooled=pooled, max_seconds=max_seconds, progress=self.progress,
-            cache_dir=self.cache_dir, cache_limit_bytes=self.cache_limit_bytes,
+            self.upstream, self.heard(utterances), pooled=pooled, max_seconds=max_seconds, progress=self.progress,
+            cache_dir=self.cache_dir, cache_limit_bytes=self.cache_limit_bytes, n_threads=self.extraction_threads,
         )  # fmt: skip
         self.extracted.append(found)
         return found

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -8,13 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 from fake_speech import FakeUpstream, tone_file, utterance
+from small_models import noise, small_teacher
 
 from skill_bench.corpora.audio import load_audio
 from skill_bench.corpora.data import Utterance
 from skill_bench.errors import AudioError, DataError
+from skill_bench.features.encoder_upstream import EncoderUpstream
 from skill_bench.features.extract import extract
 from skill_bench.features.shard import read_index
+from skill_bench.models.checkpoint import load
 from skill_bench.progress import Advance
+from skill_bench.record import System
 
 
 @pytest.fixture
@@ -50,6 +55,43 @@ def test_frames_beyond_float16_stay_float32(utterances: list[Utterance], tmp_pat
     found = extract(upstream, utterances[:1], pooled=False, cache_dir=tmp_path)
     assert found["u0"].dtype == torch.float32
     assert found["u0"].abs().max() > 65504
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_features_do_not_depend_on_the_number_of_threads(pooled: bool, tmp_path: Path) -> None:
+    path = small_teacher(tmp_path / "teacher.safetensors")
+    spoken = noise(tmp_path / "audio", n=12)
+    found = []
+    for n_threads in (1, 2, 5):
+        upstream = EncoderUpstream(loaded=load(path), system=System(name="t", title="T", identity=""))
+        cache = tmp_path / str(n_threads)
+        features = extract(upstream, spoken, pooled=pooled, cache_dir=cache, batch_seconds=1.5, n_threads=n_threads)
+        found.append([features[u.id] for u in spoken])
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+def test_an_upstream_is_run_by_one_caller_unless_it_says_otherwise(utterances: list[Utterance], tmp_path: Path) -> None:
+    class Together(FakeUpstream):
+        """Each call waits for the others."""
+
+        def __init__(self, n_callers: int) -> None:
+            super().__init__()
+            self.runs_concurrently = n_callers > 1
+            self.barrier = threading.Barrier(n_callers, timeout=60)
+            self.n_threads: set[int] = set()
+
+        def hidden_states(self, waves: list[torch.Tensor]) -> list[torch.Tensor]:
+            self.barrier.wait()
+            self.n_threads.add(torch.get_num_threads())
+            return super().hidden_states(waves)
+
+    for n_callers, n_threads in ((1, 3), (3, 1)):
+        upstream = Together(n_callers)
+        cache = tmp_path / str(n_callers)
+        found = extract(upstream, utterances[:3], pooled=True, cache_dir=cache, batch_seconds=0.1, n_threads=3)
+        assert found.n_extracted == 3
+        assert upstream.n_threads == {n_threads}
 
 
 def test_second_time_comes_from_the_cache_bit_for_bit(utterances: list[Utterance], tmp_path: Path) -> None:
