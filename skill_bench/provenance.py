@@ -40,6 +40,12 @@ class Hardware(Frozen):
     gpus: tuple[str, ...] | None
     platform: str
 
+    def device_name(self, device: str) -> str:
+        """What ``cuda`` or ``cpu`` is here."""
+        if device == "cuda" and self.gpus:
+            return self.gpus[0]
+        return self.cpu_model or "unknown CPU"
+
 
 class Provenance(Frozen):
     """Everything about a run that is not its result.

@@ -32,6 +32,7 @@ from skill_bench.layer_similarity import Groups
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
 from skill_bench.progress import Progress
+from skill_bench.provenance import hardware
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +96,11 @@ def distill(
     )
     target = GroupDistillation(dim=encoder.architecture.dim, n_groups=len(plan.layer_groups), options=recipe.loss)
     before, student = _size(encoder), _copy(encoder, recipe)
+    took: list[float | None] = []
     if recipe.joint and recipe.sparsity:
-        student, target = run.joint(student, target, recipe.joint, recipe.sparsity, teacher_size=before)
-    student = run.final(student, target)
+        student, target, seconds = run.joint(student, target, recipe.joint, recipe.sparsity, teacher_size=before)
+        took.append(seconds)
+    took.append(run.final(student, target))
     after = _size(student)
     metadata = {
         "recipe": recipe.model_dump_json(),
@@ -109,6 +112,10 @@ def distill(
         "training_hours": f"{batches.hours:.3f}",
         "precision": processes.engine.precision,
     }
+    if None not in took:
+        metadata["compression_hours"] = f"{sum(filter(None, took)) / 3600:.4g}"
+        device = hardware().device_name(processes.fabric.device.type)
+        metadata["compressed_on"] = f"{processes.fabric.world_size} x {device}"
     similarity = None if plan.similarity is None else np.array(plan.similarity)
     if similarity is not None:
         metadata["similarity"] = json.dumps(similarity.round(6).tolist())
@@ -164,7 +171,7 @@ class _Run:
 
     def joint(
         self, student: Encoder, target: GroupDistillation, stage: Stage, options: Sparsity, *, teacher_size: int
-    ) -> tuple[Encoder, GroupDistillation]:
+    ) -> tuple[Encoder, GroupDistillation, float | None]:
         objective = JointObjective(
             student, target, teach=self.teach, groups=self.groups, options=options, teacher_size=teacher_size
         )
@@ -177,22 +184,21 @@ class _Run:
                 "maximize": True,
             },
         ]
-        self._train("joint", stage, objective, parameters)
+        seconds = self._train("joint", stage, objective, parameters)
         settle(objective.gates, objective.shape, target=options.target, full_size=teacher_size)
         # A copy: what DDP attached to the parameters of this stage stays with this stage.
-        return prune(student, objective.gates.eval().masks()), copy.deepcopy(target)
+        return prune(student, objective.gates.eval().masks()), copy.deepcopy(target), seconds
 
-    def final(self, student: Encoder, target: GroupDistillation) -> Encoder:
+    def final(self, student: Encoder, target: GroupDistillation) -> float | None:
         if student.position_bias is not None and not any(layer.heads for layer in student.architecture.layers):
             student.position_bias.requires_grad_(False)  # no attention is left that could teach it anything
         objective = FinalObjective(student, target, teach=self.teach, groups=self.groups)
         parameters = [parameter for parameter in objective.parameters() if parameter.requires_grad]
-        self._train("final", self.recipe.final, objective, [{"params": parameters}])
-        return student
+        return self._train("final", self.recipe.final, objective, [{"params": parameters}])
 
-    def _train(self, name: str, stage: Stage, objective: Objective, parameters: list[dict[str, Any]]) -> None:
+    def _train(self, name: str, stage: Stage, objective: Objective, parameters: list[dict[str, Any]]) -> float | None:
         options = self.recipe.optimizer
-        Training(
+        seconds = Training(
             name=name,
             folder=self.folder,
             processes=self.processes,
@@ -207,6 +213,7 @@ class _Run:
             progress=self.progress,
         ).run()
         objective.cpu()
+        return seconds
 
 
 def _copy(teacher: Encoder, recipe: Recipe) -> Encoder:

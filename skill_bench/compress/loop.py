@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,23 +80,28 @@ class Training:
     seed: int
     progress: Progress | None = None
 
-    def run(self) -> None:
+    def run(self) -> float | None:
         """Trains the objective in place; a killed run continues from its last checkpoint with the same numbers.
 
         Every process takes a part of each batch, in passes that fit its device; gradients are those of the mean over
         the whole batch.
+
+        Returns:
+            Seconds that its updates took, times the processes; those that a kill lost do not count. None where the run
+            was begun by a version that did not take the time.
 
         Raises:
             SkillBenchError: loss or gradients are not finite; names the utterances. The last good checkpoint is kept.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.processes.fabric.to_device(self.objective.train())
-        done = self._restore() if self.checkpoint.exists() else 0
+        done, spent = self._restore() if self.checkpoint.exists() else (0, 0.0)
         if done >= self.schedule.n_updates:
-            return
+            return spent
         module, optimizer = self.processes.fabric.setup(self.objective, self.optimizer)
         batches = self.batches.start_at(done, self.processes.part)
         last, every = self.schedule.n_updates, self.processes.engine.checkpoint_every_updates
+        since = time.perf_counter()
         with self._log(done) as log:
             for update, (plan, passes) in zip(range(done, last), batches, strict=False):
                 numbers = self._update(update, plan, passes, module, optimizer)
@@ -104,7 +110,12 @@ class Training:
                     if self.progress is not None:
                         self.progress(update + 1, last, numbers)
                 if (update + 1) % every == 0 or update + 1 == last:
-                    self._save(update + 1)
+                    now = time.perf_counter()
+                    if spent is not None:
+                        spent += (now - since) * self.processes.fabric.world_size
+                    since = now
+                    self._save(update + 1, spent)
+        return spent
 
     @property
     def checkpoint(self) -> Path:
@@ -159,11 +170,12 @@ class Training:
             return nullcontext()
         return TrainingLog(self.folder, self.name, updates_done=done, tensorboard=self.processes.engine.tensorboard)
 
-    def _save(self, updates_done: int) -> None:
+    def _save(self, updates_done: int, spent: float | None) -> None:
         if not self.processes.is_first:
             return
         state: dict[str, Any] = {
             "updates_done": updates_done,
+            "seconds": spent,
             "modules": {name: module.state_dict() for name, module in self.objective.named_children()},
             "optimizer": self.optimizer.state_dict(),
             "precision": self.processes.fabric.strategy.precision.state_dict(),
@@ -172,7 +184,7 @@ class Training:
         torch.save(state, written)
         write_atomic(self.checkpoint, written.getbuffer())
 
-    def _restore(self) -> int:
+    def _restore(self) -> tuple[int, float | None]:
         state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         try:
             for name, module in self.objective.named_children():
@@ -184,7 +196,7 @@ class Training:
                 "folder to start again, or choose another one."
             ) from error
         self.processes.fabric.strategy.precision.load_state_dict(state.get("precision", {}))
-        return int(state["updates_done"])
+        return int(state["updates_done"]), state.get("seconds")
 
 
 def _seed(*parts: object) -> int:

@@ -21,6 +21,7 @@ def measured_costs(profiles: Sequence[tuple[str, Profile]], origin: str, system:
     found: dict[str, Any] = {
         "compression_hours": _hours(system, "compression_hours"),
         "compression_speech_hours": _hours(system, "training_hours") if system.teacher else None,
+        "compressed_on": None if (device := system.details.get("compressed_on")) is None else str(device),
     }
     if profile is not None:
         n_parameters = profile.parameters.total if profile.parameters is not None else n_parameters
@@ -39,9 +40,7 @@ def _profiled(profile: Profile) -> dict[str, Any]:
         found |= {"macs_giga": profile.macs.total / 1e9, "macs_superb_giga": profile.macs.superb / 1e9}
     if profile.throughput is not None:
         found["throughput_audio_seconds_per_second"] = profile.throughput.median
-        hardware = profile.provenance.hardware
-        gpu = profile.throughput.device == "cuda" and hardware.gpus
-        device = hardware.gpus[0] if gpu and hardware.gpus else hardware.cpu_model or "unknown CPU"
+        device = profile.provenance.hardware.device_name(profile.throughput.device)
         found["measured_on"] = f"{device}, {profile.throughput.n_threads} threads, {profile.throughput.dtype}"
     if profile.memory is not None:
         found["peak_memory_mebibytes"] = (profile.memory.peak_bytes + profile.memory.weight_bytes) / 2**20

@@ -20,7 +20,7 @@ COSTS: tuple[tuple[str, str, int], ...] = (
     ("macs_superb_giga", "MACs G", 1),
     ("throughput_audio_seconds_per_second", "audio s/s", 0),
     ("peak_memory_mebibytes", "peak MiB", 0),
-    ("compression_hours", "compression h", 1),
+    ("compression_hours", "compression h", 2),
 )
 
 

@@ -41,6 +41,8 @@ class Cell:
         by_seed: Each seed's value; empty for a published number.
         std: Standard deviation over seeds; None for fewer than two.
         interval: Confidence interval of ``value``; None where ``no_interval`` says why.
+        speaker_interval: The same with whole speakers drawn; None where the predictions do not say who speaks, or too
+            few do.
         no_interval: Why there is no interval.
         rank: Place among the section's rows that have this cell; equal values share it.
         retention_percent: This cell's points, of those of the row's own teacher in the same section. Points are the
@@ -53,6 +55,7 @@ class Cell:
     by_seed: Mapping[int, float] = field(default_factory=dict)
     std: float | None = None
     interval: Interval | None = None
+    speaker_interval: Interval | None = None
     no_interval: str | None = None
     rank: int | None = None
     retention_percent: float | None = None
@@ -68,8 +71,8 @@ class Cell:
 class Costs:
     """What a system costs; None where it was not measured or not published.
 
-    ``measured_on`` names the machine of throughput and memory. ``compression_*``: what making the student took, as its
-    checkpoint says.
+    ``measured_on`` names the machine of throughput and memory. ``compression_hours``: what training the student took,
+    times the devices, on ``compressed_on``; ``compression_speech_hours``: of how much audio; as its checkpoint says.
     """
 
     parameters_millions: float | None = None
@@ -79,6 +82,7 @@ class Costs:
     peak_memory_mebibytes: float | None = None
     compression_hours: float | None = None
     compression_speech_hours: float | None = None
+    compressed_on: str | None = None
     measured_on: str | None = None
 
 

@@ -80,6 +80,19 @@ def test_a_killed_run_continues_bit_for_bit(
     assert all(torch.equal(value, weights(continued)[name]) for name, value in weights(whole).items())
     for log in ("joint.csv", "final.csv"):
         assert (tmp_path / "whole" / log).read_text() == (tmp_path / "parts" / log).read_text()
+    assert float(continued.metadata["compression_hours"]) > 0
+    assert continued.metadata["compressed_on"].startswith("1 x ")
+
+
+def test_hours_that_nobody_counted_are_not_guessed(
+    teacher: LoadedModel, speech: list[Utterance], tmp_path: Path
+) -> None:
+    distill(teacher, speech, recipe=recipe(joint=4, final=2), folder=tmp_path)
+    state = torch.load(tmp_path / "joint.ckpt", weights_only=True)
+    del state["seconds"]
+    torch.save(state, tmp_path / "joint.ckpt")
+    again = distill(teacher, speech, recipe=recipe(joint=4, final=2), folder=tmp_path)
+    assert "compression_hours" not in again.metadata
 
 
 def test_a_loss_that_is_not_finite_names_the_batch(

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from skill_bench.efficiency import Profile
-from skill_bench.record import Metric, Record
+from skill_bench.record import Metric, Record, System
 from skill_bench.report.build import build
 from skill_bench.report.collect import Collection
 from skill_bench.report.columns import published_column
@@ -57,6 +57,17 @@ def test_without_a_profile_the_records_own_count_stands(make_record: Any, make_p
     found = row(table(make_record(), profiles=(other,)))
     assert found["parameters_millions"] == 0.0015
     assert found["macs_giga"] is None
+
+
+def test_what_the_compression_took_stands_with_its_machine(make_record: Any) -> None:
+    said = {"compression_hours": "1.5", "compressed_on": "4 x A100", "training_hours": "960.0"}
+    system = System(name="s", title="S", identity="s", teacher="t", details=dict(said))
+    found = row(table(make_record(system=system)), system="s")
+    assert found["compression_hours"] == 1.5
+    assert found["compressed_on"] == "4 x A100"
+    assert found["compression_speech_hours"] == 960
+    unknown = system.model_copy(update={"details": said | {"compression_hours": "soon"}})
+    assert row(table(make_record(system=unknown)), system="s")["compression_hours"] is None
 
 
 def test_seeds_give_mean_and_spread(make_record: Any) -> None:
