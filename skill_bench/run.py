@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,8 @@ def run_cells(
 
 def _result(cell: Cell, found: Solved) -> CellResult:
     task = cell.task
-    rows = [with_counts(task.metric, row) for row in found.rows]
+    speakers = {u.id: u.speaker for fold in cell.data.folds for u in fold.test if u.speaker is not None}
+    rows = [_with_speaker(with_counts(task.metric, row), speakers) for row in found.rows]
     metrics, folds = score(
         task.metric, rows, further=task.further_metrics, mean_of_folds=task.aggregate == "mean_of_folds"
     )
@@ -122,3 +123,9 @@ def _result(cell: Cell, found: Solved) -> CellResult:
         n_mixed_down=sum(features.n_channels_averaged for features in cell.extracted),
         seconds=dict(cell.clock.seconds),
     )
+
+
+def _with_speaker(row: dict[str, Any], speakers: Mapping[str, str]) -> dict[str, Any]:
+    """The row with who speaks in its utterance, where that is known: what an interval over speakers draws."""
+    speaker = speakers.get(str(row["id"]))
+    return row if speaker is None else {**row, "speaker": speaker}

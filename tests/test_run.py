@@ -30,6 +30,9 @@ def _run(task: TaskSpec, data: TaskData, cache: Path, *, seed: int = 0) -> CellR
 
 def test_classification_learns_and_keeps_its_evidence(tmp_path: Path) -> None:
     data = class_data(tmp_path / "audio")
+    (fold,) = data.folds
+    known = replace(fold, test=(replace(fold.test[0], speaker="Ann"), *fold.test[1:]))
+    data = replace(data, folds=(known,))
     found = _run(_short("ks", learning_rates=(0.01, 1e-9)), data, tmp_path)
     metric = found.metrics["accuracy"]
     assert metric.value == 100.0
@@ -37,7 +40,9 @@ def test_classification_learns_and_keeps_its_evidence(tmp_path: Path) -> None:
     assert [row["id"] for row in found.predictions] == [u.id for u in data.folds[0].test]
     assert found.predictions[0] == {
         "id": "A0", "fold": "fold1", "target": "A", "prediction": "A", "numerator": 1, "denominator": 1,
+        "speaker": "Ann",
     }  # fmt: skip
+    assert not any("speaker" in row for row in found.predictions[1:]), "who speaks there is not known"
     assert found.selection.learning_rate == 0.01
     assert found.selection.per_fold == {}
     assert [(p.learning_rate, p.step) for p in found.selection.curve] == [

@@ -14,7 +14,7 @@ IDENTITY = (
 )  # fmt: skip
 SCORES = ("rank", "mean_points", "superb_score", "overall_score", "superb_score_published", "retention_percent")
 COSTS = tuple(one.name for one in fields(Costs))
-_OF_A_CELL = ("", "_low", "_high", "_std", "_n_seeds", "_rank", "_retention_percent")
+_OF_A_CELL = ("", "_low", "_high", "_speaker_low", "_speaker_high", "_std", "_n_seeds", "_rank", "_retention_percent")
 _WHOLE = ("_n_seeds", "_rank")
 
 
@@ -46,6 +46,8 @@ def _parts(cell: Cell) -> dict[str, float | int | None]:
         "": cell.value,
         "_low": None if cell.interval is None else cell.interval.low,
         "_high": None if cell.interval is None else cell.interval.high,
+        "_speaker_low": None if cell.speaker_interval is None else cell.speaker_interval.low,
+        "_speaker_high": None if cell.speaker_interval is None else cell.speaker_interval.high,
         "_std": cell.std,
         "_n_seeds": len(cell.by_seed) or None,
         "_rank": cell.rank,

@@ -9,8 +9,8 @@ from typing import Any
 from skill_bench.errors import RecordError
 from skill_bench.record import read_predictions
 from skill_bench.report.entry import Entry
-from skill_bench.report.statistics.interval import NO_SPREAD, interval_of
-from skill_bench.report.statistics.sample import Sample, sample_of
+from skill_bench.report.statistics.interval import NO_SPREAD, interval_of, speaker_interval_of
+from skill_bench.report.statistics.sample import Sample, knows_speakers, sample_of
 from skill_bench.report.table import Cell, Row, Table
 
 Rows = Sequence[Mapping[str, Any]]
@@ -50,8 +50,8 @@ def predictions_of(entry: Entry) -> Rows:
     return read_predictions(entry.file, entry.record)
 
 
-def _samples(found: Sequence[tuple[Entry, Rows]], metric: str) -> list[Sample]:
-    samples = [sample_of(entry.record, rows, metric) for entry, rows in found]
+def _samples(found: Sequence[tuple[Entry, Rows]], metric: str, *, by_speaker: bool = False) -> list[Sample]:
+    samples = [sample_of(entry.record, rows, metric, by_speaker=by_speaker) for entry, rows in found]
     for (entry, _), sample in zip(found, samples, strict=True):
         if sample.units != samples[0].units:
             raise RecordError(f"{entry.file}: was tested on other items than {found[0][0].file}.")
@@ -90,8 +90,13 @@ def _cell(cell: Cell, found: Sequence[tuple[Entry, Rows | RecordError]]) -> Cell
         if isinstance(rows, RecordError):
             return replace(cell, no_interval=str(rows))
         readable.append((entry, rows))
+    metric = cell.column.metric
     try:
-        interval = interval_of(_samples(readable, cell.column.metric))
+        interval = interval_of(_samples(readable, metric))
+        speakers = None
+        if all(knows_speakers(rows, metric) for _, rows in readable):
+            speakers = speaker_interval_of(_samples(readable, metric, by_speaker=True))
     except RecordError as error:
         return replace(cell, no_interval=str(error))
-    return replace(cell, interval=interval, no_interval=NO_SPREAD if interval is None else None)
+    no_interval = NO_SPREAD if interval is None else None
+    return replace(cell, interval=interval, speaker_interval=speakers, no_interval=no_interval)

@@ -14,21 +14,24 @@ import numpy as np
 import pytest
 
 from skill_bench.record import Record
-from skill_bench.report.statistics.interval import interval_of
+from skill_bench.report.statistics.interval import interval_of, speaker_interval_of
 from skill_bench.report.statistics.sample import Sample
 
 N_EXPERIMENTS, AT_LEAST = 500, 0.92
 Experiment = Callable[[np.random.Generator, Record], list[Sample]]
 
 
-def coverage(experiment: Experiment, truth: float, record: Record) -> float:
+def coverage(
+    experiment: Experiment, truth: float, record: Record, *, by_speaker: bool = False, n: int = N_EXPERIMENTS
+) -> float:
     generator = np.random.default_rng(0)
     hits = 0
-    for _ in range(N_EXPERIMENTS):
-        found = interval_of(experiment(generator, record), n_draws=400)
+    for _ in range(n):
+        samples = experiment(generator, record)
+        found = (speaker_interval_of if by_speaker else interval_of)(samples, n_draws=400)
         assert found is not None
         hits += found.low <= truth <= found.high
-    return hits / N_EXPERIMENTS
+    return hits / n
 
 
 def labels(n: int, p: float) -> Experiment:
@@ -59,6 +62,34 @@ def verification(n: int) -> Experiment:
         return [made.sample(record, made.trial_rows(same, g.normal(0, 1, n) + 2 * same))]
 
     return experiment
+
+
+def of_speakers(n_speakers: int, n_each: int, sd: float, *, folds: int = 1, by_speaker: bool = True) -> Experiment:
+    """Labels whose difficulty is the speaker's; new speakers in every experiment."""
+
+    def experiment(g: np.random.Generator, record: Record) -> list[Sample]:
+        speakers = np.repeat(np.arange(n_speakers), n_each)
+        right = g.random(len(speakers)) < made.logistic(1.0 + g.normal(0, sd, n_speakers))[speakers]
+        rows = made.label_rows(right, folds=(len(speakers) // folds,) * folds)
+        return [made.sample(record, made.spoken(rows, speakers), by_speaker=by_speaker)]
+
+    return experiment
+
+
+@pytest.mark.parametrize(("n_speakers", "n_each", "folds"), [(7, 55, 1), (10, 50, 5), (19, 4, 1), (28, 4, 1)])
+def test_coverage_of_new_speakers(n_speakers: int, n_each: int, folds: int, make_record: Any) -> None:
+    """As many speakers as small corpora have. Utterances drawn one by one would claim far too much."""
+    sd = 1.0
+    truth = 100 * made.logistic(1.0 + np.random.default_rng(1).normal(0, sd, 10**6)).mean()
+    record = make_record(task_spec={"aggregate": "mean_of_folds"} if folds > 1 else {})
+    assert coverage(of_speakers(n_speakers, n_each, sd, folds=folds), truth, record, by_speaker=True) >= 0.9
+    one_by_one = of_speakers(n_speakers, n_each, sd, folds=folds, by_speaker=False)
+    assert coverage(one_by_one, truth, record, n=100) < (0.7 if n_each > 10 else 0.92)
+
+
+def test_five_speakers_say_too_little_of_others(make_record: Any) -> None:
+    g = np.random.default_rng(0)
+    assert speaker_interval_of(of_speakers(5, 20, 1.0)(g, make_record())) is None
 
 
 @pytest.mark.parametrize(("n", "p"), [(30, 0.5), (91, 0.9), (91, 0.98), (245, 0.8)])

@@ -11,7 +11,7 @@ import pytest
 
 from skill_bench.errors import RecordError
 from skill_bench.metrics.scoring import score
-from skill_bench.report.statistics.sample import sample_of
+from skill_bench.report.statistics.sample import knows_speakers, sample_of
 
 
 def draw(seed: int = 0) -> np.random.Generator:
@@ -110,3 +110,25 @@ def test_a_mean_of_folds_of_a_metric_without_counts(make_record: Any) -> None:
     assert made.sample(record, rows, "unweighted_accuracy").value == pytest.approx((50 + 100) / 2)
     pooled = made.sample(record, rows, "unweighted_accuracy_pooled").value
     assert pooled == pytest.approx((100 + 75) / 2)
+
+
+def test_speakers_as_units(make_record: Any) -> None:
+    rows = made.spoken(made.label_rows(np.array([1, 0, 1, 1, 0])), np.array([0, 0, 1, 1, 1]))
+    for row in rows[3:]:
+        del row["speaker"]
+    found = made.sample(make_record(), rows, by_speaker=True)
+    assert [name for _, name in found.units] == ["s000", "s001", ""], "silence is nobody's, and stays together"
+    assert found.value == 60
+    assert found.under(np.array([[2.0, 0, 1]]))[0] == pytest.approx(100 * 3 / 6)
+    assert not found.is_proportion
+
+
+def test_whose_speakers_can_be_drawn() -> None:
+    rows = made.label_rows(np.ones(4))
+    assert not knows_speakers(rows, "accuracy")
+    told = made.spoken(rows, np.arange(4))
+    assert knows_speakers(told, "accuracy")
+    assert knows_speakers(told[:1] + rows[1:], "accuracy_pooled")
+    assert not knows_speakers(told, "eer"), "enrolments are drawn there"
+    named = [row | {"target": row["speaker"]} for row in told]
+    assert not knows_speakers(named, "accuracy"), "the speakers are the classes"

@@ -59,6 +59,23 @@ def test_seeds_are_in_it_and_csv_and_markdown_show_it(out: Path) -> None:
     assert f"{cell.value:.2f} [{cell.interval.low:.1f}, {cell.interval.high:.1f}]" in markdown(table)
 
 
+def test_speakers_are_drawn_where_they_are_known(out: Path, tmp_path: Path, make_record: Any) -> None:
+    assert only_cell(out)[0].speaker_interval is None
+    right = np.arange(120) % 20 < 15
+    right[:40] = False
+    metric = {"accuracy": Metric.percent(int(right.sum()), 120, higher_is_better=True)}
+    rows = made.spoken(made.label_rows(right), np.arange(120) // 15)
+    make_record(metrics=metric).save(tmp_path / "spoken", predictions=rows)
+    cell, problems = only_cell(tmp_path / "spoken")
+    assert problems == ()
+    assert cell.interval is not None
+    assert cell.speaker_interval is not None
+    assert cell.speaker_interval.method == "bootstrap of 8 speakers"
+    assert cell.speaker_interval.low < cell.interval.low < cell.value < cell.interval.high < cell.speaker_interval.high
+    frame = with_intervals(build([collect(tmp_path / "spoken")])).frame
+    assert frame["ks_accuracy_percent_speaker_low"].tolist() == [cell.speaker_interval.low]
+
+
 def test_changed_predictions_are_a_problem_and_the_value_stays(out: Path) -> None:
     path = next(out.glob("demo/*/ks-s1.predictions.jsonl"))
     path.write_text(path.read_text().replace('"no"', '"yes"'))

@@ -62,9 +62,14 @@ def trial_rows(same: ndarray, scores: ndarray, *, per_enrolment: int = 1) -> Row
     ]
 
 
-def sample(record: Record, rows: Rows, metric: str | None = None) -> Sample:
+def spoken(rows: Rows, speakers: ndarray) -> Rows:
+    """The rows with who speaks in each."""
+    return [row | {"speaker": f"s{int(speaker):03d}"} for row, speaker in zip(rows, speakers, strict=True)]
+
+
+def sample(record: Record, rows: Rows, metric: str | None = None, *, by_speaker: bool = False) -> Sample:
     """The sample of the record's own metric, or another of its metrics."""
-    return sample_of(record, rows, metric or record.metric)
+    return sample_of(record, rows, metric or record.metric, by_speaker=by_speaker)
 
 
 def logistic(values: Float[ndarray, "*shape"]) -> Float[ndarray, "*shape"]:

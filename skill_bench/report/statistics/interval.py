@@ -12,6 +12,8 @@ from skill_bench.report.statistics.bootstrap import N_DRAWS, Spread, spread_of
 from skill_bench.report.statistics.sample import Sample
 
 LEVEL = 0.95
+LEAST_SPEAKERS = 5
+"""More than folds: with fewer, their variance is a guess (see the simulations in the tests)."""
 NO_SPREAD = "every test item scores the same, which says nothing about how much others would vary"
 
 
@@ -23,6 +25,26 @@ class Interval:
     high: float
     level: float = LEVEL
     method: str
+
+
+def speaker_interval_of(samples: Sequence[Sample], *, level: float = LEVEL, n_draws: int = N_DRAWS) -> Interval | None:
+    """The interval of the mean over seeds when whole speakers are drawn; None for too few of them, or no spread.
+
+    Utterances of one speaker are alike, so that drawing them one by one says how much other utterances of *these*
+    speakers would vary. This one says what other speakers would change, and is mostly wider.
+
+    Args:
+        samples: One a seed, over the same speakers.
+        level: Coverage.
+        n_draws: Draws of the bootstrap.
+    """
+    one = samples[0]
+    spread = spread_of(samples, n_draws=n_draws)
+    if len(one.units) - len(one.fold_sizes) < LEAST_SPEAKERS or spread.standard_error == 0:
+        return None
+    low, high = spread.percentiles(level)
+    method = f"bootstrap of {len({name for _, name in one.units})} speakers"
+    return Interval(low=max(low, 0.0), high=min(high, one.highest), level=level, method=method)
 
 
 def interval_of(samples: Sequence[Sample], *, level: float = LEVEL, n_draws: int = N_DRAWS) -> Interval | None:

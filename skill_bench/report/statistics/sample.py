@@ -1,7 +1,8 @@
 """A cell's test items as something that can be drawn again: values under weights on its units.
 
 A unit is what is drawn as a whole: an utterance, the trials of one enrolment (they share its voice), the pairs of one
-query. Units are ordered by fold, and each fold is drawn on its own, so that its share stays what the protocol says.
+query; or, where that is asked for, all utterances of one speaker. Units are ordered by fold, and each fold is drawn on
+its own, so that its share stays what the protocol says.
 A metric that is no ratio of counts has a function of weighted rows in `WEIGHTED`.
 """
 
@@ -23,6 +24,8 @@ from skill_bench.report.statistics.weighted import WEIGHTED, Weighted
 Row = Mapping[str, Any]
 Weights = Float[ndarray, "draws units"]
 _POOLED = "_pooled"
+NOBODY = ""
+"""Stands for the speaker of all rows without one: a keyword corpus's silence is cut from the same few noises."""
 _UNIT = {"eer": "enrolment", "mtwv": "query"}
 """Metric -> the field of a row that its unit shares; ``id`` for all others."""
 
@@ -63,8 +66,21 @@ class Sample:
         return bool((denominators == 1).all() and (numerators <= 1).all() and (numerators >= 0).all())
 
 
-def sample_of(record: Record, rows: Sequence[Row], metric: str) -> Sample:
+def knows_speakers(rows: Sequence[Row], metric: str) -> bool:
+    """Whether ``metric`` can be drawn by speaker.
+
+    Not where who speaks is what is to be told: these speakers are the classes, others would be another task.
+    """
+    known = [row for row in rows if "speaker" in row]
+    asked = all(row["target"] == row["speaker"] for row in known)
+    return bool(known) and not asked and metric.removesuffix(_POOLED) not in _UNIT
+
+
+def sample_of(record: Record, rows: Sequence[Row], metric: str, *, by_speaker: bool = False) -> Sample:
     """The sample of ``metric`` from a record's predictions.
+
+    Args:
+        by_speaker: The units are speakers; for rows of which `knows_speakers` holds.
 
     Raises:
         RecordError: the metric cannot be computed from rows, or there are none; says which.
@@ -77,7 +93,7 @@ def sample_of(record: Record, rows: Sequence[Row], metric: str) -> Sample:
     if not rows:
         raise RecordError(f"{where}: its predictions are empty.")
     mean_of_folds = record.task_spec.get("aggregate") == "mean_of_folds" and not metric.endswith(_POOLED)
-    by_unit = _units(rows, field=_UNIT.get(name, "id"))
+    by_unit = _units(rows, field="speaker" if by_speaker else _UNIT.get(name, "id"))
     found = {unit: by_unit[unit] for unit in sorted(by_unit, key=lambda unit: unit[0])}
     names = [fold for fold, _ in found]
     sizes = tuple(names.count(fold) for fold in dict.fromkeys(names))
@@ -91,6 +107,8 @@ def sample_of(record: Record, rows: Sequence[Row], metric: str) -> Sample:
     members = list(found.values())
     counts = None
     if scorer.share is not None:
+        if not by_speaker and any(len(one) > 1 for one in members):
+            raise RecordError(f"{where}: an utterance is there twice in one fold.")
         counts = _counts(members, scorer, stored=name == record.metric, where=where)
     elif name not in WEIGHTED:
         raise RecordError(f"{where}: no way is known to draw the test items of {metric} again.")
@@ -104,7 +122,8 @@ def sample_of(record: Record, rows: Sequence[Row], metric: str) -> Sample:
 def _units(rows: Sequence[Row], *, field: str) -> dict[tuple[str, str], list[Row]]:
     found: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        found.setdefault((str(row["fold"]), str(row[field])), []).append(row)
+        name = row.get(field, NOBODY) if field == "speaker" else row[field]
+        found.setdefault((str(row["fold"]), str(name)), []).append(row)
     return found
 
 
@@ -112,15 +131,15 @@ def _counts(
     units: Sequence[Sequence[Row]], scorer: Scorer, *, stored: bool, where: str
 ) -> tuple[Float[ndarray, " units"], Float[ndarray, " units"]]:
     """Counts of each unit: those that the rows carry for the task's own metric, else counted again."""
-    if any(len(rows) > 1 for rows in units):
-        raise RecordError(f"{where}: an utterance is there twice in one fold.")
-    if stored:
-        pairs = [(rows[0]["numerator"], rows[0]["denominator"]) for rows in units]
-    else:
+
+    def of(row: Row) -> tuple[float, float]:
+        if stored:
+            return row["numerator"], row["denominator"]
         assert scorer.share is not None
-        ratios = [scorer.share(rows[0]) for rows in units]
-        pairs = [(ratio.numerator, ratio.denominator) for ratio in ratios]
-    counts = np.array(pairs, dtype=np.float64)
+        ratio = scorer.share(row)
+        return ratio.numerator, ratio.denominator
+
+    counts = np.array([np.sum([of(row) for row in rows], axis=0) for rows in units], dtype=np.float64)
     if not np.isfinite(counts).all():
         raise RecordError(f"{where}: a prediction has counts that are not finite.")
     return counts[:, 0], counts[:, 1]
