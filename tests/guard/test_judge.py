@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from jaxtyping import Float
 from numpy import ndarray
+from worsened import saved, worse
 
 from skill_bench import catalog
 from skill_bench.guard.baseline import Costs
 from skill_bench.guard.findings import Finding
 from skill_bench.guard.judge import ALL_TASKS, Rules, judge_costs, judge_tasks
-from skill_bench.metrics.scoring import score, with_counts
 from skill_bench.record import Record, read_predictions
 from skill_bench.report import uncertainty
 from skill_bench.report.entry import Entry
@@ -110,34 +110,10 @@ def shipped(name: str = "skill") -> dict[str, tuple[Record, made.Rows]]:
     }
 
 
-def worse(record: Record, rows: made.Rows, points: float) -> made.Rows:
-    """The rows with so many points lost: right labels made wrong, right words left out."""
-    g = np.random.default_rng(0)
-    changed = [dict(row) for row in rows]
-    to_lose = round(points / 100 * sum(row["denominator"] for row in rows))
-    for i in g.permutation(len(rows)):
-        row = changed[i]
-        if to_lose <= 0:
-            break
-        if record.metric == "accuracy":
-            if row["numerator"]:
-                row["prediction"] = "something else"
-                to_lose -= 1
-        else:
-            words = str(row["prediction"]).split()
-            row["prediction"] = " ".join(words[:-2])
-            to_lose -= with_counts(record.metric, row)["numerator"] - row["numerator"]
-    return [with_counts(record.metric, row) for row in changed]
-
-
 def on_disk(folder: Path, name: str, points: float) -> Entries:
     found: Entries = {}
     for task, (record, rows) in shipped(name).items():
-        changed = worse(record, rows, points) if points else rows
-        metrics, _ = score(record.metric, changed, mean_of_folds=record.task_spec.get("aggregate") == "mean_of_folds")
-        record = record.model_copy(update={"metrics": record.metrics | metrics, "folds": {}})
-        file = record.save(folder, predictions=changed)
-        found[task] = [Entry(record=Record.read(file), file=file)]
+        found[task] = [saved(folder, record, worse(record, rows, points) if points else rows)]
     return found
 
 
