@@ -40,8 +40,7 @@ function drawCurves() {
   const controls = byId("training-controls"), holder = byId("training-body");
   controls.replaceChildren();
   const list = rows.filter((row, index) => row.detail && row.detail.curves && rows.findIndex((other) => other.get("identity") === row.get("identity")) === index);
-  byId("training").hidden = !list.length;
-  document.querySelector('.sections [href="#training"]').hidden = !list.length;
+  present("training", list.length > 0);
   if (!list.length) return;
   learntBy = picker(controls, "Student", list.map((row) => [String(row.index), row.get("title")]), learntBy, (value) => { learntBy = value; drawCurves(); });
   const stages = list.find((row) => String(row.index) === learntBy).detail.curves;

@@ -6,7 +6,8 @@ function openDetails(row) {
   const facts = [["role", roleOf(row)], ["suite", row.get("section")]];
   if (isPublished(row)) facts.push(["source", row.get("origin")]);
   if (row.detail) facts.push(...Object.entries(row.detail.about));
-  if (row.get("costs_measured_on")) facts.push(["costs measured on", row.get("costs_measured_on")]);
+  if (row.get("measured_on")) facts.push(["speed and memory on", row.get("measured_on")]);
+  if (row.get("compressed_on")) facts.push(["compressed on", row.get("compressed_on")]);
   if (row.get("notes")) facts.push(["notes", row.get("notes")]);
   dialog.replaceChildren(
     el("div", { class: "head" }, el("h2", { id: "details-title" }, row.get("title")),

@@ -2,6 +2,12 @@
 
 const byId = (id) => document.getElementById(id);
 
+// Shows or hides a section, and the link to it.
+function present(id, there) {
+  byId(id).hidden = !there;
+  document.querySelector(`.sections [href="#${id}"]`).hidden = !there;
+}
+
 function fill(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;

@@ -29,15 +29,16 @@ function drawWeights() {
   const controls = byId("layers-controls"), holder = byId("layers-body");
   controls.replaceChildren();
   const list = sorted(visibleRows()).filter((row) => meanWeights(row).length);
-  if (!list.length) {
-    holder.replaceChildren(el("p", { class: "empty" }, "No system here weighs several layers."));
-    byId("layers-caption").textContent = "";
-    return;
-  }
+  present("layers", list.length > 0);
+  if (!list.length) return;
   const entries = [["", list.length > MOST_TILES ? `first ${MOST_TILES} of the table` : "all"], ...list.map((row) => [String(row.index), `${row.get("title")} (${sourceOf(row)})`])];
   weightsOf = picker(controls, "System", entries, weightsOf, (value) => { weightsOf = value; drawWeights(); });
   const shown = weightsOf ? list.filter((row) => String(row.index) === weightsOf) : list.slice(0, MOST_TILES);
-  const most = Math.max(...shown.flatMap((row) => meanWeights(row).flatMap(([, weights]) => weights)));
+  // A task that chose one layer has no weights to compare: it would make all others pale.
+  const chose = (weights) => Math.max(...weights) > 0.999;
+  const summed = shown.flatMap((row) => meanWeights(row).map(([, weights]) => weights)).filter((weights) => !chose(weights));
+  const most = Math.max(...summed.flat(), 0) || 1;
+  const single = shown.some((row) => meanWeights(row).some(([, weights]) => chose(weights)));
   const tiles = el("div", { class: "tiles" });
   holder.replaceChildren(tiles);
   const room = Math.min(560, shown.length > 1 && holder.clientWidth > 860 ? holder.clientWidth / 2 - 20 : roomFor(holder));
@@ -51,6 +52,7 @@ function drawWeights() {
     tiles.append(el("figure", { style: { margin: "0" } }, el("h3", {}, row.get("title")), chart(room, lines.length * tall + 20, `Layer weights of ${row.get("title")}`, nodes, text)));
   }
   byId("layers-caption").textContent = `Weight of each hidden state in the sum that feeds the head, mean over seeds; dark is ${most.toFixed(2)}, light is 0, equal weights would be one over the number of states. `
+    + (single ? "A task with a single dark cell, as QbE, uses that one state. " : "")
     + "States are not normalised before the sum, so a small weight on a large state may still count.";
 }
 
@@ -94,10 +96,8 @@ function drawSimilarity() {
   const controls = byId("similarity-controls"), holder = byId("similarity-body");
   controls.replaceChildren();
   const list = rows.filter((row, index) => row.detail && row.detail.similarity && rows.findIndex((other) => other.get("identity") === row.get("identity")) === index);
-  if (!list.length) {
-    holder.replaceChildren(el("p", { class: "empty" }, "No student here carries the similarity of its teacher's layers."));
-    return;
-  }
+  present("similarity", list.length > 0);
+  if (!list.length) return;
   alikeOf = picker(controls, "Student", list.map((row) => [String(row.index), row.get("title")]), alikeOf, (value) => { alikeOf = value; drawSimilarity(); });
   const row = list.find((one) => String(one.index) === alikeOf), { matrix, groups, tree: merges, measure } = row.detail.similarity;
   const layers = matrix.length, room = Math.min(640, roomFor(holder)), left = 36, size = (room - left - 2) / layers, above = merges.length ? 90 : 0;

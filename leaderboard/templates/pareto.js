@@ -52,7 +52,7 @@ function labels(placed, { left, right, top, bottom }) {
   const nodes = [];
   for (const { point, x, y } of [...placed].sort((a, b) => b.front - a.front)) {
     const text = point.row.get("title").length > 30 ? `${point.row.get("title").slice(0, 28)}…` : point.row.get("title");
-    const width = text.length * 6.4;
+    const width = text.length * 7;
     const spots = [[x + 11, y - 8, "start"], [x - 11 - width, y - 8, "end"], [x - width / 2, y - 26, "middle"], [x - width / 2, y + 10, "middle"]];
     const from = x < left ? 4 : left; // a system without cost stands left of the axis
     const spot = spots.find(([a, b]) => a >= from - 2 && a + width <= right + 6 && b >= top - 8 && b + 16 <= bottom + 6

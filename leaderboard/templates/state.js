@@ -69,7 +69,10 @@ function explain(row, column) {
   if (value === null) return `${column.heading}: not there`;
   const lines = [`${row.get("title")}`, `${column.heading}: ${number(value, column.digits)}`];
   const bounds = interval(row, column.name);
-  if (bounds) lines.push(`95 % interval ${number(bounds[0], column.digits)} to ${number(bounds[1], column.digits)}`);
+  if (bounds) lines.push(`95 % interval ${number(bounds[0], column.digits)} to ${number(bounds[1], column.digits)}, over test items`);
+  const speakers = interval(row, `${column.name}_speaker`);
+  if (speakers) lines.push(`over speakers ${number(speakers[0], column.digits)} to ${number(speakers[1], column.digits)}`);
+  else if (bounds) lines.push("(as if they were independent; how speakers vary is not known)");
   const reason = row.detail && row.detail.no_interval[column.name];
   if (reason) lines.push(`no interval: ${reason}`);
   const seeds = row.get(`${column.name}_n_seeds`);
@@ -78,6 +81,8 @@ function explain(row, column) {
   for (const record of (row.detail && column.task ? row.detail.records : []).filter((r) => r.task === column.task)) {
     if (record.denominator) lines.push(`seed ${record.seed}: ${short(record.numerator)} of ${short(record.denominator)}, ${record.n_test} utterances`);
   }
+  const machine = { throughput_audio_seconds_per_second: "measured_on", peak_memory_mebibytes: "measured_on", compression_hours: "compressed_on" }[column.name];
+  if (machine && row.get(machine)) lines.push(`on ${row.get(machine)}`);
   if (isPublished(row) && column.group !== "cost") lines.push("as published");
   return lines.join("\n");
 }

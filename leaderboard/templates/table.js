@@ -1,8 +1,9 @@
 // The table: sorted by its headings, walked through with the arrows.
 
-// The task above its metric, the cost above its unit.
+// The task above its metric, a cost or a share above its unit.
 function headline({ heading: text, group }) {
-  const at = { task: text.indexOf(" "), cost: text.lastIndexOf(" ") }[group] ?? -1;
+  const last = text.lastIndexOf(" ");
+  const at = { task: text.indexOf(" "), cost: last, score: text.endsWith(" %") ? last : -1 }[group] ?? -1;
   return at < 0 ? [text, ""] : [text.slice(0, at), text.slice(at + 1)];
 }
 
@@ -38,9 +39,23 @@ function cell(row, column, honour) {
     value !== null && value === honour[1] ? "second" : ""].filter(Boolean).join(" ");
   const bounds = interval(row, column.name);
   const half = bounds ? (bounds[1] - bounds[0]) / 2 : null;
-  const node = el("td", { class: classes || null, role: "gridcell", "data-column": column.name }, number(value, column.digits),
+  const digits = half === null || half < 1 ? column.digits : Math.min(1, column.digits); // no digits that say nothing
+  return el("td", { class: classes || null, role: "gridcell", "data-column": column.name }, number(value, digits),
     half === null ? null : el("span", { class: "pm" }, ` ±${half.toFixed(half < 1 ? 1 : 0)}`));
-  return tip(node, () => explain(row, column));
+}
+
+// Listeners a table, not a cell: 500 rows stay quick.
+function explained(body, columns) {
+  const byName = new Map(columns.map((column) => [column.name, column]));
+  const show = (event) => {
+    const node = event.target.closest("td");
+    const column = node && byName.get(node.dataset.column);
+    if (column) showTip(node, explain(rows[node.parentNode.dataset.row], column));
+  };
+  body.addEventListener("mouseover", show);
+  body.addEventListener("focusin", show);
+  body.addEventListener("mouseout", hideTip);
+  body.addEventListener("focusout", hideTip);
 }
 
 function tableRow(row, columns, best) {
@@ -68,6 +83,9 @@ function drawTable() {
   const at = old ? old.scrollLeft : 0;
   holder.replaceChildren(list.length ? scroll : el("p", { class: "empty" }, "No row fits these filters."));
   scroll.scrollLeft = at;
+  scroll.addEventListener("scroll", () => fade(scroll), { passive: true });
+  fade(scroll);
+  explained(body, columns);
   walk(body, columns.length + 1);
   byId("count").textContent = `${list.length} of ${rowsOf(section()).length} systems`;
   const machines = section().machines.length ? ` Throughput and memory measured on ${section().machines.join("; ")}.` : "";
@@ -76,7 +94,12 @@ function drawTable() {
     + `${list.some((row) => columns.some((column) => interval(row, column.name))) ? " ± is half of the 95 % interval." : ""}${machines}${synthetic}`;
 }
 
-// A listener a table, not a cell: 500 rows stay quick.
+// The right edge fades while there are columns behind it.
+function fade(scroll) {
+  scroll.classList.toggle("more", scroll.scrollLeft + scroll.clientWidth < scroll.scrollWidth - 4);
+}
+
+// The arrows move from cell to cell, enter opens the row.
 function walk(body, width) {
   const cells = [...body.querySelectorAll("td")];
   if (!cells.length) return;

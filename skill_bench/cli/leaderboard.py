@@ -31,8 +31,9 @@ def leaderboard(
     from skill_bench.report.page import write_page
     from skill_bench.report.render import write_tables
     from skill_bench.report.show import load_table
+    from skill_bench.report.students import with_problems
 
-    table = load_table(results, suite=suite, published=published)
+    table = with_problems(load_table(results, suite=suite, published=published), _tree)
     listed = "\n".join(f"  {problem}" for problem in table.problems)
     if strict and table.problems:
         raise RecordError(f"{len(table.problems)} problems, no table was written:\n{listed}")

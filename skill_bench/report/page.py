@@ -14,7 +14,7 @@ from skill_bench import __version__, catalog
 from skill_bench.errors import RecordError
 from skill_bench.report.layout import columns_of
 from skill_bench.report.page_data import page_data
-from skill_bench.report.students import TreeOf
+from skill_bench.report.students import TreeOf, with_problems
 from skill_bench.report.table import Table
 from skill_bench.schema import write_atomic
 
@@ -36,6 +36,7 @@ def render_page(table: Table, *, folder: Path, tree_of: TreeOf) -> str:
         folder: where the page will be, which decides the links to the records.
         tree_of: clusters layers, for the dendrograms.
     """
+    table = with_problems(table, tree_of)
     templates = catalog.folder("leaderboard") / "templates"
     environment = Environment(
         loader=FileSystemLoader(templates), autoescape=True, undefined=StrictUndefined, trim_blocks=True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -10,6 +11,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from skill_bench import __version__
+from skill_bench.errors import RecordError
 from skill_bench.record import Record
 from skill_bench.report.columns import Column
 from skill_bench.report.entry import Entry
@@ -28,7 +30,7 @@ _DESCRIPTIONS = {
     "macs_superb_giga": "Multiply-adds over the 32 utterances of the SUPERB challenge, counted its way, in billions",
     "throughput_audio_seconds_per_second": "Seconds of audio encoded per second",
     "peak_memory_mebibytes": "Weights and peak of one forward pass, in MiB",
-    "compression_hours": "Hours that making the student took, as its checkpoint says",
+    "compression_hours": "Device-hours that the updates of its distillation took, as its checkpoint says",
 }
 
 
@@ -101,10 +103,13 @@ def _details(row: Row, folder: Path, tree_of: TreeOf) -> Json | None:
         "records": [_record(entry, folder) for entry in entries],
         "no_interval": {name: cell.no_interval for name, cell in row.cells.items() if cell.no_interval is not None},
     }
-    if (alike := layers_alike(newest.system, tree_of)) is not None:
-        details["similarity"] = alike
-    if stages := learning(newest.system):
-        details["curves"] = stages
+    # What is wrong with either is among the table's problems.
+    with suppress(RecordError):
+        if (alike := layers_alike(newest.system, tree_of)) is not None:
+            details["similarity"] = alike
+    with suppress(RecordError):
+        if stages := learning(newest.system):
+            details["curves"] = stages
     return details
 
 

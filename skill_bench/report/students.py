@@ -5,23 +5,44 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 
 from skill_bench import catalog
 from skill_bench.errors import RecordError
 from skill_bench.layer_similarity import LINKAGES, Linkage
 from skill_bench.record import System
+from skill_bench.report.table import Row, Table
 
 Json = dict[str, Any]
 STAGES = ("joint", "final")
 CURVES = ("loss", "sparsity")
 MAX_POINTS = 300
+_OF_ONE_TRAINING = ("recipe", "teacher_sha256", "sparsity")
 TreeOf = Callable[[NDArray[np.float64], Linkage, bool], list[list[float]]]
 """(similarity, linkage, contiguous) -> merges in scipy's form: two clusters, distance, size."""
+
+
+def with_problems(table: Table, tree_of: TreeOf) -> Table:
+    """The table with what is wrong with its students' similarities and curves among its problems."""
+    found: dict[str, None] = dict.fromkeys(table.problems)
+    for row in (row for section in table.sections for row in section.rows if row.entries):
+        for part in (lambda system: layers_alike(system, tree_of), learning):
+            try:
+                part(newest_system(row))
+            except RecordError as error:
+                found[str(error)] = None
+    return replace(table, problems=tuple(found))
+
+
+def newest_system(row: Row) -> System:
+    """What the newest record of a measured row says of its system."""
+    return max((entry.record for entry in row.entries), key=lambda record: record.provenance.started_at).system
 
 
 def layers_alike(system: System, tree_of: TreeOf) -> Json | None:
@@ -50,13 +71,26 @@ def layers_alike(system: System, tree_of: TreeOf) -> Json | None:
 def learning(system: System) -> list[Json]:
     """The curves of the stages whose CSV files lie beside an upstream's bundled weights, in order.
 
+    Other weights under the upstream's name (``--ckpt``) have none.
+
     Raises:
         RecordError: such a file is damaged.
     """
     if system.name not in catalog.names("upstreams"):
         return []
     folder = catalog.entry("upstreams", system.name)
+    if not _is_bundled(system, folder / f"{system.name}.safetensors"):
+        return []
     return [_stage(stage, folder / f"{stage}.csv") for stage in STAGES if (folder / f"{stage}.csv").is_file()]
+
+
+def _is_bundled(system: System, weights: Path) -> bool:
+    try:
+        with safe_open(weights, framework="numpy") as file:
+            said = file.metadata() or {}
+    except (OSError, SafetensorError):
+        return False
+    return all(name in said and system.details.get(name) == said[name] for name in _OF_ONE_TRAINING)
 
 
 def _stage(name: str, path: Path) -> Json:

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from pages import many, tree_of
+from safetensors.numpy import save_file
 
 from skill_bench import catalog
 from skill_bench.errors import RecordError
@@ -95,10 +96,15 @@ def test_a_student_shows_how_alike_its_teachers_layers_are(tmp_path: Path, make_
     assert sorted(second[:2]) == [2, 3]
 
 
-def test_a_damaged_similarity_is_named(make_record: Callable[..., Record], tmp_path: Path) -> None:
+def test_a_damaged_similarity_is_a_problem_of_the_table(make_record: Callable[..., Record], tmp_path: Path) -> None:
     system = System(name="mine", title="Mine", identity="x", details={"similarity": "[[1, 2]"})
-    with pytest.raises(RecordError, match="Mine: the similarity in its checkpoint cannot be used"):
-        render_page(one(make_record(system=system)), folder=tmp_path, tree_of=tree_of)
+    table = one(make_record(system=system))
+    page = render_page(table, folder=tmp_path, tree_of=tree_of)
+    (details,) = data_in(page)["details"]
+    assert "similarity" not in details
+    assert "<li>Mine: the similarity in its checkpoint cannot be used" in page
+    (problem,) = students.with_problems(table, tree_of).problems
+    assert "Expected a square matrix and layer_groups" in problem
 
 
 def test_learning_curves_are_thinned_by_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,15 +115,20 @@ def test_learning_curves_are_thinned_by_means(tmp_path: Path, monkeypatch: pytes
     (folder / "joint.csv").write_text("\n".join(lines))
     (folder / "final.csv").write_text("update,loss\n0,2.5\n1,1.5\n")
     monkeypatch.setattr(catalog, "folder", lambda kind: tmp_path / kind)
-    joint, final = students.learning(System(name="mine", title="Mine", identity="x"))
+    said = {"recipe": "{}", "teacher_sha256": "t", "sparsity": "0.75"}
+    save_file({}, folder / "mine.safetensors", metadata=said)
+    mine = System(name="mine", title="Mine", identity="x", details=dict(said))
+    joint, final = students.learning(mine)
     assert (joint["stage"], joint["updates_per_point"], len(joint["loss"])) == ("joint", 2, 300)
     assert joint["loss"][:2] == [999.5, 997.5]
     assert len(joint["sparsity"]) == 300
     assert final == {"stage": "final", "updates_per_point": 1, "update": [0, 1], "loss": [2.5, 1.5]}
     (folder / "final.csv").write_text("update,loss\n0,low\n")
     with pytest.raises(RecordError, match=r"final\.csv: not a training log"):
-        students.learning(System(name="mine", title="Mine", identity="x"))
+        students.learning(mine)
     assert students.learning(System(name="other", title="Other", identity="x")) == []
+    other_weights = mine.model_copy(update={"details": said | {"sparsity": "0.5"}})
+    assert students.learning(other_weights) == [], "under the same name, by --ckpt"
 
 
 def test_every_cited_paper_is_in_the_bibliography() -> None:

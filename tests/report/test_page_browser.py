@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -129,12 +130,48 @@ def test_charts(browser: Browser, site: Path) -> None:
         assert page.locator("#similarity-body .tree").count() == 12
         assert page.locator("#similarity-body .group").count() == 4
         page.select_option("#section", label="superb, as published")
+        assert not page.locator("#layers").is_visible(), "published systems have no layer weights"
+        assert not page.locator('.sections [href="#layers"]').is_visible()
         assert page.locator("#pareto-body .point path").count() > 20
         assert page.locator("#pareto-body circle:not(.ring)").count() == 0, "published systems have a mark of their own"
         page.locator("#pareto-controls select").nth(1).select_option("macs_superb_giga")
         assert "MACs" in page.locator("#pareto-body").inner_text()
         page.get_by_label("logarithmic").uncheck()
         assert page.locator("#pareto-body .point").count() > 15
+
+
+def test_training_curves(browser: Browser, site: Path) -> None:
+    with open_page(browser, site) as page:
+        for student in page.locator("#training-controls option").all_inner_texts():
+            page.locator("#training-controls select").select_option(label=student)
+            assert page.locator("#training-body figure").count() == 2, "two stages"
+            assert page.locator("#training-body .curve").count() == 3, "two losses and the sparsity of the first stage"
+        page.locator("#training-body svg").first.focus()
+        page.keyboard.press("ArrowLeft")
+        assert page.locator("#tooltip").inner_text().startswith("update ")
+
+
+def test_heat_maps_are_walked_through_with_the_arrows(browser: Browser, site: Path) -> None:
+    with open_page(browser, site) as page:
+        for holder, says, below in (
+            ("#layers-body", "ASR, hidden state h1: weight 0.", "ASV, hidden state h1: weight 0."),
+            ("#similarity-body", "h0 and h1: 0.", "h1 and h1: 1."),
+        ):
+            cells = page.locator(f'{holder} .cell[tabindex="0"]')
+            assert cells.count() >= 1
+            cells.first.focus()
+            page.keyboard.press("ArrowRight")
+            assert says in page.locator("#tooltip").inner_text()
+            page.keyboard.press("ArrowDown")
+            assert below in page.locator("#tooltip").inner_text()
+
+
+def test_a_table_that_goes_on_to_the_right_shows_it(browser: Browser, site: Path) -> None:
+    with open_page(browser, site, width=700) as page:
+        assert page.locator("#table-body .scroll.more").count() == 1
+        page.locator("#table-body .scroll").evaluate("node => node.scrollTo(9999, 0)")
+        page.wait_for_selector("#table-body .scroll:not(.more)")
+        assert page.locator("#table-body tbody .system").first.bounding_box()["x"] >= 0, "the name stays"  # type: ignore[index]
 
 
 def test_downloads(browser: Browser, site: Path, tmp_path: Path) -> None:
@@ -190,6 +227,9 @@ def test_five_hundred_rows(browser: Browser, tmp_path: Path, make_record: Callab
     site = write_page(many(make_record, 500, tmp_path), tmp_path, tree_of=tree_of)
     with open_page(browser, site) as page:
         assert len(titles(page)) == 500
+        page.locator('#table-body td[data-column="ks_accuracy_percent"]').first.hover()
+        said = page.locator("#tooltip").inner_text()
+        assert re.search(r"95 % interval [\d.]+ to [\d.]+, over test items\nover speakers [\d.]+ to [\d.]+", said), said
         page.locator('[data-sort="ks_accuracy_percent"]').click()
         values = [float(text.split()[0]) for text in column(page, "ks_accuracy_percent")]
         assert values == sorted(values, reverse=True)

@@ -16,43 +16,40 @@ MakeRecord = Callable[..., Record]
 MakeProfile = Callable[..., Profile]
 
 
+def record(
+    upstream: str = "skill",
+    task: str = "ks",
+    numerator: float | None = 80,
+    *,
+    seed: int = 0,
+    suite: str = "demo",
+    protocol: str = "strict",
+    version: int = 1,
+    fingerprint: str = "f" * 64,
+    identity: str | None = None,
+    synthetic: bool = True,
+    **changes: Any,
+) -> Record:
+    metric = "accuracy" if task in ("ks", "er", "sid") else "per"
+    found = {metric: Metric.percent(numerator, 100, higher_is_better=metric == "accuracy")} if numerator else {}
+    return Record(
+        **{
+            "status": "finished" if found else "failed",
+            "error": None if found else Failure(type="AudioError", message="a.wav: empty"),
+            "key": Key(suite=suite, protocol=protocol, task=task, task_version=version, upstream=upstream, seed=seed),
+            "system": System(name=upstream, title=upstream.title(), identity=identity or upstream, n_parameters=1500),
+            "metric": metric,
+            "metrics": found,
+            "data": Data(suite=suite, synthetic=synthetic, fingerprint=fingerprint, n_train=1, n_dev=1, n_test=100),
+            "provenance": PROVENANCE,
+        }
+        | changes
+    )
+
+
 @pytest.fixture(scope="session")
 def make_record() -> MakeRecord:
-    def make(
-        upstream: str = "skill",
-        task: str = "ks",
-        numerator: float | None = 80,
-        *,
-        seed: int = 0,
-        suite: str = "demo",
-        protocol: str = "strict",
-        version: int = 1,
-        fingerprint: str = "f" * 64,
-        identity: str | None = None,
-        synthetic: bool = True,
-        **changes: Any,
-    ) -> Record:
-        metric = "accuracy" if task in ("ks", "er", "sid") else "per"
-        found = {metric: Metric.percent(numerator, 100, higher_is_better=metric == "accuracy")} if numerator else {}
-        return Record(
-            **{
-                "status": "finished" if found else "failed",
-                "error": None if found else Failure(type="AudioError", message="a.wav: empty"),
-                "key": Key(
-                    suite=suite, protocol=protocol, task=task, task_version=version, upstream=upstream, seed=seed
-                ),
-                "system": System(
-                    name=upstream, title=upstream.title(), identity=identity or upstream, n_parameters=1500
-                ),
-                "metric": metric,
-                "metrics": found,
-                "data": Data(suite=suite, synthetic=synthetic, fingerprint=fingerprint, n_train=1, n_dev=1, n_test=100),
-                "provenance": PROVENANCE,
-            }
-            | changes
-        )
-
-    return make
+    return record
 
 
 @pytest.fixture(scope="session")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,8 @@ from skill_bench.record import Record, System
 from skill_bench.report.build import build
 from skill_bench.report.collect import Collection
 from skill_bench.report.entry import Entry
-from skill_bench.report.table import Table
+from skill_bench.report.statistics.interval import Interval
+from skill_bench.report.table import Cell, Section, Table
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -33,22 +35,34 @@ def tree_of(matrix: NDArray[np.float64], linkage: Linkage, contiguous: bool) -> 
     return merges
 
 
-def many(make_record: Callable[..., Record], n_systems: int, folder: Path, *, seeds: int = 2) -> Table:
-    """A table of so many made-up systems, each on four tasks; record files are named, not written."""
+def many(
+    make_record: Callable[..., Record], n_systems: int, folder: Path, *, seeds: int = 2, tasks: Sequence[str] = TASKS
+) -> Table:
+    """A table of so many made-up systems, with intervals; record files are named, not written."""
     entries = []
     for index in range(n_systems):
         name = f"m{index:03}"
         system = System(
             name=name, title=f"Model {index:03}", kind="student", identity=name, n_parameters=1000 * (index + 1)
         )
-        for task in TASKS:
+        for task in tasks:
             for seed in range(seeds):
                 weights = tuple(float(w) for w in np.linspace(0.01, 0.14, 13))
                 record = make_record(
                     name, task, 20 + (index * 7 + seed) % 60, seed=seed, system=system, layer_weights=weights
                 )
                 entries.append(Entry(record=record, file=record.path(folder / "results")))
-    return build([Collection(origin="run", folder=folder / "results", entries=tuple(entries))])
+    table = build([Collection(origin="run", folder=folder / "results", entries=tuple(entries))])
+    return replace(table, sections=tuple(_with_intervals(section) for section in table.sections))
+
+
+def _with_intervals(section: Section) -> Section:
+    def around(cell: Cell) -> Cell:
+        near, far = (Interval(low=cell.value - by, high=cell.value + by, method="made up") for by in (5, 8))
+        return replace(cell, interval=near, speaker_interval=far)
+
+    rows = [replace(row, cells={name: around(cell) for name, cell in row.cells.items()}) for row in section.rows]
+    return replace(section, rows=tuple(rows))
 
 
 @contextmanager
