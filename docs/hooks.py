@@ -21,6 +21,7 @@ PARTS = {
     "metrics": "Metrics",
     "measure": "Costs",
     "report": "Tables, statistics, page",
+    "guard": "Guard",
     "s3prl": "s3prl",
 }
 ALONE = {"record": ["record", "schema", "provenance", "efficiency", "errors", "catalog"], "tasks": ["tasks", "specs"]}

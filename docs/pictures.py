@@ -31,7 +31,7 @@ def main() -> None:
         leaderboard(out=folder)
         with sync_playwright() as playwright:
             page = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"]).new_page(
-                viewport={"width": 1200, "height": 1000}, color_scheme="light"
+                viewport={"width": 1440, "height": 960}, color_scheme="light"
             )
             page.goto((folder / "index.html").as_uri())
             page.screenshot(path=IMAGES / "page.png")
