@@ -16,6 +16,7 @@ from torch import nn
 
 from skill_bench.compress import groups as layer_groups
 from skill_bench.compress import run_file
+from skill_bench.compress.adamw import adamw
 from skill_bench.compress.batches import SpeechBatches
 from skill_bench.compress.calibrate import calibrate
 from skill_bench.compress.engine import Engine, Processes
@@ -187,7 +188,7 @@ class _Run:
         seconds = self._train("joint", stage, objective, parameters)
         settle(objective.gates, objective.shape, target=options.target, full_size=teacher_size)
         # A copy: what DDP attached to the parameters of this stage stays with this stage.
-        return prune(student, objective.gates.eval().masks()), copy.deepcopy(target), seconds
+        return prune(objective.student, objective.gates.eval().masks()), copy.deepcopy(target), seconds
 
     def final(self, student: Encoder, target: GroupDistillation) -> float | None:
         if student.position_bias is not None and not any(layer.heads for layer in student.architecture.layers):
@@ -203,7 +204,7 @@ class _Run:
             folder=self.folder,
             processes=self.processes,
             objective=objective,
-            optimizer=torch.optim.AdamW(parameters, betas=options.betas, weight_decay=options.weight_decay),
+            optimizer=adamw(parameters, options=options, fused=self.processes.engine.precision != "fp16"),
             batches=self.batches,
             schedule=Schedule(
                 n_updates=stage.n_updates, learning_rate=stage.learning_rate, warmup_updates=stage.warmup_updates

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from skill_bench.compress.recipe import Sparsity
@@ -25,13 +25,38 @@ class HardConcrete(nn.Module):
         drop_rate: initial probability to shut.
         options: temperature, stretch, epsilon and evaluation slope.
         min_open: units that evaluation never shuts.
+
+    Where ``options`` ask for units to be removed while the gates are learnt, ``unit`` says which of the ``n`` units
+    are left, and ``was_open`` which of them a sample has opened since :meth:`keep` was called last. Random numbers are
+    drawn for all ``n``, so that a gate's samples do not depend on how many others are left.
     """
+
+    unit: Int[Tensor, " left"] | None
+    was_open: Bool[Tensor, " left"] | None
 
     def __init__(self, n: int, *, drop_rate: float, options: Sparsity, min_open: int = 0) -> None:
         super().__init__()
         mean = math.log(1 - drop_rate) - math.log(drop_rate)
         self.log_alpha = nn.Parameter(torch.empty(n).normal_(mean, 0.01))
-        self.options, self.min_open = options, min_open
+        self.options, self.min_open, self.n_drawn = options, min_open, n
+        removes = options.remove_after_updates is not False
+        self.register_buffer("unit", torch.arange(n) if removes else None)
+        self.register_buffer("was_open", torch.zeros(n, dtype=torch.bool) if removes else None)
+
+    def opened(self) -> Int[Tensor, " opened"]:
+        """Positions of the gates that a sample has opened since :meth:`keep`; the likeliest one if there is none."""
+        assert self.was_open is not None
+        found = self.was_open.nonzero().flatten()
+        return found if len(found) else self.log_alpha.argmax()[None]
+
+    def keep(self, kept: Int[Tensor, " kept"]) -> nn.Parameter:
+        """Leaves the gates at these positions, in a new parameter, which is returned."""
+        assert self.unit is not None
+        kept = kept.to(self.log_alpha.device)
+        self.unit = self.unit[kept]
+        self.was_open = torch.zeros_like(self.unit, dtype=torch.bool)
+        self.log_alpha = nn.Parameter(self.log_alpha.detach()[kept])
+        return self.log_alpha
 
     def open_probability(self) -> Float[Tensor, " n"]:
         """Probability of each gate not to be zero, in float64; differentiable (eq. 12)."""
@@ -46,10 +71,15 @@ class HardConcrete(nn.Module):
         """``generator``: of the CPU; its numbers are the same on every device and in every process that shares it."""
         options = self.options
         if self.training:
-            uniform = torch.rand(len(self.log_alpha), generator=generator) * (1 - 2 * options.epsilon) + options.epsilon
+            uniform = torch.rand(self.n_drawn, generator=generator) * (1 - 2 * options.epsilon) + options.epsilon
             noise = torch.logit(uniform).to(self.log_alpha.device)
-            sample = torch.sigmoid((noise + self.log_alpha) / options.temperature)
-            return (sample * (1 + 2 * options.stretch) - options.stretch).clamp(0, 1)
+            if self.unit is not None:
+                noise = noise[self.unit]
+            stretched = torch.sigmoid((noise + self.log_alpha) / options.temperature)
+            sample = (stretched * (1 + 2 * options.stretch) - options.stretch).clamp(0, 1)
+            if self.was_open is not None:
+                self.was_open |= sample.detach() > 0
+            return sample
         value = torch.sigmoid(options.evaluation_slope * self.log_alpha / options.temperature).detach()
         shut = torch.topk(value, len(value) - self.n_open(), largest=False).indices
         return value.index_fill(0, shut, 0.0)

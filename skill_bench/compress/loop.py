@@ -6,6 +6,7 @@ import hashlib
 import io
 import math
 import time
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,15 @@ class Objective(nn.Module):
         """The loss, a mean over utterances, and what to log."""
         raise NotImplementedError
 
+    shrink_every_updates: int | None = None
+    """How often :meth:`shrink` is called between two updates; None: never."""
+
+    def shrink(self, optimizer: torch.optim.Optimizer) -> None:
+        """Removes what training no longer needs, from the modules and from the optimiser."""
+
+    def shrink_as(self, modules: Mapping[str, Mapping[str, Tensor]], optimizer: torch.optim.Optimizer) -> None:
+        """Removes what is missing in ``modules``, the children's states of a checkpoint."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
@@ -98,24 +108,35 @@ class Training:
         done, spent = self._restore() if self.checkpoint.exists() else (0, 0.0)
         if done >= self.schedule.n_updates:
             return spent
-        module, optimizer = self.processes.fabric.setup(self.objective, self.optimizer)
         batches = self.batches.start_at(done, self.processes.part)
         last, every = self.schedule.n_updates, self.processes.engine.checkpoint_every_updates
         since = time.perf_counter()
         with self._log(done) as log:
-            for update, (plan, passes) in zip(range(done, last), batches, strict=False):
-                numbers = self._update(update, plan, passes, module, optimizer)
-                if log is not None:
-                    log.append(numbers)
-                    if self.progress is not None:
-                        self.progress(update + 1, last, numbers)
-                if (update + 1) % every == 0 or update + 1 == last:
-                    now = time.perf_counter()
-                    if spent is not None:
-                        spent += (now - since) * self.processes.fabric.world_size
-                    since = now
-                    self._save(update + 1, spent)
+            for segment in self._segments(done):
+                if segment.start and segment.start % (self.objective.shrink_every_updates or math.inf) == 0:
+                    self.objective.shrink(self.optimizer)  # a checkpoint of this moment was written before it
+                module, optimizer = self.processes.fabric.setup(self.objective, self.optimizer)
+                for update, (plan, passes) in zip(segment, batches, strict=False):
+                    numbers = self._update(update, plan, passes, module, optimizer)
+                    if log is not None:
+                        log.append(numbers)
+                        if self.progress is not None:
+                            self.progress(update + 1, last, numbers)
+                    if (update + 1) % every == 0 or update + 1 == last:
+                        now = time.perf_counter()
+                        if spent is not None:
+                            spent += (now - since) * self.processes.fabric.world_size
+                        since = now
+                        self._save(update + 1, spent)
         return spent
+
+    def _segments(self, done: int) -> Iterator[range]:
+        """The updates to come, cut where the objective may shrink."""
+        last, every = self.schedule.n_updates, self.objective.shrink_every_updates
+        while done < last:
+            stop = last if every is None else min(last, (done // every + 1) * every)
+            yield range(done, stop)
+            done = stop
 
     @property
     def checkpoint(self) -> Path:
@@ -187,6 +208,7 @@ class Training:
     def _restore(self) -> tuple[int, float | None]:
         state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         try:
+            self.objective.shrink_as(state["modules"], self.optimizer)
             for name, module in self.objective.named_children():
                 module.load_state_dict(state["modules"][name])
             self.optimizer.load_state_dict(state["optimizer"])

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from skill_bench.compress import removal
 from skill_bench.compress.gates import Gates
+from skill_bench.compress.kept import Kept
 from skill_bench.compress.loop import Objective
 from skill_bench.compress.losses import GroupDistillation, group_averages
 from skill_bench.compress.recipe import Sparsity
 from skill_bench.compress.sparsity import Lagrangian, Sizes, n_parameters
 from skill_bench.layer_similarity import Groups
+from skill_bench.models import inference
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.encoder import Encoder
 
@@ -28,7 +31,8 @@ def teaching(teacher: Encoder, groups: Groups) -> Teach:
 
     @torch.no_grad()
     def teach(waves: Float[Tensor, "batch samples"]) -> list[Float[Tensor, "batch frames dim"]]:
-        return group_averages(teacher.walk(waves), groups)
+        states = inference.walk(teacher, waves) if inference.applies(teacher) else teacher.walk(waves)
+        return group_averages(states, groups)
 
     return teach
 
@@ -52,6 +56,9 @@ class FinalObjective(Objective):
 class JointObjective(Objective):
     """Distillation of a student whose units are gated, and the constraint on what the gates leave open.
 
+    With ``options.remove_after_updates`` units whose gates stay shut are removed on the way: the same distance is
+    computed by a smaller student. A block keeps at least one unit, so that its bias learns on until the end.
+
     Args:
         teacher_size: parameters that sparsity is a share of.
     """
@@ -71,6 +78,21 @@ class JointObjective(Objective):
         self.gates, self.lagrangian = Gates(student.architecture, options), Lagrangian()
         self.teach, self.groups = teach, groups
         self.options, self.teacher_size = options, teacher_size
+        self.shrink_every_updates = options.remove_after_updates or None
+
+    def shrink(self, optimizer: torch.optim.Optimizer) -> None:
+        """Removes units that no sample has opened since the last call, unless too few would be left for the target."""
+        kept = removal.opened(self.gates, self.student.architecture)
+        smaller = kept.shape(self.shape)
+        if n_parameters(smaller, Sizes.of(smaller)) < (1 - self.options.target) * self.teacher_size:
+            kept = Kept.everything(self.student.architecture)
+        self.student = removal.remove(self.student, self.gates, kept, optimizer)
+
+    def shrink_as(self, modules: Mapping[str, Mapping[str, Tensor]], optimizer: torch.optim.Optimizer) -> None:
+        """Removes the units whose gates a checkpoint no longer has."""
+        if self.shrink_every_updates is not None:
+            kept = removal.left(self.gates, modules["gates"], self.student.architecture)
+            self.student = removal.remove(self.student, self.gates, kept, optimizer)
 
     @property
     def shape(self) -> Architecture:
@@ -98,4 +120,7 @@ class JointObjective(Objective):
             "lambda_linear": self.lagrangian.linear.detach().clone(),
             "lambda_quadratic": self.lagrangian.quadratic.detach().clone(),
         }
+        if self.shrink_every_updates is not None:
+            size = sum(parameter.numel() for parameter in self.student.parameters())
+            log["trained_parameters"] = torch.tensor(size, dtype=torch.float64, device=waves.device)
         return distance + self.lagrangian(sparsity, wanted), log

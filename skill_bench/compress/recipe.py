@@ -109,7 +109,11 @@ class Stage(Frozen):
 
 
 class Sparsity(Frozen):
-    """The gates and the constraint on the parameters that they leave."""
+    """The gates and the constraint on the parameters that they leave.
+
+    ``remove_after_updates``: units whose gates were shut at so many updates in a row are removed while the others are
+    still learnt, and what follows is computed without them; False: all are removed at the end.
+    """
 
     target: Annotated[float, Field(gt=0, lt=1)]
     ramp_updates: Count
@@ -124,6 +128,7 @@ class Sparsity(Frozen):
     stretch: PositiveNumber
     epsilon: Annotated[float, Field(gt=0, lt=0.5)]
     evaluation_slope: PositiveNumber
+    remove_after_updates: Positive | Literal[False] = False
 
 
 class Optimizer(Frozen):
@@ -241,6 +246,7 @@ def _scaled(content: Mapping[str, Any], factor: float) -> dict[str, Any]:
     def scaled(key: str, value: Any) -> Any:
         if isinstance(value, Mapping):
             return {name: scaled(name, inner) for name, inner in value.items()}
-        return max(1, round(value * factor)) if key.endswith("_updates") and isinstance(value, int) else value
+        is_count = isinstance(value, int) and not isinstance(value, bool)
+        return max(1, round(value * factor)) if key.endswith("_updates") and is_count else value
 
     return {key: scaled(key, value) for key, value in content.items()}

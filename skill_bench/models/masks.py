@@ -22,5 +22,5 @@ class LayerMasks:
 class EncoderMasks:
     """Gates of a whole encoder: ``channels`` a convolution, ``layers`` a Transformer layer."""
 
-    channels: list[Float[Tensor, " channels"] | None] | None
+    channels: list[Float[Tensor, " _channels"] | None] | None
     layers: list[LayerMasks]
