@@ -25,7 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from skill_bench.efficiency import Macs
-from skill_bench.models.inference import plain_path
+from skill_bench.models.plain import plain_path
 
 CHALLENGE_LENGTHS_SAMPLES = (
     20560, 34560, 38480, 42560, 45600, 48720, 52000, 55120,

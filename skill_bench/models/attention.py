@@ -7,6 +7,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skill_bench.models import lean
+
 
 class PositionGate(nn.Module):
     """How strongly each query of each head listens to the position bias (WavLM, arXiv 2110.13900, eq. 6-7).
@@ -51,13 +53,16 @@ class SelfAttention(nn.Module):
             linear(x).view(*x.shape[:2], len(self.heads), self.head_dim).transpose(1, 2)
             for linear in (self.query, self.key, self.value)
         )
-        bias: Tensor | None = key_is_valid
-        if self.gate is not None:
-            assert position_bias is not None
-            bias = self.gate(x) * position_bias[self.heads]
-            if key_is_valid is not None:
-                bias = bias.masked_fill(~key_is_valid, float("-inf"))
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        if self.gate is not None and position_bias is not None and key_is_valid is None and lean.applies(x):
+            attended = lean.attend(query, key, value, self.gate(x), position_bias[self.heads])
+        else:
+            bias: Tensor | None = key_is_valid
+            if self.gate is not None:
+                assert position_bias is not None
+                bias = self.gate(x) * position_bias[self.heads]
+                if key_is_valid is not None:
+                    bias = bias.masked_fill(~key_is_valid, float("-inf"))
+            attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         if head_mask is not None:
             attended = attended * head_mask[:, None, None]
         projected: Tensor = self.out(attended.transpose(1, 2).flatten(2))

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skill_bench.models import lean, lean_frontend
 from skill_bench.models.architecture import Architecture, ConvNorm
 
 
@@ -143,9 +144,11 @@ class FrontEnd(nn.Module):
         self,
         waves: Float[Tensor, "batch samples"],
         lengths: Int[Tensor, " batch"] | None,
-        channel_masks: list[Float[Tensor, " channels"] | None] | None = None,
+        channel_masks: list[Float[Tensor, " _channels"] | None] | None = None,
     ) -> tuple[Float[Tensor, "batch frames last_channels"], Int[Tensor, " batch"] | None]:
         """``lengths`` None: no padding. ``channel_masks``: a gate for each channel of each convolution."""
+        if lengths is None and self._is_plain_base and lean.applies(waves):
+            return self._lean(waves, channel_masks), None
         x = waves[:, None]
         for index, layer in enumerate(self.layers):
             assert isinstance(layer, ConvLayer)
@@ -153,3 +156,25 @@ class FrontEnd(nn.Module):
             x = layer(x, lengths, None if channel_masks is None else channel_masks[index])
         x = x.transpose(1, 2)
         return (x if self.channel_scale is None else x * self.channel_scale), lengths
+
+    @property
+    def _is_plain_base(self) -> bool:
+        """One norm, over time after the first convolution, and no biases: the front end of all base models."""
+        first, *others = self.layers
+        return isinstance(first.norm, TimeNorm) and all(
+            layer.conv.bias is None and (layer is first or layer.norm is None)  # type: ignore[union-attr]
+            for layer in (first, *others)
+        )
+
+    def _lean(
+        self, waves: Float[Tensor, "batch samples"], masks: list[Float[Tensor, " _channels"] | None] | None
+    ) -> Float[Tensor, "batch frames last_channels"]:
+        convs = [layer.conv for layer in self.layers]
+        x = lean_frontend.front_end(
+            waves,
+            [conv.weight for conv in convs],
+            [conv.stride[0] for conv in convs],
+            self.layers[0].norm,
+            None if masks is None else [mask for mask in masks if mask is not None],
+        )
+        return x if self.channel_scale is None else x * self.channel_scale

@@ -8,6 +8,7 @@ What is different, and why (measured with ``skill-bench bench``):
   activations stay in the caches instead of being paged in anew.
 - GroupNorm after the first convolution is folded into that convolution: mean and variance of each channel over the
   utterance follow from mean and covariance of the waveform's windows, in float64.
+- The positional convolution, whose kernels are long, is a product of Fourier transforms in blocks.
 - The gated position bias is made for one utterance and layer at a time, for the heads that remain, in one buffer.
 - Activations are written in place.
 """
@@ -15,8 +16,6 @@ What is different, and why (measured with ``skill-bench bench``):
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from itertools import pairwise
 
 import torch
@@ -28,31 +27,24 @@ from skill_bench.models.attention import SelfAttention
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.frontend import ChannelNorm, ConvLayer, FrontEnd, TimeNorm, normalize_waveforms
 from skill_bench.models.layer import FeedForward, Layer
+from skill_bench.models.lean import LONG_FRAMES, blockwise, transformed
+from skill_bench.models.plain import is_plain
+from skill_bench.models.rows import as_rows, convolve
 
 # Frames of the front end's output, and rows of a feed-forward block, that are computed at a time.
 _PIECE_FRAMES, _PIECE_ROWS = 200, 512
 
-_PLAIN: ContextVar[bool] = ContextVar("plain", default=False)
 _gelu_ = torch.ops.aten.gelu_
-
-
-@contextmanager
-def plain_path() -> Iterator[None]:
-    """Within, `applies` is False: to count the multiply-adds of the model as it is written down, and to compare."""
-    token = _PLAIN.set(True)
-    try:
-        yield
-    finally:
-        _PLAIN.reset(token)
 
 
 def applies(encoder: Encoder) -> bool:
     """Whether `hidden_states` is the way to run this encoder now: float32 weights on a CPU, no gradients wanted."""
     weight = encoder.norm.weight
     return (
-        not _PLAIN.get()
+        not is_plain()
         and not torch.is_grad_enabled()
         and not encoder.training
+        and not torch.is_autocast_enabled("cpu")
         and (weight.device.type, weight.dtype) == ("cpu", torch.float32)
     )
 
@@ -62,24 +54,45 @@ def hidden_states(
     encoder: Encoder, waves: Sequence[Float[Tensor, " _own_samples"]]
 ) -> list[Float[Tensor, "layers _own_frames dim"]]:
     """States h0..hN of each utterance, which has at least one frame; as `Encoder.forward` gives them, unpadded."""
+    rows, bounds = _rows(encoder, waves)
+    states = rows.new_empty(len(encoder.layers) + 1, len(rows), encoder.architecture.dim)
+    for index, state in enumerate(_walk(encoder, rows, bounds)):
+        states[index] = state
+    return [states[:, start:end] for start, end in pairwise(bounds)]
+
+
+@torch.no_grad()
+def walk(encoder: Encoder, waves: Float[Tensor, "batch samples"]) -> Iterator[Float[Tensor, "batch frames dim"]]:
+    """As `Encoder.walk`: the states of utterances of one length, one by one, each computed when it is asked for."""
+    rows, bounds = _rows(encoder, list(waves))
+    for state in _walk(encoder, rows, bounds):
+        yield state.view(len(waves), -1, state.shape[1])
+
+
+def _rows(
+    encoder: Encoder, waves: Sequence[Float[Tensor, " _own_samples"]]
+) -> tuple[Float[Tensor, "rows dim"], list[int]]:
+    """The projected frames of all utterances, one after the other, and where each begins and ends."""
     pieces = [_frames(encoder, wave.to(encoder.norm.weight.dtype)) for wave in waves]
     bounds = [0]
     for piece in pieces:
         bounds.append(bounds[-1] + len(piece))
     frames = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
     del pieces
-    states = frames.new_empty(len(encoder.layers) + 1, len(frames), encoder.architecture.dim)
-    _embed(encoder, encoder.projection(frames[None])[0], bounds, out=states[0])
-    del frames
+    return encoder.projection(frames[None])[0], bounds
+
+
+def _walk(encoder: Encoder, rows: Float[Tensor, "rows dim"], bounds: list[int]) -> Iterator[Float[Tensor, "rows dim"]]:
+    state = _embed(encoder, rows, bounds)
     longest = max(end - start for start, end in pairwise(bounds))
     # The bias depends on the distance of two frames alone, so shorter utterances take a corner of the longest one's.
     bias = None if encoder.position_bias is None else encoder.position_bias(longest).contiguous()
+    yield state
+    last = len(encoder.layers) - 1
     for index, layer in enumerate(encoder.layers):
         assert isinstance(layer, Layer)
-        states[index + 1] = _layer(layer, states[index], bounds, bias)
-    if encoder.architecture.layer_norm_first:
-        states[-1] = encoder.norm(states[-1])
-    return [states[:, start:end] for start, end in pairwise(bounds)]
+        state = _layer(layer, state, bounds, bias)
+        yield encoder.norm(state) if index == last and encoder.architecture.layer_norm_first else state
 
 
 def _frames(encoder: Encoder, wave: Float[Tensor, " samples"]) -> Float[Tensor, "frames channels"]:
@@ -113,8 +126,7 @@ class _Convolution:
         conv = layer.conv
         self.kernel, self.stride = conv.kernel_size[0], conv.stride[0]
         self.n_channels, self.in_channels = conv.out_channels, conv.in_channels
-        # (kernel x in_channels, channels): rows in the order in which a window's values lie in memory
-        self.weight = conv.weight.permute(2, 1, 0).reshape(-1, conv.out_channels)
+        self.weight = as_rows(conv.weight)
         self.bias = conv.bias
         self.norm: TimeNorm | ChannelNorm | None = layer.norm
 
@@ -140,25 +152,13 @@ class _Convolution:
         return wave
 
     def __call__(self, x: Float[Tensor, "in_frames in_channels"]) -> Float[Tensor, "frames channels"]:
-        n_frames = (len(x) - self.kernel) // self.stride + 1
-        width, step = self.kernel * self.in_channels, self.stride * self.in_channels
-        head = min(width, step) if self.in_channels > 1 else width
-        y = _windows(x, n_frames, start=0, width=head, step=step) @ self.weight[:head]
-        for start in range(head, width, step):
-            # A matrix product takes rows that lie apart, not rows that overlap: longer windows are taken in parts.
-            end = min(start + step, width)
-            y.addmm_(_windows(x, n_frames, start=start, width=end - start, step=step), self.weight[start:end])
+        y = convolve(x, self.weight, stride=self.stride)
         if self.bias is not None:
             y.add_(self.bias)
         if self.norm is not None:
             y = F.layer_norm(y, self.norm.weight.shape, self.norm.weight, self.norm.bias, self.norm.eps)
         _gelu_(y)
         return y
-
-
-def _windows(x: Tensor, n_frames: int, *, start: int, width: int, step: int) -> Float[Tensor, "frames width"]:
-    """Part of the window under each output frame, as a view."""
-    return x.as_strided((n_frames, width), (step, 1), x.storage_offset() + start)
 
 
 def _covariance(windows: Float[Tensor, "n kernel"], mean: Float[Tensor, " kernel"]) -> Float[Tensor, "kernel kernel"]:
@@ -169,16 +169,22 @@ def _covariance(windows: Float[Tensor, "n kernel"], mean: Float[Tensor, " kernel
     return total / len(windows)
 
 
-def _embed(encoder: Encoder, rows: Float[Tensor, "rows dim"], bounds: list[int], *, out: Tensor) -> None:
+def _embed(encoder: Encoder, rows: Float[Tensor, "rows dim"], bounds: list[int]) -> Float[Tensor, "rows dim"]:
     """Adds the convolutional position embedding, and normalises in post-norm models."""
     conv = encoder.position.conv
     weight = conv.weight  # weight normalisation is computed at each access
+    spectra, out = None, torch.empty_like(rows)
     for start, end in pairwise(bounds):
         x = rows[start:end]
-        embedded = F.conv1d(x.T[None], weight, conv.bias, padding=conv.padding, groups=conv.groups)
-        torch.add(x, _gelu_(embedded[0, :, : len(x)].T.contiguous()), out=out[start:end])
-    if not encoder.architecture.layer_norm_first:
-        out.copy_(encoder.norm(out))
+        if end - start >= LONG_FRAMES:  # of the utterance, so that its features do not depend on its batch
+            spectra = transformed(weight) if spectra is None else spectra
+            embedded = blockwise(x.T[None], spectra, kernel=weight.shape[2])[0].T + conv.bias
+        else:
+            embedded = F.conv1d(x.T[None], weight, conv.bias, padding=conv.padding, groups=conv.groups)[
+                0, :, : len(x)
+            ].T
+        torch.add(x, _gelu_(embedded.contiguous()), out=out[start:end])
+    return out if encoder.architecture.layer_norm_first else encoder.norm(out)
 
 
 def _layer(

@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skill_bench.models import lean
 from skill_bench.models.architecture import Architecture, LayerShape
 from skill_bench.models.attention import SelfAttention
 from skill_bench.models.masks import LayerMasks
@@ -22,6 +23,8 @@ class FeedForward(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch frames dim"], unit_mask: Float[Tensor, " units"] | None = None
     ) -> Float[Tensor, "batch frames dim"]:
+        if lean.applies(x):
+            return lean.feed_forward(x, self.up, self.down, unit_mask)
         hidden = F.gelu(self.up(x))
         lowered: Tensor = self.down(hidden if unit_mask is None else hidden * unit_mask)
         return lowered

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
+from skill_bench.models import lean
 from skill_bench.models.architecture import Architecture, RelativePosition
 
 
@@ -25,7 +26,10 @@ class ConvolutionalPosition(nn.Module):
         self.conv = weight_norm(conv, dim=2)
 
     def forward(self, x: Float[Tensor, "batch frames dim"]) -> Float[Tensor, "batch frames dim"]:
-        embedded = self.conv(x.transpose(1, 2))
+        if x.shape[0] * x.shape[1] >= lean.LONG_FRAMES and lean.applies(x):
+            embedded = lean.convolve_long(x.transpose(1, 2), self.conv.weight, self.conv.bias)
+        else:
+            embedded = self.conv(x.transpose(1, 2))
         return x + F.gelu(embedded[..., : x.shape[1]]).transpose(1, 2)
 
 

@@ -11,6 +11,7 @@ from random_architectures import architectures, awake
 from skill_bench.models import factories, inference
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.encoder import Encoder, pad
+from skill_bench.models.plain import plain_path
 
 
 def assert_same_states(encoder: Encoder, waves: list[torch.Tensor], *, tolerance: float) -> None:
@@ -55,6 +56,18 @@ def test_silence_and_a_constant_offset() -> None:
         torch.testing.assert_close(states, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_long_utterances_and_short_ones_do_not_depend_on_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    shape = factories.architecture(channels=8, dim=16, n_layers=1, n_heads=2, ffn_dim=8, position_groups=4)
+    monkeypatch.setattr(inference, "LONG_FRAMES", 20)
+    encoder = awake(Encoder(shape)).double()
+    waves = [torch.randn(n).double() for n in (3000, 9000, 12000)]
+    assert_same_states(encoder, waves, tolerance=1e-9)
+    together = inference.hidden_states(encoder, waves)
+    for wave, states in zip(waves, together, strict=True):
+        torch.testing.assert_close(inference.hidden_states(encoder, [wave])[0], states, rtol=1e-12, atol=1e-12)
+
+
 def test_full_width_layers() -> None:
     torch.manual_seed(0)
     shape = factories.architecture(
@@ -72,7 +85,7 @@ def test_it_applies_without_gradients_only() -> None:
     assert not inference.applies(encoder)
     with torch.no_grad():
         assert inference.applies(encoder)
-        with inference.plain_path():
+        with plain_path():
             assert not inference.applies(encoder)
         assert inference.applies(encoder)
         assert not inference.applies(encoder.train())
