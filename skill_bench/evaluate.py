@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from skill_bench.features.upstream import Upstream
 
 _log = logging.getLogger(__name__)
+AnyUpstream = TypeVar("AnyUpstream")
 
 
 class EvaluatedUpstream(Source, Protocol):
@@ -88,7 +89,7 @@ class Plan:
         data_root: Folder of the ``local`` suite.
         suite_file: Its suite.toml, if it lies elsewhere.
         limit: At most so many utterances in each of train, dev and test.
-        device: Where heads are trained.
+        device: Where features are extracted and heads are trained.
         protocol: ``strict``, or another that every task describes.
     """
 
@@ -135,7 +136,7 @@ def evaluate(
     with progress.stage("cells", total=len(plan.upstreams) * per_upstream) as advance:
         for request in plan.upstreams:
             try:
-                upstream = load(request)
+                upstream = _on(load(request), plan.device)
             except UsageError:
                 raise
             except SkillBenchError as error:
@@ -161,7 +162,7 @@ def forecast(plan: Plan, *, progress: Progress | None = None) -> list[Forecast]:
     few = replace(plan, limit=min(plan.limit or PROBE_LIMIT, PROBE_LIMIT))
     found = []
     for request in plan.upstreams:
-        started_at, upstream = now(), load_request(request)
+        started_at, upstream = now(), _on(load_request(request), plan.device)
         prober = Prober(
             upstream=upstream,
             seeds=tuple(plan.seeds),
@@ -196,6 +197,11 @@ def load_request(request: UpstreamRequest) -> Upstream:
     from skill_bench.features.upstream import load_upstream
 
     return load_upstream(request.name, request.ckpt)
+
+
+def _on(upstream: AnyUpstream, device: str) -> AnyUpstream:
+    """Features are extracted where the heads are trained; what is no torch module decides for itself."""
+    return upstream.to(device) if isinstance(upstream, torch.nn.Module) else upstream
 
 
 def _load_data(task: TaskSpec, plan: Plan) -> TaskData | SkillBenchError:

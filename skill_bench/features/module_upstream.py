@@ -53,7 +53,8 @@ class ModuleUpstream(Upstream):
     @torch.no_grad()
     def hidden_states(self, waves: list[Float[Tensor, " samples"]]) -> list[Float[Tensor, "layers frames dim"]]:
         """See :meth:`Upstream.hidden_states`."""
-        return [self._one(wave.to(torch.float32)) for wave in waves]
+        device = next((tensor.device for tensor in self.module.state_dict().values()), torch.device("cpu"))
+        return [self._one(wave.to(device, torch.float32)) for wave in waves]
 
     def _one(self, wave: Float[Tensor, " samples"]) -> Float[Tensor, "layers frames dim"]:
         if len(wave) < self.min_samples:
