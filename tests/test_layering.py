@@ -36,7 +36,8 @@ ALLOWED: dict[str, set[str]] = {
     "measure": BASE | {"models"},
     "s3prl": BASE | {"models", "corpora", "features"},
     "kinds": BASE | {"tasks", "metrics", "corpora", "features", "probes"},
-    "speed": BASE | {"tasks", "corpora", "models", "measure", "compress", "probes", "kinds"},
+    "speed": BASE
+    | {"tasks", "corpora", "models", "measure", "compress", "features", "probes", "kinds", "s3prl", "evaluate"},
     "rescore": BASE | {"tasks", "metrics"},
     "run": BASE | {"tasks", "metrics", "corpora", "kinds"},
     "forecast": BASE | {"tasks", "corpora", "features", "measure", "probes", "kinds"},

@@ -33,7 +33,7 @@ def measure_memory(
     with torch.inference_mode():
         encode(waves)  # what is allocated once, such as tables and library handles, is not part of a forward
         on_gpu = device.type == "cuda"
-        peak = _peak_on_gpu(lambda: encode(waves), device) if on_gpu else _peak_on_cpu(lambda: encode(waves))
+        peak = _peak_on_gpu(lambda: encode(waves), device) if on_gpu else peak_on_cpu(lambda: encode(waves))
     return Memory(
         peak_bytes=peak,
         weight_bytes=sum(t.numel() * t.element_size() for t in (*module.parameters(), *module.buffers())),
@@ -54,7 +54,8 @@ def _peak_on_gpu(run: Callable[[], object], device: torch.device) -> int:
     return torch.cuda.max_memory_allocated(device) - before
 
 
-def _peak_on_cpu(run: Callable[[], object]) -> int:
+def peak_on_cpu(run: Callable[[], object]) -> int:
+    """Most bytes that ``run`` has allocated at one time beyond what was there before it."""
     with _quiet_kineto(), torch.autograd.profiler.profile(use_cpu=True, profile_memory=True) as profiler:
         run()
     assert profiler.kineto_results is not None

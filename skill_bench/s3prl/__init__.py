@@ -13,7 +13,7 @@
     hub.skill(), S3PRLUpstream("skill", path_or_url="student.safetensors")
 
 ``python -m skill_bench.s3prl run_downstream …`` is s3prl's own command line after this import.
-It takes seconds (s3prl's hub imports thirty models); nothing else in skill-bench imports this package.
+It takes seconds (s3prl's hub imports thirty models); of skill-bench only ``bench`` imports this package.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from skill_bench.measure.memory import peak_on_cpu
 from skill_bench.progress import Progress
 from skill_bench.speed.figures import Contest, Floor, Timing
 
@@ -26,6 +27,7 @@ class Candidates:
         unit: Such as ``s of audio``.
         run: What each does, skill-bench first.
         macs: Multiply-adds of skill-bench's own way, where a floor is wanted.
+        memory: Whether a further round finds how much memory each allocates.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Candidates:
     unit: str
     run: Mapping[str, Callable[[], object]]
     macs: int | None = None
+    memory: bool = False
 
 
 def hold(
@@ -53,6 +56,7 @@ def hold(
                 if number:
                     seconds[name].append(clock() - start)
                 advance(1)
+    peaks = {name: peak_on_cpu(run) if candidates.memory else None for name, run in candidates.run.items()}
     floor = None
     if candidates.macs is not None:
         floor = Floor(
@@ -63,7 +67,9 @@ def hold(
         what=candidates.what,
         amount=candidates.amount,
         unit=candidates.unit,
-        timings=tuple(Timing(name=name, seconds=tuple(found)) for name, found in seconds.items()),
+        timings=tuple(
+            Timing(name=name, seconds=tuple(found), peak_bytes=peaks[name]) for name, found in seconds.items()
+        ),
         floor=floor,
     )
 

@@ -35,10 +35,8 @@ def teacher(*, batch_size: int, utterance_seconds: float, architecture: Architec
     shape = architecture or base_plus()
     waves = _waves(batch_size, utterance_seconds)
     batch = torch.stack(waves)
-    theirs = _torchaudio(shape)
+    ours, theirs = same_models(shape)
     with tempfile.TemporaryDirectory() as folder:
-        torch.save(theirs.state_dict(), Path(folder) / "torchaudio.pt")
-        ours = checkpoint.load(Path(folder) / "torchaudio.pt").encoder.eval()
         hugging = _transformers(ours, Path(folder) / "transformers")
     run: dict[str, Callable[[], Any]] = {
         OURS: lambda: inference.hidden_states(ours, waves),
@@ -105,6 +103,14 @@ def pruned(whole: Architecture) -> Architecture:
             for layer in whole.layers
         ),
     )
+
+
+def same_models(shape: Architecture) -> tuple[Encoder, Any]:
+    """Ours and torchaudio's, in evaluation mode, with the same random weights."""
+    theirs = _torchaudio(shape)
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save(theirs.state_dict(), Path(folder) / "torchaudio.pt")
+        return checkpoint.load(Path(folder) / "torchaudio.pt").encoder.eval(), theirs
 
 
 def _waves(batch_size: int, seconds: float) -> list[Tensor]:

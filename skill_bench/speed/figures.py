@@ -1,10 +1,10 @@
-"""What ``skill-bench bench`` measured, as one document, and the page made of it. Loads no torch."""
+"""What ``skill-bench bench`` measured, as one document. Loads no torch."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -13,10 +13,14 @@ from skill_bench.schema import Document, Frozen
 
 
 class Timing(Frozen):
-    """Seconds of one contestant in each round; round by round, all contestants of a contest ran one after the other."""
+    """Seconds of one contestant in each round; round by round, all contestants of a contest ran one after the other.
+
+    ``peak_bytes``: most memory that one more round allocated at one time, beyond what was there before.
+    """
 
     name: str
     seconds: tuple[float, ...]
+    peak_bytes: int | None = None
 
 
 class Floor(Frozen):
@@ -33,6 +37,7 @@ class Contest(Frozen):
     ``amount`` of ``unit`` is done in each round, for example 40 seconds of audio.
     """
 
+    form: Literal["contest"] = "contest"
     name: str
     what: str
     amount: float
@@ -41,13 +46,102 @@ class Contest(Frozen):
     floor: Floor | None = None
 
 
+class Journey(Frozen):
+    """One task from audio to score in two ways, both extrapolated from measured steps to ``n_steps``.
+
+    Attributes:
+        extraction_seconds: Ours: every utterance once.
+        step_seconds: Ours: one step of all ``n_cells`` cells, and reading dev every ``evaluate_every_steps``.
+        dev_seconds: Ours: reading dev once for all cells.
+        their_step_seconds: s3prl's, of one cell; the upstream runs in each.
+    """
+
+    task: str
+    n_utterances: int
+    audio_hours: float
+    n_steps: int
+    n_cells: int
+    evaluate_every_steps: int
+    extraction_seconds: float
+    step_seconds: tuple[float, ...]
+    dev_seconds: float
+    their_step_seconds: tuple[float, ...]
+
+    @property
+    def our_seconds(self) -> float:
+        """The whole grid."""
+        n_dev = self.n_steps // self.evaluate_every_steps
+        return self.extraction_seconds + self.n_steps * statistics.median(self.step_seconds) + n_dev * self.dev_seconds
+
+    @property
+    def their_seconds(self) -> float:
+        """One learning rate and one seed, without reading dev."""
+        return self.n_steps * statistics.median(self.their_step_seconds)
+
+
+class Journeys(Frozen):
+    """Tasks from audio to score."""
+
+    form: Literal["journeys"] = "journeys"
+    name: str
+    what: str
+    tasks: tuple[Journey, ...]
+
+
+class Load(Frozen):
+    """Extraction of one corpus. ``encoder_seconds``: of ``seconds``, spent in the encoder."""
+
+    audio_hours: float
+    seconds: float
+    encoder_seconds: float
+    peak_bytes: int
+
+
+class Growth(Frozen):
+    """The same extraction over ever larger corpora."""
+
+    form: Literal["growth"] = "growth"
+    name: str
+    what: str
+    loads: tuple[Load, ...]
+
+
+class Foretold(Frozen):
+    """One cell: what was expected of it, and what it took."""
+
+    task: str
+    expected_seconds: float
+    seconds: float
+
+
+class Foresight(Frozen):
+    """Forecasts beside the truth."""
+
+    form: Literal["foresight"] = "foresight"
+    name: str
+    what: str
+    tasks: tuple[Foretold, ...]
+
+
+Item = Annotated[Contest | Journeys | Growth | Foresight, Field(discriminator="form")]
+
+
+class Measured(Frozen):
+    """One item and under what it was measured; ``load_average`` of the machine when it began."""
+
+    item: Item
+    started_at: str
+    seconds: float
+    n_threads: int
+    load_average: float | None
+
+
 class Speed(Document):
-    """All contests of one call. One that could not be held is missing, and ``reasons`` says why under its name."""
+    """All items of one or several calls. One that could not be measured is missing; ``reasons`` says why."""
 
     kind: Literal["speed"] = "speed"
-    contests: tuple[Contest, ...]
+    items: dict[str, Measured]
     reasons: dict[str, str] = Field(default_factory=dict)
-    load_average: float | None
     provenance: Provenance
 
 
@@ -90,50 +184,3 @@ def share_of_floor(contest: Contest, timing: Timing) -> Spread | None:
 def product_rate(floor: Floor) -> Spread:
     """Multiply-adds a second in the matrix product, in G."""
     return Spread.of([floor.product_macs / seconds / 1e9 for seconds in floor.product_seconds])
-
-
-def markdown(speed: Speed) -> str:
-    """The page ``docs/performance.md``."""
-    hardware, packages = speed.provenance.hardware, speed.provenance.packages
-    versions = ", ".join(
-        f"{name} {packages[name]}" for name in ("torch", "torchaudio", "transformers") if name in packages
-    )
-    load = "" if speed.load_average is None else f" Load average when it started: {speed.load_average:.1f}."
-    lines = [
-        "# Performance",
-        "",
-        "Written by `skill-bench bench --markdown docs/performance.md`; run it for your own machine.",
-        "",
-        f"{hardware.cpu_model or 'unknown processor'}, {hardware.n_cores_usable} cores, "
-        f"{speed.provenance.n_threads} threads, {', '.join(hardware.gpus or ()) or 'no GPU used'}; "
-        f"{versions}; {speed.provenance.started_at}.{load}",
-        "",
-        "In every round all contestants run one after the other in one process; ratios are taken within a round. Shown",
-        "are the median and, in brackets, the smallest and the largest of all rounds. The floor is the time that the",
-        "model's multiply-adds would take at the rate of a large float32 matrix product, measured in the same round.",
-    ]
-    for contest in speed.contests:
-        lines += ["", f"## {contest.name}", "", contest.what, ""]
-        if contest.floor is not None:
-            lines += [
-                f"Floor: {contest.floor.macs / 1e9:.1f} G multiply-adds at "
-                f"{product_rate(contest.floor).shown(1)} G a second.",
-                "",
-            ]
-        lines += _table(contest)
-    for name, reason in speed.reasons.items():
-        lines += ["", f"## {name}", "", f"Not measured: {reason}"]
-    return "\n".join(lines) + "\n"
-
-
-def _table(contest: Contest) -> list[str]:
-    first = contest.timings[0]
-    heads = ["", f"{contest.unit} a second", f"time / {first.name}'s"]
-    heads += ["share of the floor"] if contest.floor else []
-    lines = [" | ".join(["", *heads, ""]).strip(), "|" + "---|" * len(heads)]
-    for timing in contest.timings:
-        cells = [timing.name, rate(contest, timing).shown(), "1" if timing is first else ratio(first, timing).shown()]
-        share = share_of_floor(contest, timing)
-        cells += [share.shown()] if share else []
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines

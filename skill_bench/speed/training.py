@@ -1,22 +1,17 @@
-"""Training: a distillation step, a step of a probe grid, and a step with the upstream run anew as s3prl does."""
+"""Training of probes: a grid as one computation, and steps with the upstream run anew as s3prl does."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from skill_bench.compress.gates import Gates
-from skill_bench.compress.losses import GroupDistillation, group_averages
-from skill_bench.compress.recipe import load_recipe
-from skill_bench.compress.sparsity import Lagrangian, Sizes, n_parameters
 from skill_bench.corpora.data import Fold, Utterance
 from skill_bench.kinds.utterance import LabelProblem
 from skill_bench.measure.throughput import noise
 from skill_bench.models import factories
 from skill_bench.models.architecture import Architecture
-from skill_bench.models.encoder import Encoder, pad
+from skill_bench.models.encoder import Encoder
 from skill_bench.probes.training import train_grid
 from skill_bench.speed.contest import Candidates
 from skill_bench.speed.encoders import OURS
@@ -31,46 +26,6 @@ def small_wavlm() -> Architecture:
     """A WavLM of a few million parameters, the size of what is distilled on a laptop."""
     return factories.architecture(
         channels=128, dim=192, n_layers=12, n_heads=4, ffn_dim=768, relative_position=factories.WAVLM_POSITION
-    )
-
-
-def distillation(*, batch_size: int = 2, utterance_seconds: float = 4.0) -> Candidates:
-    """One update of the joint stage: teacher, gated student, distance, expected size, backward, AdamW."""
-    torch.manual_seed(0)
-    architecture = small_wavlm()
-    teacher, student = Encoder(architecture).eval(), Encoder(architecture).train()
-    groups = ((0,), (1, 2, 3, 4), (5, 6, 7, 8), (9, 10, 11, 12))
-    recipe = load_recipe("skill")
-    assert recipe.sparsity
-    target = GroupDistillation(dim=architecture.dim, n_groups=len(groups), options=recipe.loss)
-    gates = Gates(architecture, recipe.sparsity).train()
-    lagrangian = Lagrangian()
-    optimizer = torch.optim.AdamW([*student.parameters(), *target.parameters(), *gates.parameters()], lr=2e-4)
-    full_size = n_parameters(architecture, Sizes.of(architecture))
-    waves, _ = pad(noise(batch_size=batch_size, seconds=utterance_seconds, device=_CPU, dtype=torch.float32))
-
-    def step() -> float:
-        with torch.no_grad():
-            taught = group_averages(teacher.walk(waves), groups)
-        distance, _ = target(group_averages(student.walk(waves, gates.masks()), groups), taught)
-        sparsity = 1 - n_parameters(architecture, Sizes.expected(gates, architecture)) / full_size
-        loss: Tensor = distance + lagrangian(sparsity, 0.75)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        value = float(loss.item())
-        assert value == value, "the loss is not a number"
-        return value
-
-    return Candidates(
-        name="Distillation step",
-        what=(
-            f"Teacher and gated student of {sum(p.numel() for p in teacher.parameters()) / 1e6:.1f} M parameters, "
-            f"{batch_size} utterances of {utterance_seconds:g} s, forward, backward, AdamW."
-        ),
-        amount=batch_size * utterance_seconds,
-        unit="s of audio",
-        run={OURS: step},
     )
 
 

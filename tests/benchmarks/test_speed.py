@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from skill_bench.speed import encoders, training
+from skill_bench.compress.teacher import SMALL_TEACHER
+from skill_bench.speed import distillation, encoders, training
 from skill_bench.speed.contest import Candidates
 
 CONTESTS: dict[str, tuple[Callable[[], Candidates], tuple[str, ...]]] = {
@@ -24,7 +25,11 @@ CONTESTS: dict[str, tuple[Callable[[], Candidates], tuple[str, ...]]] = {
         lambda: encoders.student(batch_size=1, utterance_seconds=10.0),
         ("skill-bench", "skill-bench, plain path", "its teacher"),
     ),
-    "distillation": (training.distillation, ("skill-bench",)),
+    "distillation": (distillation.against_straightforward, ("skill-bench", "straightforward")),
+    "removal": (
+        lambda: distillation.before_and_after_removal(architecture=SMALL_TEACHER),
+        ("after removal", "before"),
+    ),
     "grid": (training.grid, ("skill-bench", "one cell after the other")),
     "cache": (training.upstream_every_step, ("skill-bench, 15 cells", "upstream at every step, 1 cell")),
 }

@@ -42,7 +42,7 @@ SETTINGS = {"learning_rate": 0.01, "batch_size": 4, "steps": 10, "evaluate_every
 
 def test_speakers_keep_their_utterances(tmp_path: Path) -> None:
     data = class_data(tmp_path / "audio", task="sid")
-    layouts.sid_from_data(data, tmp_path / "out", **SETTINGS)
+    layouts.FROM_DATA["sid"](data, tmp_path / "out", **SETTINGS)
     lines = (tmp_path / "out" / "veri_test_class.txt").read_text().splitlines()
     (fold,) = data.folds
     assert [line.split()[0] for line in lines] == ["1"] * 9 + ["2"] * 3 + ["3"] * 6
@@ -57,7 +57,7 @@ def test_speakers_keep_their_utterances(tmp_path: Path) -> None:
 
 def test_phones_are_their_own_words(tmp_path: Path) -> None:
     data = sequence_data(tmp_path / "audio", task="pr", n_train=4)
-    layouts.pr_from_data(data, tmp_path / "out", **SETTINGS)
+    layouts.FROM_DATA["pr"](data, tmp_path / "out", **SETTINGS)
     text = (tmp_path / "out" / "train-clean-100" / "1" / "7" / "1-7.trans.txt").read_text().splitlines()
     assert [line.split(" ", 1)[1] for line in text] == [u.target for u in data.folds[0].train]
     assert (tmp_path / "out" / "lexicon.txt").read_text().splitlines() == ["A A", "B B", "C C", "D D"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,8 +15,10 @@ from skill_bench.models import inference
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.factories import WAVLM_POSITION, architecture
 from skill_bench.progress import Silent
-from skill_bench.speed import contest, encoders, training
+from skill_bench.speed import contest, distillation, encoders, end_to_end, foresight, scale, training
 from skill_bench.speed.contest import hold
+from skill_bench.speed.figures import Speed
+from skill_bench.speed.straightforward import Straightforward
 
 
 @pytest.fixture(autouse=True)
@@ -54,9 +57,55 @@ def test_the_student_is_smaller(small: Architecture) -> None:
     assert hold(candidates, rounds=1, progress=Silent()).floor is not None
 
 
+def test_a_distillation_step_and_a_straightforward_one_have_the_same_loss(small: Architecture) -> None:
+    candidates = distillation.against_straightforward(batch_size=1, utterance_seconds=0.5, architecture=small)
+    assert list(candidates.run) == ["skill-bench", "straightforward"]
+    found = hold(candidates, rounds=1, progress=Silent())
+    assert all(timing.peak_bytes for timing in found.timings)
+
+
+def test_another_loss_is_not_timed(small: Architecture, monkeypatch: pytest.MonkeyPatch) -> None:
+    averages = Straightforward._averages
+    monkeypatch.setattr(Straightforward, "_averages", lambda self, states: [2 * s for s in averages(self, states)])
+    with pytest.raises(AssertionError, match="losses differ"):
+        distillation.against_straightforward(batch_size=1, utterance_seconds=0.5, architecture=small)
+
+
+def test_removal_leaves_a_smaller_student(small: Architecture) -> None:
+    candidates = distillation.before_and_after_removal(batch_size=1, utterance_seconds=0.5, architecture=small)
+    found = hold(candidates, rounds=1, progress=Silent())
+    after, before = (timing.peak_bytes or 0 for timing in found.timings)
+    assert 0 < after < before
+
+
+def test_extraction_of_more_speech() -> None:
+    found = scale.growth(progress=Silent(), hours=(0.01, 0.02))
+    assert [round(load.audio_hours, 2) for load in found.loads] == [0.01, 0.02]
+    assert all(0 < load.encoder_seconds < load.seconds for load in found.loads)
+    assert all(load.peak_bytes > 2**27 for load in found.loads)
+
+
+@pytest.mark.slow
+def test_from_audio_to_score_in_both_ways(tmp_path: Path) -> None:
+    found = end_to_end.journeys(cache_dir=tmp_path, progress=Silent(), tasks=("er",), n_steps=41, n_s3prl_steps=2)
+    (task,) = found.tasks
+    assert len(task.step_seconds) == 38  # 40 gaps, after two of which dev is read
+    assert len(task.their_step_seconds) == 2
+    assert task.n_cells == 15
+    assert task.their_seconds > task.our_seconds
+
+
+@pytest.mark.slow
+def test_forecast_and_truth(tmp_path: Path) -> None:
+    found = foresight.foresight(cache_dir=tmp_path, progress=Silent(), tasks=("er",), upstream="fbank", limit=12)
+    (task,) = found.tasks
+    assert task.task == "er"
+    assert task.expected_seconds > 0
+    assert task.seconds > 0
+
+
 def test_training_contests_do_their_work() -> None:
     for candidates in (
-        training.distillation(batch_size=1, utterance_seconds=0.5),
         training.grid(steps=2),
         training.upstream_every_step(batch_size=1),
     ):
@@ -72,7 +121,12 @@ def test_command(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     done = CliRunner().invoke(app, [*command, "--markdown", str(folder / "p.md"), "--out", str(folder / "s.json")])
     assert done.exit_code == 0, done.output
     assert "## Grid of a linear probe" in (folder / "p.md").read_text()
-    assert (folder / "s.json").exists()
+    assert list(Speed.read(folder / "s.json").items) == ["grid"]
+    # Another item joins those that are there; nothing measured is lost.
+    monkeypatch.setattr(training, "upstream_every_step", functools.partial(training.upstream_every_step, batch_size=1))
+    again = ["bench", "--only", "cache", "--rounds", "1", "--threads", str(threads), "--out", str(folder / "s.json")]
+    assert CliRunner().invoke(app, again).exit_code == 0
+    assert list(Speed.read(folder / "s.json").items) == ["grid", "cache"]
     unknown = CliRunner().invoke(app, ["bench", "--only", "gird"])
     assert isinstance(unknown.exception, UnknownName)
     assert "Did you mean 'grid'?" in str(unknown.exception)

@@ -7,9 +7,22 @@ from pathlib import Path
 import pytest
 
 from skill_bench import provenance
-from skill_bench.speed import figures
+from skill_bench.speed import figures, page
 from skill_bench.speed.contest import Candidates, hold
-from skill_bench.speed.figures import Contest, Floor, Speed, Timing
+from skill_bench.speed.figures import (
+    Contest,
+    Floor,
+    Foresight,
+    Foretold,
+    Growth,
+    Item,
+    Journey,
+    Journeys,
+    Load,
+    Measured,
+    Speed,
+    Timing,
+)
 
 OURS, OTHER = Timing(name="ours", seconds=(1.0, 2.0, 4.0)), Timing(name="other", seconds=(2.0, 2.0, 12.0))
 FLOOR = Floor(macs=30, product_macs=10, product_seconds=(0.1, 0.2, 0.4))
@@ -70,19 +83,53 @@ def test_rounds_alternate_and_the_first_does_not_count() -> None:
     assert notes.done == notes.total == 8
 
 
+JOURNEY = Journey(
+    task="ks", n_utterances=100, audio_hours=0.5, n_steps=1000, n_cells=15, evaluate_every_steps=100,
+    extraction_seconds=10.0, step_seconds=(0.01, 0.02, 0.03), dev_seconds=1.0, their_step_seconds=(1.0, 2.0, 9.0),
+)  # fmt: skip
+
+
+def test_a_journey_adds_extraction_steps_and_dev() -> None:
+    assert JOURNEY.our_seconds == pytest.approx(10 + 1000 * 0.02 + 10 * 1)
+    assert JOURNEY.their_seconds == 2000
+
+
+def measured(item: Item) -> Measured:
+    return Measured(item=item, started_at="2026-01-01T00:00:00Z", seconds=12.0, n_threads=2, load_average=1.5)
+
+
 def test_the_page_says_everything(tmp_path: Path) -> None:
+    loads = tuple(
+        Load(audio_hours=h, seconds=36 * h, encoder_seconds=27 * h, peak_bytes=2**20 * n)
+        for h, n in ((1, 100), (2, 105))
+    )
+    remembered = OTHER.model_copy(update={"peak_bytes": 2**21})
+    ours = OURS.model_copy(update={"peak_bytes": 2**20})
+    items: dict[str, Item] = {
+        "c": CONTEST,
+        "d": CONTEST.model_copy(update={"name": "D", "floor": None, "timings": (ours, remembered)}),
+        "j": Journeys(name="J", what="W.", tasks=(JOURNEY,)),
+        "g": Growth(name="G", what="W.", loads=loads),
+        "f": Foresight(name="F", what="W.", tasks=(Foretold(task="ks", expected_seconds=10.0, seconds=12.0),)),
+    }
     speed = Speed(
-        contests=(CONTEST, CONTEST.model_copy(update={"name": "D", "floor": None})),
+        items={name: measured(item) for name, item in items.items()},
         reasons={"teacher": "no transformers"},
-        load_average=1.5,
         provenance=provenance.collect(),
     )
     assert Speed.read(speed.write(tmp_path / "speed.json")) == speed
-    page = figures.markdown(speed)
-    assert "| ours | 4.00 (2.00 to 8.00) | 1 | 0.30 (0.30 to 0.30) |" in page
-    assert "| other | 4.00 (0.67 to 4.00) | 2.00 (1.00 to 3.00) | 0.15 (0.10 to 0.30) |" in page
-    assert "| other | 4.00 (0.67 to 4.00) | 2.00 (1.00 to 3.00) |\n" in page
-    assert "Load average when it started: 1.5." in page
-    assert "Not measured: no transformers" in page
-    table = [line for line in page.splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in table[:4]} == {5}
+    text = page.markdown(speed)
+    assert "| ours | 4.00 (2.00 to 8.00) | 1 | 0.30 (0.30 to 0.30) |" in text
+    assert "| other | 4.00 (0.67 to 4.00) | 2.00 (1.00 to 3.00) | 0.15 (0.10 to 0.30) |" in text
+    assert "| other | 4.00 (0.67 to 4.00) | 2.00 (1.00 to 3.00) | 2 MiB | 2.00 |" in text
+    assert "| ks | 100, 0.50 h | 1000 | 10.0 s | 20.0 ms | 0.7 min | 2000.0 ms | 0.56 h | 1/50 |" in text
+    assert "| 2 h | 72.0 s | 100 | 75.0% | 105 MiB | 1.05 |" in text
+    assert "| ks | 10.0 s | 12.0 s | 1.20 |" in text
+    assert "| all | 10.0 s | 12.0 s | 1.20 |" in text
+    assert "with 2 threads, load average 1.5 when it began" in text
+    assert "Not measured: no transformers" in text
+    assert "Floor: 0.0 G multiply-adds" in text
+    tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    assert len(tables) == 5
+    for table in tables:
+        assert len({line.count("|") for line in table}) == 1

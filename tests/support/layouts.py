@@ -12,23 +12,25 @@ from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
-import itertools
 import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import soundfile
-import yaml
 
-from skill_bench.corpora.audio import load_utterance
-from skill_bench.corpora.data import TaskData, Utterance
-
-RATE_HZ = 16_000
-
-# The corpus' target words that the official twelve classes lack take the place of those that it lacks itself.
-STAND_FOR = {"start": "on", "backward": "off", "forward": "go"}
+from skill_bench.corpora.data import TaskData
+from skill_bench.s3prl import layouts
+from skill_bench.s3prl.layouts import (
+    POOLING,
+    RATE_HZ,
+    STAND_FOR,
+    configuration,
+    copy_audio,
+    settled,
+    write_audio,
+    write_utterance,
+)
 
 
 def speech_commands(corpora: Path, out: Path, *, steps: int, per_word: int | None = None) -> Path:
@@ -61,91 +63,22 @@ def speech_commands(corpora: Path, out: Path, *, steps: int, per_word: int | Non
             continue
         name = f"{row['speaker']}_nohash_{taken[key]}.wav"
         taken[key] += 1
-        _copy(source / row["path"], folder / name)
+        copy_audio(source / row["path"], folder / name)
     noises = sorted((source / "_background_noise_").iterdir())
     for noise in noises:
-        _copy(noise, out / "train" / "_background_noise_" / f"{noise.stem}.wav")
+        copy_audio(noise, out / "train" / "_background_noise_" / f"{noise.stem}.wav")
         samples, _ = soundfile.read(noise, dtype="int16")
         for second in range(min(per_word or 10, len(samples) // RATE_HZ)):
             crop = samples[second * RATE_HZ : (second + 1) * RATE_HZ]
-            _write(out / "test" / "_silence_" / f"{noise.stem}_{second}.wav", crop)
+            write_audio(out / "test" / "_silence_" / f"{noise.stem}_{second}.wav", crop)
     data = {"speech_commands_root": str(out / "train"), "speech_commands_test_root": str(out / "test")}
     expert = {"datarc": data | {"num_workers": 0, "batch_size": 16}, "modelrc": POOLING}
-    return _configuration(out, expert, steps=steps, learning_rate=1.0e-3)
-
-
-def _configuration(out: Path, expert: dict[str, Any], *, steps: int, learning_rate: float) -> Path:
-    runner = {
-        "total_steps": steps,
-        "gradient_clipping": 1,
-        "gradient_accumulate_steps": 1,
-        "log_step": max(1, steps // 10),
-        "eval_step": max(1, steps // 2),
-        "save_step": max(1, steps // 2),
-        "max_keep": 2,
-        "eval_dataloaders": ["dev"],
-    }
-    optimizer = {"name": "TorchOptim", "torch_optim_name": "Adam", "lr": learning_rate}
-    path = out / "config.yaml"
-    path.write_text(yaml.safe_dump({"runner": runner, "optimizer": optimizer, "downstream_expert": expert}))
-    return path
-
-
-def _copy(source: Path, target: Path) -> None:
-    samples, rate_hz = soundfile.read(source, dtype="int16")
-    assert rate_hz == RATE_HZ, source
-    _write(target, samples)
-
-
-def _write(target: Path, samples: Any) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(target, samples, RATE_HZ, subtype="PCM_16")
+    return configuration(out, expert, steps=steps, learning_rate=1.0e-3)
 
 
 LAYOUTS = {"speech_commands": speech_commands}
 
-# From here on: the very utterances of a task's data, each in the part that it has there.
-
-
-def ks_from_data(data: TaskData, out: Path, **settings: Any) -> Path:
-    """KS; speakers are named so that s3prl's hash puts them into the part that they have.
-
-    Silence of train and dev is the noise that our clips were cut from, as one file.
-    """
-    (fold,) = data.folds
-    names = {"train": _speaker(20, 100), "dev": _speaker(0, 10)}
-    noise: dict[Path, None] = {}
-    for part, utterances in fold.splits():
-        for number, utterance in enumerate(utterances):
-            label = STAND_FOR.get(utterance.target, utterance.target)
-            if part == "test":
-                _from_utterance(utterance, out / "test" / label / f"{number:05d}.wav")
-            elif label == "_silence_":
-                noise[utterance.path] = None
-            else:
-                folder = out / "train" / ("other" if label == "_unknown_" else label)
-                _from_utterance(utterance, folder / f"{names[part]}_nohash_{number}.wav")
-    for path in noise:
-        _copy(path, out / "train" / "_background_noise_" / f"{path.stem}.wav")
-    places = {"speech_commands_root": str(out / "train"), "speech_commands_test_root": str(out / "test")}
-    datarc = places | {"num_workers": 0, "batch_size": settings["batch_size"]}
-    return _settled(out, {"datarc": datarc, "modelrc": POOLING}, settings)
-
-
-def sid_from_data(data: TaskData, out: Path, **settings: Any) -> Path:
-    """SID; speakers become id10001, id10002, ... in the order of their names."""
-    (fold,) = data.folds
-    speakers = sorted({utterance.target for utterance in fold.train})
-    lines = []
-    for number, (part, utterances) in enumerate(fold.splits(), start=1):
-        for i, utterance in enumerate(utterances):
-            name = f"id{10001 + speakers.index(utterance.target)}/{part}/{i:05d}.wav"
-            _from_utterance(utterance, out / "dev" / "wav" / name)
-            lines.append(f"{number} {name}\n")
-    (out / "veri_test_class.txt").write_text("".join(lines))
-    datarc: dict[str, Any] = {"file_path": str(out), "meta_data": str(out / "veri_test_class.txt"), "num_workers": 0}
-    datarc |= {"max_timestep": 128_000, "train_batch_size": settings["batch_size"], "eval_batch_size": 1}
-    return _settled(out, {"datarc": datarc, "modelrc": POOLING}, settings)
+# From here on, as in skill_bench.s3prl.layouts: the very utterances of a task's data, each in the part it has there.
 
 
 def pr_from_data(data: TaskData, out: Path, **settings: Any) -> Path:
@@ -170,7 +103,7 @@ def pr_from_data(data: TaskData, out: Path, **settings: Any) -> Path:
         "metric_higher_better": False,
         "metric": ["per"],
     }
-    return _settled(out, expert, settings)
+    return settled(out, expert, settings)
 
 
 def asr_from_data(data: TaskData, out: Path, **settings: Any) -> Path:
@@ -191,12 +124,11 @@ def asr_from_data(data: TaskData, out: Path, **settings: Any) -> Path:
     rnns |= {"dropout": [head["dropout"]] * n, "layer_norm": [False] * n, "proj": [False] * n}
     rnns |= {"sample_rate": [1] * n, "sample_style": "concat"}
     model = {"project_dim": head["projection_dim"], "select": "RNNs", "RNNs": rnns}
-    return _settled(out, {"datarc": datarc, "modelrc": model}, settings, evaluate="dev-clean")
+    return settled(out, {"datarc": datarc, "modelrc": model}, settings, evaluate="dev-clean")
 
 
 PLACES = {"train": "train-clean-100", "dev": "dev-clean", "test": "test-clean"}
-POOLING = {"projector_dim": 256, "select": "UtteranceLevel", "UtteranceLevel": {"pooling": "MeanPooling"}}
-FROM_DATA = {"ks": ks_from_data, "sid": sid_from_data, "pr": pr_from_data, "asr": asr_from_data}
+FROM_DATA = {**layouts.FROM_DATA, "pr": pr_from_data, "asr": asr_from_data}
 
 
 def _librispeech_from_data(data: TaskData, out: Path) -> None:
@@ -206,34 +138,9 @@ def _librispeech_from_data(data: TaskData, out: Path) -> None:
         folder = out / PLACES[part] / str(speaker) / "7"
         lines = []
         for i, utterance in enumerate(utterances):
-            _from_utterance(utterance, folder / f"{speaker}-7-{i:04d}.flac")
+            write_utterance(utterance, folder / f"{speaker}-7-{i:04d}.flac")
             lines.append(f"{speaker}-7-{i:04d} {utterance.target}\n")
         (folder / f"{speaker}-7.trans.txt").write_text("".join(lines))
-
-
-def _settled(out: Path, expert: dict[str, Any], settings: dict[str, Any], *, evaluate: str = "dev") -> Path:
-    path = _configuration(out, expert, steps=settings["steps"], learning_rate=settings["learning_rate"])
-    content = yaml.safe_load(path.read_text())
-    content["runner"] |= {"eval_step": settings["evaluate_every_steps"], "eval_dataloaders": [evaluate]}
-    path.write_text(yaml.safe_dump(content))
-    return path
-
-
-def _speaker(least: float, most: float) -> str:
-    """A name whose hash lies between two percentages (s3prl ``speech_commands/expert.py`` ``split_dataset``)."""
-    largest = 2**27 - 1
-    for number in itertools.count():
-        name = f"{number:08x}"
-        share = int(hashlib.sha1(name.encode()).hexdigest(), 16) % (largest + 1) * (100.0 / largest)
-        if least <= share < most:
-            return name
-    raise AssertionError("unreachable")
-
-
-def _from_utterance(utterance: Utterance, target: Path) -> None:
-    """The utterance as our side hears it; 24 bits hold it more finely than float16 features."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(target, load_utterance(utterance).waveform.numpy(), RATE_HZ, subtype="PCM_24")
 
 
 if __name__ == "__main__":
