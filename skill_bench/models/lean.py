@@ -5,6 +5,7 @@ What is kept between forward and backward, and why (measured with ``skill-bench 
 - Feed-forward blocks keep what enters their GELU and compute GELU and gate again.
 - Attention with a position bias keeps queries, keys, values and gates, and lays scores and bias out again for one
   utterance at a time.
+- Units and heads whose gates are shut in this update are not computed.
 - The positional convolution, whose kernels are long, is a product of Fourier transforms in blocks: about a thirtieth of
   the multiply-adds. Transforms are computed again.
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
@@ -25,6 +26,7 @@ from skill_bench.models.plain import is_plain
 
 _BLOCK = 256
 """Length of the Fourier transforms of the positional convolution."""
+_WORTH_PICKING = 0.95
 LONG_FRAMES = 400
 """From so many frames on, the transforms of its kernels are worth their while."""
 
@@ -43,9 +45,29 @@ def applies(x: Tensor) -> bool:
 def feed_forward(
     x: Float[Tensor, "*rows dim"], up: Any, down: Any, mask: Float[Tensor, " units"] | None
 ) -> Float[Tensor, "*rows dim"]:
-    """Linear layers ``up`` and ``down`` with GELU and gates between them."""
-    found: Tensor = _FeedForward.apply(x, up.weight, up.bias, down.weight, down.bias, mask)
+    """Linear layers ``up`` and ``down`` with GELU and gates between them.
+
+    Units whose gate is shut are left out: their weights have no gradient, nor has a gate that was clamped to 0.
+    """
+    units = None if mask is None else open_units(mask)
+    if mask is None or units is None:
+        whole: Tensor = _FeedForward.apply(x, up.weight, up.bias, down.weight, down.bias, mask)
+        return whole
+    found: Tensor = _FeedForward.apply(
+        x, up.weight[units], up.bias[units], down.weight[:, units], down.bias, mask[units]
+    )
     return found
+
+
+def open_units(mask: Float[Tensor, " units"]) -> Int[Tensor, " open"] | None:
+    """Units whose gate is not shut; None if that is nearly all of them, which are not worth picking out.
+
+    At least one, so that every parameter has a gradient, as several processes expect.
+    """
+    units = mask.detach().nonzero().flatten()
+    if len(units) == 0:
+        return torch.zeros(1, dtype=torch.long)
+    return units if len(units) < _WORTH_PICKING * len(mask) else None
 
 
 def attend(

@@ -28,7 +28,7 @@ CONTESTS: dict[str, tuple[Callable[[], Candidates], tuple[str, ...]]] = {
     "distillation": (distillation.against_straightforward, ("skill-bench", "straightforward")),
     "removal": (
         lambda: distillation.before_and_after_removal(architecture=SMALL_TEACHER),
-        ("after removal", "before"),
+        ("after removal", "the same gates shut, nothing removed", "gates as they start"),
     ),
     "grid": (training.grid, ("skill-bench", "one cell after the other")),
     "cache": (training.upstream_every_step, ("skill-bench, 15 cells", "upstream at every step, 1 cell")),

@@ -42,7 +42,7 @@ def assert_same(encoder: Encoder, gates: Gates | None, waves: torch.Tensor, *, t
         torch.testing.assert_close(fast[name], expected, rtol=tolerance, atol=tolerance * max(largest, 1e-3), msg=name)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     shape=architectures(),
     n_samples=st.integers(400, 6000),
