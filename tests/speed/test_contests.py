@@ -75,7 +75,7 @@ def test_removal_leaves_a_smaller_student(small: Architecture) -> None:
     candidates = distillation.before_and_after_removal(batch_size=1, utterance_seconds=0.5, architecture=small)
     found = hold(candidates, rounds=1, progress=Silent())
     after, shut, before = (timing.peak_bytes or 0 for timing in found.timings)
-    assert 0 < after < shut < before
+    assert 0 < after < min(shut, before)
 
 
 def test_extraction_of_more_speech() -> None:
