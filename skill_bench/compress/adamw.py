@@ -21,7 +21,7 @@ def adamw(
         fused: False where gradients are scaled (fp16): they are clipped before the step, which the kernel cannot await.
     """
     return torch.optim.AdamW(
-        parameters,  # type: ignore[arg-type]
+        parameters,
         betas=options.betas,
         weight_decay=options.weight_decay,
         fused=fused,

@@ -7,6 +7,7 @@ samples. Nothing is folded, since the gates go on changing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -48,12 +49,20 @@ def remove(student: Encoder, gates: Gates, kept: Kept, optimizer: torch.optim.Op
     smaller = without(student, kept)
     architecture, new = student.architecture, dict(smaller.named_parameters())
     for name, parameter in student.named_parameters():
-        _move(optimizer, parameter, new[name], lambda value, name=name: kept.of(architecture, {name: value})[name])
+        _move(optimizer, parameter, new[name], partial(_of, kept, architecture, name))
     for kind, units in (("channels", kept.channels), ("heads", kept.heads), ("ffn", kept.ffn)):
         for gate, positions in zip(_gates(gates, kind), units, strict=False):  # no gates of this kind: nothing to keep
             old = gate.log_alpha
-            _move(optimizer, old, gate.keep(positions), lambda value, p=positions: value[p.to(value.device)])
+            _move(optimizer, old, gate.keep(positions), partial(_at, positions))
     return smaller
+
+
+def _of(kept: Kept, architecture: Architecture, name: str, value: Tensor) -> Tensor:
+    return kept.of(architecture, {name: value})[name]
+
+
+def _at(positions: Units, value: Tensor) -> Tensor:
+    return value[positions.to(value.device)]
 
 
 def _kept(gates: Gates, architecture: Architecture, units: Callable[[str, int, HardConcrete], Units]) -> Kept:

@@ -169,7 +169,7 @@ class FrontEnd(nn.Module):
     def _lean(
         self, waves: Float[Tensor, "batch samples"], masks: list[Float[Tensor, " _channels"] | None] | None
     ) -> Float[Tensor, "batch frames last_channels"]:
-        convs = [layer.conv for layer in self.layers]
+        convs: list[nn.Conv1d] = [layer.conv for layer in self.layers]  # type: ignore[misc]
         x = lean_frontend.front_end(
             waves,
             [conv.weight for conv in convs],

@@ -51,12 +51,8 @@ def feed_forward(
     """
     units = None if mask is None else open_units(mask)
     if mask is None or units is None:
-        whole: Tensor = _FeedForward.apply(x, up.weight, up.bias, down.weight, down.bias, mask)
-        return whole
-    found: Tensor = _FeedForward.apply(
-        x, up.weight[units], up.bias[units], down.weight[:, units], down.bias, mask[units]
-    )
-    return found
+        return _apply(_FeedForward, x, up.weight, up.bias, down.weight, down.bias, mask)
+    return _apply(_FeedForward, x, up.weight[units], up.bias[units], down.weight[:, units], down.bias, mask[units])
 
 
 def open_units(mask: Float[Tensor, " units"]) -> Int[Tensor, " open"] | None:
@@ -78,8 +74,7 @@ def attend(
     bias: Float[Tensor, "heads frames frames"],
 ) -> Float[Tensor, "batch heads frames width"]:
     """Scaled dot-product attention with a gated position bias."""
-    found: Tensor = _Attention.apply(query, key, value, gate, bias)
-    return found
+    return _apply(_Attention, query, key, value, gate, bias)
 
 
 def convolve_long(
@@ -88,8 +83,12 @@ def convolve_long(
     bias: Float[Tensor, " channels"],
 ) -> Float[Tensor, "batch channels frames"]:
     """Grouped ``conv1d`` with ``kernel // 2`` zeros on both sides, without the last frame of an even kernel."""
-    found: Tensor = _LongConvolution.apply(x, weight)
-    return found + bias[:, None]
+    return _apply(_LongConvolution, x, weight) + bias[:, None]
+
+
+def _apply(function: type[torch.autograd.Function], *given: Tensor | None) -> Tensor:
+    found: Tensor = function.apply(*given)  # type: ignore[no-untyped-call]
+    return found
 
 
 class _FeedForward(torch.autograd.Function):
@@ -172,7 +171,8 @@ def transformed(
     """What `blockwise` multiplies by: a matrix for every frequency and group."""
     per_group, kernel = weight.shape[1:]
     found = torch.fft.rfft(weight, n=_size(kernel))
-    return found.view(-1, per_group, per_group, found.shape[-1]).permute(3, 0, 2, 1).contiguous()
+    spectra: Tensor = found.view(-1, per_group, per_group, found.shape[-1]).permute(3, 0, 2, 1).contiguous()
+    return spectra
 
 
 def _size(kernel: int) -> int:
@@ -197,5 +197,5 @@ def blockwise(
     left = spectra.view(batch, groups, per_group, n_blocks, n).permute(4, 1, 0, 3, 2)
     product = torch.conj_physical(torch.bmm(left.reshape(n * groups, batch * n_blocks, per_group), right.flatten(0, 1)))
     spread = product.view(n, groups, batch, n_blocks, -1).permute(2, 1, 4, 3, 0)
-    blocks = torch.fft.irfft(spread, n=size)[..., :step]
+    blocks: Tensor = torch.fft.irfft(spread, n=size)[..., :step]
     return blocks.reshape(batch, channels, n_blocks * step)[..., :frames]

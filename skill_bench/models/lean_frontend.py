@@ -45,7 +45,7 @@ def front_end(
         gated=masks is not None,
     )
     gates = masks if masks is not None else [waves.new_ones(())] * len(weights)
-    found: Tensor = _FrontEnd.apply(shape, waves, norm.weight, norm.bias, *weights, *gates)
+    found: Tensor = _FrontEnd.apply(shape, waves, norm.weight, norm.bias, *weights, *gates)  # type: ignore[no-untyped-call]
     return found
 
 

@@ -44,6 +44,7 @@ class Straightforward(nn.Module):
         self.masks = self.gates.masks(shared)
         with torch.no_grad():
             taught = self._averages(self.teacher.extract_features(waves)[0])
+        loss: Tensor
         loss, _ = self.target(self._averages(self.student.extract_features(waves)[0]), taught)
         return loss
 
