@@ -115,7 +115,7 @@ def _items(
     progress: Progress,
 ) -> dict[str, Callable[[], Item]]:
     from skill_bench.compress.teacher import SMALL_TEACHER
-    from skill_bench.speed import distillation, encoders, end_to_end, scale, training
+    from skill_bench.speed import distillation, encoders, end_to_end, foresight, scale, training
     from skill_bench.speed.contest import Candidates, hold
     from skill_bench.user_cache import cache_folder
 
