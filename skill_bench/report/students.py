@@ -69,22 +69,27 @@ def layers_alike(system: System, tree_of: TreeOf) -> Json | None:
 
 
 def learning(system: System) -> list[Json]:
-    """The curves of the stages whose CSV files lie beside an upstream's bundled weights, in order.
+    """The curves of the stages whose CSV files lie beside an upstream's weights, in order.
 
-    Other weights under the upstream's name (``--ckpt``) have none.
+    Looks into ``upstreams/`` of the working directory, and at the bundled ones. Other weights under the upstream's name
+    (``--ckpt``) have no curves.
 
     Raises:
         RecordError: such a file is damaged.
     """
-    if system.name not in catalog.names("upstreams"):
+    if Path(system.name).name != system.name:  # hf:ORG/MODEL, or a record that means no folder of ours
         return []
-    folder = catalog.entry("upstreams", system.name)
-    if not _is_bundled(system, folder / f"{system.name}.safetensors"):
-        return []
-    return [_stage(stage, folder / f"{stage}.csv") for stage in STAGES if (folder / f"{stage}.csv").is_file()]
+    folders = [Path("upstreams") / system.name]
+    if system.name in catalog.names("upstreams"):
+        folders.append(catalog.entry("upstreams", system.name))
+    for folder in folders:
+        if _is_of(system, folder / f"{folder.name}.safetensors"):
+            return [_stage(stage, folder / f"{stage}.csv") for stage in STAGES if (folder / f"{stage}.csv").is_file()]
+    return []
 
 
-def _is_bundled(system: System, weights: Path) -> bool:
+def _is_of(system: System, weights: Path) -> bool:
+    """Whether ``weights`` came out of the training that the system's record describes."""
     try:
         with safe_open(weights, framework="numpy") as file:
             said = file.metadata() or {}

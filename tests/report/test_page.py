@@ -129,6 +129,11 @@ def test_learning_curves_are_thinned_by_means(tmp_path: Path, monkeypatch: pytes
     assert students.learning(System(name="other", title="Other", identity="x")) == []
     other_weights = mine.model_copy(update={"details": said | {"sparsity": "0.5"}})
     assert students.learning(other_weights) == [], "under the same name, by --ckpt"
+    (folder / "final.csv").unlink()
+    monkeypatch.setattr(catalog, "folder", lambda kind: tmp_path / "elsewhere" / kind)
+    monkeypatch.setattr(catalog, "names", lambda kind: [])
+    monkeypatch.chdir(tmp_path)
+    assert [stage["stage"] for stage in students.learning(mine)] == ["joint"], "in the working directory"
 
 
 def test_every_cited_paper_is_in_the_bibliography() -> None:
