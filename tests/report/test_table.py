@@ -62,12 +62,12 @@ def test_without_a_profile_the_records_own_count_stands(make_record: Any, make_p
 def test_what_the_compression_took_stands_with_its_machine(make_record: Any) -> None:
     said = {"compression_hours": "1.5", "compressed_on": "4 x A100", "training_hours": "960.0"}
     system = System(name="s", title="S", identity="s", teacher="t", details=dict(said))
-    found = row(table(make_record(system=system)), system="s")
+    found = row(table(make_record("s", system=system)), system="s")
     assert found["compression_hours"] == 1.5
     assert found["compressed_on"] == "4 x A100"
     assert found["compression_speech_hours"] == 960
     unknown = system.model_copy(update={"details": said | {"compression_hours": "soon"}})
-    assert row(table(make_record(system=unknown)), system="s")["compression_hours"] is None
+    assert row(table(make_record("s", system=unknown)), system="s")["compression_hours"] is None
 
 
 def test_seeds_give_mean_and_spread(make_record: Any) -> None:
