@@ -28,13 +28,39 @@ def test_within_spread_is_about_means_and_the_wider_side() -> None:
     assert not training_parity.within_spread([10.0, 10.1], [11.0, 11.5])
 
 
+def result(folder: Path, name: str, value: float, *, weights: str = "w" * 64, steps: int = 10) -> None:
+    made_with = {
+        "weights_sha256": weights,
+        "data": "d",
+        "settings": SETTINGS | {"steps": steps, "limit": 8},
+        "head": {},
+    }
+    path = folder / f"{weights[0]}{steps}" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"made_with": made_with, "values": {"accuracy": value}, "seconds": 1.0}))
+
+
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
     for side, seeds in (("ours", (0, 1, 2)), ("s3prl", (0, 2))):
         for seed in seeds:
-            (tmp_path / f"ks-{side}-{seed}.json").write_text(json.dumps({"accuracy": 50.0 + seed}))
+            result(tmp_path, f"ks-{side}-{seed}", 50.0 + seed)
     text = training_parity.markdown(training_parity.collect(tmp_path))
     assert "| ks | accuracy % | 51.00 (50.00, 51.00, 52.00) | 51.00 (50.00, 52.00) | +0.00 | yes |" in text
     assert "Not measured: ks by s3prl, seed 1, sid, pr, asr." in text
+    assert "- ks: weights wwwwwwwwwwww, learning rate 0.01, 10 steps of 4 utterances" in text
+
+
+def test_results_of_other_settings_or_weights_are_not_mixed(tmp_path: Path) -> None:
+    result(tmp_path, "ks-ours-0", 10.0, steps=5)
+    result(tmp_path, "ks-s3prl-0", 20.0, steps=5)
+    result(tmp_path, "ks-ours-0", 30.0)
+    (found,) = training_parity.collect(tmp_path)["tasks"].values()
+    assert found["settings"]["steps"] == 10
+    assert found["metrics"]["accuracy"] == {"ours": {"0": 30.0}, "s3prl": {}}
+    result(tmp_path, "ks-s3prl-1", 40.0, weights="v" * 64)
+    (found,) = training_parity.collect(tmp_path)["tasks"].values()
+    assert found["weights_sha256"] == "v" * 64
+    assert found["metrics"]["accuracy"] == {"ours": {}, "s3prl": {"1": 40.0}}
 
 
 SETTINGS = {"learning_rate": 0.01, "batch_size": 4, "steps": 10, "evaluate_every_steps": 5}

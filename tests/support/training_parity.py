@@ -21,6 +21,7 @@ import os
 import re
 import statistics
 import textwrap
+import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -32,16 +33,16 @@ from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.suite import load_task_data
 from skill_bench.schema import write_atomic
 
-UPSTREAM, SEEDS = "skill", (0, 1, 2)
-# Few steps, so that an afternoon of one core is enough; learning rates at which they show something.
+UPSTREAM, SIDES, SEEDS = "skill", ("ours", "s3prl"), (0, 1, 2)
+# Few steps, so that an hour of one core is enough; learning rates at which they show something and seeds vary little.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "ks": {"learning_rate": 1e-2, "batch_size": 32, "steps": 300, "evaluate_every_steps": 50},
-    "sid": {"learning_rate": 1e-2, "batch_size": 32, "steps": 300, "evaluate_every_steps": 50},
-    "pr": {"learning_rate": 1e-2, "batch_size": 16, "steps": 300, "evaluate_every_steps": 50},
-    "asr": {"learning_rate": 3e-3, "batch_size": 8, "steps": 300, "evaluate_every_steps": 50},
+    "ks": {"learning_rate": 1e-2, "batch_size": 32, "steps": 150, "evaluate_every_steps": 50},
+    "sid": {"learning_rate": 1e-3, "batch_size": 16, "steps": 160, "evaluate_every_steps": 80},
+    "pr": {"learning_rate": 1e-2, "batch_size": 8, "steps": 120, "evaluate_every_steps": 60},
+    "asr": {"learning_rate": 3e-3, "batch_size": 4, "steps": 120, "evaluate_every_steps": 60},
 }
 # At most so many utterances of each part, for the same reason.
-LIMITS = {"pr": 120, "asr": 80}
+LIMITS = {"pr": 48, "asr": 32}
 # What s3prl prints when it evaluates test.
 PRINTED = {
     "ks": {"accuracy": r"test acc: ([\d.]+)"},
@@ -51,9 +52,9 @@ PRINTED = {
 }
 DOWNSTREAM = {"ks": "speech_commands", "sid": "voxceleb1", "pr": "ctc", "asr": "asr"}
 DIFFERENCES = (
-    "What stays different: s3prl lowers KS audio by 3 dB and draws silence anew each time; its SID head has outputs "
-    "for 1251 speakers; it draws KS's dev set anew at each evaluation; initial weights and orders come from other "
-    "random numbers. Its feature lengths are rounded, so a frame of padding may be added."
+    "What stays different: s3prl cuts KS's silence anew each time and draws its dev set anew at each evaluation; its "
+    "SID head has outputs for 1251 speakers; initial weights and orders come from other random numbers. Its feature "
+    "lengths are rounded, so a frame of padding may be added."
 )
 HEAD = {"ks": {}, "sid": {}, "pr": {}, "asr": {"projection_dim": 128, "hidden_dims": (128,), "dropout": 0.2}}
 
@@ -65,6 +66,8 @@ def main() -> None:
     run_command = commands.add_parser("run")
     run_command.add_argument("folder", type=Path)
     run_command.add_argument("--tasks", default=",".join(SETTINGS))
+    run_command.add_argument("--sides", default=",".join(SIDES))
+    run_command.add_argument("--seeds", default=",".join(map(str, SEEDS)))
     run_command.add_argument("--corpora", type=Path, default=os.environ.get("SKILL_BENCH_CORPORA"))
     report_command = commands.add_parser("report")
     report_command.add_argument("folder", type=Path)
@@ -73,37 +76,61 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.command == "run":
         for task in arguments.tasks.split(","):
-            run(task, arguments.folder, arguments.corpora)
+            run(
+                task,
+                arguments.folder,
+                arguments.corpora,
+                sides=arguments.sides.split(","),
+                seeds=[int(seed) for seed in arguments.seeds.split(",")],
+            )
     else:
         found = collect(arguments.folder)
         write_atomic(arguments.json, (json.dumps(found, indent=1) + "\n").encode())
         write_atomic(arguments.markdown, markdown(found).encode())
 
 
-def run(task: str, folder: Path, corpora: Path) -> None:
-    """Every seed of both sides that has no result yet."""
+def run(task: str, folder: Path, corpora: Path, *, sides: Sequence[str] = SIDES, seeds: Sequence[int] = SEEDS) -> None:
+    """Every one of the seeds and sides that has no result yet."""
     _remember_features()
     limit = LIMITS.get(task)
-    data = load_task_data("local", task, data_root=corpora, cache_dir=folder / "cache", limit=limit)
-    for seed in SEEDS:
-        _keep(folder / f"{task}-ours-{seed}.json", lambda seed=seed: _ours(task, data, folder, seed))
+    cache_dir = folder / "cache"
+    data = load_task_data("local", task, data_root=corpora, cache_dir=cache_dir, limit=limit)
+    made_with = _made_with(task, data)
+    folder = folder / hashlib.sha256(json.dumps(made_with, sort_keys=True).encode()).hexdigest()[:12]
+    if "ours" in sides:
+        for seed in seeds:
+            _keep(folder / f"{task}-ours-{seed}.json", made_with, lambda seed=seed: _ours(task, data, cache_dir, seed))
     config = None
-    for seed in SEEDS:
+    for seed in seeds if "s3prl" in sides else ():
         path = folder / f"{task}-s3prl-{seed}.json"
         if not path.exists():
             config = config or layouts.FROM_DATA[task](data, folder / f"{task}-layout", **_configuration(task))
-            _keep(path, lambda seed=seed, config=config: _s3prl(task, config, folder, seed))
+            _keep(path, made_with, lambda seed=seed, config=config: _s3prl(task, config, folder, seed))
 
 
-def _keep(path: Path, measure: Any) -> None:
+def _made_with(task: str, data: TaskData) -> dict[str, Any]:
+    """What a result holds for: results of other weights, data or settings lie in other folders."""
+    from skill_bench.features.upstream import load_upstream
+
+    return {
+        "weights_sha256": load_upstream(UPSTREAM).system().checkpoint_sha256,
+        "data": data.fingerprint,
+        "settings": SETTINGS[task] | {"limit": LIMITS.get(task)},
+        "head": HEAD[task],
+    }
+
+
+def _keep(path: Path, made_with: dict[str, Any], measure: Any) -> None:
     if path.exists():
         return
-    found = measure()
-    write_atomic(path, json.dumps(found).encode())
-    print(path.stem, found, flush=True)
+    started = time.perf_counter()
+    values = measure()
+    seconds = time.perf_counter() - started
+    write_atomic(path, json.dumps({"made_with": made_with, "values": values, "seconds": seconds}).encode())
+    print(path.stem, values, f"{seconds:.0f} s", flush=True)
 
 
-def _ours(task: str, data: TaskData, folder: Path, seed: int) -> dict[str, float | None]:
+def _ours(task: str, data: TaskData, cache_dir: Path, seed: int) -> dict[str, float | None]:
     from skill_bench.features.upstream import load_upstream
     from skill_bench.run import run_cell
     from skill_bench.tasks import load_task
@@ -117,7 +144,7 @@ def _ours(task: str, data: TaskData, folder: Path, seed: int) -> dict[str, float
             "head": spec.head.model_copy(update=HEAD[task]),
         }
     )
-    result = run_cell(load_upstream(UPSTREAM), spec, data, seed=seed, cache_dir=folder / "cache")
+    result = run_cell(load_upstream(UPSTREAM), spec, data, seed=seed, cache_dir=cache_dir)
     return {name: result.metrics[name].value for name in PRINTED[task]}
 
 
@@ -176,21 +203,20 @@ def _configuration(task: str) -> dict[str, Any]:
 
 
 def collect(folder: Path) -> dict[str, Any]:
-    """Every result in the folder: task -> metric -> side -> seed."""
+    """The results in the folder: task -> metric -> side -> seed; of each task those like its newest one."""
     tasks: dict[str, Any] = {}
     for task, metrics in PRINTED.items():
-        settings = SETTINGS[task] | {"limit": LIMITS.get(task)}
+        found = {path: json.loads(path.read_text()) for path in folder.glob(f"*/{task}-*-*.json")}
+        if not found:
+            continue
+        newest = found[max(found, key=lambda path: path.stat().st_mtime_ns)]["made_with"]
+        same = {path.stem: one["values"] for path, one in found.items() if one["made_with"] == newest}
+        tasks[task] = {name: newest[name] for name in ("weights_sha256", "data", "settings")} | {"metrics": {}}
         for metric in metrics:
-            sides = {
-                side: {
-                    str(seed): json.loads(path.read_text())[metric]
-                    for seed in SEEDS
-                    if (path := folder / f"{task}-{side}-{seed}.json").exists()
-                }
-                for side in ("ours", "s3prl")
+            tasks[task]["metrics"][metric] = {
+                side: {str(seed): same[name][metric] for seed in SEEDS if (name := f"{task}-{side}-{seed}") in same}
+                for side in SIDES
             }
-            if all(sides.values()):
-                tasks.setdefault(task, {"settings": settings, "metrics": {}})["metrics"][metric] = sides
     packages = {name: version(name) for name in ("s3prl", "torch", "skill-bench")}
     return {"upstream": UPSTREAM, "packages": packages, "tasks": tasks}
 
@@ -209,8 +235,9 @@ def markdown(found: dict[str, Any]) -> str:
         "",
         *textwrap.wrap(
             "Our runner under `--protocol s3prl` and s3prl's own `run_downstream`, on the same recordings (those of "
-            f"the `local` suite's packaged layout), with the same upstream (`{found['upstream']}`), learning rate, "
-            "steps and batch size; the checkpoint with the best dev metric, evaluated once on test. Made by "
+            f"the `local` suite's packaged layout), with the same upstream (the bundled `{found['upstream']}`), "
+            "learning rate, steps and batch size; the checkpoint with the best dev metric, evaluated once on test. Made "
+            "by "
             f"`tests/support/training_parity.py` with {packages}; SpecAugment is off, ASR's head has 128 units.",
             width=120,
         ),
@@ -221,6 +248,8 @@ def markdown(found: dict[str, Any]) -> str:
     for task, one in found["tasks"].items():
         for metric, sides in one["metrics"].items():
             ours, theirs = (list(sides[side].values()) for side in ("ours", "s3prl"))
+            if not ours or not theirs:
+                continue
             difference = statistics.fmean(ours) - statistics.fmean(theirs)
             verdict = "yes" if within_spread(ours, theirs) else "no"
             lines.append(f"| {task} | {metric} % | {_side(ours)} | {_side(theirs)} | {difference:+.2f} | {verdict} |")
@@ -229,10 +258,10 @@ def markdown(found: dict[str, Any]) -> str:
         lines += [f"Not measured: {', '.join(unfinished)}.", ""]
     lines += ["Settings:", ""]
     for task, one in found["tasks"].items():
-        s = one["settings"]
+        s, weights = one["settings"], one["weights_sha256"][:12]
         lines.append(
-            f"- {task}: learning rate {s['learning_rate']:g}, {s['steps']} steps of {s['batch_size']} utterances, dev "
-            f"read every {s['evaluate_every_steps']}"
+            f"- {task}: weights {weights}, learning rate {s['learning_rate']:g}, {s['steps']} steps of "
+            f"{s['batch_size']} utterances, dev read every {s['evaluate_every_steps']}"
             + (f", at most {s['limit']} utterances of each part" if s["limit"] else "")
         )
     lines += ["", *textwrap.wrap(DIFFERENCES, width=120)]
@@ -244,7 +273,7 @@ def _unfinished(found: dict[str, Any]) -> list[str]:
     missing = []
     for task, metrics in PRINTED.items():
         sides = found["tasks"].get(task, {}).get("metrics", {}).get(next(iter(metrics)))
-        if sides is None:
+        if sides is None or not all(sides.values()):
             missing.append(task)
             continue
         for side, by_seed in sides.items():
