@@ -236,8 +236,8 @@ def markdown(found: dict[str, Any]) -> str:
         *textwrap.wrap(
             "Our runner under `--protocol s3prl` and s3prl's own `run_downstream`, on the same recordings (those of "
             f"the `local` suite's packaged layout), with the same upstream (the bundled `{found['upstream']}`), "
-            "learning rate, steps and batch size; the checkpoint with the best dev metric, evaluated once on test. Made "
-            "by "
+            "learning rate, steps and batch size; the checkpoint with the best dev metric, evaluated once on test. "
+            "Made by "
             f"`tests/support/training_parity.py` with {packages}; SpecAugment is off, ASR's head has 128 units.",
             width=120,
         ),
