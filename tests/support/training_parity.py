@@ -211,7 +211,8 @@ def collect(folder: Path) -> dict[str, Any]:
             continue
         newest = found[max(found, key=lambda path: path.stat().st_mtime_ns)]["made_with"]
         same = {path.stem: one["values"] for path, one in found.items() if one["made_with"] == newest}
-        tasks[task] = {name: newest[name] for name in ("weights_sha256", "data", "settings")} | {"metrics": {}}
+        kept = ("weights_sha256", "data", "settings", "remark")
+        tasks[task] = {name: newest[name] for name in kept if name in newest} | {"metrics": {}}
         for metric in metrics:
             tasks[task]["metrics"][metric] = {
                 side: {str(seed): same[name][metric] for seed in SEEDS if (name := f"{task}-{side}-{seed}") in same}
@@ -263,6 +264,7 @@ def markdown(found: dict[str, Any]) -> str:
             f"- {task}: weights {weights}, learning rate {s['learning_rate']:g}, {s['steps']} steps of "
             f"{s['batch_size']} utterances, dev read every {s['evaluate_every_steps']}"
             + (f", at most {s['limit']} utterances of each part" if s["limit"] else "")
+            + (f"; {one['remark']}" if "remark" in one else "")
         )
     lines += ["", *textwrap.wrap(DIFFERENCES, width=120)]
     return "\n".join(lines) + "\n"
