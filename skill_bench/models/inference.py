@@ -27,7 +27,7 @@ from skill_bench.models.attention import SelfAttention
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.frontend import ChannelNorm, ConvLayer, FrontEnd, TimeNorm, normalize_waveforms
 from skill_bench.models.layer import FeedForward, Layer
-from skill_bench.models.lean import LONG_FRAMES, blockwise, transformed
+from skill_bench.models.lean import LONG_FRAMES, blockwise
 from skill_bench.models.plain import is_plain
 from skill_bench.models.rows import as_rows, convolve
 
@@ -172,13 +172,11 @@ def _covariance(windows: Float[Tensor, "n kernel"], mean: Float[Tensor, " kernel
 def _embed(encoder: Encoder, rows: Float[Tensor, "rows dim"], bounds: list[int]) -> Float[Tensor, "rows dim"]:
     """Adds the convolutional position embedding, and normalises in post-norm models."""
     conv = encoder.position.conv
-    weight = conv.weight  # weight normalisation is computed at each access
-    spectra, out = None, torch.empty_like(rows)
+    weight, out = conv.weight, torch.empty_like(rows)  # weight normalisation is computed at each access
     for start, end in pairwise(bounds):
         x = rows[start:end]
         if end - start >= LONG_FRAMES:  # of the utterance, so that its features do not depend on its batch
-            spectra = transformed(weight) if spectra is None else spectra
-            embedded = blockwise(x.T[None], spectra, kernel=weight.shape[2])[0].T + conv.bias
+            embedded = blockwise(x.T[None], encoder.position.spectra(), kernel=weight.shape[2])[0].T + conv.bias
         else:
             embedded = F.conv1d(x.T[None], weight, conv.bias, padding=conv.padding, groups=conv.groups)[
                 0, :, : len(x)

@@ -45,10 +45,14 @@ def convolve_backward(
     into: Float[Tensor, "window channels"],
 ) -> Float[Tensor, "in_frames in_channels"]:
     """Gradient of ``x``; that of the weight is added to ``into``."""
-    found = torch.zeros_like(x)
+    if len(rows) < stride * x.shape[1]:  # some frames are under no window
+        found = torch.zeros_like(x)
+    else:
+        found = torch.empty_like(x)
+        found[len(gradient) * stride :].zero_()  # what the first part below does not write
     for (view, span), (target, _) in zip(_parts(x, rows, stride), _parts(found, rows, stride), strict=True):
         into[span].addmm_(view.T, gradient)
-        target.addmm_(gradient, rows[span].T)
+        target.addmm_(gradient, rows[span].T, beta=0 if span.start == 0 else 1)
     return found
 
 

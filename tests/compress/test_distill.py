@@ -7,36 +7,19 @@ from typing import Any
 
 import pytest
 import torch
+from small_recipes import recipe, weights
 
-from skill_bench.compress.distill import Student, distill
+from skill_bench.compress.distill import distill
 from skill_bench.compress.engine import Engine
 from skill_bench.compress.losses import GroupDistillation
 from skill_bench.compress.objectives import teaching
-from skill_bench.compress.recipe import Recipe, load_recipe, names
+from skill_bench.compress.recipe import Recipe, names
 from skill_bench.compress.training_log import Log
 from skill_bench.corpora.data import Utterance
 from skill_bench.errors import SkillBenchError, UsageError
 from skill_bench.models import checkpoint, inference
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.report.curves import read_log
-
-
-def recipe(name: str = "skill", *changes: str, joint: int = 60, final: int = 6) -> Recipe:
-    base = ["data.seconds_per_batch=1.0", "data.min_seconds=0.1", "optimizer.max_gradient_norm=10.0"]
-    base += [f"final={{n_updates={final}, learning_rate=1e-3, warmup_updates=2}}"]
-    if name != "distilhubert":
-        base += [f"joint={{n_updates={joint}, learning_rate=1e-3, warmup_updates=3}}", "sparsity.target=0.5"]
-        base += [f"sparsity.{key}" for key in ("ramp_updates=10", "gate_learning_rate=0.1")]
-        base += ["sparsity.multiplier_learning_rate=0.1"]
-    if name == "skill":
-        base += ["groups.n_calibration_utterances=4"]
-    if name in ("skill", "random_groups", "uniform_groups"):
-        base += ["groups.n_groups=3"]
-    return load_recipe(name, changes=[*base, *changes])
-
-
-def weights(student: Student) -> dict[str, torch.Tensor]:
-    return dict(student.encoder.state_dict())
 
 
 def test_the_student_is_as_sparse_as_asked_and_says_what_it_is(

@@ -68,6 +68,19 @@ def test_long_utterances_and_short_ones_do_not_depend_on_each_other(monkeypatch:
         torch.testing.assert_close(inference.hidden_states(encoder, [wave])[0], states, rtol=1e-12, atol=1e-12)
 
 
+def test_kept_transforms_follow_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    shape = factories.architecture(channels=8, dim=16, n_layers=1, n_heads=2, ffn_dim=8, position_groups=4)
+    monkeypatch.setattr(inference, "LONG_FRAMES", 2)
+    encoder, other = awake(Encoder(shape)).double(), awake(Encoder(shape)).double()
+    waves = [torch.randn(4000).double()]
+    assert_same_states(encoder, waves, tolerance=1e-9)
+    encoder.load_state_dict(other.state_dict())
+    assert_same_states(encoder, waves, tolerance=1e-9)
+    encoder.float()
+    assert_same_states(encoder, [waves[0].float()], tolerance=1e-3)
+
+
 def test_full_width_layers() -> None:
     torch.manual_seed(0)
     shape = factories.architecture(
