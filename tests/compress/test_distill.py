@@ -19,6 +19,7 @@ from skill_bench.corpora.data import Utterance
 from skill_bench.errors import SkillBenchError, UsageError
 from skill_bench.models import checkpoint, inference
 from skill_bench.models.checkpoint import LoadedModel
+from skill_bench.models.layer import Layer
 from skill_bench.report.curves import read_log
 
 
@@ -156,7 +157,12 @@ def test_the_teacher_stops_after_the_last_layer_that_is_needed(
     waves = torch.randn(1, 8000)
     ran: list[torch.nn.Module] = []
     whole = inference._layer
-    monkeypatch.setattr(inference, "_layer", lambda layer, *given: ran.append(layer) or whole(layer, *given))
+
+    def layer(module: Layer, *given: Any) -> torch.Tensor:
+        ran.append(module)
+        return whole(module, *given)
+
+    monkeypatch.setattr(inference, "_layer", layer)
     averages = teaching(teacher.encoder, ((0,), (1, 3)))(waves)
     assert ran == list(teacher.encoder.layers[:3])
     states, _ = teacher.encoder(waves)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from skill_bench import evaluate
+from skill_bench.errors import SkillBenchError
 from skill_bench.features.module_upstream import ModuleUpstream
 from skill_bench.record import System
 
@@ -21,7 +22,7 @@ class Elsewhere(nn.Module):
         super().__init__()
         self.asked: list[object] = []
 
-    def to(self, *places: Any, **more: Any) -> Elsewhere:  # type: ignore[override]
+    def to(self, *places: Any, **more: Any) -> Elsewhere:
         self.asked.append(places[0])
         return self
 
@@ -56,9 +57,14 @@ def test_waves_follow_the_modules_weights(tmp_path: Path) -> None:
 
 def test_the_plan_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    monkeypatch.setattr(evaluate, "_on", lambda upstream, device: seen.append(device) or upstream)
+
+    def on(upstream: object, device: str) -> object:
+        seen.append(device)
+        return upstream
+
+    monkeypatch.setattr(evaluate, "_on", on)
     monkeypatch.setattr(evaluate, "_cells", lambda *given, **more: None)
-    monkeypatch.setattr(evaluate, "_load_data", lambda task, plan: evaluate.SkillBenchError("none"))
+    monkeypatch.setattr(evaluate, "_load_data", lambda task, plan: SkillBenchError("none"))
     plan = evaluate.Plan(
         upstreams=[evaluate.UpstreamRequest(name="fbank")], suite="demo", tasks=["ks"], seeds=[0],
         out_dir=Path("unused"), cache_dir=Path("unused"), device="cuda:1",
