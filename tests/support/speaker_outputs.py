@@ -66,7 +66,7 @@ def accuracy(parts: list[tuple[Tensor, Tensor]], *, n_outputs: int, seed: int) -
 
     step, best = 0, (-1.0, 0.0)
     while step < settings["steps"]:
-        for chosen in torch.randperm(len(means)).split(settings["batch_size"]):
+        for chosen in torch.split(torch.randperm(len(means)), settings["batch_size"]):
             if step == settings["steps"]:
                 break
             step += 1
