@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ def run_cells(
     protocol: str = DEFAULT_PROTOCOL,
     progress: Progress | None = None,
     device: str = "cpu",
-) -> Iterator[CellResult]:
+) -> Generator[CellResult, None, None]:
     """Extracts features, trains the grid of learning rates, chooses on dev, reads test once; seed by seed.
 
     Seeds share the features, and where batches have one shape (linear probes on time means) the computation too.

@@ -13,7 +13,8 @@ from fake_speech import FakeUpstream, class_data
 from skill_bench import evaluate as module
 from skill_bench.corpora.data import TaskData
 from skill_bench.errors import CheckpointError, ManifestError, UnknownName, UsageError
-from skill_bench.evaluate import Outcome, Plan, UpstreamRequest, evaluate
+from skill_bench.evaluate import Outcome, evaluate
+from skill_bench.plan import Plan, UpstreamRequest
 from skill_bench.record import Record, System, read_predictions
 from skill_bench.tasks import TaskSpec, load_task
 

@@ -37,13 +37,15 @@ ALLOWED: dict[str, set[str]] = {
     "s3prl": BASE | {"models", "corpora", "features"},
     "kinds": BASE | {"tasks", "metrics", "corpora", "features", "probes"},
     "speed": BASE
-    | {"tasks", "corpora", "models", "measure", "compress", "features", "probes", "kinds", "s3prl", "evaluate"},
+    | {"tasks", "corpora", "models", "measure", "compress", "features", "probes", "kinds", "s3prl", "evaluate", "plan"},
     "rescore": BASE | {"tasks", "metrics"},
     "run": BASE | {"tasks", "metrics", "corpora", "kinds"},
     "forecast": BASE | {"tasks", "corpora", "features", "measure", "probes", "kinds"},
-    "evaluate": BASE | {"tasks", "corpora", "features", "kinds", "run", "forecast"},
-    "guard": BASE | {"features", "measure", "report", "evaluate", "user_cache"},
-    "evidence": BASE | {"models", "corpora", "features", "measure", "compress", "evaluate"},
+    "plan": {"record"},
+    "cell_record": BASE | {"tasks", "corpora", "kinds", "run", "forecast", "plan"},
+    "evaluate": BASE | {"tasks", "corpora", "features", "kinds", "run", "forecast", "plan", "cell_record"},
+    "guard": BASE | {"features", "measure", "report", "evaluate", "plan", "cell_record", "user_cache"},
+    "evidence": BASE | {"models", "corpora", "features", "measure", "compress", "evaluate", "plan", "cell_record"},
 }
 TOP = {"cli", "__main__"}  # may import everything, and nothing imports it
 

@@ -13,9 +13,9 @@ from skill_bench import evaluate as module
 from skill_bench import forecast as forecasts
 from skill_bench.corpora.data import Fold, TaskData
 from skill_bench.efficiency import Band
-from skill_bench.evaluate import Plan, UpstreamRequest
 from skill_bench.features.extract import extract
 from skill_bench.forecast import Forecast, Prober
+from skill_bench.plan import Plan, UpstreamRequest
 from skill_bench.provenance import collect
 from skill_bench.record import System
 from skill_bench.tasks import TaskSpec, load_task

@@ -36,7 +36,8 @@ def plan_run(
     """
     from skill_bench import catalog
     from skill_bench.cli.console import ConsoleProgress
-    from skill_bench.evaluate import Plan, forecast
+    from skill_bench.evaluate import forecast
+    from skill_bench.plan import Plan
 
     plan = Plan(
         upstreams=requests(upstream, ckpt),

@@ -13,7 +13,7 @@ from skill_bench.user_cache import cache_folder
 
 if TYPE_CHECKING:
     from skill_bench.cli.console import ConsoleProgress
-    from skill_bench.evaluate import Plan, UpstreamRequest
+    from skill_bench.plan import Plan, UpstreamRequest
 
 Upstreams = Annotated[
     list[str],
@@ -46,7 +46,8 @@ def run(
     from skill_bench import catalog
     from skill_bench.cli.console import ConsoleProgress
     from skill_bench.errors import SkillBenchError
-    from skill_bench.evaluate import Plan, evaluate
+    from skill_bench.evaluate import evaluate
+    from skill_bench.plan import Plan
     from skill_bench.report.show import show
 
     plan = Plan(
@@ -90,7 +91,7 @@ def requests(names: Sequence[str], ckpt: Path | None) -> list[UpstreamRequest]:
     """
     from skill_bench import catalog
     from skill_bench.errors import UsageError
-    from skill_bench.evaluate import UpstreamRequest
+    from skill_bench.plan import UpstreamRequest
 
     if ckpt is not None and len(names) > 1:
         raise UsageError(f"--ckpt belongs to one upstream, found {len(names)}: {', '.join(names)}.")

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from pydantic import ValidationError
 
+from skill_bench.cell_record import EvaluatedUpstream
 from skill_bench.compress.calibrate import measure
 from skill_bench.compress.distill import distill
 from skill_bench.compress.engine import Engine, Processes
@@ -27,7 +28,7 @@ from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.listing import list_audio
 from skill_bench.efficiency import Profile
 from skill_bench.errors import CheckpointError, SkillBenchError
-from skill_bench.evaluate import EvaluatedUpstream, Plan, UpstreamRequest, evaluate, load_request
+from skill_bench.evaluate import evaluate, load_request
 from skill_bench.evidence.grid import Grid, Job
 from skill_bench.features.encoder_upstream import EncoderUpstream
 from skill_bench.features.upstream import Upstream
@@ -35,6 +36,7 @@ from skill_bench.layer_similarity import LayerSimilarity
 from skill_bench.measure.profile import profile
 from skill_bench.models import checkpoint
 from skill_bench.models.checkpoint import LoadedModel
+from skill_bench.plan import Plan, UpstreamRequest
 from skill_bench.progress import Progress
 from skill_bench.record import System, upstream_folder
 

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import torch
 
+from skill_bench.cell_record import EvaluatedUpstream
 from skill_bench.errors import SkillBenchError, UsageError
-from skill_bench.evaluate import EvaluatedUpstream, Plan, UpstreamRequest, evaluate, load_request
+from skill_bench.evaluate import evaluate, load_request
 from skill_bench.guard.baseline import FILE, Baseline, Change, Costs, Settings, read_baseline
 from skill_bench.guard.findings import CheckReport
 from skill_bench.guard.judge import Rules, judge_costs, judge_tasks
 from skill_bench.measure.profile import profile
 from skill_bench.measure.reference import NAME, throughput_ratio
+from skill_bench.plan import Plan, UpstreamRequest
 from skill_bench.progress import Progress, Silent
 from skill_bench.provenance import collect as provenance
 from skill_bench.provenance import now

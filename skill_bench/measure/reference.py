@@ -54,4 +54,4 @@ def throughput_ratio(
         for _ in range(n_rounds)
     ]
     own, its = (max(best) for best in zip(*rounds, strict=True))
-    return own / its
+    return float(own / its)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from skill_bench.evaluate import Plan, UpstreamRequest, evaluate, forecast
+from skill_bench.evaluate import evaluate, forecast
+from skill_bench.plan import Plan, UpstreamRequest
 from skill_bench.progress import Progress
 from skill_bench.speed.figures import Foresight, Foretold
 

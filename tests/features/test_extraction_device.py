@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from skill_bench import evaluate
 from skill_bench.errors import SkillBenchError
 from skill_bench.features.module_upstream import ModuleUpstream
+from skill_bench.plan import Plan, UpstreamRequest
 from skill_bench.record import System
 
 
@@ -65,8 +66,8 @@ def test_the_plan_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate, "_on", on)
     monkeypatch.setattr(evaluate, "_cells", lambda *given, **more: None)
     monkeypatch.setattr(evaluate, "_load_data", lambda task, plan: SkillBenchError("none"))
-    plan = evaluate.Plan(
-        upstreams=[evaluate.UpstreamRequest(name="fbank")], suite="demo", tasks=["ks"], seeds=[0],
+    plan = Plan(
+        upstreams=[UpstreamRequest(name="fbank")], suite="demo", tasks=["ks"], seeds=[0],
         out_dir=Path("unused"), cache_dir=Path("unused"), device="cuda:1",
     )  # fmt: skip
     evaluate.evaluate(plan, load=lambda request: Elsewhere())  # type: ignore[arg-type, return-value]
