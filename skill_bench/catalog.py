@@ -32,7 +32,8 @@ def names(kind: Literal["tasks", "upstreams"]) -> list[str]:
         SkillBenchError: the folder holds none, which is never right.
     """
     root = folder(kind)
-    pattern = "*.toml" if kind == "tasks" else "*/upstream.toml"
+    # A name begins with neither: an interrupted pip leaves copies with a tilde behind.
+    pattern = "[!~.]*.toml" if kind == "tasks" else "[!~.]*/upstream.toml"
     found = sorted(p.stem if kind == "tasks" else p.parent.name for p in root.glob(pattern))
     if not found:
         raise SkillBenchError(f"{root} holds no {pattern}. Reinstall skill-bench.")
