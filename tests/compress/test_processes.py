@@ -67,7 +67,9 @@ def test_killed_and_in_two_processes(command: list[str], tmp_path: Path) -> None
 
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "skill_bench"]
     options = ["--out", str(both), "--max-seconds-per-device", "0.6"]
-    done = subprocess.run([*torchrun, *command, *options], capture_output=True, text=True, check=False)
+    # Two processes of one thread each: more than there are cores would wait for each other.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*torchrun, *command, *options], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     compared = 0
     for stage in ("joint", "final"):
