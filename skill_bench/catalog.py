@@ -10,6 +10,8 @@ from skill_bench.errors import SkillBenchError, UnknownName, UsageError
 Kind = Literal["tasks", "upstreams", "leaderboard"]
 
 _PACKAGE = Path(__file__).resolve().parent
+_NAME = "[!~.]*"
+"""A name begins with neither: an interrupted pip leaves copies with a tilde behind."""
 
 
 def folder(kind: Kind) -> Path:
@@ -32,12 +34,15 @@ def names(kind: Literal["tasks", "upstreams"]) -> list[str]:
         SkillBenchError: the folder holds none, which is never right.
     """
     root = folder(kind)
-    # A name begins with neither: an interrupted pip leaves copies with a tilde behind.
-    pattern = "[!~.]*.toml" if kind == "tasks" else "[!~.]*/upstream.toml"
-    found = sorted(p.stem if kind == "tasks" else p.parent.name for p in root.glob(pattern))
+    found = sorted(p.stem for p in root.glob(f"{_NAME}.toml")) if kind == "tasks" else upstreams_in(root)
     if not found:
-        raise SkillBenchError(f"{root} holds no {pattern}. Reinstall skill-bench.")
+        raise SkillBenchError(f"{root} holds no {kind}. Reinstall skill-bench.")
     return found
+
+
+def upstreams_in(root: Path) -> list[str]:
+    """Sorted names of the folders in ``root`` that hold an ``upstream.toml``."""
+    return sorted(path.parent.name for path in root.glob(f"{_NAME}/upstream.toml"))
 
 
 def entry(kind: Literal["tasks", "upstreams"], name: str) -> Path:

@@ -85,6 +85,11 @@ class HardConcrete(nn.Module):
         return value.index_fill(0, shut, 0.0)
 
 
+def each(gates: nn.ModuleList) -> list[HardConcrete]:
+    """The gates of one kind, one a convolution or layer; none where the kind is not gated."""
+    return [gate for gate in gates if isinstance(gate, HardConcrete)]
+
+
 class Gates(nn.Module):
     """Gates on convolution channels, attention heads and feed-forward units, and if asked on whole blocks.
 

@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from skill_bench.compress.gates import Gates, HardConcrete
+from skill_bench.compress.gates import Gates, HardConcrete, each
 from skill_bench.compress.kept import Kept, Units
 from skill_bench.compress.prune import without
 from skill_bench.models.architecture import Architecture
@@ -51,7 +51,9 @@ def remove(student: Encoder, gates: Gates, kept: Kept, optimizer: torch.optim.Op
     for name, parameter in student.named_parameters():
         _move(optimizer, parameter, new[name], partial(_of, kept, architecture, name))
     for kind, units in (("channels", kept.channels), ("heads", kept.heads), ("ffn", kept.ffn)):
-        for gate, positions in zip(_gates(gates, kind), units, strict=False):  # no gates of this kind: nothing to keep
+        for gate, positions in zip(
+            each(getattr(gates, kind)), units, strict=False
+        ):  # no gates of this kind: nothing to keep
             old = gate.log_alpha
             _move(optimizer, old, gate.keep(positions), partial(_at, positions))
     return smaller
@@ -69,15 +71,11 @@ def _kept(gates: Gates, architecture: Architecture, units: Callable[[str, int, H
     everything = Kept.everything(architecture)
 
     def of(kind: str, whole: Sequence[Units]) -> Sequence[Units]:
-        return [units(kind, index, gate) for index, gate in enumerate(_gates(gates, kind))] or whole
+        return [units(kind, index, gate) for index, gate in enumerate(each(getattr(gates, kind)))] or whole
 
     return Kept(
         channels=of("channels", everything.channels), heads=of("heads", everything.heads), ffn=of("ffn", everything.ffn)
     )
-
-
-def _gates(gates: Gates, kind: str) -> list[HardConcrete]:
-    return [gate for gate in getattr(gates, kind) if isinstance(gate, HardConcrete)]
 
 
 def _move(

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from skill_bench.compress.gates import Gates, HardConcrete
+from skill_bench.compress.gates import Gates, each
 from skill_bench.models.architecture import Architecture
 
 Size = float | Float[Tensor, ""]
@@ -47,7 +47,7 @@ class Sizes:
         """Expectations over the samples of ``gates``; dimensions without gates keep their size."""
         whole = cls.of(architecture)
         return cls(
-            channels=[gate.open_probability().sum() for gate in _each(gates.channels)] or whole.channels,
+            channels=[gate.open_probability().sum() for gate in each(gates.channels)] or whole.channels,
             attention=_expected(gates.heads, gates.attention_blocks, whole.attention),
             feed_forward=_expected(gates.ffn, gates.ffn_blocks, whole.feed_forward),
         )
@@ -57,31 +57,27 @@ class Sizes:
         """What evaluation leaves open, and pruning keeps."""
         whole = cls.of(architecture)
         return cls(
-            channels=[gate.n_open() for gate in _each(gates.channels)] or whole.channels,
+            channels=[gate.n_open() for gate in each(gates.channels)] or whole.channels,
             attention=_kept(gates.heads, gates.attention_blocks, whole.attention),
             feed_forward=_kept(gates.ffn, gates.ffn_blocks, whole.feed_forward),
         )
 
 
-def _each(gates: nn.ModuleList) -> list[HardConcrete]:
-    return [gate for gate in gates if isinstance(gate, HardConcrete)]
-
-
 def _expected(unit_gates: nn.ModuleList, block_gates: nn.ModuleList, whole: list[Block]) -> list[Block]:
     blocks = whole
     if len(unit_gates):
-        probabilities = [gate.open_probability() for gate in _each(unit_gates)]
+        probabilities = [gate.open_probability() for gate in each(unit_gates)]
         blocks = [Block(units=p.sum(), present=1 - (1 - p).prod()) for p in probabilities]
     if len(block_gates):
         # Gates are independent, so the expectation of a product is the product of expectations.
-        is_open = [gate.open_probability().squeeze() for gate in _each(block_gates)]
+        is_open = [gate.open_probability().squeeze() for gate in each(block_gates)]
         blocks = [Block(units=p * b.units, present=p * b.present) for p, b in zip(is_open, blocks, strict=True)]
     return blocks
 
 
 def _kept(unit_gates: nn.ModuleList, block_gates: nn.ModuleList, whole: list[Block]) -> list[Block]:
-    units = [gate.n_open() for gate in _each(unit_gates)] or [int(block.units) for block in whole]
-    is_open = [gate.n_open() > 0 for gate in _each(block_gates)] or [True] * len(whole)
+    units = [gate.n_open() for gate in each(unit_gates)] or [int(block.units) for block in whole]
+    is_open = [gate.n_open() > 0 for gate in each(block_gates)] or [True] * len(whole)
     return [Block.of(n, is_open=o) for n, o in zip(units, is_open, strict=True)]
 
 

@@ -30,15 +30,13 @@ def register(folder: Path | None = None) -> list[str]:
     """
     hub = importlib.import_module("s3prl.hub")
     root = folder or catalog.folder("upstreams")
-    if folder is None:
-        names = catalog.names("upstreams")
-    else:
-        names = sorted(path.parent.name for path in folder.glob("*/upstream.toml"))
+    names = catalog.names("upstreams") if folder is None else catalog.upstreams_in(folder)
     entries: dict[str, Callable[..., Any]] = {}
     for name in names:
         entries |= _entries(root / name, package=package_of(root))
-    for path in sorted((Path(inspect.getfile(hub)).parent / "upstream").glob("*/upstream.toml")):
-        entries |= _entries(path.parent, package="s3prl.upstream")
+    theirs = Path(inspect.getfile(hub)).parent / "upstream"
+    for name in catalog.upstreams_in(theirs):
+        entries |= _entries(theirs / name, package="s3prl.upstream")
     added = [name for name in sorted(entries) if name in _ours or not callable(getattr(hub, name, None))]
     for name in added:
         setattr(hub, name, entries[name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import textwrap
 
 from skill_bench.speed.figures import (
@@ -155,8 +156,7 @@ def _rows(heads: list[str], rows: list[list[str]]) -> list[str]:
 
 
 def _ms(seconds: tuple[float, ...]) -> str:
-    ordered = sorted(seconds)
-    return f"{1000 * ordered[len(ordered) // 2]:.1f} ms"
+    return f"{1000 * statistics.median(seconds):.1f} ms"
 
 
 def _wrapped(text: str) -> list[str]:
