@@ -5,7 +5,8 @@ What is different, and why (measured with ``skill-bench bench``):
 - Utterances are rows one after the other. Nothing is padded, so nothing is masked and nothing is computed for padding.
 - The front end runs in the layout (frames, channels): a convolution is one or two matrix products over overlapping
   views of its input, and the projection needs no transpose. It runs over pieces of a few seconds, so that its widest
-  activations stay in the caches instead of being paged in anew.
+  activations stay in the caches instead of being paged in anew. Odd numbers of channels, which pruning leaves, are
+  filled up with zeros.
 - GroupNorm after the first convolution is folded into that convolution: mean and variance of each channel over the
   utterance follow from mean and covariance of the waveform's windows, in float64.
 - The positional convolution, whose kernels are long, is a product of Fourier transforms in blocks.
@@ -29,7 +30,7 @@ from skill_bench.models.frontend import ChannelNorm, ConvLayer, FrontEnd, TimeNo
 from skill_bench.models.layer import FeedForward, Layer
 from skill_bench.models.lean import LONG_FRAMES, blockwise
 from skill_bench.models.plain import is_plain
-from skill_bench.models.rows import as_rows, convolve
+from skill_bench.models.rows import as_rows, convolve, with_full_lanes
 
 # Frames of the front end's output, and rows of a feed-forward block, that are computed at a time.
 _PIECE_FRAMES, _PIECE_ROWS = 200, 512
@@ -109,7 +110,7 @@ def _frames(encoder: Encoder, wave: Float[Tensor, " samples"]) -> Float[Tensor, 
         x = wave[start * hop : (end - 1) * hop + architecture.receptive_field_samples, None]
         for layer in layers:
             x = layer(x)
-        found[start:end] = x
+        found[start:end] = x[:, : found.shape[1]]
     return found if front_end.channel_scale is None else found.mul_(front_end.channel_scale)
 
 
@@ -126,9 +127,9 @@ class _Convolution:
         conv = layer.conv
         self.kernel, self.stride = conv.kernel_size[0], conv.stride[0]
         self.n_channels, self.in_channels = conv.out_channels, conv.in_channels
-        self.weight = as_rows(conv.weight)
-        self.bias = conv.bias
         self.norm: TimeNorm | ChannelNorm | None = layer.norm
+        self.weight = as_rows(with_full_lanes(conv.weight))
+        self.bias = None if conv.bias is None else self._widened(conv.bias)
 
     def fold_norm(self, wave: Float[Tensor, " samples"]) -> Float[Tensor, " samples"]:
         """Puts the GroupNorm over the whole utterance, if there is one, into weight and bias; returns what they expect.
@@ -144,21 +145,27 @@ class _Convolution:
         covariance = _covariance(windows, mean)
         weight = self.weight.double()
         variance = ((covariance @ weight) * weight).sum(dim=0).clamp(min=0)
-        scale = self.norm.weight * torch.rsqrt(variance + self.norm.eps)
+        scale = self._widened(self.norm.weight) * torch.rsqrt(variance + self.norm.eps)
         # The convolution's own bias shifts values and mean alike.
-        self.bias = (self.norm.bias - (mean @ weight) * scale).to(wave.dtype)
+        self.bias = (self._widened(self.norm.bias) - (mean @ weight) * scale).to(wave.dtype)
         self.weight = (weight * scale).to(wave.dtype)
         self.norm = None
         return wave
 
-    def __call__(self, x: Float[Tensor, "in_frames in_channels"]) -> Float[Tensor, "frames channels"]:
+    def __call__(self, x: Float[Tensor, "in_frames more_in_channels"]) -> Float[Tensor, "frames more_channels"]:
         y = convolve(x, self.weight, stride=self.stride)
         if self.bias is not None:
             y.add_(self.bias)
         if self.norm is not None:
-            y = F.layer_norm(y, self.norm.weight.shape, self.norm.weight, self.norm.bias, self.norm.eps)
+            own = y[:, : self.n_channels]
+            own = F.layer_norm(own, self.norm.weight.shape, self.norm.weight, self.norm.bias, self.norm.eps)
+            y = self._widened(own)
         _gelu_(y)
         return y
+
+    def _widened(self, x: Float[Tensor, "*rows channels"]) -> Float[Tensor, "*rows more_channels"]:
+        missing = self.weight.shape[1] - self.n_channels
+        return F.pad(x, (0, missing)) if missing else x
 
 
 def _covariance(windows: Float[Tensor, "n kernel"], mean: Float[Tensor, " kernel"]) -> Float[Tensor, "kernel kernel"]:
