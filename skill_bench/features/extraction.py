@@ -16,7 +16,7 @@ from torch import Tensor
 from skill_bench.corpora.audio import Audio, load_utterance
 from skill_bench.corpora.data import Utterance
 from skill_bench.errors import DataError
-from skill_bench.features import stored
+from skill_bench.features import heap, stored
 from skill_bench.features.cache import Entry, FeatureCache
 from skill_bench.features.policy import Policy, cut, entry_keys
 from skill_bench.features.threads import threads
@@ -152,6 +152,7 @@ class Extraction:
                 advance(len(batch))
         finally:  # an interruption keeps the batches that are finished
             without_place = self._store(entries)
+            heap.give_back()
         for batch in block:
             for utterance in batch:
                 self._note_facts(utterance, without_place.get(self._keys[utterance.id]))
@@ -243,10 +244,13 @@ class Extraction:
 
 
 def _batches(utterances: Sequence[Utterance], *, batch_seconds: float) -> Iterator[list[Utterance]]:
-    """Batches of similar length, longest last, of at most ``batch_seconds`` of padded audio (or one utterance)."""
+    """Batches of similar length, of at most ``batch_seconds`` of padded audio (or one utterance).
+
+    The longest first: what is too much for the memory fails at once, and what later batches need is there already.
+    """
     batch: list[Utterance] = []
-    for utterance in sorted(utterances, key=lambda u: (_seconds(u), u.id)):
-        if batch and (len(batch) == MAX_BATCH or (len(batch) + 1) * _seconds(utterance) > batch_seconds):
+    for utterance in sorted(utterances, key=lambda u: (-_seconds(u), u.id)):
+        if batch and (len(batch) == MAX_BATCH or (len(batch) + 1) * _seconds(batch[0]) > batch_seconds):
             yield batch
             batch = []
         batch.append(utterance)

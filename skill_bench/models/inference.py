@@ -102,7 +102,7 @@ def _frames(encoder: Encoder, wave: Float[Tensor, " samples"]) -> Float[Tensor, 
     if architecture.normalize_waveform:
         wave = normalize_waveforms(wave[None], torch.tensor([len(wave)]))[0]
     n_frames, hop = architecture.n_frames(len(wave)), architecture.hop_samples
-    layers = [_Convolution(layer) for layer in _conv_layers(front_end)]
+    layers = [_Convolution(layer, reads_wave=index == 0) for index, layer in enumerate(_conv_layers(front_end))]
     wave = layers[0].fold_norm(wave)
     found = wave.new_empty(n_frames, layers[-1].n_channels)
     for start in range(0, n_frames, _PIECE_FRAMES):
@@ -123,12 +123,12 @@ def _conv_layers(front_end: FrontEnd) -> Iterator[ConvLayer]:
 class _Convolution:
     """One convolution of the front end on (frames, channels), with its norm and GELU."""
 
-    def __init__(self, layer: ConvLayer) -> None:
+    def __init__(self, layer: ConvLayer, *, reads_wave: bool) -> None:
         conv = layer.conv
         self.kernel, self.stride = conv.kernel_size[0], conv.stride[0]
-        self.n_channels, self.in_channels = conv.out_channels, conv.in_channels
+        self.n_channels = conv.out_channels
         self.norm: TimeNorm | ChannelNorm | None = layer.norm
-        self.weight = as_rows(with_full_lanes(conv.weight))
+        self.weight = as_rows(with_full_lanes(conv.weight, reads_wave=reads_wave))
         self.bias = None if conv.bias is None else self._widened(conv.bias)
 
     def fold_norm(self, wave: Float[Tensor, " samples"]) -> Float[Tensor, " samples"]:
@@ -138,7 +138,6 @@ class _Convolution:
         """
         if not isinstance(self.norm, TimeNorm):
             return wave
-        assert self.in_channels == 1
         wave = wave - wave.mean()
         windows = wave.unfold(0, self.kernel, self.stride)
         mean = windows.mean(dim=0, dtype=torch.float64)

@@ -5,7 +5,7 @@ What is kept between forward and backward, and why (measured with ``skill-bench 
 - Feed-forward blocks keep what enters their GELU and compute GELU and gate again.
 - Attention with a position bias keeps queries, keys, values and gates, and lays scores and bias out again for one
   utterance at a time.
-- Units and heads whose gates are shut in this update are not computed.
+- Channels, heads and units whose gates are shut in this update are not computed.
 - The positional convolution, whose kernels are long, is a product of Fourier transforms in blocks: about a thirtieth of
   the multiply-adds. Transforms are computed again.
 

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from skill_bench.models.rows import as_rows, as_weight, convolve, convolve_backward
+from skill_bench.models.lean import open_units
+from skill_bench.models.rows import as_rows, as_weight, convolve, convolve_backward, lanes_missing, with_full_lanes
 
 _gelu_ = torch.ops.aten.gelu_
 
@@ -37,16 +38,38 @@ def front_end(
     norm: Any,
     masks: Sequence[Float[Tensor, " _channels"]] | None,
 ) -> Float[Tensor, "batch frames channels"]:
-    """Convolutions without bias, each with GELU and gates; ``norm`` over time after the first."""
+    """Convolutions without bias, each with GELU and gates; ``norm`` over time after the first.
+
+    Channels whose gate is shut are left out, as units are in `skill_bench.models.lean.feed_forward`.
+    """
     shape = _Shape(
         kernels=tuple(weight.shape[2] for weight in weights),
         strides=tuple(strides),
         eps=norm.eps,
         gated=masks is not None,
     )
-    gates = masks if masks is not None else [waves.new_ones(())] * len(weights)
-    found: Tensor = _FrontEnd.apply(shape, waves, norm.weight, norm.bias, *weights, *gates)  # type: ignore[no-untyped-call]
-    return found
+    gain, offset, weights = norm.weight, norm.bias, list(weights)
+    gates = [waves.new_ones(())] * len(weights)
+    if masks is not None:
+        gates = list(masks)
+        for index, mask in enumerate(masks[:-1]):  # of the last, whoever reads the frames expects every channel
+            units = open_units(mask)
+            if units is not None:
+                weights[index], weights[index + 1] = weights[index][units], weights[index + 1][:, units]
+                gates[index] = mask[units]
+                gain, offset = (gain[units], offset[units]) if index == 0 else (gain, offset)
+        gates = [_widened(gate) for gate in gates]
+    wide = [with_full_lanes(weight, reads_wave=index == 0) for index, weight in enumerate(weights)]
+    found: Tensor = _FrontEnd.apply(  # type: ignore[no-untyped-call]
+        shape, waves, _widened(gain), _widened(offset), *wide, *gates
+    )
+    return found[..., : len(weights[-1])]
+
+
+def _widened(x: Float[Tensor, " channels"]) -> Float[Tensor, " more_channels"]:
+    """With as many zeros as `with_full_lanes` adds."""
+    missing = lanes_missing(len(x))
+    return F.pad(x, (0, missing)) if missing else x
 
 
 class _FrontEnd(torch.autograd.Function):

@@ -16,12 +16,12 @@ _FEW_CHANNELS = 128
 
 
 def with_full_lanes(
-    weight: Float[Tensor, "channels in_channels kernel"],
+    weight: Float[Tensor, "channels in_channels kernel"], *, reads_wave: bool
 ) -> Float[Tensor, "more_channels more_in_channels kernel"]:
     """A convolution's weight with channels of zeros, up to a multiple of eight; a waveform stays one channel."""
     channels, in_channels, _ = weight.shape
-    more_in = 0 if in_channels == 1 else lanes_missing(in_channels)
-    return F.pad(weight, (0, 0, 0, more_in, 0, lanes_missing(channels)))
+    more_in, more = 0 if reads_wave else lanes_missing(in_channels), lanes_missing(channels)
+    return F.pad(weight, (0, 0, 0, more_in, 0, more)) if more_in or more else weight
 
 
 def lanes_missing(channels: int) -> int:
@@ -71,7 +71,7 @@ def _convolve_pairs(
     n_frames = n_outputs(len(x), kernel=3, stride=2)
     n_pairs = n_frames // 2
     a, c, e = (x.as_strided((n_pairs, channels), (2 * step, 1), x.storage_offset() + i * step) for i in range(3))
-    y = x.as_strided((n_frames, channels), (step, 1), x.storage_offset() + channels) @ v
+    y: Tensor = x.as_strided((n_frames, channels), (step, 1), x.storage_offset() + channels) @ v
     first, second = y[: 2 * n_pairs].view(n_pairs, 2, -1).unbind(1)
     common = c @ (u + w)
     first.add_(common).addmm_(a - c, u)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_architectures import architectures, awake
 
-from skill_bench.models import factories, inference
+from skill_bench.models import factories, inference, rows
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.encoder import Encoder, pad
 from skill_bench.models.plain import plain_path
@@ -31,14 +31,16 @@ def assert_same_states(encoder: Encoder, waves: list[torch.Tensor], *, tolerance
     lengths=st.lists(st.integers(400, 6000), min_size=1, max_size=4),
     seed=st.integers(0, 1000),
     pieces=st.sampled_from([(1, 3), (4, 7), (200, 512)]),
+    few_channels=st.sampled_from([1, 128]),
 )
 def test_states_equal_those_of_the_plain_path(
-    shape: Architecture, lengths: list[int], seed: int, pieces: tuple[int, int]
+    shape: Architecture, lengths: list[int], seed: int, pieces: tuple[int, int], few_channels: int
 ) -> None:
     with torch.random.fork_rng(devices=[]), pytest.MonkeyPatch.context() as patch:
         torch.manual_seed(seed)
         patch.setattr(inference, "_PIECE_FRAMES", pieces[0])
         patch.setattr(inference, "_PIECE_ROWS", pieces[1])
+        patch.setattr(rows, "_FEW_CHANNELS", few_channels)
         waves = [torch.randn(n).double() * 0.1 + 0.05 for n in lengths]
         # In float64, since norms over two channels may amplify a float32 rounding a thousandfold.
         assert_same_states(awake(Encoder(shape)).double(), waves, tolerance=1e-8)

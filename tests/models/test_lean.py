@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_architectures import architectures, awake
 
-from skill_bench.compress.gates import Gates
+from skill_bench.compress.gates import Gates, each
 from skill_bench.compress.recipe import load_recipe
-from skill_bench.models import factories, lean
+from skill_bench.models import factories, lean, rows
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.plain import plain_path
@@ -42,24 +42,30 @@ def assert_same(encoder: Encoder, gates: Gates | None, waves: torch.Tensor, *, t
         torch.testing.assert_close(fast[name], expected, rtol=tolerance, atol=tolerance * max(largest, 1e-3), msg=name)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     shape=architectures(),
     n_samples=st.integers(400, 6000),
     batch=st.integers(1, 3),
     gated=st.booleans(),
+    shut=st.booleans(),
+    few_channels=st.sampled_from([1, 128]),
     seed=st.integers(0, 1000),
 )
 def test_states_and_gradients_equal_those_of_the_plain_path(
-    shape: Architecture, n_samples: int, batch: int, gated: bool, seed: int
+    shape: Architecture, n_samples: int, batch: int, gated: bool, shut: bool, few_channels: int, seed: int
 ) -> None:
     with torch.random.fork_rng(devices=[]), pytest.MonkeyPatch.context() as patch:
         patch.setattr(lean, "LONG_FRAMES", 1)
+        patch.setattr(rows, "_FEW_CHANNELS", few_channels)
         torch.manual_seed(seed)
         options = load_recipe("skill").sparsity
         assert options
         whole = all(layer.heads and layer.ffn_dim for layer in shape.layers)
         gates = Gates(shape, options).double() if gated and whole else None
+        if gates is not None and shut:
+            for gate in (*each(gates.channels), *each(gates.heads), *each(gates.ffn)):
+                gate.log_alpha.data[::2] = -20.0
         encoder = awake(Encoder(shape)).double().train()
         waves = 0.1 * torch.randn(batch, n_samples).double() + 0.05
         # In float64, since norms over two channels may amplify a float32 rounding a thousandfold.

@@ -17,7 +17,7 @@ def architectures(draw: st.DrawFn) -> Architecture:
     layers = st.lists(
         st.builds(LayerShape, heads=heads, ffn_dim=st.sampled_from([0, 1, 7, 20])), min_size=1, max_size=3
     )
-    channels = draw(st.lists(st.integers(2, 9), min_size=7, max_size=7))
+    channels = draw(st.lists(st.integers(1, 9), min_size=7, max_size=7))
     kernels = ((10, 5), (3, 2), (3, 2), (3, 2), (3, 2), (2, 2), (2, 2))
     return Architecture(
         convs=tuple(ConvShape(channels=c, kernel=k, stride=s) for c, (k, s) in zip(channels, kernels, strict=True)),
