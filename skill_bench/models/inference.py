@@ -11,7 +11,7 @@ What is different, and why (measured with ``skill-bench bench``):
   utterance follow from mean and covariance of the waveform's windows, in float64.
 - The positional convolution, whose kernels are long, is a product of Fourier transforms in blocks.
 - The gated position bias is made for one utterance and layer at a time, for the heads that remain, in one buffer.
-- Activations are written in place.
+- Activations are written in place, and what a block adds to its input is summed up in one product.
 """
 
 from __future__ import annotations
@@ -196,13 +196,11 @@ def _layer(
 ) -> Float[Tensor, "rows dim"]:
     """`Layer.forward` on rows."""
     if layer.attention is not None:
-        attended = _attend(layer.attention, layer.attention_norm(x) if layer.norm_first else x, bounds, bias)
-        x = attended.add_(x)
+        x = _attend(layer.attention, layer.attention_norm(x) if layer.norm_first else x, bounds, bias, onto=x)
     if not layer.norm_first:
         x = layer.attention_norm(x)
     if layer.feed_forward is not None:
-        fed = _feed(layer.feed_forward, layer.final_norm(x) if layer.norm_first else x)
-        x = fed.add_(x)
+        x = _feed(layer.feed_forward, layer.final_norm(x) if layer.norm_first else x, onto=x)
     return x if layer.norm_first else layer.final_norm(x)
 
 
@@ -211,6 +209,8 @@ def _attend(
     x: Float[Tensor, "rows dim"],
     bounds: list[int],
     bias: Float[Tensor, "heads frames frames"] | None,
+    *,
+    onto: Float[Tensor, "rows dim"],
 ) -> Float[Tensor, "rows dim"]:
     n_heads = len(attention.heads)
     query, key, value = (
@@ -236,12 +236,13 @@ def _attend(
             attn_mask=None if gated is None else gated[None],
         )
         merged[start:end] = attended[0].transpose(0, 1)
-    projected: Tensor = attention.out(merged.flatten(1))
-    return projected
+    return torch.add(onto, attention.out.bias).addmm_(merged.flatten(1), attention.out.weight.T)
 
 
-def _feed(block: FeedForward, x: Float[Tensor, "rows dim"]) -> Float[Tensor, "rows dim"]:
-    out = torch.empty_like(x)
+def _feed(
+    block: FeedForward, x: Float[Tensor, "rows dim"], *, onto: Float[Tensor, "rows dim"]
+) -> Float[Tensor, "rows dim"]:
+    out = torch.add(onto, block.down.bias)
     for piece, target in zip(torch.split(x, _PIECE_ROWS), torch.split(out, _PIECE_ROWS), strict=True):
-        torch.addmm(block.down.bias, _gelu_(block.up(piece)), block.down.weight.T, out=target)
+        target.addmm_(_gelu_(block.up(piece)), block.down.weight.T)
     return out
