@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal, Never
 
@@ -20,7 +21,7 @@ from skill_bench.corpora.data import TaskData, Utterance
 from skill_bench.efficiency import Band
 from skill_bench.features.cache import FeatureCache
 from skill_bench.features.extract import Features, extract
-from skill_bench.features.extraction import SAMPLE_RATE_HZ
+from skill_bench.features.extraction import BATCH_SECONDS, SAMPLE_RATE_HZ
 from skill_bench.features.policy import Policy, entry_keys
 from skill_bench.kinds.cell import Cell, Source
 from skill_bench.measure.resident import resident_peak_bytes
@@ -33,7 +34,8 @@ from skill_bench.tasks import TaskSpec
 
 PROBE_LIMIT = 24
 """Utterances of each split that training is probed with."""
-_SAMPLE_AUDIO_SECONDS = 12.0
+# Of every third, so that each thread has work of the run's own kind most of the time.
+_SAMPLE_BATCHES_A_THREAD = 1.5
 _PROBE_SECONDS = 2.0
 # A forecast from seconds of a machine that also does other things.
 _NOISE = 1.25
@@ -44,6 +46,7 @@ class TaskForecast(Frozen):
 
     Attributes:
         missing_audio_seconds: What has to be extracted; what an earlier task of the run extracts is not counted again.
+        features_seconds: Of what the probe has left of it.
         disk_bytes: That it adds to the cache.
         resident_bytes: Features that training keeps in memory.
     """
@@ -169,18 +172,9 @@ class Prober:
         missing = [u for u in asked.utterances if u.id in wanted and wanted[u.id] not in self._counted]
         self._counted |= set(wanted.values())
         missing.sort(key=asked.seconds_of)
-        timed = []
-        for part in _thirds(missing):
-            sample = _middle(part, asked.seconds_of)
-            start = time.perf_counter()
-            extract(
-                self.upstream, sample, pooled=policy.pooled, cache_dir=self.cache_dir, progress=self.progress,
-                max_seconds=asked.max_seconds,
-            )  # fmt: skip
-            seconds = time.perf_counter() - start
-            timed.append((sum(map(asked.seconds_of, part)), sum(map(asked.seconds_of, sample)), seconds))
-        total = sum(audio for audio, _, _ in timed)
-        rates = [audio / seconds for _, audio, seconds in timed if audio > 0]
+        paces = [self._pace(part, asked) for part in _thirds(missing)]
+        rates, left = [rate for rate, _ in paces], sum(audio for _, audio in paces)
+        total = sum(map(asked.seconds_of, missing))
         cache.refresh()
         known = [u for u in asked.utterances if keys[u.id] in cache]
         n_bytes = sum(cache.place(keys[u.id]).n_bytes for u in known)
@@ -193,13 +187,32 @@ class Prober:
         return _Extraction(
             audio_seconds=total,
             seconds=Band(
-                low=total / max(rates, default=1.0) / _NOISE,
-                estimate=sum(audio / (heard / seconds) for audio, heard, seconds in timed if heard > 0),
-                high=total / min(rates, default=1.0) * _NOISE,
+                low=left / max(rates, default=1.0) / _NOISE,
+                estimate=sum(audio / rate for rate, audio in paces),
+                high=left / min(rates, default=1.0) * _NOISE,
             ),
             disk_bytes=round(disk),
             resident_bytes=round(resident) if resident <= RESIDENT_BYTES else 0,
         )
+
+    def _pace(self, part: Sequence[Utterance], asked: _Request) -> tuple[float, float]:
+        """Seconds of audio a second, and how much audio of ``part`` is left; the probe begins in its middle."""
+        left = [*part[len(part) // 2 :], *part[: len(part) // 2]]
+        n_at_once = torch.get_num_threads() if getattr(self.upstream, "runs_concurrently", False) else 1
+        audio_seconds, found = _SAMPLE_BATCHES_A_THREAD * n_at_once * BATCH_SECONDS, (0.0, 0.0)
+        while left:
+            sample, left = _begin(left, asked.seconds_of, audio_seconds)
+            start = time.perf_counter()
+            extract(
+                self.upstream, sample, pooled=asked.policy.pooled, cache_dir=self.cache_dir, progress=self.progress,
+                max_seconds=asked.max_seconds,
+            )  # fmt: skip
+            found = max(found, (sum(map(asked.seconds_of, sample)), time.perf_counter() - start))
+            if found[1] >= _PROBE_SECONDS / 2:  # what a call costs besides no longer counts
+                break
+            audio_seconds *= 4
+        heard, seconds = found
+        return (heard / seconds if heard else float("inf")), sum(map(asked.seconds_of, left))
 
     def _training(self, task: TaskSpec, whole: TaskData, few: TaskData) -> Band:
         protocol = task.protocol
@@ -341,14 +354,13 @@ def _thirds(utterances: Sequence[Utterance]) -> Iterator[Sequence[Utterance]]:
             yield utterances[start:end]
 
 
-def _middle(part: Sequence[Utterance], seconds_of: Callable[[Utterance], float]) -> list[Utterance]:
-    """Utterances from the middle on, some seconds of audio and at least one."""
-    chosen: list[Utterance] = []
-    for utterance in part[len(part) // 2 :]:
-        chosen.append(utterance)
-        if sum(map(seconds_of, chosen)) >= _SAMPLE_AUDIO_SECONDS:
-            break
-    return chosen
+def _begin(
+    utterances: list[Utterance], seconds_of: Callable[[Utterance], float], audio_seconds: float
+) -> tuple[list[Utterance], list[Utterance]]:
+    """The first utterances, so much audio and at least one, and the others."""
+    ends = accumulate(map(seconds_of, utterances))
+    n = 1 + sum(end < audio_seconds for end in ends)
+    return utterances[:n], utterances[n:]
 
 
 def _n(data: TaskData, split: str) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skill_bench.cli.options import CacheDir
+from skill_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from skill_bench.progress import Progress
@@ -39,6 +40,7 @@ def bench(
     data_root: Annotated[
         Path | None, typer.Option(help="Recorded speech (suite local) for the comparison with s3prl; else demo speech.")
     ] = None,
+    hours: Annotated[str, typer.Option(help="Hours of speech that scale extracts, one run each.")] = "0.1,1,3",
     cache_dir: CacheDir = None,
     out: Annotated[
         Path | None, typer.Option(help="All numbers as JSON; default: beside --markdown. Finished items stay in it.")
@@ -63,12 +65,13 @@ def bench(
     for name in wanted:
         if name not in NAMES:
             raise UnknownName("item", name, NAMES)
+    loads = _hours_in(hours)
     if threads is not None:
         torch.set_num_threads(threads)
     out = out or (markdown.with_suffix(".json") if markdown else None)
     speed = _before(out)
     with ConsoleProgress() as progress:
-        items = _items(batch_size, utterance_seconds, rounds, data_root, cache_dir, progress)
+        items = _items(batch_size, utterance_seconds, rounds, loads, data_root, cache_dir, progress)
         for name in wanted:
             started_at, load = provenance.now(), os.getloadavg()[0] if hasattr(os, "getloadavg") else None
             start, reasons = time.perf_counter(), {key: value for key, value in speed.reasons.items() if key != name}
@@ -93,6 +96,16 @@ def bench(
     typer.echo(page_of(speed))
 
 
+def _hours_in(text: str) -> tuple[float, ...]:
+    try:
+        found = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or not all(0.01 <= number <= 1000 for number in found):
+        raise UsageError(f"--hours {text}: expected hours of speech, such as 0.1,1,3, each between 0.01 and 1000.")
+    return found
+
+
 def _before(out: Path | None) -> Speed:
     """What ``out`` holds already, if this machine measured it; else nothing."""
     from skill_bench import provenance
@@ -110,6 +123,7 @@ def _items(
     batch_size: int,
     utterance_seconds: float,
     rounds: int,
+    hours: tuple[float, ...],
     data_root: Path | None,
     cache_dir: Path | None,
     progress: Progress,
@@ -136,7 +150,7 @@ def _items(
         "small-removal": contest(lambda: distillation.before_and_after_removal(architecture=SMALL_TEACHER)),
         "grid": contest(training.grid),
         "cache": contest(training.upstream_every_step),
-        "scale": lambda: scale.growth(progress=progress),
+        "scale": lambda: scale.growth(progress=progress, hours=hours),
         "s3prl": lambda: end_to_end.journeys(cache_dir=cache_folder(cache_dir), progress=progress, data_root=data_root),
         "forecast": lambda: foresight.foresight(
             cache_dir=cache_folder(cache_dir), progress=progress, data_root=data_root

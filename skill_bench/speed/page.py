@@ -131,7 +131,7 @@ def _growth(growth: Growth) -> list[str]:
     least = growth.loads[0]
     rows = [
         [
-            f"{load.audio_hours:g} h",
+            f"{load.audio_hours:.3g} h",
             f"{load.seconds:.1f} s",
             f"{load.audio_hours * 3600 / load.seconds:.0f}",
             f"{load.encoder_seconds / load.seconds:.1%}",

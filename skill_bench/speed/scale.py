@@ -28,7 +28,7 @@ _RATE_HZ = 16_000
 _TEXT = "the quick brown fox jumps over the lazy dog and runs along the river until the sun goes down behind the hills"
 
 
-def growth(*, progress: Progress, hours: tuple[float, ...] = (0.1, 1.0, 3.0)) -> Growth:
+def growth(*, progress: Progress, hours: tuple[float, ...]) -> Growth:
     """Extracts the frames of so many hours, each in a process of its own."""
     loads = []
     with tempfile.TemporaryDirectory(prefix="skill-bench-scale-") as name:

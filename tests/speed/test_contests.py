@@ -130,3 +130,6 @@ def test_command(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     unknown = CliRunner().invoke(app, ["bench", "--only", "gird"])
     assert isinstance(unknown.exception, UnknownName)
     assert "Did you mean 'grid'?" in str(unknown.exception)
+    for hours in ("one", "0.1,nan", "0", ""):
+        refused = CliRunner().invoke(app, ["bench", "--only", "scale", "--hours", hours])
+        assert f"--hours {hours}: expected" in str(refused.exception)
