@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from skill_bench.cli.options import CacheDir, DataPaths, Device
 from skill_bench.user_cache import cache_folder
+
+if TYPE_CHECKING:
+    from skill_bench.evidence.grid import Grid, Job
 
 app = typer.Typer(help="Many students of one teacher: run a grid, write the comparison.", no_args_is_help=True)
 
@@ -68,6 +72,8 @@ def write_page(
 ) -> None:
     """Write the comparison from records: students, controls, differences, ablation, layers of the teacher, gaps."""
     from skill_bench.errors import UsageError
+    from skill_bench.evidence.grid import read_grid
+    from skill_bench.evidence.twins import twins
     from skill_bench.layer_similarity import LayerSimilarity
     from skill_bench.report.collect import collect
     from skill_bench.report.evidence_text import write_up
@@ -80,22 +86,26 @@ def write_page(
     path = records / "similarity.json"
     similarity = LayerSimilarity.read(path) if path.is_file() else None
     figures = [] if similarity is None else write_figures(similarity, out.with_suffix(""))
+    expected, same = None, {}
+    if grid is not None:
+        read, jobs = read_grid(grid)
+        found = {} if similarity is None else twins(jobs, similarity)
+        same = {job.row.name: found[job.name].row.name for job in jobs if job.name in found}
+        expected = _expected(read, [job for job in jobs if job.name not in found])
     text = write_up(
         collection,
         similarity=similarity,
         figures=[Path(figure.name) for figure in figures],
         command="skill-bench evidence write",
-        expected=None if grid is None else _expected(grid),
+        expected=expected,
+        same=same,
     )
     for written in (write_atomic(out, text.encode()), *figures):
         typer.echo(written)
 
 
-def _expected(grid: Path) -> dict[str, list[int | None]]:
-    from skill_bench.evidence.grid import read_grid
-
-    read, jobs = read_grid(grid)
-    expected: dict[str, list[int | None]] = {name: [None] for name in dict.fromkeys(["teacher", *read.upstreams])}
+def _expected(grid: Grid, jobs: Sequence[Job]) -> dict[str, list[int | None]]:
+    expected: dict[str, list[int | None]] = {name: [None] for name in dict.fromkeys(["teacher", *grid.upstreams])}
     for job in jobs:
         expected.setdefault(job.row.name, []).append(job.seed)
     return expected

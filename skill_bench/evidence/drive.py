@@ -30,6 +30,7 @@ from skill_bench.efficiency import Profile
 from skill_bench.errors import CheckpointError, SkillBenchError
 from skill_bench.evaluate import evaluate, load_request
 from skill_bench.evidence.grid import Grid, Job
+from skill_bench.evidence.twins import twins
 from skill_bench.features.encoder_upstream import EncoderUpstream
 from skill_bench.features.upstream import Upstream
 from skill_bench.layer_similarity import LayerSimilarity
@@ -74,7 +75,11 @@ class Drive:
         self._similarity()
         baselines = [TEACHER, *(name for name in self.grid.upstreams if name != TEACHER)]
         self._evaluate(baselines, {})
-        for _, group in itertools.groupby(self.jobs, key=lambda job: job.seed):
+        same = twins(self.jobs, LayerSimilarity.read(self._similarity_path))
+        for name, other in same.items():
+            self.progress.note(f"{name}: finds the groups of {other.name}, so it is not distilled")
+        jobs = [job for job in self.jobs if job.name not in same]
+        for _, group in itertools.groupby(jobs, key=lambda job: job.seed):
             made = {job.name: (job, path) for job in group if (path := self._student(job)) is not None}
             self._evaluate(list(made), made)
         return self.failures
@@ -91,8 +96,12 @@ class Drive:
     def _teacher(self) -> LoadedModel:
         return checkpoint.load(self.teacher)
 
+    @property
+    def _similarity_path(self) -> Path:
+        return self.out / "records" / SIMILARITY_FILE
+
     def _similarity(self) -> None:
-        path = self.out / "records" / SIMILARITY_FILE
+        path = self._similarity_path
         if path.exists() and LayerSimilarity.read(path).checkpoint_sha256 == self._teacher.sha256:
             return
         measure(self._teacher, self._speech, name=TEACHER, progress=self.progress).write(path)

@@ -37,6 +37,7 @@ def write_up(
     figures: Sequence[Path] = (),
     command: str,
     expected: Mapping[str, Sequence[int | None]] | None = None,
+    same: Mapping[str, str] | None = None,
 ) -> str:
     """The whole page as Markdown.
 
@@ -45,6 +46,7 @@ def write_up(
         figures: of ``similarity``, as the page should name them.
         command: that makes this page again.
         expected: distillation seeds by row that should be there, see :func:`skill_bench.report.evidence.missing`.
+        same: rows that were not distilled, and the row whose students theirs would be.
     """
     sections = [section for section in build([collection]).sections if section.source == "measured"]
     parts = [
@@ -54,14 +56,20 @@ def write_up(
     if not sections:
         parts.append("There are no records yet.")
     for section in sections:
-        parts += _section(section, expected, several=len(sections) > 1)
+        parts += _section(section, expected, same or {}, several=len(sections) > 1)
     parts += _layers(similarity, figures)
     if collection.problems:
         parts += ["## Files that could not be used", _bullets(collection.problems)]
     return "\n\n".join(parts) + "\n"
 
 
-def _section(section: Section, expected: Mapping[str, Sequence[int | None]] | None, *, several: bool) -> list[str]:
+def _section(
+    section: Section,
+    expected: Mapping[str, Sequence[int | None]] | None,
+    same: Mapping[str, str],
+    *,
+    several: bool,
+) -> list[str]:
     groups = groups_of(section)
     main, ablations = ([g for g in groups if g.is_ablation == wanted] for wanted in (False, True))
     parts = [f"## Systems{f': {section.label}' if several else ''}"]
@@ -77,6 +85,10 @@ def _section(section: Section, expected: Mapping[str, Sequence[int | None]] | No
         parts.append("Each row is the recipe with the one change that is named; differences as above.")
     else:
         parts.append("No variants of a recipe have been recorded.")
+    if same:
+        parts.append(
+            _bullets([f"{a} finds the groups of {b}: the same student, not distilled." for a, b in same.items()])
+        )
     absent = missing(section, groups, expected)
     parts += ["## Missing", _bullets(absent) if absent else "Nothing: every row has every task and seed."]
     return parts

@@ -16,6 +16,7 @@ from skill_bench.corpora.data import TaskData
 from skill_bench.evidence import drive as module
 from skill_bench.evidence.drive import Drive
 from skill_bench.evidence.grid import choose, read_grid
+from skill_bench.evidence.twins import twins
 from skill_bench.layer_similarity import LayerSimilarity
 from skill_bench.measure.profile import profile
 from skill_bench.models import checkpoint
@@ -148,3 +149,30 @@ def test_given_checkpoints_are_evaluated_and_missing_ones_reported(
     assert "given-s0" in names(tmp_path)
     assert len(failures) == 1
     assert "given-1.safetensors: no such checkpoint" in failures[0]
+
+
+def test_a_student_that_would_be_the_same_is_not_distilled(
+    run: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two blocks of alike layers are found by any linkage; three groups are another student."""
+    rows = [("skill", "linkage = 'average'"), ("single", "linkage = 'single'"), ("three", "n_groups = 3")]
+    text = GRID[: GRID.index("[[students]]")].replace("seeds = [0, 1]", "seeds = [0]")
+    for name, change in rows:
+        groups = f"n_groups = 2, n_calibration_utterances = 64, {change}" if "n_groups" not in change else change
+        text += f"[[students]]\nname = '{name}'\nrecipe = 'skill'\nchanges = {{ groups = {{ {groups} }} }}\n"
+    run()
+    (tmp_path / "grid.toml").write_text(text)
+    _, jobs = read_grid(tmp_path / "grid.toml")
+    found = LayerSimilarity.read(tmp_path / "out" / "records" / "similarity.json")
+    assert found.n_utterances != 64
+    assert not twins(jobs, found)  # calibrated on other speech
+    n = len(found.measures[0].matrix)
+    alike = [[1.0 if a == b else 0.9 if (a < 2) == (b < 2) else 0.1 for a in range(n)] for b in range(n)]
+    measures = [one.model_copy(update={"matrix": alike}) for one in found.measures]
+    found = found.model_copy(update={"n_utterances": 64, "measures": measures})
+    assert {name: other.name for name, other in twins(jobs, found).items()} == {"single-s0": "skill-s0"}
+    told: list[str] = []
+    monkeypatch.setattr(module, "twins", lambda jobs, _: twins(jobs, found))
+    monkeypatch.setattr(Drive, "_student", lambda _, job: told.append(job.name))
+    run()
+    assert told == ["skill-s0", "three-s0"]

@@ -126,7 +126,9 @@ def test_gaps_are_named(section: Section, groups: dict[str, Group]) -> None:
 
 
 def test_the_page_says_who_wins_and_what_is_not_there(folder: Path) -> None:
-    text = write_up(collect(folder), similarity=None, command="x", expected={"logmel": [None]})
+    same = {"skill-single": "skill"}
+    text = write_up(collect(folder), similarity=None, command="x", expected={"logmel": [None]}, same=same)
+    assert "- skill-single finds the groups of skill: the same student, not distilled." in text
     assert "- SKILL is better than DPHUBERT by 12.0 points." in text
     assert "groups.n_groups 4 → 2" in text
     assert "- logmel: no records" in text
