@@ -154,7 +154,9 @@ def _with_changes(group: Group, base: Group | None) -> Group:
     changed = {
         key: (before.get(key), after.get(key))
         for key in sorted({*before, *after})
-        if before.get(key) != after.get(key) and key.rpartition(".")[2] not in ("seed", "name", "title", "source")
+        # An option that is off does not differ from one that did not exist yet.
+        if (before.get(key) or None) != (after.get(key) or None)
+        and key.rpartition(".")[2] not in ("seed", "name", "title", "source")
     }
     return replace(group, changes=changed)
 

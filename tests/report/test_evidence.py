@@ -28,7 +28,8 @@ SCORES = {"skill": (60, 62, 67), "dphubert": (50, 52, 51), "skill-k2": (61,)}
 RECIPES: dict[str, dict[str, Any]] = {
     "skill": {"name": "skill", "groups": {"method": "similarity", "n_groups": 4}},
     "dphubert": {"name": "dphubert", "groups": {"method": "fixed"}},
-    "skill-k2": {"name": "skill", "groups": {"method": "similarity", "n_groups": 2}},
+    # Written when there was one option more, which is off.
+    "skill-k2": {"name": "skill", "groups": {"method": "similarity", "n_groups": 2}, "sparsity": {"remove": False}},
 }
 
 
