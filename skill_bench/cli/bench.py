@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skill_bench.cli.options import CacheDir
-from skill_bench.errors import UsageError
+from skill_bench.errors import SkillBenchError, UnknownName, UsageError
 
 if TYPE_CHECKING:
     from skill_bench.progress import Progress
@@ -56,7 +56,6 @@ def bench(
     from skill_bench import provenance
     from skill_bench.cli.console import ConsoleProgress
     from skill_bench.cli.options import names_in
-    from skill_bench.errors import SkillBenchError, UnknownName
     from skill_bench.schema import write_atomic
     from skill_bench.speed.figures import Measured
     from skill_bench.speed.page import markdown as page_of
