@@ -30,7 +30,7 @@ from skill_bench.models.frontend import ChannelNorm, ConvLayer, FrontEnd, TimeNo
 from skill_bench.models.layer import FeedForward, Layer
 from skill_bench.models.lean import LONG_FRAMES, blockwise
 from skill_bench.models.plain import is_plain
-from skill_bench.models.rows import as_rows, convolve, with_full_lanes
+from skill_bench.models.rows import as_rows, convolve, filled, with_full_lanes
 
 # Frames of the front end's output, and rows of a feed-forward block, that are computed at a time.
 _PIECE_FRAMES, _PIECE_ROWS = 200, 512
@@ -129,7 +129,7 @@ class _Convolution:
         self.n_channels = conv.out_channels
         self.norm: TimeNorm | ChannelNorm | None = layer.norm
         self.weight = as_rows(with_full_lanes(conv.weight, reads_wave=reads_wave))
-        self.bias = None if conv.bias is None else self._widened(conv.bias)
+        self.bias = None if conv.bias is None else filled(conv.bias)
 
     def fold_norm(self, wave: Float[Tensor, " samples"]) -> Float[Tensor, " samples"]:
         """Puts the GroupNorm over the whole utterance, if there is one, into weight and bias; returns what they expect.
@@ -144,9 +144,9 @@ class _Convolution:
         covariance = _covariance(windows, mean)
         weight = self.weight.double()
         variance = ((covariance @ weight) * weight).sum(dim=0).clamp(min=0)
-        scale = self._widened(self.norm.weight) * torch.rsqrt(variance + self.norm.eps)
+        scale = filled(self.norm.weight) * torch.rsqrt(variance + self.norm.eps)
         # The convolution's own bias shifts values and mean alike.
-        self.bias = (self._widened(self.norm.bias) - (mean @ weight) * scale).to(wave.dtype)
+        self.bias = (filled(self.norm.bias) - (mean @ weight) * scale).to(wave.dtype)
         self.weight = (weight * scale).to(wave.dtype)
         self.norm = None
         return wave
@@ -158,13 +158,9 @@ class _Convolution:
         if self.norm is not None:
             own = y[:, : self.n_channels]
             own = F.layer_norm(own, self.norm.weight.shape, self.norm.weight, self.norm.bias, self.norm.eps)
-            y = self._widened(own)
+            y = filled(own)
         _gelu_(y)
         return y
-
-    def _widened(self, x: Float[Tensor, "*rows channels"]) -> Float[Tensor, "*rows more_channels"]:
-        missing = self.weight.shape[1] - self.n_channels
-        return F.pad(x, (0, missing)) if missing else x
 
 
 def _covariance(windows: Float[Tensor, "n kernel"], mean: Float[Tensor, " kernel"]) -> Float[Tensor, "kernel kernel"]:

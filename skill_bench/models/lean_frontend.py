@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from skill_bench.models.lean import open_units
-from skill_bench.models.rows import as_rows, as_weight, convolve, convolve_backward, lanes_missing, with_full_lanes
+from skill_bench.models.rows import as_rows, as_weight, convolve, convolve_backward, filled, with_full_lanes
 
 _gelu_ = torch.ops.aten.gelu_
 
@@ -58,18 +58,12 @@ def front_end(
                 weights[index], weights[index + 1] = weights[index][units], weights[index + 1][:, units]
                 gates[index] = mask[units]
                 gain, offset = (gain[units], offset[units]) if index == 0 else (gain, offset)
-        gates = [_widened(gate) for gate in gates]
+        gates = [filled(gate) for gate in gates]
     wide = [with_full_lanes(weight, reads_wave=index == 0) for index, weight in enumerate(weights)]
     found: Tensor = _FrontEnd.apply(  # type: ignore[no-untyped-call]
-        shape, waves, _widened(gain), _widened(offset), *wide, *gates
+        shape, waves, filled(gain), filled(offset), *wide, *gates
     )
     return found[..., : len(weights[-1])]
-
-
-def _widened(x: Float[Tensor, " channels"]) -> Float[Tensor, " more_channels"]:
-    """With as many zeros as `with_full_lanes` adds."""
-    missing = lanes_missing(len(x))
-    return F.pad(x, (0, missing)) if missing else x
 
 
 class _FrontEnd(torch.autograd.Function):

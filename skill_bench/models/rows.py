@@ -20,13 +20,14 @@ def with_full_lanes(
 ) -> Float[Tensor, "more_channels more_in_channels kernel"]:
     """A convolution's weight with channels of zeros, up to a multiple of eight; a waveform stays one channel."""
     channels, in_channels, _ = weight.shape
-    more_in, more = 0 if reads_wave else lanes_missing(in_channels), lanes_missing(channels)
+    more_in, more = 0 if reads_wave else -in_channels % _LANES, -channels % _LANES
     return F.pad(weight, (0, 0, 0, more_in, 0, more)) if more_in or more else weight
 
 
-def lanes_missing(channels: int) -> int:
-    """How many channels of zeros `with_full_lanes` adds."""
-    return -channels % _LANES
+def filled(x: Float[Tensor, "*rows channels"]) -> Float[Tensor, "*rows more_channels"]:
+    """With as many channels of zeros as `with_full_lanes` adds."""
+    missing = -x.shape[-1] % _LANES
+    return F.pad(x, (0, missing)) if missing else x
 
 
 def as_rows(weight: Float[Tensor, "channels in_channels kernel"]) -> Float[Tensor, "window channels"]:
