@@ -1,7 +1,7 @@
 """Imitated recording conditions: level, band and noise, so that they do not tell who speaks or how.
 
 On small closed sets the means of a log-mel spectrum recognise the recording, and with it the label. Here every
-utterance gets a level, a pass band and a noise of its own, from ranges that differ between train and test.
+utterance gets a level, a pass band and a noise of its own, from ranges that differ between train and the other parts.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ _QUANTITIES = tuple(ConditionRanges.model_fields)
 def with_conditions(folds: Sequence[Fold], table: ConditionTable) -> tuple[Fold, ...]:
     """The folds with conditions drawn for every utterance, by a hash of the seed and its id.
 
-    With one fold, train and dev draw from ``table.train`` and test from ``table.test``. With several, an utterance is
-    tested in one and trained on in the others, under the same conditions: those of fold ``i`` of ``n`` come from the
-    ranges ``i / (n - 1)`` of the way from train's to test's.
+    With one fold, train draws from ``table.train``, dev and test from ``table.test``: dev chooses among learning rates,
+    and has to see those that only know the conditions of train (VoxCeleb1's dev and test are other videos as well).
+    With several, an utterance is tested in one and trained on in the others, under the same conditions: those of fold
+    ``i`` of ``n`` come from the ranges ``i / (n - 1)`` of the way from train's to test's.
     """
     if len(folds) == 1:
-        ranges = {u.id: table.train for part in (folds[0].train, folds[0].dev) for u in part}
-        ranges |= {u.id: table.test for u in folds[0].test}
+        ranges = {u.id: table.train for u in folds[0].train}
+        ranges |= {u.id: table.test for part in (folds[0].dev, folds[0].test) for u in part}
     else:
         steps = [_between(table.train, table.test, i / (len(folds) - 1)) for i in range(len(folds))]
         ranges = {u.id: step for fold, step in zip(folds, steps, strict=True) for u in fold.test}
@@ -53,8 +54,8 @@ def condition_note(table: ConditionTable) -> str:
         return ", ".join(f"{name} {getattr(ranges, name)[0]:g}..{getattr(ranges, name)[1]:g}" for name in _QUANTITIES)
 
     return (
-        f"recording conditions imitated on load (seed {table.seed}): train and dev {shown(table.train)}; "
-        f"test {shown(table.test)}"
+        f"recording conditions imitated on load (seed {table.seed}): train {shown(table.train)}; "
+        f"dev and test {shown(table.test)}"
     )
 
 

@@ -100,7 +100,7 @@ class ConditionRanges(FrozenSpec):
 
 
 class ConditionTable(FrozenSpec):
-    """Imitated recording conditions. Dev is drawn like train; of several folds each has ranges between the two."""
+    """Imitated recording conditions. Dev is drawn like test; of several folds each has ranges between the two."""
 
     seed: int = 0
     train: ConditionRanges
