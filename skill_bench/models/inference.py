@@ -238,7 +238,8 @@ def _attend(
 def _feed(
     block: FeedForward, x: Float[Tensor, "rows dim"], *, onto: Float[Tensor, "rows dim"]
 ) -> Float[Tensor, "rows dim"]:
+    up, bias, down = filled(block.up.weight.T), filled(block.up.bias), filled(block.down.weight).T
     out = torch.add(onto, block.down.bias)
     for piece, target in zip(torch.split(x, _PIECE_ROWS), torch.split(out, _PIECE_ROWS), strict=True):
-        target.addmm_(_gelu_(block.up(piece)), block.down.weight.T)
+        target.addmm_(_gelu_(torch.addmm(bias, piece, up)), down)
     return out
