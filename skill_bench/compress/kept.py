@@ -10,6 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from skill_bench.models.architecture import Architecture, LayerShape
+from skill_bench.models.attention import head_rows
 
 Units = Int[Tensor, " kept"]
 """Positions among the units that are there."""
@@ -81,7 +82,7 @@ class Kept:
             chosen[name] = (before,)
         chosen["projection.linear.weight"] = (None, before)
         for index, (heads, units) in enumerate(zip(self.heads, self.ffn, strict=True)):
-            rows = (heads[:, None] * architecture.head_dim + torch.arange(architecture.head_dim)).flatten()
+            rows = head_rows(heads, head_dim=architecture.head_dim)
             prefix = f"layers.{index}.attention"
             for name in ("query", "key", "value"):
                 chosen |= {f"{prefix}.{name}.weight": (rows,), f"{prefix}.{name}.bias": (rows,)}

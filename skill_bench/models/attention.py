@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skill_bench.models import lean
+
+
+def head_rows(heads: Int[Tensor, " some"], *, head_dim: int) -> Int[Tensor, " rows"]:
+    """Rows of the query, key and value projections, and columns of the output's, that belong to ``heads``."""
+    return (heads[:, None] * head_dim + torch.arange(head_dim)).flatten()
 
 
 class PositionGate(nn.Module):
@@ -84,7 +89,7 @@ class SelfAttention(nn.Module):
         heads = [self.heads[i] for i in units.tolist()]
         rows: Tensor | slice = slice(None)
         if len(heads) < len(self.heads):
-            rows = (units[:, None] * self.head_dim + torch.arange(self.head_dim)).flatten()
+            rows = head_rows(units, head_dim=self.head_dim)
         query, key, value = (
             F.linear(x, linear.weight[rows], linear.bias[rows])
             .view(*x.shape[:2], len(heads), self.head_dim)

@@ -45,7 +45,9 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
         for seed in seeds:
             result(tmp_path, f"ks-{side}-{seed}", 50.0 + seed)
     text = training_parity.markdown(training_parity.collect(tmp_path))
-    assert "| ks | accuracy % | 51.00 (50.00, 51.00, 52.00) | 51.00 (50.00, 52.00) | +0.00 | yes |" in text
+    assert (
+        "| ks | accuracy % | 51.00 (50.00, 51.00, 52.00) | 51.00 (50.00, 52.00) | +0.00 [-5.98, +5.98] | yes |" in text
+    )
     assert "Not measured: ks by s3prl, seed 1, sid, pr, asr." in text
     assert "- ks: weights wwwwwwwwwwww, learning rate 0.01, 10 steps of 4 utterances" in text
 

@@ -42,9 +42,8 @@ def speaker_interval_of(samples: Sequence[Sample], *, level: float = LEVEL, n_dr
     spread = spread_of(samples, n_draws=n_draws)
     if len(one.units) - len(one.fold_sizes) < LEAST_SPEAKERS or spread.standard_error == 0:
         return None
-    low, high = spread.percentiles(level)
-    method = f"bootstrap of {len({name for _, name in one.units})} speakers"
-    return Interval(low=max(low, 0.0), high=min(high, one.highest), level=level, method=method)
+    n_speakers = len({name for _, name in one.units})
+    return _percentiles(spread, one, level=level, method=f"bootstrap of {n_speakers} speakers")
 
 
 def interval_of(samples: Sequence[Sample], *, level: float = LEVEL, n_draws: int = N_DRAWS) -> Interval | None:
@@ -66,10 +65,13 @@ def interval_of(samples: Sequence[Sample], *, level: float = LEVEL, n_draws: int
         return Interval(low=low, high=high, level=level, method=f"Wilson, bootstrap of {_what(samples)}")
     if spread.standard_error == 0:
         return None
+    return _percentiles(spread, one, level=level, method=f"bootstrap of {_what(samples)}")
+
+
+def _percentiles(spread: Spread, sample: Sample, *, level: float, method: str) -> Interval:
+    """Within what the metric can be."""
     low, high = spread.percentiles(level)
-    return Interval(
-        low=max(low, 0.0), high=min(high, one.highest), level=level, method=f"bootstrap of {_what(samples)}"
-    )
+    return Interval(low=max(low, 0.0), high=min(high, sample.highest), level=level, method=method)
 
 
 def _wilson(spread: Spread, *, n_units: int, level: float) -> tuple[float, float]:
