@@ -256,7 +256,8 @@ def markdown(found: dict[str, Any]) -> str:
             f"the `local` suite's packaged layout), with the same upstream (the bundled `{found['upstream']}`), "
             "learning rate, steps and batch size; the checkpoint with the best dev metric, evaluated once on test. "
             "Made by "
-            f"`tests/support/training_parity.py` with {packages}; SpecAugment is off, ASR's head has 128 units.",
+            f"`tests/support/training_parity.py` with {packages}; SpecAugment is off, ASR's head has 128 units. PR has "
+            "nine seeds, since after so few steps they are points apart.",
             width=120,
         ),
         "",
