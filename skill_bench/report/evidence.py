@@ -49,9 +49,10 @@ class Group:
         return bool(self.changes)
 
     @property
-    def n_probe_seeds(self) -> int:
-        """The most probe seeds that any cell has."""
-        return max((len(cell.by_seed) for row in self.rows.values() for cell in row.cells.values()), default=0)
+    def n_probe_seeds(self) -> tuple[int, int]:
+        """The fewest and the most probe seeds that a cell has."""
+        counts = {len(cell.by_seed) for row in self.rows.values() for cell in row.cells.values()} or {0}
+        return min(counts), max(counts)
 
     def metric(self, column: Column) -> Estimate | None:
         """Mean over distillation seeds of means over probe seeds; None without a value."""
@@ -112,7 +113,7 @@ def difference(reference: Group, other: Group) -> Estimate | None:
 def missing(
     section: Section, groups: Sequence[Group], expected: Mapping[str, Sequence[int | None]] | None = None
 ) -> list[str]:
-    """What is not there: rows of ``expected`` (distillation seeds by name) without a record, and absent cells."""
+    """What is not there: rows of ``expected`` (distillation seeds by name) without a record, and cells others have."""
     by_name = {group.name: group for group in groups}
     lines = []
     for name, seeds in (expected or {}).items():
@@ -120,15 +121,31 @@ def missing(
         if absent:
             said = "" if absent == [None] else f", distillation seed {', '.join(map(str, absent))}"
             lines.append(f"{name}{said}: no records")
-    probe_seeds = sorted({s for row in section.rows for cell in row.cells.values() for s in cell.by_seed})
+    for task in section.tasks:
+        probed = {row.system: _probe_seeds(section, row, task) for row in section.rows}
+        lacking: dict[tuple[int, ...], list[str]] = defaultdict(list)
+        for system, there in probed.items():
+            if absent_seeds := set[int]().union(*probed.values()) - there:
+                lacking[tuple(sorted(absent_seeds))].append(system)
+        lines += [
+            f"{task}, probe seed {', '.join(map(str, absent_seeds))}: no result of {', '.join(systems)}"
+            for absent_seeds, systems in lacking.items()
+        ]
     for row in section.rows:
-        for task in section.tasks:
-            cells = [c for c in section.judged if c.task == task]
-            there = {s for c in cells if c.name in row.cells for s in row.cells[c.name].by_seed}
-            if absent_seeds := [seed for seed in probe_seeds if seed not in there]:
-                lines.append(f"{row.system}, {task}, probe seed {', '.join(map(str, absent_seeds))}: no result")
         lines += [f"{row.system}: {note}" for note in row.notes]
     return lines
+
+
+def common_tasks(groups: Sequence[Group], section: Section) -> frozenset[str]:
+    """The tasks that every row of every group has."""
+    rows = [row for group in groups for row in group.rows.values()]
+    return frozenset(task for task in section.tasks if all(_probe_seeds(section, row, task) for row in rows))
+
+
+def _probe_seeds(section: Section, row: Row, task: str) -> set[int]:
+    """With which the row has a result for the task."""
+    cells = [row.cells[c.name] for c in section.judged if c.task == task and c.name in row.cells]
+    return {seed for cell in cells for seed in cell.by_seed}
 
 
 def _group(name: str, rows: dict[int | None, Row]) -> Group:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from tabulate import tabulate
 from skill_bench.layer_similarity import LayerSimilarity
 from skill_bench.report.build import build
 from skill_bench.report.collect import Collection
-from skill_bench.report.evidence import Estimate, Group, difference, groups_of, missing
+from skill_bench.report.evidence import Estimate, Group, common_tasks, difference, groups_of, missing
 from skill_bench.report.heat_map import TITLES
 from skill_bench.report.layout import ABSENT
 from skill_bench.report.table import Section
@@ -48,7 +49,7 @@ def write_up(
         expected: distillation seeds by row that should be there, see :func:`skill_bench.report.evidence.missing`.
         same: rows that were not distilled, and the row whose students theirs would be.
     """
-    sections = [section for section in build([collection]).sections if section.source == "measured"]
+    sections = build([collection]).sections
     parts = [
         "# Evidence",
         f"Written from {len(collection.records)} records by `{command}`. Nothing here is typed by hand.",
@@ -56,7 +57,7 @@ def write_up(
     if not sections:
         parts.append("There are no records yet.")
     for section in sections:
-        parts += _section(section, expected, same or {}, several=len(sections) > 1)
+        parts += _section(section, collection, expected, same or {}, several=len(sections) > 1)
     parts += _layers(similarity, figures)
     if collection.problems:
         parts += ["## Files that could not be used", _bullets(collection.problems)]
@@ -65,6 +66,7 @@ def write_up(
 
 def _section(
     section: Section,
+    collection: Collection,
     expected: Mapping[str, Sequence[int | None]] | None,
     same: Mapping[str, str],
     *,
@@ -81,8 +83,7 @@ def _section(
         parts += ["## Against SKILL", _differences(reference, others), _HOW_DIFFERENCE, _verdict(reference, others)]
     parts.append("## Ablation")
     if ablations:
-        parts.append(_ablation(section, reference, ablations))
-        parts.append("Each row is the recipe with the one change that is named; differences as above.")
+        parts += _ablation(*_of_common_tasks(section, collection, ablations))
     else:
         parts.append("No variants of a recipe have been recorded.")
     if same:
@@ -109,7 +110,23 @@ def _table(section: Section, groups: Sequence[Group], more: Sequence[tuple[str, 
     return _grid(rows, headings)
 
 
-def _ablation(section: Section, reference: Group | None, groups: Sequence[Group]) -> str:
+def _of_common_tasks(
+    section: Section, collection: Collection, ablations: Sequence[Group]
+) -> tuple[Section, Group | None, list[Group]]:
+    """The section of the tasks that every variant has, so that all have a mean; its reference and its variants.
+
+    Some tasks take so long that only the rows that matter most have them.
+    """
+    tasks = common_tasks(ablations, section)
+    entries = tuple(entry for entry in collection.entries if entry.record.key.task in tasks)
+    again = build([replace(collection, entries=entries)]).sections
+    chosen = next((one for one in again if one.label == section.label), section)
+    groups = groups_of(chosen)
+    reference = next((group for group in groups if group.name == REFERENCE), None)
+    return chosen, reference, [group for group in groups if group.is_ablation]
+
+
+def _ablation(section: Section, reference: Group | None, groups: Sequence[Group]) -> list[str]:
     def changed(group: Group) -> str:
         return ", ".join(f"{key} {_value(before)} → {_value(after)}" for key, (before, after) in group.changes.items())
 
@@ -122,7 +139,11 @@ def _ablation(section: Section, reference: Group | None, groups: Sequence[Group]
     more: list[tuple[str, Callable[[Group], str]]] = [
         ("to SKILL", against), ("params M", _parameters), ("change", changed),
     ]  # fmt: skip
-    return _table(section, ordered, more)
+    return [
+        _table(section, ordered, more),
+        f"Each row is the recipe with the one change that is named, on {', '.join(section.tasks)}, which all of them "
+        "have; differences as above.",
+    ]
 
 
 def _differences(reference: Group, others: Sequence[Group]) -> str:
@@ -175,7 +196,9 @@ def _text(found: Estimate | None, *, signed: bool = False) -> str:
 
 
 def _seeds(group: Group) -> str:
-    return f"{ABSENT if None in group.rows else len(group.rows)} x {group.n_probe_seeds}"
+    fewest, most = group.n_probe_seeds
+    probes = f"{most}" if fewest == most else f"{fewest}–{most}"
+    return f"{ABSENT if None in group.rows else len(group.rows)} x {probes}"
 
 
 def _parameters(group: Group) -> str:

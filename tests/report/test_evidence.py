@@ -74,7 +74,7 @@ def groups(section: Section) -> dict[str, Group]:
 def test_rows_are_students_over_their_seeds(section: Section, groups: dict[str, Group]) -> None:
     assert list(groups) == ["teacher", "skill", "skill-k2", "dphubert", "fbank"], "best first, incomplete last"
     skill = groups["skill"]
-    assert (list(skill.rows), skill.title, skill.n_probe_seeds) == ([0, 1, 2], "SKILL", 2)
+    assert (list(skill.rows), skill.title, skill.n_probe_seeds) == ([0, 1, 2], "SKILL", (2, 2))
     ks = next(column for column in section.judged if column.task == "ks")
     found = skill.metric(ks)
     assert found is not None
@@ -117,10 +117,10 @@ def test_gaps_are_named(section: Section, groups: dict[str, Group]) -> None:
         "skill-k2, distillation seed 1: no records",
         "logmel: no records",
         "skill-k9, distillation seed 0: no records",
-        "dphubert-s2, pr, probe seed 1: no result",
+        "pr, probe seed 1: no result of dphubert-s2",
         "dphubert-s2: pr seed 1 failed: AudioError: a.wav: empty",
-        "fbank, pr, probe seed 0, 1: no result",
-        "fbank, ks, probe seed 1: no result",
+        "pr, probe seed 0, 1: no result of fbank",
+        "ks, probe seed 1: no result of fbank",
     ):
         assert line in found, line
     assert not any(line.startswith("skill,") or line.startswith("teacher") for line in found)
@@ -138,6 +138,20 @@ def test_the_page_says_who_wins_and_what_is_not_there(folder: Path) -> None:
     row = next(line for line in text.splitlines() if line.startswith("| SKILL "))
     assert "63.5 [54.5, 72.5]" in row
     assert "3 x 2" in row
+
+
+def test_variants_are_compared_on_the_tasks_that_all_of_them_have(folder: Path) -> None:
+    for path in folder.glob("*/skill-k2-s0/pr-*.json"):
+        path.unlink()
+    text = write_up(collect(folder), similarity=None, command="x")
+    ablation = text.partition("## Ablation")[2]
+    row = next(line for line in ablation.splitlines() if "n_groups 4 → 2" in line)
+    # KS alone: 61.5, one point more than the 60.5 of skill's seed 0.
+    assert [cell.strip() for cell in row.split("|")[2:6]] == ["61.5", "61.5", "1 x 2", "+1.0"]
+    assert "on ks, which all of them have" in ablation
+    assert "- pr, probe seed 0, 1: no result of fbank, skill-k2-s0" in ablation
+    whole = next(line for line in text.splitlines() if line.startswith("| SKILL "))
+    assert "63.2 [54.3, 72.2]" in whole, "the mean of both tasks"
 
 
 def test_nothing_recorded_is_a_page_that_says_so() -> None:
