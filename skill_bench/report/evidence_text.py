@@ -77,7 +77,7 @@ def _section(
     parts = [f"## Systems{f': {section.label}' if several else ''}"]
     parts.append(f"Suite {section.label}.{' The speech is synthetic.' if section.synthetic else ''}")
     parts += [_table(section, main, [("params M", _parameters), ("MACs G", _macs)]), _HOW]
-    reference = next((group for group in groups if group.name == REFERENCE), None)
+    reference = _reference(groups)
     others = [g for g in main if g is not reference]
     if reference is not None and others:
         parts += ["## Against SKILL", _differences(reference, others), _HOW_DIFFERENCE, _verdict(reference, others)]
@@ -110,6 +110,10 @@ def _table(section: Section, groups: Sequence[Group], more: Sequence[tuple[str, 
     return _grid(rows, headings)
 
 
+def _reference(groups: Sequence[Group]) -> Group | None:
+    return next((group for group in groups if group.name == REFERENCE), None)
+
+
 def _of_common_tasks(
     section: Section, collection: Collection, ablations: Sequence[Group]
 ) -> tuple[Section, Group | None, list[Group]]:
@@ -122,7 +126,7 @@ def _of_common_tasks(
     again = build([replace(collection, entries=entries)]).sections
     chosen = next((one for one in again if one.label == section.label), section)
     groups = groups_of(chosen)
-    reference = next((group for group in groups if group.name == REFERENCE), None)
+    reference = _reference(groups)
     return chosen, reference, [group for group in groups if group.is_ablation]
 
 

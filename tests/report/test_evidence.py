@@ -124,6 +124,8 @@ def test_gaps_are_named(section: Section, groups: dict[str, Group]) -> None:
     ):
         assert line in found, line
     assert not any(line.startswith("skill,") or line.startswith("teacher") for line in found)
+    lacking = {name for line in found for name in line.partition("no result of ")[2].split(", ") if name}
+    assert lacking == {"dphubert-s2", "fbank"}
 
 
 def test_the_page_says_who_wins_and_what_is_not_there(folder: Path) -> None:

@@ -28,14 +28,14 @@ from pathlib import Path
 from typing import Any
 
 import layouts
-from scipy import stats
 
 from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.suite import load_task_data
+from skill_bench.report.statistics.repeated import difference_interval
 from skill_bench.schema import write_atomic
 
 UPSTREAM, SIDES = "skill", ("ours", "s3prl")
-# After 300 steps at PR's learning rate seeds are up to four points apart: three would not tell a difference.
+# After 300 steps at PR's learning rate seeds are up to six points apart: three would not tell a difference.
 SEEDS = {"ks": range(3), "sid": range(3), "pr": range(9), "asr": range(3)}
 # Few steps, so that an hour of one core is enough; learning rates at which they show something and seeds vary little.
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -239,10 +239,10 @@ def within_spread(ours: Sequence[float], theirs: Sequence[float]) -> bool:
 def difference_and_interval(ours: Sequence[float], theirs: Sequence[float]) -> str:
     """Difference of the means, with Welch's 95 % interval where both sides have two seeds."""
     difference = statistics.fmean(ours) - statistics.fmean(theirs)
-    if min(len(ours), len(theirs)) < 2:
-        return f"{difference:+.2f}"
-    interval = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(0.95)
-    return f"{difference:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
+    interval = difference_interval(theirs, ours)
+    return (
+        f"{difference:+.2f}" if interval is None else f"{difference:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
+    )
 
 
 def markdown(found: dict[str, Any]) -> str:
