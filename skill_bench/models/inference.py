@@ -6,7 +6,7 @@ What is different, and why (measured with ``skill-bench bench``):
 - The front end runs in the layout (frames, channels): a convolution is one or two matrix products over overlapping
   views of its input, and the projection needs no transpose. It runs over pieces of a few seconds, so that its widest
   activations stay in the caches instead of being paged in anew. Odd numbers of channels, which pruning leaves, are
-  filled up with zeros.
+  filled up with zeros, and so are those of feed-forward units.
 - GroupNorm after the first convolution is folded into that convolution: mean and variance of each channel over the
   utterance follow from mean and covariance of the waveform's windows, in float64.
 - The positional convolution, whose kernels are long, is a product of Fourier transforms in blocks.

@@ -113,7 +113,7 @@ def difference(reference: Group, other: Group) -> Estimate | None:
 def missing(
     section: Section, groups: Sequence[Group], expected: Mapping[str, Sequence[int | None]] | None = None
 ) -> list[str]:
-    """What is not there: rows of ``expected`` (distillation seeds by name) without a record, and cells others have."""
+    """What is not there: rows of ``expected`` (distillation seeds by name) without a record, and absent cells."""
     by_name = {group.name: group for group in groups}
     lines = []
     for name, seeds in (expected or {}).items():
@@ -121,12 +121,12 @@ def missing(
         if absent:
             said = "" if absent == [None] else f", distillation seed {', '.join(map(str, absent))}"
             lines.append(f"{name}{said}: no records")
+    probe_seeds = {seed for row in section.rows for task in section.tasks for seed in _probe_seeds(section, row, task)}
     for task in section.tasks:
-        probed = {row.system: _probe_seeds(section, row, task) for row in section.rows}
         lacking: dict[tuple[int, ...], list[str]] = defaultdict(list)
-        for system, there in probed.items():
-            if absent_seeds := set[int]().union(*probed.values()) - there:
-                lacking[tuple(sorted(absent_seeds))].append(system)
+        for row in section.rows:
+            if absent_seeds := probe_seeds - _probe_seeds(section, row, task):
+                lacking[tuple(sorted(absent_seeds))].append(row.system)
         lines += [
             f"{task}, probe seed {', '.join(map(str, absent_seeds))}: no result of {', '.join(systems)}"
             for absent_seeds, systems in lacking.items()

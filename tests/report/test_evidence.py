@@ -156,6 +156,15 @@ def test_variants_are_compared_on_the_tasks_that_all_of_them_have(folder: Path) 
     assert "63.2 [54.3, 72.2]" in whole, "the mean of both tasks"
 
 
+def test_a_seed_that_one_task_alone_has_is_missing_from_the_others(folder: Path) -> None:
+    for path in folder.glob("*/*/pr-s1.json"):
+        path.unlink()
+    text = write_up(collect(folder), similarity=None, command="x")
+    (line,) = [line for line in text.splitlines() if line.startswith("- pr, probe seed 1: no result of ")]
+    assert "teacher" in line
+    assert "skill-s2" in line
+
+
 def test_nothing_recorded_is_a_page_that_says_so() -> None:
     text = write_up(Collection(origin="run"), similarity=None, command="x")
     assert "Written from 0 records" in text
