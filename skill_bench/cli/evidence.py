@@ -13,6 +13,7 @@ from skill_bench.user_cache import cache_folder
 
 if TYPE_CHECKING:
     from skill_bench.evidence.grid import Grid, Job
+    from skill_bench.report.evidence import Wanted
 
 app = typer.Typer(help="Many students of one teacher: run a grid, write the comparison.", no_args_is_help=True)
 
@@ -104,8 +105,11 @@ def write_page(
         typer.echo(written)
 
 
-def _expected(grid: Grid, jobs: Sequence[Job]) -> dict[str, list[int | None]]:
-    expected: dict[str, list[int | None]] = {name: [None] for name in dict.fromkeys(["teacher", *grid.upstreams])}
-    for job in jobs:
-        expected.setdefault(job.row.name, []).append(job.seed)
+def _expected(grid: Grid, jobs: Sequence[Job]) -> dict[str, Wanted]:
+    from skill_bench.report.evidence import Wanted
+
+    expected = {name: Wanted(seeds=(None,), tasks=grid.tasks) for name in ("teacher", *grid.upstreams)}
+    for name in dict.fromkeys(job.row.name for job in jobs):
+        own = [job for job in jobs if job.row.name == name]
+        expected[name] = Wanted(seeds=tuple(job.seed for job in own), tasks=own[0].tasks)
     return expected

@@ -74,14 +74,15 @@ class Drive:
         """Makes every record that is missing; returns what failed, a line each."""
         self._similarity()
         baselines = [TEACHER, *(name for name in self.grid.upstreams if name != TEACHER)]
-        self._evaluate(baselines, {})
+        self._evaluate(baselines, self.grid.tasks, {})
         same = twins(self.jobs, LayerSimilarity.read(self._similarity_path))
         for name, other in same.items():
             self.progress.note(f"{name}: finds the groups of {other.name}, so it is not distilled")
         jobs = [job for job in self.jobs if job.name not in same]
         for _, group in itertools.groupby(jobs, key=lambda job: job.seed):
             made = {job.name: (job, path) for job in group if (path := self._student(job)) is not None}
-            self._evaluate(list(made), made)
+            for tasks in dict.fromkeys(job.tasks for job, _ in made.values()):
+                self._evaluate([name for name, (job, _) in made.items() if job.tasks == tasks], tasks, made)
         return self.failures
 
     @functools.cached_property
@@ -146,10 +147,7 @@ class Drive:
         self.progress.note(f"{job.name}: {student.metadata['n_parameters']} parameters in {path}")
         return path
 
-    def _evaluate(self, names: list[str], students: dict[str, tuple[Job, Path]]) -> None:
-        if not names:
-            return
-
+    def _evaluate(self, names: list[str], tasks: tuple[str, ...], students: dict[str, tuple[Job, Path]]) -> None:
         def load(request: UpstreamRequest) -> EvaluatedUpstream:
             found = self._upstream(request, students)
             self._profile(found)
@@ -158,7 +156,7 @@ class Drive:
         plan = Plan(
             upstreams=[UpstreamRequest(name=name) for name in names],
             suite=self.grid.suite,
-            tasks=self.grid.tasks,
+            tasks=tasks,
             seeds=self.grid.probe_seeds,
             out_dir=self.out / "records",
             cache_dir=self.cache_dir,

@@ -18,6 +18,7 @@ recipe = "skill"
 name = "skill-k2"
 recipe = "skill"
 seeds = [0]
+tasks = ["ks"]
 changes = { groups = { n_groups = 2 } }
 
 [[students]]
@@ -44,13 +45,14 @@ SEED = "{seed}"
 """Stands for the distillation seed in ``checkpoint`` and as a value in ``changes``."""
 Seed = Annotated[int, Field(ge=0)]
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1)]
+Tasks = Annotated[tuple[str, ...], Field(min_length=1)]
 Changes = dict[str, JsonValue]
 
 
 class StudentRow(Frozen):
     """One row of the table: a recipe with changes, or checkpoints that are there already.
 
-    ``recipe`` is a name or a TOML file relative to the grid; ``seeds`` None: the grid's.
+    ``recipe`` is a name or a TOML file relative to the grid; ``seeds`` and ``tasks`` None: the grid's.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
@@ -59,6 +61,7 @@ class StudentRow(Frozen):
     changes: Changes = Field(default_factory=dict)
     checkpoint: str | None = None
     seeds: Seeds | None = None
+    tasks: Tasks | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -75,7 +78,7 @@ class Grid(Frozen):
     """Everything that a run of the evidence decides; see the module's text for an example."""
 
     suite: str
-    tasks: Annotated[tuple[str, ...], Field(min_length=1)]
+    tasks: Tasks
     seeds: Seeds
     probe_seeds: Seeds
     upstreams: tuple[str, ...] = ()
@@ -96,10 +99,14 @@ class Grid(Frozen):
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One student: a row of the grid and a distillation seed. ``checkpoint`` where it is not to be distilled."""
+    """One student: a row of the grid and a distillation seed. ``checkpoint`` where it is not to be distilled.
+
+    ``tasks`` are those that it is tested on.
+    """
 
     row: StudentRow
     seed: int
+    tasks: tuple[str, ...]
     recipe: Recipe | None
     checkpoint: Path | None
 
@@ -117,7 +124,7 @@ def read_grid(path: Path) -> tuple[Grid, list[Job]]:
         UnknownName: no recipe, task or upstream of that name.
     """
     grid = specs.validate(Grid, specs.read_toml(path), source=str(path))
-    for task in grid.tasks:
+    for task in dict.fromkeys((*grid.tasks, *(task for row in grid.students for task in row.tasks or ()))):
         catalog.entry("tasks", task)
     for upstream in grid.upstreams:
         if not upstream.startswith("hf:"):
@@ -141,8 +148,10 @@ def choose(jobs: Sequence[Job], rows: Sequence[str]) -> list[Job]:
 
 
 def _job(grid: Grid, row: StudentRow, seed: int, folder: Path) -> Job:
+    tasks = row.tasks or grid.tasks
     if row.checkpoint is not None:
-        return Job(row=row, seed=seed, recipe=None, checkpoint=folder / row.checkpoint.replace(SEED, str(seed)))
+        checkpoint = folder / row.checkpoint.replace(SEED, str(seed))
+        return Job(row=row, seed=seed, tasks=tasks, recipe=None, checkpoint=checkpoint)
     assert row.recipe is not None
     name = str(folder / row.recipe) if row.recipe.endswith(".toml") else row.recipe
     try:
@@ -153,7 +162,7 @@ def _job(grid: Grid, row: StudentRow, seed: int, folder: Path) -> Job:
         recipe = load_recipe(name, changes=lines, scale_updates=grid.scale_updates)
     except SpecError as error:
         raise SpecError(f"student {row.name!r}: {error}") from error
-    return Job(row=row, seed=seed, recipe=recipe, checkpoint=None)
+    return Job(row=row, seed=seed, tasks=tasks, recipe=recipe, checkpoint=None)
 
 
 def _lines(changes: Mapping[str, Any], seed: int, prefix: str = "") -> Iterator[str]:

@@ -27,6 +27,14 @@ class Estimate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a row should have: distillation seeds (None for a system that was not distilled) and tasks."""
+
+    seeds: tuple[int | None, ...]
+    tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Group:
     """One line of the evidence: a student over its distillation seeds, or a system that was not distilled here.
 
@@ -110,21 +118,24 @@ def difference(reference: Group, other: Group) -> Estimate | None:
     )
 
 
-def missing(
-    section: Section, groups: Sequence[Group], expected: Mapping[str, Sequence[int | None]] | None = None
-) -> list[str]:
-    """What is not there: rows of ``expected`` (distillation seeds by name) without a record, and absent cells."""
+def missing(section: Section, groups: Sequence[Group], expected: Mapping[str, Wanted] | None = None) -> list[str]:
+    """What is not there: rows of ``expected``, by name, without a record, and cells that others have.
+
+    A row that is not in ``expected`` should have every task of the section.
+    """
+    expected = expected or {}
     by_name = {group.name: group for group in groups}
     lines = []
-    for name, seeds in (expected or {}).items():
-        absent = [seed for seed in seeds if name not in by_name or seed not in by_name[name].rows]
+    for name, wanted in expected.items():
+        absent = [seed for seed in wanted.seeds if name not in by_name or seed not in by_name[name].rows]
         if absent:
             said = "" if absent == [None] else f", distillation seed {', '.join(map(str, absent))}"
             lines.append(f"{name}{said}: no records")
     probe_seeds = {seed for row in section.rows for task in section.tasks for seed in _probe_seeds(section, row, task)}
-    for task in section.tasks:
+    for task in dict.fromkeys((*section.tasks, *(task for wanted in expected.values() for task in wanted.tasks))):
+        asked = [group for group in groups if group.name not in expected or task in expected[group.name].tasks]
         lacking: dict[tuple[int, ...], list[str]] = defaultdict(list)
-        for row in section.rows:
+        for row in (row for group in asked for row in group.rows.values()):
             if absent_seeds := probe_seeds - _probe_seeds(section, row, task):
                 lacking[tuple(sorted(absent_seeds))].append(row.system)
         lines += [

@@ -13,7 +13,7 @@ from tabulate import tabulate
 from skill_bench.layer_similarity import LayerSimilarity
 from skill_bench.report.build import build
 from skill_bench.report.collect import Collection
-from skill_bench.report.evidence import Estimate, Group, common_tasks, difference, groups_of, missing
+from skill_bench.report.evidence import Estimate, Group, Wanted, common_tasks, difference, groups_of, missing
 from skill_bench.report.heat_map import TITLES
 from skill_bench.report.layout import ABSENT
 from skill_bench.report.table import Section
@@ -37,7 +37,7 @@ def write_up(
     similarity: LayerSimilarity | None,
     figures: Sequence[Path] = (),
     command: str,
-    expected: Mapping[str, Sequence[int | None]] | None = None,
+    expected: Mapping[str, Wanted] | None = None,
     same: Mapping[str, str] | None = None,
 ) -> str:
     """The whole page as Markdown.
@@ -46,7 +46,7 @@ def write_up(
         collection: the records.
         figures: of ``similarity``, as the page should name them.
         command: that makes this page again.
-        expected: distillation seeds by row that should be there, see :func:`skill_bench.report.evidence.missing`.
+        expected: what should be there, by row, see :func:`skill_bench.report.evidence.missing`.
         same: rows that were not distilled, and the row whose students theirs would be.
     """
     sections = build([collection]).sections
@@ -67,7 +67,7 @@ def write_up(
 def _section(
     section: Section,
     collection: Collection,
-    expected: Mapping[str, Sequence[int | None]] | None,
+    expected: Mapping[str, Wanted] | None,
     same: Mapping[str, str],
     *,
     several: bool,

@@ -116,6 +116,18 @@ def test_grid_leaves_students_records_profiles_and_similarity(run: Callable[...,
     assert found.checkpoint_sha256 == student.metadata["teacher_sha256"]
 
 
+def test_a_row_has_the_tasks_it_asks_for(run: Callable[..., list[str]], tmp_path: Path) -> None:
+    text = GRID.replace('tasks = ["ks"]', 'tasks = ["ks", "sid"]').replace("seeds = [0, 1]", "seeds = [0]")
+    (tmp_path / "grid.toml").write_text(text + 'tasks = ["ks"]\n')
+    assert run() == []
+    found = {
+        name: {path.stem for path in (tmp_path / "out" / "records" / "demo" / name).glob("*-s*.json")}
+        for name in names(tmp_path)
+    }
+    both = {"ks-s0", "sid-s0"}
+    assert found == {"fbank": both, "teacher": both, "skill-s0": both, "uniform-s0": {"ks-s0"}}
+
+
 def test_what_is_finished_is_not_done_again(
     run: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

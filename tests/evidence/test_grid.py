@@ -82,7 +82,8 @@ def test_the_shipped_grid_is_valid() -> None:
     grid, jobs = read_grid(catalog.folder("leaderboard") / "evidence.toml")
     main = {"skill", "dphubert", "random_groups", "uniform_groups", "distilhubert"}
     assert main <= {row.name for row in grid.students}
-    assert all(row.seeds is None for row in grid.students if row.name in main)
+    assert all(row.seeds is None and row.tasks is None for row in grid.students if row.name in main)
+    assert set(grid.tasks) == {"ks", "sid", "er", "pr", "asr"}
     assert len(grid.seeds) >= 3
     assert len(grid.probe_seeds) >= 3
     recipes = [job.recipe for job in jobs]
@@ -109,6 +110,8 @@ def test_a_recipe_file_is_relative_to_the_grid(tmp_path: Path) -> None:
         ('upstreams = ["fbank"]\n[[students]]\nname = "fbank"\nrecipe = "skill"', "called fbank, as upstreams are"),
         ('[[students]]\nname = "a"\nrecipe = "skil"', "unknown recipe 'skil'"),
         ('upstreams = ["fbnk"]\nstudents = []', "unknown upstream 'fbnk'"),
+        ('[[students]]\nname = "a"\nrecipe = "skill"\ntasks = ["kw"]', "unknown task 'kw'"),
+        ('[[students]]\nname = "a"\nrecipe = "skill"\ntasks = []', "students.0.tasks"),
         ('scale_updates = 0.0\nstudents = []', "scale_updates"),
     ],
 )  # fmt: skip

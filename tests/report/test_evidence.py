@@ -18,7 +18,7 @@ from skill_bench.cli.main import app
 from skill_bench.record import Record, System
 from skill_bench.report.build import build
 from skill_bench.report.collect import Collection, collect
-from skill_bench.report.evidence import Group, difference, groups_of, missing
+from skill_bench.report.evidence import Group, Wanted, difference, groups_of, missing
 from skill_bench.report.evidence_text import write_up
 from skill_bench.report.statistics.repeated import difference_interval, mean_interval
 from skill_bench.report.table import Section
@@ -111,7 +111,10 @@ def test_a_variant_is_known_by_what_its_recipe_changes(groups: dict[str, Group])
 
 
 def test_gaps_are_named(section: Section, groups: dict[str, Group]) -> None:
-    expected: dict[str, list[int | None]] = {"skill": [0, 1, 2], "skill-k2": [0, 1], "logmel": [None], "skill-k9": [0]}
+    seeds: dict[str, tuple[int | None, ...]] = {
+        "skill": (0, 1, 2), "skill-k2": (0, 1), "logmel": (None,), "skill-k9": (0,)
+    }  # fmt: skip
+    expected = {name: Wanted(seeds=own, tasks=("ks", "pr")) for name, own in seeds.items()}
     found = missing(section, list(groups.values()), expected)
     for line in (
         "skill-k2, distillation seed 1: no records",
@@ -128,9 +131,26 @@ def test_gaps_are_named(section: Section, groups: dict[str, Group]) -> None:
     assert lacking == {"dphubert-s2", "fbank"}
 
 
+def test_a_row_lacks_only_what_it_should_have(section: Section, groups: dict[str, Group]) -> None:
+    asked = {name: Wanted(seeds=tuple(group.rows), tasks=("ks", "pr")) for name, group in groups.items()}
+    asked["fbank"] = Wanted(seeds=(None,), tasks=("ks", "asr"))
+    asked["dphubert"] = Wanted(seeds=(0, 1, 2), tasks=("ks",))
+    found = missing(section, list(groups.values()), asked)
+    assert [line for line in found if "no result" in line] == [
+        "ks, probe seed 1: no result of fbank",
+        "asr, probe seed 0, 1: no result of fbank",
+    ]
+
+
 def test_the_page_says_who_wins_and_what_is_not_there(folder: Path) -> None:
     same = {"skill-single": "skill"}
-    text = write_up(collect(folder), similarity=None, command="x", expected={"logmel": [None]}, same=same)
+    text = write_up(
+        collect(folder),
+        similarity=None,
+        command="x",
+        expected={"logmel": Wanted(seeds=(None,), tasks=("ks",))},
+        same=same,
+    )
     assert "- skill-single finds the groups of skill: the same student, not distilled." in text
     assert "- SKILL is better than DPHUBERT by 12.0 points." in text
     assert "groups.n_groups 4 → 2" in text
