@@ -13,7 +13,7 @@ from skill_bench.report.statistics.interval import Interval
 
 _COLUMNS = (
     "section", "a", "b", "task", "metric", "unit", "a_value", "b_value", "difference_points", "low_points",
-    "high_points", "p_value", "p_value_holm", "n_items", "a_n_seeds", "b_n_seeds", "method", "verdict",
+    "high_points", "p_value", "p_value_holm", "units", "n_units", "a_n_seeds", "b_n_seeds", "method", "verdict",
 )  # fmt: skip
 
 
@@ -74,7 +74,8 @@ def to_csv(found: Sequence[SystemComparison]) -> str:
                     "high_points": c.interval.high,
                     "p_value": c.p_value,
                     "p_value_holm": task.p_holm,
-                    "n_items": c.n_items,
+                    "units": c.units,
+                    "n_units": c.n_units,
                     "a_n_seeds": c.n_seeds[0],
                     "b_n_seeds": c.n_seeds[1],
                     "method": c.method,

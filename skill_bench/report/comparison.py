@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from skill_bench.errors import RecordError, UnknownName, UsageError
 from skill_bench.report.columns import Column
 from skill_bench.report.entry import Entry
-from skill_bench.report.statistics.interval import LEVEL
+from skill_bench.report.statistics.interval import LEVEL, enough_speakers
 from skill_bench.report.statistics.paired import Comparison, Overall, compare, holm, overall
+from skill_bench.report.statistics.sample import knows_speakers
 from skill_bench.report.table import Row, Section, Table
-from skill_bench.report.uncertainty import samples_of
+from skill_bench.report.uncertainty import predictions_of, samples_of
 
 ONE_SEED = (
     "one seed: the test speaks of these trained probes; how much another training seed would change is not in it. "
     "Run with --seeds 3 or more to include it."
 )
+
+BY_SPEAKER = "tested over whole speakers, since utterances of one speaker are alike"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,16 +82,28 @@ def compare_systems(table: Table, a: str, b: str, *, level: float = 1 - LEVEL) -
     return found
 
 
-def compare_entries(column: Column, a: Sequence[Entry], b: Sequence[Entry], *, level: float = 1 - LEVEL) -> Comparison:
+def compare_entries(
+    column: Column, a: Sequence[Entry], b: Sequence[Entry], *, level: float = 1 - LEVEL, by_speaker: bool = False
+) -> Comparison:
     """``b`` beside ``a`` on one metric; the entries of each differ in their seeds alone.
+
+    Args:
+        level: Of the test.
+        by_speaker: Whole speakers are swapped and drawn, where the predictions say who speaks and there are enough:
+            the question is then what other speakers would show. By items it is what these speakers would.
 
     Raises:
         RecordError: predictions are missing or changed, or the test items differ.
     """
-    ours, theirs = samples_of(a, column.metric), samples_of(b, column.metric)
-    if ours[0].units != theirs[0].units:
+    ours, theirs = ([(entry, predictions_of(entry)) for entry in entries] for entries in (a, b))
+    items = [samples_of(found, column.metric) for found in (ours, theirs)]
+    if items[0][0].units != items[1][0].units:
         raise RecordError(f"{a[0].file} and {b[0].file}: were tested on different items. Run one of them again.")
-    return compare(ours, theirs, level=1 - level)
+    if by_speaker and all(knows_speakers(rows, column.metric) for _, rows in (*ours, *theirs)):
+        speakers = [samples_of(found, column.metric, by_speaker=True) for found in (ours, theirs)]
+        if enough_speakers(speakers[0][0]) and speakers[0][0].units == speakers[1][0].units:
+            return compare(*speakers, level=1 - level, units="speakers")
+    return compare(*items, level=1 - level)
 
 
 def verdict(difference: float, low: float, high: float, *, shown: bool, a: str, b: str) -> str:
@@ -110,7 +125,8 @@ def _compare(section: Section, a: Row, b: Row, level: float) -> SystemComparison
             notes.append(f"{column.task}: left out, no result of {' and '.join(lacking)}")
             continue
         try:
-            found.append((column, compare_entries(column, _entries(a, column), _entries(b, column), level=level)))
+            ours, theirs = _entries(a, column), _entries(b, column)
+            found.append((column, compare_entries(column, ours, theirs, level=level, by_speaker=True)))
         except RecordError as error:
             notes.append(f"{column.task}: left out, {error}")
     corrected = holm([one.p_value for _, one in found])
@@ -125,8 +141,10 @@ def _compare(section: Section, a: Row, b: Row, level: float) -> SystemComparison
         )
         for (column, one), p in zip(found, corrected, strict=True)
     )
-    if any(task.found.n_seeds == (1, 1) for task in tasks):
-        notes.append(ONE_SEED)
+    if by_speaker := [f"{t.column.task} ({t.found.n_units})" for t in tasks if t.found.units == "speakers"]:
+        notes.append(f"{BY_SPEAKER}: {', '.join(by_speaker)}")
+    if once := [task.column.task for task in tasks if task.found.n_seeds == (1, 1)]:
+        notes.append(ONE_SEED if len(once) == len(tasks) else f"{', '.join(once)}: {ONE_SEED}")
     return SystemComparison(
         section=section.label,
         a=names[0],

@@ -30,15 +30,6 @@ def with_intervals(table: Table) -> Table:
     return Table(sections=tuple(sections), problems=tuple(problems))
 
 
-def samples_of(entries: Sequence[Entry], metric: str) -> list[Sample]:
-    """The metric's sample of each entry, all over the same items.
-
-    Raises:
-        RecordError: predictions are missing, changed, of different items, or cannot give the metric.
-    """
-    return _samples([(entry, predictions_of(entry)) for entry in entries], metric)
-
-
 def predictions_of(entry: Entry) -> Rows:
     """The rows beside a record.
 
@@ -50,7 +41,12 @@ def predictions_of(entry: Entry) -> Rows:
     return read_predictions(entry.file, entry.record)
 
 
-def _samples(found: Sequence[tuple[Entry, Rows]], metric: str, *, by_speaker: bool = False) -> list[Sample]:
+def samples_of(found: Sequence[tuple[Entry, Rows]], metric: str, *, by_speaker: bool = False) -> list[Sample]:
+    """The metric's sample of each record and its predictions, over the same items or, ``by_speaker``, speakers.
+
+    Raises:
+        RecordError: the predictions are of different items, or cannot give the metric.
+    """
     samples = [sample_of(entry.record, rows, metric, by_speaker=by_speaker) for entry, rows in found]
     for (entry, _), sample in zip(found, samples, strict=True):
         if sample.units != samples[0].units:
@@ -92,10 +88,10 @@ def _cell(cell: Cell, found: Sequence[tuple[Entry, Rows | RecordError]]) -> Cell
         readable.append((entry, rows))
     metric = cell.column.metric
     try:
-        interval = interval_of(_samples(readable, metric))
+        interval = interval_of(samples_of(readable, metric))
         speakers = None
         if all(knows_speakers(rows, metric) for _, rows in readable):
-            speakers = speaker_interval_of(_samples(readable, metric, by_speaker=True))
+            speakers = speaker_interval_of(samples_of(readable, metric, by_speaker=True))
     except RecordError as error:
         return replace(cell, no_interval=str(error))
     no_interval = NO_SPREAD if interval is None else None

@@ -18,7 +18,7 @@ from skill_bench.guard.baseline import Costs
 from skill_bench.guard.findings import Finding
 from skill_bench.guard.judge import ALL_TASKS, Rules, judge_costs, judge_tasks
 from skill_bench.record import Record, read_predictions
-from skill_bench.report import uncertainty
+from skill_bench.report import comparison
 from skill_bench.report.entry import Entry
 
 Entries = dict[str, list[Entry]]
@@ -29,7 +29,7 @@ def entries_of(make_record: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[d
     """Records of rows by task and seed; the rows stay in memory."""
     stored: dict[int, made.Rows] = {}
     kept = []
-    monkeypatch.setattr(uncertainty, "predictions_of", lambda entry: stored[id(entry)])
+    monkeypatch.setattr(comparison, "predictions_of", lambda entry: stored[id(entry)])
 
     def make(rows: dict[str, list[made.Rows]]) -> Entries:
         found: Entries = {}

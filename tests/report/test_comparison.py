@@ -39,9 +39,11 @@ def out(tmp_path: Path, make_record: Any) -> Path:
     return tmp_path
 
 
-def save(folder: Path, make_record: Any, name: str, task: str, right: Any, **more: Any) -> None:
+def save(folder: Path, make_record: Any, name: str, task: str, right: Any, speakers: Any = None, **more: Any) -> None:
     metrics = {"accuracy": Metric.percent(int(np.sum(right)), len(right), higher_is_better=True)}
-    make_record(name, task, metrics=metrics, **more).save(folder, predictions=made.label_rows(np.asarray(right)))
+    rows = made.label_rows(np.asarray(right))
+    rows = rows if speakers is None else made.spoken(rows, speakers)
+    make_record(name, task, metrics=metrics, **more).save(folder, predictions=rows)
 
 
 def table(folder: Path, origin: str = "run") -> Table:
@@ -66,6 +68,29 @@ def test_differences_and_verdicts(out: Path) -> None:
     assert found.mean.difference == pytest.approx((-25 + 100 * 2 / N) / 2)
     assert found.mean.p_worse < 0.01
     assert any(note.startswith("one seed") for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("of_a", "of_b", "units"), [(12, 12, "speakers"), (5, 5, "items"), (12, None, "items"), (12, 10, "items")]
+)
+def test_speakers_are_swapped_whole_where_both_know_enough(
+    tmp_path: Path, make_record: Any, of_a: int, of_b: int | None, units: str
+) -> None:
+    for name, right, n in (("good", N - 10, of_a), ("bad", N - 40, of_b)):
+        speakers = None if n is None else np.arange(N) * n // N
+        save(tmp_path, make_record, name, "ks", np.arange(N) < right, speakers)
+    found = only(tmp_path, "good", "bad")
+    (ks,) = found.tasks
+    assert ks.found.units == units
+    assert ks.found.difference == pytest.approx(-25)
+    noted = [note for note in found.notes if "whole speakers" in note]
+    if units == "speakers":
+        # Three of the twelve differ: 2 / 2**3 of the swaps are as extreme.
+        assert ks.found.p_value == pytest.approx(2 / 8)
+        assert ks.found.n_units == 12
+        assert noted == ["tested over whole speakers, since utterances of one speaker are alike: ks (12)"]
+    else:
+        assert (ks.found.n_units, noted) == (N, [])
 
 
 def test_the_other_way_round_is_the_mirror(out: Path) -> None:

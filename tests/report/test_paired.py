@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from skill_bench.record import Record
-from skill_bench.report.statistics.paired import Comparison, compare, holm, randomised
+from skill_bench.report.statistics.paired import Comparison, Units, compare, holm, randomised
 from skill_bench.report.statistics.sample import Sample
 
 
@@ -92,6 +92,26 @@ def test_equal_systems_are_rarely_called_different(n_seeds: int, sd: float, make
     assert np.mean([one.p_value < 0.05 for one in found]) <= 0.05
     assert np.mean([one.p_worse < 0.05 for one in found]) <= 0.05
     assert np.mean([one.interval.low <= 0 <= one.interval.high for one in found]) >= 0.92
+
+
+def test_speakers_whom_one_system_suits_better_are_no_difference_between_systems(make_record: Any) -> None:
+    """Ten utterances of each of 20 speakers are not 200 witnesses; over all speakers both systems are equal."""
+    g, record = np.random.default_rng(0), make_record()
+    who = np.repeat(np.arange(20), 10)
+    found: dict[Units, list[Comparison]] = {"items": [], "speakers": []}
+    for _ in range(200):
+        suits = g.normal(0, 0.75, 20)[who]
+        systems = [
+            made.spoken(made.label_rows(g.random(200) < made.logistic(0.5 + shift)), who) for shift in (suits, -suits)
+        ]
+        for units, seen in found.items():
+            a, b = ([made.sample(record, rows, by_speaker=units == "speakers")] for rows in systems)
+            seen.append(compare(a, b, units=units, n_draws=400))
+    alarms = {units: np.mean([one.p_value < 0.05 for one in seen]) for units, seen in found.items()}
+    assert alarms["speakers"] <= 0.06
+    assert alarms["items"] >= 0.15, "the reason why speakers are drawn whole"
+    assert np.mean([one.interval.low <= 0 <= one.interval.high for one in found["speakers"]]) >= 0.91
+    assert {(one.units, one.n_units) for one in found["speakers"]} == {("speakers", 20)}
 
 
 def test_different_systems_are_called_different(make_record: Any) -> None:

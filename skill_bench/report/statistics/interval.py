@@ -27,6 +27,11 @@ class Interval:
     method: str
 
 
+def enough_speakers(sample: Sample) -> bool:
+    """Whether the units of ``sample``, which are speakers, are enough to tell how much speakers vary."""
+    return len(sample.units) - len(sample.fold_sizes) >= LEAST_SPEAKERS
+
+
 def speaker_interval_of(samples: Sequence[Sample], *, level: float = LEVEL, n_draws: int = N_DRAWS) -> Interval | None:
     """The interval of the mean over seeds when whole speakers are drawn; None for too few of them, or no spread.
 
@@ -40,7 +45,7 @@ def speaker_interval_of(samples: Sequence[Sample], *, level: float = LEVEL, n_dr
     """
     one = samples[0]
     spread = spread_of(samples, n_draws=n_draws)
-    if len(one.units) - len(one.fold_sizes) < LEAST_SPEAKERS or spread.standard_error == 0:
+    if not enough_speakers(one) or spread.standard_error == 0:
         return None
     n_speakers = len({name for _, name in one.units})
     return _percentiles(spread, one, level=level, method=f"bootstrap of {n_speakers} speakers")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -17,6 +18,7 @@ from skill_bench.report.statistics.sample import Sample
 N_PERMUTATIONS = 10_000
 _AT_ONCE = 2_000_000
 _SEED = 0
+Units = Literal["items", "speakers"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,8 @@ class Comparison:
         degrees_of_freedom: Of the standard error.
         p_value: Two-sided.
         p_worse: One-sided, for b being worse.
-        n_items: Test items (utterances, enrolments, queries).
+        units: What is swapped and drawn: test items (utterances, enrolments, queries), or whole speakers.
+        n_units: How many.
         n_seeds: Of a and of b.
         method: Of the test.
     """
@@ -44,19 +47,33 @@ class Comparison:
     degrees_of_freedom: float
     p_value: float
     p_worse: float
-    n_items: int
+    units: Units
+    n_units: int
     n_seeds: tuple[int, int]
     method: str
 
 
-def compare(a: Sequence[Sample], b: Sequence[Sample], *, level: float = LEVEL, n_draws: int = N_DRAWS) -> Comparison:
+def compare(
+    a: Sequence[Sample],
+    b: Sequence[Sample],
+    *,
+    level: float = LEVEL,
+    n_draws: int = N_DRAWS,
+    units: Units = "items",
+) -> Comparison:
     """Tests whether ``a`` and ``b``, samples of one metric by seed over the same units, have the same expectation.
 
-    Where items have counts, the test is randomisation: under the null hypothesis each item's two results may be swapped
+    Where units have counts, the test is randomisation: under the null hypothesis each unit's two results may be swapped
     (Noreen 1989), so all swaps are as likely; p counts the random ones with as large a difference. With several seeds
-    the difference must also be large beside its standard error over items and seeds (Student's t), because swapping
-    items knows nothing of how much a training seed matters: p is the larger of both. Metrics without counts (EER, MTWV)
+    the difference must also be large beside its standard error over units and seeds (Student's t), because swapping
+    units knows nothing of how much a training seed matters: p is the larger of both. Metrics without counts (EER, MTWV)
     have the t-test alone.
+
+    Args:
+        a, b: One sample a seed.
+        level: Of the interval.
+        n_draws: Draws of the bootstrap.
+        units: What the samples' units are.
 
     Raises:
         ValueError: the units differ.
@@ -76,7 +93,7 @@ def compare(a: Sequence[Sample], b: Sequence[Sample], *, level: float = LEVEL, n
     )
     two_sided, worse = _student(spread.value, spread.standard_error, spread.degrees_of_freedom)
     shares = _shares(a, b)
-    method = "t over items and seeds" if df_seeds else "t over items"
+    method = f"t over {units} and seeds" if df_seeds else f"t over {units}"
     if shares is not None:
         both, down = randomised(sign * shares)
         two_sided, worse = (max(two_sided, both), max(worse, down)) if df_seeds else (both, down)
@@ -91,7 +108,8 @@ def compare(a: Sequence[Sample], b: Sequence[Sample], *, level: float = LEVEL, n
         degrees_of_freedom=spread.degrees_of_freedom,
         p_value=two_sided,
         p_worse=worse,
-        n_items=len(one.units),
+        units=units,
+        n_units=len(one.units),
         n_seeds=(len(a), len(b)),
         method=method,
     )
