@@ -10,9 +10,7 @@ import typer
 from skill_bench.cli.options import DataPaths
 from skill_bench.cli.training_options import (
     CheckpointEvery,
-    Devices,
     MaxSeconds,
-    Nodes,
     Precision,
     Tensorboard,
     TrainingDevice,
@@ -38,8 +36,6 @@ def distill(
     seed: Annotated[int | None, typer.Option(help="Short for --set seed=N.")] = None,
     work_dir: WorkDir = None,
     device: TrainingDevice = "auto",
-    devices: Devices = 1,
-    nodes: Nodes = 1,
     precision: Precision = "fp32",
     max_seconds_per_device: MaxSeconds = None,
     checkpoint_every: CheckpointEvery = 200,
@@ -64,8 +60,6 @@ def distill(
 
     processes = launch(
         device=device,
-        devices=devices,
-        nodes=nodes,
         precision=precision,
         max_seconds_per_device=max_seconds_per_device,
         checkpoint_every_updates=checkpoint_every,

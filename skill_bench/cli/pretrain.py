@@ -10,9 +10,7 @@ import typer
 from skill_bench.cli.options import DataPaths
 from skill_bench.cli.training_options import (
     CheckpointEvery,
-    Devices,
     MaxSeconds,
-    Nodes,
     Precision,
     Tensorboard,
     TrainingDevice,
@@ -34,8 +32,6 @@ def pretrain(
     second_updates: Annotated[int, typer.Option(help="Updates on units of the first iteration's layer 8.")] = 500,
     seed: Annotated[int, typer.Option()] = 0,
     device: TrainingDevice = "auto",
-    devices: Devices = 1,
-    nodes: Nodes = 1,
     precision: Precision = "fp32",
     max_seconds_per_device: MaxSeconds = None,
     checkpoint_every: CheckpointEvery = 200,
@@ -57,8 +53,6 @@ def pretrain(
 
     processes = launch(
         device=device,
-        devices=devices,
-        nodes=nodes,
         precision=precision,
         max_seconds_per_device=max_seconds_per_device,
         checkpoint_every_updates=checkpoint_every,

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 WorkDir = Annotated[
     Path | None, typer.Option(help="Checkpoints and logs; the same command continues there. Default: OUT.work.")
 ]
-TrainingDevice = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto: a GPU where there is one.")]
-Devices = Annotated[int, typer.Option(help="Processes a machine under SLURM, one a device; torchrun says it itself.")]
-Nodes = Annotated[int, typer.Option(help="Machines.")]
+TrainingDevice = Annotated[
+    str,
+    typer.Option(help="cpu, cuda, cuda:1, or auto: a GPU where there is one. Several: start it by torchrun or srun."),
+]
 Precision = Annotated[str, typer.Option(help="fp32, bf16 or fp16 (mixed).")]
 MaxSeconds = Annotated[
     float | None, typer.Option(help="Most audio in one pass of a device; more is split, with the same result.")
@@ -27,7 +28,7 @@ Tensorboard = Annotated[bool, typer.Option("--tensorboard", help="Event files in
 
 
 def launch(**options: Any) -> Processes:
-    """Joins the processes that these options ask for.
+    """Joins the processes that were started together.
 
     Raises:
         SpecError: an option's value is not allowed.

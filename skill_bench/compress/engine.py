@@ -30,12 +30,10 @@ _FABRIC_PRECISION: dict[Precision, Literal["32-true", "bf16-mixed", "16-mixed"]]
 
 
 class Engine(Frozen):
-    """Devices, precision, and how often a checkpoint is written.
+    """Device, precision, and how often a checkpoint is written. How many processes there are says who starts them.
 
     Args:
         device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto`` (a GPU where there is one).
-        devices: processes on this machine, one a device. torchrun's environment goes before.
-        nodes: machines.
         precision: ``bf16`` and ``fp16`` are mixed: weights and optimiser stay in float32.
         max_seconds_per_device: most audio in one forward pass; larger shares of a batch are split, and their gradients
             added. The result is the same.
@@ -44,47 +42,46 @@ class Engine(Frozen):
     """
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
-    devices: Annotated[int, Field(gt=0)] = 1
-    nodes: Annotated[int, Field(gt=0)] = 1
     precision: Precision = "fp32"
     max_seconds_per_device: Annotated[float, Field(gt=0)] | None = None
     checkpoint_every_updates: Annotated[int, Field(gt=0)] = 200
     tensorboard: bool = False
 
     def launch(self) -> Processes:
-        """Joins the processes that torchrun or SLURM started; without them, one.
+        """Joins the processes, one a device, that torchrun or SLURM's srun started; without them, one.
 
         Raises:
-            UsageError: a GPU is asked for and there is none, or not so many; fp16 without a GPU; several processes that
-            nobody started.
+            UsageError: a GPU is asked for and there is none, or not so many; fp16 without a GPU; processes that cannot
+            be joined.
         """
         kind, _, index = self.device.partition(":")
         if kind == "auto":
             kind = "cuda" if torch.cuda.is_available() else "cpu"
-        devices, nodes = _torchrun() or (self.devices, self.nodes)
+        devices, nodes = _started_processes()
         if kind == "cuda" and torch.cuda.device_count() < max(devices, int(index or 0) + 1):
             raise UsageError(
-                f"device {self.device}, {devices} of them: torch can use {torch.cuda.device_count()} GPUs of this "
-                "machine. Lower --devices or use --device cpu."
+                f"device {self.device}, {devices} processes on this machine: torch can use {torch.cuda.device_count()} "
+                "GPUs. Start one process a GPU (SLURM: every process must see all, --gpus-per-node), or use --device "
+                "cpu."
             )
         if kind == "cpu" and self.precision == "fp16":
             raise UsageError("precision fp16 needs a GPU. Use fp32 or bf16.")
         if index and devices > 1:
-            raise UsageError(f"device {self.device} names one GPU, but devices = {devices}. Use --device cuda.")
+            raise UsageError(f"device {self.device} names one GPU, but there are {devices} processes: --device cuda.")
         several = devices * nodes > 1
-        if several and _torchrun() is None and "SLURM_PROCID" not in os.environ:
-            raise UsageError(
-                f"devices = {devices}, nodes = {nodes}: several processes are started by torchrun or srun, for example "
-                f"torchrun --nproc-per-node {devices} -m skill_bench, and then this command's arguments."
+        try:
+            fabric = Fabric(
+                accelerator=kind,
+                devices=[int(index)] if index else devices,
+                num_nodes=nodes,
+                strategy=DDPStrategy() if several else "auto",
+                precision=_FABRIC_PRECISION[self.precision],
             )
-        fabric = Fabric(
-            accelerator=kind,
-            devices=[int(index)] if index else devices,
-            num_nodes=nodes,
-            strategy=DDPStrategy() if several else "auto",
-            precision=_FABRIC_PRECISION[self.precision],
-        )
-        fabric.launch()
+            fabric.launch()
+        except (RuntimeError, ValueError) as error:
+            if not several:
+                raise
+            raise UsageError(f"{devices * nodes} processes on {nodes} machines cannot be joined: {error}") from error
         return Processes(engine=self, fabric=fabric)
 
 
@@ -132,9 +129,20 @@ class Processes:
             raise AudioError("\n".join(found))
 
 
-def _torchrun() -> tuple[int, int] | None:
-    """Processes a machine and machines, where torchrun started this process."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return None
-    local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
-    return local, world // local
+def _started_processes() -> tuple[int, int]:
+    """Processes a machine, and machines, as torchrun or srun tells the processes that it starts.
+
+    A batch script of SLURM is no such process: what it starts without srun runs once.
+
+    Raises:
+        UsageError: srun's processes are not equally many on every machine.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        local, world = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+        return local, world // local
+    world, nodes = (int(os.environ.get(f"SLURM_STEP_NUM_{what}", 1)) for what in ("TASKS", "NODES"))
+    if world % nodes:
+        raise UsageError(
+            f"srun started {world} processes on {nodes} machines, not equally many on each. Ask for --ntasks-per-node."
+        )
+    return world // nodes, nodes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -46,7 +47,7 @@ def losses(folder: Path, stage: str) -> list[dict[str, float]]:
 
 
 def test_killed_and_in_two_processes(command: list[str], tmp_path: Path) -> None:
-    whole, parts, both = (tmp_path / f"{name}.safetensors" for name in ("whole", "parts", "both"))
+    whole, parts = (tmp_path / f"{name}.safetensors" for name in ("whole", "parts"))
     app([*command, "--out", str(whole)], standalone_mode=False)
 
     # SIGKILL in the joint stage, between two checkpoints, then in the final one.
@@ -65,21 +66,45 @@ def test_killed_and_in_two_processes(command: list[str], tmp_path: Path) -> None
     for ours, theirs in zip(tensors(whole), tensors(parts), strict=True):
         assert torch.equal(ours, theirs)
 
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "skill_bench"]
-    options = ["--out", str(both), "--max-seconds-per-device", "0.6"]
-    # Two processes of one thread each: more than there are cores would wait for each other.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*torchrun, *command, *options], capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr[-3000:]
-    compared = 0
-    for stage in ("joint", "final"):
-        alone, together = (losses(tmp_path / f"{name}.work", stage) for name in ("whole", "both"))
-        for one, two in zip(alone, together, strict=True):
-            # float32 sums in another order, which twelve updates amplify
-            assert one == pytest.approx(two, rel=1e-3, abs=1e-5)
-            compared += 1
-    assert compared == 18
-    assert alone[0]["seconds"] > 1.2, "the batches are large enough to be shared by two"
+    for start in (by_torchrun, by_srun):
+        options = ["--out", str(tmp_path / f"{start.__name__}.safetensors"), "--max-seconds-per-device", "0.6"]
+        start([*command, *options])
+        compared = 0
+        for stage in ("joint", "final"):
+            alone, together = (losses(tmp_path / f"{name}.work", stage) for name in ("whole", start.__name__))
+            for one, two in zip(alone, together, strict=True):
+                # float32 sums in another order, which twelve updates amplify
+                assert one == pytest.approx(two, rel=1e-3, abs=1e-5)
+                compared += 1
+        assert compared == 18
+        assert alone[0]["seconds"] > 1.2, "the batches are large enough to be shared by two"
+
+
+def by_torchrun(command: list[str]) -> None:
+    run([["torch.distributed.run", "--nproc-per-node", "2", "-m", "skill_bench", *command]], [{}])
+
+
+def by_srun(command: list[str]) -> None:
+    """With the variables that SLURM's srun (22.05) gives to two tasks of one machine, as far as they are read."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {
+        "MASTER_PORT": port, "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "job.sh", "SLURM_NODELIST": "127.0.0.1",
+        "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NNODES": "1", "SLURM_NODEID": "0",
+        "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "1",
+    }  # fmt: skip
+    ranks = [shared | {"SLURM_PROCID": rank, "SLURM_LOCALID": rank} for rank in ("0", "1")]
+    run([["skill_bench", *command]] * 2, ranks)
+
+
+def run(modules: list[list[str]], variables: list[dict[str, str]]) -> None:
+    """Starts all at once and waits for them, one thread each: more than cores would wait for each other."""
+    processes = [
+        subprocess.Popen([sys.executable, "-m", *module], env={**os.environ, "OMP_NUM_THREADS": "1", **own})
+        for module, own in zip(modules, variables, strict=True)
+    ]
+    assert [process.wait() for process in processes] == [0] * len(processes)
 
 
 def tensors(path: Path) -> list[torch.Tensor]:
