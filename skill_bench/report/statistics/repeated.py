@@ -8,9 +8,7 @@ from collections.abc import Sequence
 
 from scipy import stats
 
-from skill_bench.report.statistics.interval import Interval
-
-LEVEL = 0.95
+from skill_bench.report.statistics.interval import LEVEL, Interval
 
 
 def mean_interval(values: Sequence[float], *, level: float = LEVEL) -> Interval | None:
