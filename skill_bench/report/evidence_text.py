@@ -96,11 +96,11 @@ def _section(
 
 
 def _table(section: Section, groups: Sequence[Group], more: Sequence[tuple[str, Callable[[Group], str]]]) -> str:
-    headings = ["system", *(c.heading for c in section.judged), "mean ↑", "seeds", *(heading for heading, _ in more)]
+    headings = ["system", *(c.heading for c in section.shown), "mean ↑", "seeds", *(heading for heading, _ in more)]
     rows = [
         [
             group.title,
-            *(_text(group.metric(column)) for column in section.judged),
+            *(_text(group.metric(column)) for column in section.shown),
             _text(group.mean_points()),
             _seeds(group),
             *(text(group) for _, text in more),
