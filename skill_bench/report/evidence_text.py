@@ -27,7 +27,8 @@ _HOW = (
 )
 _HOW_DIFFERENCE = (
     "Difference of the means in points, over the distillation seeds that both have; Welch's 95 % interval. An interval "
-    "that holds 0 decides nothing; without an interval there are too few seeds to tell."
+    "that holds 0 decides nothing; without an interval there are too few seeds to tell. Each interval is for its own "
+    "row, not corrected for the number of rows."
 )
 
 
