@@ -98,6 +98,7 @@ class SequenceProblem:
             label=lambda utterance: tokens.encode(utterance.target),
             kept=(*fold.train, *fold.dev),
             device=device,
+            recurring=task.protocol.sampling == "length_bucketed",
         )
 
     stack = None  # the shapes of batches differ between seeds

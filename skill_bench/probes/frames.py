@@ -26,6 +26,8 @@ class FrameBatches(Generic[Label]):
         label: What the head has to say about an utterance.
         kept: The utterances whose batches come again.
         device: Where batches are wanted.
+        recurring: The same utterances always come together. Their batches are kept whole then: putting features one
+            after the other takes half the time of a linear head's step.
     """
 
     def __init__(
@@ -36,26 +38,36 @@ class FrameBatches(Generic[Label]):
         label: Callable[[Utterance], Label],
         kept: Sequence[Utterance],
         device: torch.device,
+        recurring: bool = False,
     ) -> None:
         self.features, self.frame_counts, self.label, self.device = features, frame_counts, label, device
+        self.recurring = recurring
         self.n_layers, _, self.dim = features[kept[0].id].shape
         n_frames = sum(frame_counts[utterance.id] for utterance in kept)
         self._resident = 4 * n_frames * self.n_layers * self.dim <= RESIDENT_BYTES
         self._kept: dict[str, Tensor] = {}
+        self._whole: dict[tuple[str, ...], Batch[Label]] = {}
 
     def batch(self, utterances: Sequence[Utterance], *, keep: bool = True) -> Batch[Label]:
         """The utterances' frames and labels; ``keep`` where they come again."""
-        parts = self._read([utterance.id for utterance in utterances], keep=keep)
-        return Batch(
+        ids = tuple(utterance.id for utterance in utterances)
+        if ids in self._whole:
+            return self._whole[ids]
+        keep = keep and self._resident
+        parts = self._read(ids, keep=keep and not self.recurring)
+        batch = Batch(
             features=torch.cat(parts, dim=1),
             lengths=[part.shape[1] for part in parts],
             labels=[self.label(utterance) for utterance in utterances],
         )
+        if keep and self.recurring:
+            self._whole[ids] = batch
+        return batch
 
     def _read(self, ids: Sequence[str], *, keep: bool) -> list[Tensor]:
         missing = [utterance_id for utterance_id in ids if utterance_id not in self._kept]
         read = {i: features.to(self.device).float() for i, features in zip(missing, self._fetch(missing), strict=True)}
-        if keep and self._resident:
+        if keep:
             self._kept |= read
         return [read[i] if i in read else self._kept[i] for i in ids]
 
