@@ -26,6 +26,7 @@ from skill_bench.cli import (
     run,
     show,
     similarity,
+    torch_pair,
     upstream,
 )
 from skill_bench.errors import SkillBenchError
@@ -80,3 +81,8 @@ def main() -> None:
     except SkillBenchError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
+    except (OSError, RuntimeError) as error:
+        if (message := torch_pair.explain(error)) is None:
+            raise
+        typer.echo(f"error: {message}", err=True)
+        sys.exit(1)
