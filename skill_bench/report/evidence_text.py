@@ -14,6 +14,7 @@ from skill_bench.layer_similarity import LayerSimilarity
 from skill_bench.report.build import build
 from skill_bench.report.collect import Collection
 from skill_bench.report.evidence import Estimate, Group, Wanted, common_tasks, difference, groups_of, missing
+from skill_bench.report.evidence_teacher import compared_tasks, is_teacher, lead, tally
 from skill_bench.report.heat_map import TITLES
 from skill_bench.report.layout import ABSENT
 from skill_bench.report.table import Section
@@ -29,6 +30,13 @@ _HOW_DIFFERENCE = (
     "Difference of the means in points, over the distillation seeds that both have; Welch's 95 % interval. An interval "
     "that holds 0 decides nothing; without an interval there are too few seeds to tell. Each interval is for its own "
     "row, not corrected for the number of rows."
+)
+
+
+_HOW_LEAD = (
+    "Points by which the teacher is better, error rates as 100 minus them, with Welch's 95 % interval over the probe "
+    "seeds of both. Ahead: tasks on which its mean is better; decided: those whose interval lies above 0. Both systems "
+    "choose learning rates and checkpoints on dev."
 )
 
 
@@ -82,6 +90,7 @@ def _section(
     others = [g for g in main if g is not reference]
     if reference is not None and others:
         parts += ["## Against SKILL", _differences(reference, others), _HOW_DIFFERENCE, _verdict(reference, others)]
+    parts += _teacher(section, main)
     parts.append("## Ablation")
     if ablations:
         parts += _ablation(*_of_common_tasks(section, collection, ablations))
@@ -149,6 +158,21 @@ def _ablation(section: Section, reference: Group | None, groups: Sequence[Group]
         f"Each row is the recipe with the one change that is named, on {', '.join(section.tasks)}, which all of them "
         "have; differences as above.",
     ]
+
+
+def _teacher(section: Section, groups: Sequence[Group]) -> list[str]:
+    """The teacher against every system that was neither trained nor distilled."""
+    teacher = next((group for group in groups if is_teacher(group)), None)
+    controls = [group for group in groups if None in group.rows and group is not teacher]
+    if teacher is None or not controls:
+        return []
+    columns = compared_tasks(section)
+    rows = []
+    for control in controls:
+        leads = [lead(teacher, control, column) for column in columns]
+        rows.append([control.title, *(_text(one, signed=True) for one in leads), tally(leads)])
+    table = _grid(rows, ["against", *(column.heading[:-2] for column in columns), "ahead"])
+    return ["## The teacher against the controls", table, _HOW_LEAD]
 
 
 def _differences(reference: Group, others: Sequence[Group]) -> str:

@@ -162,6 +162,33 @@ def test_the_page_says_who_wins_and_what_is_not_there(folder: Path) -> None:
     assert "3 x 2" in row
 
 
+def test_the_teacher_is_held_against_what_learnt_nothing(folder: Path, make_record: MakeRecord) -> None:
+    system = System(name="teacher", title="Teacher", kind="teacher", identity="t")
+    for probe, accuracy, per in ((0, 70, 30), (1, 74, 32)):
+        for task, value in (("ks", accuracy), ("pr", per)):
+            record = make_record("teacher", task, value, seed=probe, identity="t")
+            record.model_copy(update={"system": system}).save(folder)
+            make_record("noise", task, 40 if task == "ks" else 25, seed=probe).save(folder)
+    make_record("noise", "ks", 44, seed=1).save(folder)
+    text = write_up(collect(folder), similarity=None, command="x")
+    table = text.partition("## The teacher against the controls")[2].partition("## Ablation")[0]
+    (noise,) = [line for line in table.splitlines() if "noise" in line.lower()]
+    cells = [cell.strip() for cell in noise.strip("|").split("|")]
+    wanted = stats.ttest_ind([70, 74], [40, 44], equal_var=False).confidence_interval()
+    assert cells[1] == f"+30.0 [{wanted.low:+.1f}, {wanted.high:+.1f}]"
+    assert cells[2].startswith("-6.0"), "an error rate: lower is better"
+    assert cells[3] == "1 of 2, decided 1"
+    (fbank,) = [line for line in table.splitlines() if "fbank" in line.lower()]
+    cells = [cell.strip() for cell in fbank.strip("|").split("|")]
+    assert cells[1:] == ["+52.0", "–", "1 of 1, decided 0"], "one seed decides nothing; no result does not count"
+
+
+def test_without_a_teacher_there_is_nothing_to_hold_against(folder: Path) -> None:
+    for path in folder.glob("*/teacher/*.json"):
+        path.unlink()
+    assert "## The teacher" not in write_up(collect(folder), similarity=None, command="x")
+
+
 def test_variants_are_compared_on_the_tasks_that_all_of_them_have(folder: Path) -> None:
     for path in folder.glob("*/skill-k2-s0/pr-*.json"):
         path.unlink()
