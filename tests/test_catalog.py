@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from skill_bench import catalog
+from skill_bench.cli.main import app
 from skill_bench.errors import UnknownName
 
 
@@ -29,3 +31,14 @@ def test_a_near_name_is_suggested(root: Path) -> None:
     assert catalog.entry("tasks", "ks") == root / "ks.toml"
     with pytest.raises(UnknownName, match=r"'kss'.*ks"):
         catalog.entry("tasks", "kss")
+
+
+def test_list_shows_everything_by_its_title_in_columns() -> None:
+    lines = CliRunner().invoke(app, ["list"], catch_exceptions=False).output.splitlines()
+    for kind in ("tasks", "upstreams"):
+        names = catalog.names(kind)
+        start = lines.index(f"{kind}:") + 1
+        shown = lines[start : start + len(names)]
+        assert [line.split()[0] for line in shown] == names
+        column = 2 + max(map(len, names)) + 2
+        assert all(line[column - 1] == " " and line[column] != " " for line in shown)

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 
 import typer
 
 from skill_bench import catalog
+
+_SUITES = {
+    "demo": "synthesised speech, made on first use; needs no data",
+    "local": "recordings of your own: --data-root FOLDER with manifests and a suite.toml",
+    "superb": "the official corpora: --data-root FOLDER; `skill-bench doctor` says what goes into it",
+    "mini": "a fixed part of the official corpora, trained as a local suite",
+}
 
 
 def list_all() -> None:
@@ -14,16 +22,19 @@ def list_all() -> None:
     from skill_bench.compress.recipe import load_recipe, names
 
     for kind in ("tasks", "upstreams"):
-        typer.echo(f"{kind}:")
-        for name in catalog.names(kind):
-            entry = catalog.entry(kind, name)
-            spec = tomllib.loads((entry if kind == "tasks" else entry / "upstream.toml").read_text("utf-8"))
-            typer.echo(f"  {name:<12} {spec['title']}")
-    typer.echo("recipes:")
-    for name in names():
-        typer.echo(f"  {name:<14} {load_recipe(name).title}")
-    typer.echo("suites:")
-    typer.echo("  demo         synthesised speech, made on first use; needs no data")
-    typer.echo("  local        recordings of your own: --data-root FOLDER with manifests and a suite.toml")
-    typer.echo("  superb       the official corpora: --data-root FOLDER; `skill-bench doctor` says what goes into it")
-    typer.echo("  mini         a fixed part of the official corpora, trained as a local suite")
+        _show(kind, {name: _title(kind, name) for name in catalog.names(kind)})
+    _show("recipes", {name: load_recipe(name).title for name in names()})
+    _show("suites", _SUITES)
+
+
+def _title(kind: str, name: str) -> str:
+    entry = catalog.entry(kind, name)
+    spec = tomllib.loads((entry if kind == "tasks" else entry / "upstream.toml").read_text("utf-8"))
+    return str(spec["title"])
+
+
+def _show(heading: str, titles: Mapping[str, str]) -> None:
+    width = max(map(len, titles), default=0)
+    typer.echo(f"{heading}:")
+    for name, title in titles.items():
+        typer.echo(f"  {name:<{width}}  {title}")
