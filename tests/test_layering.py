@@ -45,7 +45,8 @@ ALLOWED: dict[str, set[str]] = {
     "cell_record": BASE | {"tasks", "corpora", "kinds", "run", "forecast", "plan"},
     "evaluate": BASE | {"tasks", "corpora", "features", "kinds", "run", "forecast", "plan", "cell_record"},
     "guard": BASE | {"features", "measure", "report", "evaluate", "plan", "cell_record", "user_cache"},
-    "evidence": BASE | {"models", "corpora", "features", "measure", "compress", "evaluate", "plan", "cell_record"},
+    "evidence": BASE
+    | {"tasks", "models", "corpora", "features", "measure", "compress", "evaluate", "plan", "cell_record"},
 }
 TOP = {"cli", "__main__"}  # may import everything, and nothing imports it
 

@@ -16,20 +16,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 
 from skill_bench.cell_record import EvaluatedUpstream
 from skill_bench.compress.calibrate import measure
 from skill_bench.compress.distill import distill
 from skill_bench.compress.engine import Engine, Processes
 from skill_bench.compress.loop import Progress as UpdateProgress
-from skill_bench.compress.recipe import Recipe
 from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.listing import list_audio
 from skill_bench.efficiency import Profile
 from skill_bench.errors import CheckpointError, SkillBenchError
 from skill_bench.evaluate import evaluate, load_request
 from skill_bench.evidence.grid import Grid, Job
+from skill_bench.evidence.recorded import is_recorded, read_recipe
 from skill_bench.evidence.twins import twins
 from skill_bench.features.encoder_upstream import EncoderUpstream
 from skill_bench.features.upstream import Upstream
@@ -78,7 +77,7 @@ class Drive:
         same = twins(self.jobs, LayerSimilarity.read(self._similarity_path))
         for name, other in same.items():
             self.progress.note(f"{name}: finds the groups of {other.name}, so it is not distilled")
-        jobs = [job for job in self.jobs if job.name not in same]
+        jobs = [job for job in self.jobs if job.name not in same and not self._is_done(job)]
         for _, group in itertools.groupby(jobs, key=lambda job: job.seed):
             made = {job.name: (job, path) for job in group if (path := self._student(job)) is not None}
             for tasks in dict.fromkeys(job.tasks for job, _ in made.values()):
@@ -107,6 +106,18 @@ class Drive:
             return
         measure(self._teacher, self._speech, name=TEACHER, progress=self.progress).write(path)
 
+    def _is_done(self, job: Job) -> bool:
+        """Whether its weights are gone, and nobody needs them any more."""
+        if job.recipe is None or self._student_path(job).exists():
+            return False
+        done = is_recorded(job, grid=self.grid, records=self.out / "records", teacher_sha256=self._teacher.sha256)
+        if done:
+            self.progress.note(f"{job.name}: all its records are there, so it is not distilled again")
+        return done
+
+    def _student_path(self, job: Job) -> Path:
+        return self.out / "students" / f"{job.name}.safetensors"
+
     def _student(self, job: Job) -> Path | None:
         """Its checkpoint, distilled now or before; None where that failed."""
         try:
@@ -119,11 +130,11 @@ class Drive:
         if job.checkpoint is not None:
             return job.checkpoint
         assert job.recipe is not None
-        path = self.out / "students" / f"{job.name}.safetensors"
+        path = self._student_path(job)
         if path.exists():
             found = checkpoint.load(path).metadata
             same = {
-                "recipe": _read_recipe(found.get("recipe", "")) == job.recipe,
+                "recipe": read_recipe(found.get("recipe", "")) == job.recipe,
                 "teacher": found.get("teacher_sha256") == self._teacher.sha256,
             }
             if not all(same.values()):
@@ -197,14 +208,6 @@ class Drive:
     def _failed(self, text: str) -> None:
         self.failures.append(text)
         self.progress.note(f"failed: {text}")
-
-
-def _read_recipe(text: str) -> Recipe | None:
-    """The recipe in a student's metadata, with the defaults of fields that came later; None where it is none."""
-    try:
-        return Recipe.model_validate_json(text)
-    except ValidationError:
-        return None
 
 
 def _title(job: Job) -> str:

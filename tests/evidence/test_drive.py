@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -139,6 +140,27 @@ def test_what_is_finished_is_not_done_again(
     assert run(only=("uniform",), told=distilled.append) == []
     assert distilled == ["uniform-s0"]
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_student_with_all_records_is_not_distilled_again_when_its_weights_are_gone(
+    run: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    distilled: list[str] = []
+    assert run(only=("uniform",)) == []
+    weights = tmp_path / "out" / "students" / "uniform-s0.safetensors"
+    shutil.rmtree(weights.with_suffix(".work"))
+    weights.unlink()
+    assert run(only=("uniform",), told=distilled.append) == []
+    assert distilled == []
+    assert not weights.exists()
+    (tmp_path / "grid.toml").write_text(GRID.replace("target = 0.5", "target = 0.6"))
+    assert run(only=("uniform",), told=distilled.append) == []
+    assert distilled == ["uniform-s0"], "records of another recipe are not this student's"
+    (tmp_path / "out" / "records" / "demo" / "uniform-s0" / "ks-s1.json").unlink()
+    weights.unlink()
+    shutil.rmtree(weights.with_suffix(".work"))
+    assert run(only=("uniform",), told=distilled.append) == []
+    assert distilled == ["uniform-s0"] * 2, "one record is missing"
 
 
 def test_a_student_of_another_recipe_is_not_taken_for_this_one(run: Callable[..., list[str]], tmp_path: Path) -> None:
