@@ -8,6 +8,8 @@ from typing import Literal
 from skill_bench.errors import SkillBenchError, UnknownName, UsageError
 
 Kind = Literal["tasks", "upstreams", "leaderboard"]
+Listed = Literal["tasks", "upstreams"]
+"""What has entries by name."""
 
 _PACKAGE = Path(__file__).resolve().parent
 _NAME = "[!~.]*"
@@ -27,7 +29,7 @@ def folder(kind: Kind) -> Path:
     raise SkillBenchError(f"no folder {kind!r}: looked for {bundled} and {checkout}. Reinstall skill-bench.")
 
 
-def names(kind: Literal["tasks", "upstreams"]) -> list[str]:
+def names(kind: Listed) -> list[str]:
     """Sorted names: ``tasks/<name>.toml`` or ``upstreams/<name>/upstream.toml``.
 
     Raises:
@@ -45,7 +47,7 @@ def upstreams_in(root: Path) -> list[str]:
     return sorted(path.parent.name for path in root.glob(f"{_NAME}/upstream.toml"))
 
 
-def entry(kind: Literal["tasks", "upstreams"], name: str) -> Path:
+def entry(kind: Listed, name: str) -> Path:
     """The file of a task, or the folder of an upstream.
 
     Raises:

@@ -35,7 +35,8 @@ def test_a_near_name_is_suggested(root: Path) -> None:
 
 def test_list_shows_everything_by_its_title_in_columns() -> None:
     lines = CliRunner().invoke(app, ["list"], catch_exceptions=False).output.splitlines()
-    for kind in ("tasks", "upstreams"):
+    kinds: tuple[catalog.Listed, ...] = ("tasks", "upstreams")
+    for kind in kinds:
         names = catalog.names(kind)
         start = lines.index(f"{kind}:") + 1
         shown = lines[start : start + len(names)]

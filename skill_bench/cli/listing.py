@@ -21,13 +21,14 @@ def list_all() -> None:
     """List tasks, upstreams, recipes and suites."""
     from skill_bench.compress.recipe import load_recipe, names
 
-    for kind in ("tasks", "upstreams"):
+    kinds: tuple[catalog.Listed, ...] = ("tasks", "upstreams")
+    for kind in kinds:
         _show(kind, {name: _title(kind, name) for name in catalog.names(kind)})
     _show("recipes", {name: load_recipe(name).title for name in names()})
     _show("suites", _SUITES)
 
 
-def _title(kind: str, name: str) -> str:
+def _title(kind: catalog.Listed, name: str) -> str:
     entry = catalog.entry(kind, name)
     spec = tomllib.loads((entry if kind == "tasks" else entry / "upstream.toml").read_text("utf-8"))
     return str(spec["title"])
