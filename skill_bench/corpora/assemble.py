@@ -62,7 +62,7 @@ def assemble(
         notes.append(f"no transcripts: targets are the slots' values alone, in the order {', '.join(source.columns)}")
     if source.conditions is not None:
         folds = with_conditions(folds, source.conditions)
-        notes.append(condition_note(source.conditions))
+        notes.append(condition_note(source.conditions, n_folds=len(folds)))
     return folds, tuple(notes)
 
 

@@ -47,15 +47,16 @@ def with_conditions(folds: Sequence[Fold], table: ConditionTable) -> tuple[Fold,
     )
 
 
-def condition_note(table: ConditionTable) -> str:
+def condition_note(table: ConditionTable, *, n_folds: int) -> str:
     """What was imitated, for the record."""
+    where = ("train", "dev and test") if n_folds == 1 else ("from the first fold's test", "to the last fold's test")
 
     def shown(ranges: ConditionRanges) -> str:
         return ", ".join(f"{name} {getattr(ranges, name)[0]:g}..{getattr(ranges, name)[1]:g}" for name in _QUANTITIES)
 
     return (
-        f"recording conditions imitated on load (seed {table.seed}): train {shown(table.train)}; "
-        f"dev and test {shown(table.test)}"
+        f"recording conditions imitated on load (seed {table.seed}): {where[0]} {shown(table.train)}; "
+        f"{where[1]} {shown(table.test)}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,9 +11,9 @@ from skill_bench.report.columns import Column
 from skill_bench.report.entry import Entry
 from skill_bench.report.statistics.interval import LEVEL, enough_speakers
 from skill_bench.report.statistics.paired import Comparison, Overall, compare, holm, overall
-from skill_bench.report.statistics.sample import knows_speakers
+from skill_bench.report.statistics.sample import Sample, knows_speakers, mean_of
 from skill_bench.report.table import Row, Section, Table
-from skill_bench.report.uncertainty import predictions_of, samples_of
+from skill_bench.report.uncertainty import Rows, predictions_of, samples_of
 
 ONE_SEED = (
     "one seed: the test speaks of these trained probes; how much another training seed would change is not in it. "
@@ -87,6 +88,9 @@ def compare_entries(
 ) -> Comparison:
     """``b`` beside ``a`` on one metric; the entries of each differ in their seeds alone.
 
+    Where the entries of a system are of several models, trained with several seeds, what was repeated is that training:
+    each model counts once, by the mean over its own entries.
+
     Args:
         level: Of the test.
         by_speaker: Whole speakers are swapped and drawn, where the predictions say who speaks and there are enough:
@@ -96,14 +100,20 @@ def compare_entries(
         RecordError: predictions are missing or changed, or the test items differ.
     """
     ours, theirs = ([(entry, predictions_of(entry)) for entry in entries] for entries in (a, b))
-    items = [samples_of(found, column.metric) for found in (ours, theirs)]
+    items = [_repetitions(found, column.metric) for found in (ours, theirs)]
     if items[0][0].units != items[1][0].units:
         raise RecordError(f"{a[0].file} and {b[0].file}: were tested on different items. Run one of them again.")
     if by_speaker and all(knows_speakers(rows, column.metric) for _, rows in (*ours, *theirs)):
-        speakers = [samples_of(found, column.metric, by_speaker=True) for found in (ours, theirs)]
+        speakers = [_repetitions(found, column.metric, by_speaker=True) for found in (ours, theirs)]
         if enough_speakers(speakers[0][0]) and speakers[0][0].units == speakers[1][0].units:
             return compare(*speakers, level=1 - level, units="speakers")
     return compare(*items, level=1 - level)
+
+
+def entries_of(row: Row, column: Column) -> list[Entry]:
+    """The row's records of the column's task that have its metric."""
+    own = [entry for entry in row.entries if entry.record.key.task == column.task]
+    return [e for e in own if (m := e.record.metrics.get(column.metric)) is not None and m.value is not None]
 
 
 def verdict(difference: float, low: float, high: float, *, shown: bool, a: str, b: str) -> str:
@@ -125,7 +135,7 @@ def _compare(section: Section, a: Row, b: Row, level: float) -> SystemComparison
             notes.append(f"{column.task}: left out, no result of {' and '.join(lacking)}")
             continue
         try:
-            ours, theirs = _entries(a, column), _entries(b, column)
+            ours, theirs = entries_of(a, column), entries_of(b, column)
             found.append((column, compare_entries(column, ours, theirs, level=level, by_speaker=True)))
         except RecordError as error:
             notes.append(f"{column.task}: left out, {error}")
@@ -156,10 +166,13 @@ def _compare(section: Section, a: Row, b: Row, level: float) -> SystemComparison
     )
 
 
-def _entries(row: Row, column: Column) -> list[Entry]:
-    """The row's records of the column's task that have its metric."""
-    own = [entry for entry in row.entries if entry.record.key.task == column.task]
-    return [e for e in own if (m := e.record.metrics.get(column.metric)) is not None and m.value is not None]
+def _repetitions(found: Sequence[tuple[Entry, Rows]], metric: str, *, by_speaker: bool = False) -> list[Sample]:
+    """A sample for each model where there are several, else one for each seed."""
+    by_model: dict[str, list[Sample]] = defaultdict(list)
+    samples = samples_of(found, metric, by_speaker=by_speaker)
+    for (entry, _), sample in zip(found, samples, strict=True):
+        by_model[entry.record.system.identity].append(sample)
+    return samples if len(by_model) == 1 else [mean_of(own) for own in by_model.values()]
 
 
 def _the_one(section: Section, wanted: str) -> Row | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from skill_bench.report.columns import Column
 from skill_bench.report.statistics.interval import Interval
-from skill_bench.report.statistics.repeated import difference_interval, mean_interval
+from skill_bench.report.statistics.repeated import mean_interval
 from skill_bench.report.table import Row, Section
 
 Recipe = Mapping[str, Any]
@@ -55,6 +55,16 @@ class Group:
     def is_ablation(self) -> bool:
         """Whether it is a variant of another group."""
         return bool(self.changes)
+
+    @property
+    def is_teacher(self) -> bool:
+        """Whether it is the teacher of the others."""
+        return any(entry.record.system.kind == "teacher" for row in self.rows.values() for entry in row.entries)
+
+    @property
+    def is_student(self) -> bool:
+        """Whether it was distilled here, as opposed to a system that exists once."""
+        return None not in self.rows
 
     @property
     def n_probe_seeds(self) -> tuple[int, int]:
@@ -102,20 +112,6 @@ def groups_of(section: Section) -> list[Group]:
         return mean is None, 0.0 if mean is None else -mean.value, group.name
 
     return sorted(compared, key=order)
-
-
-def difference(reference: Group, other: Group) -> Estimate | None:
-    """``other`` minus ``reference`` in mean points; over the distillation seeds that both have, if they share some."""
-    shared = set(reference.rows) & set(other.rows) - {None}
-    a, b = (_only(group, shared) if shared else group for group in (reference, other))
-    before, after = a.mean_points(), b.mean_points()
-    if before is None or after is None:
-        return None
-    return Estimate(
-        value=after.value - before.value,
-        values=after.values,
-        interval=difference_interval(before.values, after.values),
-    )
 
 
 def missing(section: Section, groups: Sequence[Group], expected: Mapping[str, Wanted] | None = None) -> list[str]:
@@ -204,7 +200,3 @@ def _points_by_probe_seed(row: Row) -> list[float]:
     judged = [cell for cell in row.cells.values() if cell.column.primary and cell.column.has_points]
     seeds = set.intersection(*(set(cell.by_seed) for cell in judged)) if judged else set()
     return [statistics.fmean(cell.column.points(cell.by_seed[seed]) for cell in judged) for seed in sorted(seeds)]
-
-
-def _only(group: Group, seeds: set[int | None]) -> Group:
-    return replace(group, rows={seed: row for seed, row in group.rows.items() if seed in seeds})

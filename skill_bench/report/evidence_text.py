@@ -3,41 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from tabulate import tabulate
 
 from skill_bench.layer_similarity import LayerSimilarity
 from skill_bench.report.build import build
 from skill_bench.report.collect import Collection
-from skill_bench.report.evidence import Estimate, Group, Wanted, common_tasks, difference, groups_of, missing
-from skill_bench.report.evidence_teacher import compared_tasks, is_teacher, lead, tally
+from skill_bench.report.columns import Column
+from skill_bench.report.comparison import entries_of
+from skill_bench.report.evidence import Group, Wanted, groups_of, missing
+from skill_bench.report.evidence_cells import bullets, grid, macs, parameters, systems
+from skill_bench.report.evidence_compared import ablation, against_reference, teacher_against_controls
 from skill_bench.report.heat_map import TITLES
 from skill_bench.report.layout import ABSENT
 from skill_bench.report.table import Section
 
-REFERENCE = "skill"
 _HOW = (
     "Mean [95 % interval]. A student's interval is Student's t over its distillation seeds, each averaged over the "
     "probe seeds; that of a system which exists once is over its probe seeds. ↑ higher is better, ↓ lower is better. "
     f"mean: over the tasks, error rates as 100 minus them, only where no task is missing. {ABSENT}: not there. "
     "Seeds: distillation x probe."
 )
-_HOW_DIFFERENCE = (
-    "Difference of the means in points, over the distillation seeds that both have; Welch's 95 % interval. An interval "
-    "that holds 0 decides nothing; without an interval there are too few seeds to tell. Each interval is for its own "
-    "row, not corrected for the number of rows."
+_HOW_RATES = (
+    "How often each learning rate was the best on dev, over all seeds: how well a system does goes with it, and it is "
+    "part of what is compared."
 )
-
-
-_HOW_LEAD = (
-    "Points by which the teacher is better, error rates as 100 minus them, with Welch's 95 % interval over the probe "
-    "seeds of both. Ahead: tasks on which its mean is better; decided: those whose interval lies above 0. Both systems "
-    "choose learning rates and checkpoints on dev."
-)
+_FLOOR_POINTS = 10.0
+"""Below which no system's points tell much of it."""
 
 
 def write_up(
@@ -57,6 +51,9 @@ def write_up(
         command: that makes this page again.
         expected: what should be there, by row, see :func:`skill_bench.report.evidence.missing`.
         same: rows that were not distilled, and the row whose students theirs would be.
+
+    Raises:
+        RecordError: predictions of a record are missing or changed, or were made on other test items.
     """
     sections = build([collection]).sections
     parts = [
@@ -68,8 +65,10 @@ def write_up(
     for section in sections:
         parts += _section(section, collection, expected, same or {}, several=len(sections) > 1)
     parts += _layers(similarity, figures)
+    if collection.records:
+        parts += ["## The code behind the records", _commits(collection)]
     if collection.problems:
-        parts += ["## Files that could not be used", _bullets(collection.problems)]
+        parts += ["## Files that could not be used", bullets(collection.problems)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -82,122 +81,66 @@ def _section(
     several: bool,
 ) -> list[str]:
     groups = groups_of(section)
-    main, ablations = ([g for g in groups if g.is_ablation == wanted] for wanted in (False, True))
+    main, variants = ([g for g in groups if g.is_ablation == wanted] for wanted in (False, True))
     parts = [f"## Systems{f': {section.label}' if several else ''}"]
     parts.append(f"Suite {section.label}.{' The speech is synthetic.' if section.synthetic else ''}")
-    parts += [_table(section, main, [("params M", _parameters), ("MACs G", _macs)]), _HOW]
-    reference = _reference(groups)
-    others = [g for g in main if g is not reference]
-    if reference is not None and others:
-        parts += ["## Against SKILL", _differences(reference, others), _HOW_DIFFERENCE, _verdict(reference, others)]
-    parts += _teacher(section, main)
+    parts += [systems(section, main, [("params M", parameters), ("MACs G", macs)]), _HOW]
+    parts += _floors(section, main)
+    parts += against_reference(section, main)
+    parts += teacher_against_controls(section, main)
+    parts += ["## Learning rates chosen", _rates(section, main), _HOW_RATES]
     parts.append("## Ablation")
-    if ablations:
-        parts += _ablation(*_of_common_tasks(section, collection, ablations))
-    else:
-        parts.append("No variants of a recipe have been recorded.")
+    parts += ablation(section, collection, variants) if variants else ["No variants of a recipe have been recorded."]
     if same:
         parts.append(
-            _bullets([f"{a} finds the groups of {b}: the same student, not distilled." for a, b in same.items()])
+            bullets([f"{a} finds the groups of {b}: the same student, not distilled." for a, b in same.items()])
         )
     absent = missing(section, groups, expected)
-    parts += ["## Missing", _bullets(absent) if absent else "Nothing: every row has every task and seed."]
+    parts += ["## Missing", bullets(absent) if absent else "Nothing: every row has every task and seed."]
     return parts
 
 
-def _table(section: Section, groups: Sequence[Group], more: Sequence[tuple[str, Callable[[Group], str]]]) -> str:
-    headings = ["system", *(c.heading for c in section.shown), "mean ↑", "seeds", *(heading for heading, _ in more)]
-    rows = [
-        [
-            group.title,
-            *(_text(group.metric(column)) for column in section.shown),
-            _text(group.mean_points()),
-            _seeds(group),
-            *(text(group) for _, text in more),
-        ]
-        for group in groups
-    ]
-    return _grid(rows, headings)
-
-
-def _reference(groups: Sequence[Group]) -> Group | None:
-    return next((group for group in groups if group.name == REFERENCE), None)
-
-
-def _of_common_tasks(
-    section: Section, collection: Collection, ablations: Sequence[Group]
-) -> tuple[Section, Group | None, list[Group]]:
-    """The section of the tasks that every variant has, so that all have a mean; its reference and its variants.
-
-    Some tasks take so long that only the rows that matter most have them.
-    """
-    tasks = common_tasks(ablations, section)
-    entries = tuple(entry for entry in collection.entries if entry.record.key.task in tasks)
-    again = build([replace(collection, entries=entries)]).sections
-    chosen = next((one for one in again if one.label == section.label), section)
-    groups = groups_of(chosen)
-    reference = _reference(groups)
-    return chosen, reference, [group for group in groups if group.is_ablation]
-
-
-def _ablation(section: Section, reference: Group | None, groups: Sequence[Group]) -> list[str]:
-    def changed(group: Group) -> str:
-        return ", ".join(f"{key} {_value(before)} → {_value(after)}" for key, (before, after) in group.changes.items())
-
-    def against(group: Group) -> str:
-        base = group.recipe.get("name")
-        found = difference(reference, group) if reference is not None and base == reference.name else None
-        return _text(found, signed=True)
-
-    ordered = sorted(groups, key=lambda g: (sorted(g.changes), g.name))
-    more: list[tuple[str, Callable[[Group], str]]] = [
-        ("to SKILL", against), ("params M", _parameters), ("change", changed),
-    ]  # fmt: skip
-    return [
-        _table(section, ordered, more),
-        f"Each row is the recipe with the one change that is named, on {', '.join(section.tasks)}, which all of them "
-        "have; differences as above.",
-    ]
-
-
-def _teacher(section: Section, groups: Sequence[Group]) -> list[str]:
-    """The teacher against every system that was neither trained nor distilled."""
-    teacher = next((group for group in groups if is_teacher(group)), None)
-    controls = [group for group in groups if None in group.rows and group is not teacher]
-    if teacher is None or not controls:
-        return []
-    columns = compared_tasks(section)
-    rows = []
-    for control in controls:
-        leads = [lead(teacher, control, column) for column in columns]
-        rows.append([control.title, *(_text(one, signed=True) for one in leads), tally(leads)])
-    table = _grid(rows, ["against", *(column.heading[:-2] for column in columns), "ahead"])
-    return ["## The teacher against the controls", table, _HOW_LEAD]
-
-
-def _differences(reference: Group, others: Sequence[Group]) -> str:
-    rows = [[group.title, _text(difference(reference, group), signed=True)] for group in others]
-    return _grid(rows, ["system", "points more than SKILL"])
-
-
-def _verdict(reference: Group, others: Sequence[Group]) -> str:
-    """One sentence a student that was distilled from the same teacher."""
+def _floors(section: Section, groups: Sequence[Group]) -> list[str]:
+    """A sentence for each task that is too hard for everybody."""
     said = []
-    for group in others:
-        if None in group.rows:
-            continue
-        found = difference(reference, group)
-        if found is None:
-            said.append(f"{group.title}: no mean of all tasks to compare.")
-        elif found.interval is None:
-            said.append(f"{group.title}: {found.value:+.1f} points, from too few seeds for an interval.")
-        elif found.interval.low > 0:
-            said.append(f"{group.title} is better than SKILL by {found.value:.1f} points.")
-        elif found.interval.high < 0:
-            said.append(f"SKILL is better than {group.title} by {-found.value:.1f} points.")
-        else:
-            said.append(f"SKILL and {group.title}: {found.value:+.1f} points, undecided.")
-    return _bullets(said) if said else "No other student to compare with."
+    for column in section.judged:
+        found = [estimate.value for group in groups if (estimate := group.metric(column)) is not None]
+        if found and column.has_points and max(column.points(value) for value in found) < _FLOOR_POINTS:
+            beside = [c.heading.rpartition(" ")[0] for c in section.shown if c.task == column.task and c is not column]
+            said.append(
+                f"{column.heading.rpartition(' ')[0]} is {min(found):.1f} at best: too hard for every system here, so "
+                f"that it hardly tells them apart.{f' {beside[0]} tells more.' if beside else ''}"
+            )
+    return said
+
+
+def _rates(section: Section, groups: Sequence[Group]) -> str:
+    rows = [[group.title, *(_rates_of(group, column) for column in section.judged)] for group in groups]
+    tested = []
+    for column in section.judged:
+        entries = [entry for g in groups for row in g.rows.values() for entry in entries_of(row, column)]
+        sizes = [entry.record.data.n_test for entry in entries if entry.record.data is not None]
+        tested.append(str(statistics.mode(sizes)) if sizes else ABSENT)
+    return grid([*rows, ["test items", *tested]], ["system", *(column.task.upper() for column in section.judged)])
+
+
+def _rates_of(group: Group, column: Column) -> str:
+    """``0.01 x 7, 0.001 x 2``; of a task with folds, each fold's."""
+    counts: Counter[float] = Counter()
+    for entry in (entry for row in group.rows.values() for entry in entries_of(row, column)):
+        if (selection := entry.record.selection) is not None:
+            single = [] if selection.learning_rate is None else [selection.learning_rate]
+            counts.update(selection.per_fold.values() or single)
+    return ", ".join(f"{rate:g} x {n}" for rate, n in counts.most_common()) or ABSENT
+
+
+def _commits(collection: Collection) -> str:
+    counts: Counter[str] = Counter()
+    for record in collection.records:
+        git = record.provenance.git
+        counts["no repository" if git is None else git.commit[:10] + (", changed" if git.dirty else "")] += 1
+    listed = ", ".join(f"{name} ({n})" for name, n in counts.most_common())
+    return f"Commits, with the number of records: {listed}. *changed*: with changes that were not committed."
 
 
 def _layers(found: LayerSimilarity | None, figures: Sequence[Path]) -> list[str]:
@@ -210,46 +153,5 @@ def _layers(found: LayerSimilarity | None, figures: Sequence[Path]) -> list[str]
         f"{found.n_groups} groups asked for. Checkpoint sha256 `{found.checkpoint_sha256}`."
     )
     rows = [[TITLES[one.measure], json.dumps([list(group) for group in one.groups])] for one in found.measures]
-    parts.append(_grid(rows, ["measure", "groups of hidden states"]))
+    parts.append(grid(rows, ["measure", "groups of hidden states"]))
     return parts + [f"![{path.stem}]({path.as_posix()})" for path in figures if path.suffix == ".svg"]
-
-
-def _text(found: Estimate | None, *, signed: bool = False) -> str:
-    if found is None:
-        return ABSENT
-    sign = "+" if signed else ""
-    text = f"{found.value:{sign}.1f}"
-    return (
-        text if found.interval is None else f"{text} [{found.interval.low:{sign}.1f}, {found.interval.high:{sign}.1f}]"
-    )
-
-
-def _seeds(group: Group) -> str:
-    fewest, most = group.n_probe_seeds
-    probes = f"{most}" if fewest == most else f"{fewest}–{most}"
-    return f"{ABSENT if None in group.rows else len(group.rows)} x {probes}"
-
-
-def _parameters(group: Group) -> str:
-    return _spread([row.costs.parameters_millions for row in group.rows.values()], 2)
-
-
-def _macs(group: Group) -> str:
-    return _spread([row.costs.macs_superb_giga for row in group.rows.values()], 1)
-
-
-def _spread(values: Sequence[float | None], digits: int) -> str:
-    texts = sorted({f"{value:.{digits}f}" for value in values if value is not None}, key=float)
-    return ABSENT if not texts else texts[0] if len(texts) == 1 else f"{texts[0]}–{texts[-1]}"
-
-
-def _value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _grid(rows: Sequence[Sequence[str]], headings: Sequence[str]) -> str:
-    return tabulate(rows, headings, "github", disable_numparse=True)
-
-
-def _bullets(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)

@@ -113,9 +113,11 @@ def test_silence_is_cut_and_something_must_be_left(tmp_path: Path) -> None:
 
 
 def test_the_note_says_what_was_done() -> None:
-    assert condition_note(TABLE).startswith(
-        "recording conditions imitated on load (seed 3): train gain_db -30..-20, low_hz 50..99,"
-    )
+    one, several = (condition_note(TABLE, n_folds=n) for n in (1, 5))
+    assert one.startswith("recording conditions imitated on load (seed 3): train gain_db -30..-20, low_hz 50..99,")
+    assert "; dev and test gain_db" in one
+    assert "(seed 3): from the first fold's test gain_db -30..-20" in several
+    assert "; to the last fold's test gain_db" in several
 
 
 @pytest.mark.parametrize(

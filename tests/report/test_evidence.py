@@ -7,20 +7,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import made_samples as made
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from typer.testing import CliRunner
 
 from skill_bench.cli.main import app
-from skill_bench.record import Record, System
+from skill_bench.errors import RecordError
+from skill_bench.provenance import Git
+from skill_bench.record import Record, Selection, System
 from skill_bench.report.build import build
 from skill_bench.report.collect import Collection, collect
-from skill_bench.report.evidence import Group, Wanted, difference, groups_of, missing
+from skill_bench.report.evidence import Group, Wanted, groups_of, missing
+from skill_bench.report.evidence_paired import differences
 from skill_bench.report.evidence_text import write_up
-from skill_bench.report.statistics.repeated import difference_interval, mean_interval
+from skill_bench.report.statistics.repeated import mean_interval
 from skill_bench.report.table import Section
 
 MakeRecord = Callable[..., Record]
@@ -52,12 +56,23 @@ def folder(make_record: MakeRecord, tmp_path: Path) -> Path:
                     record = make_record(
                         f"{name}-s{seed}", task, None if failed else value, seed=probe, identity=f"{name}{seed}"
                     )
-                    record.model_copy(update={"system": system}).save(tmp_path / "records")
+                    save(record.model_copy(update={"system": system}), tmp_path / "records")
     for probe, value in ((0, 70), (1, 74)):
-        make_record("teacher", "ks", value, seed=probe).save(tmp_path / "records")
-        make_record("teacher", "pr", 30, seed=probe).save(tmp_path / "records")
-    make_record("fbank", "ks", 20).save(tmp_path / "records")
+        save(make_record("teacher", "ks", value, seed=probe), tmp_path / "records")
+        save(make_record("teacher", "pr", 30, seed=probe), tmp_path / "records")
+    save(make_record("fbank", "ks", 20), tmp_path / "records")
     return tmp_path / "records"
+
+
+def save(record: Record, folder: Path) -> None:
+    """With predictions on a hundred items that give the record's value: the first ones right, or wrong."""
+    metric = record.metrics.get(record.metric)
+    if metric is None or metric.value is None:
+        record.save(folder)
+        return
+    counted = np.arange(100) < metric.value
+    is_label = record.metric == "accuracy"
+    record.save(folder, predictions=made.label_rows(counted) if is_label else made.error_rows(counted, np.ones(100)))
 
 
 @pytest.fixture
@@ -92,17 +107,33 @@ def test_rows_are_students_over_their_seeds(section: Section, groups: dict[str, 
     assert mean.values == pytest.approx((60.25, 62.25, 67.25))
 
 
-def test_differences_are_taken_over_shared_seeds(groups: dict[str, Group]) -> None:
-    found = difference(groups["skill"], groups["dphubert"])
-    assert found is not None
-    assert found.value == pytest.approx(np.mean([50.25, 52.25, 51.25]) - np.mean([60.25, 62.25, 67.25]))
-    assert found.interval is not None
-    assert found.interval.high < 0
-    alone = difference(groups["skill"], groups["skill-k2"])
-    assert alone is not None
-    assert alone.value == pytest.approx(1.0)
-    assert alone.interval is None
-    assert difference(groups["skill"], groups["fbank"]) is None
+def test_a_student_counts_once_a_distillation_seed(section: Section, groups: dict[str, Group]) -> None:
+    found = differences(section, groups["skill"], groups["dphubert"])
+    ks, pr = found.tasks["ks_accuracy_percent"], found.tasks["pr_per_percent"]
+    assert (ks.n_seeds, pr.n_seeds) == ((3, 3), (3, 3)), "not six probes"
+    assert (ks.a, ks.b) == pytest.approx((63.5, 51.5))
+    assert (ks.difference, pr.difference) == pytest.approx((-12.0, -12.0)), "an error rate counts the other way"
+    assert found.mean is not None
+    assert found.mean.difference == pytest.approx(-12.0)
+    assert found.mean.interval.high < 0
+    # Seeds that vary by s add 2 s^2 / 3 to the variance, whatever the items do: pooled over both rows.
+    of_seeds = (np.var([60.5, 62.5, 67.5], ddof=1) + np.var([50.5, 52.5, 51.5], ddof=1)) / 2 * 2 / 3
+    assert ks.standard_error > of_seeds**0.5
+    back = differences(section, groups["dphubert"], groups["skill"])
+    assert back.mean is not None
+    assert back.mean.difference == pytest.approx(12.0)
+
+
+def test_a_row_without_a_task_has_no_mean(section: Section, groups: dict[str, Group]) -> None:
+    found = differences(section, groups["skill"], groups["fbank"])
+    assert list(found.tasks) == ["ks_accuracy_percent"]
+    assert found.mean is None
+
+
+def test_predictions_that_changed_are_not_compared(folder: Path) -> None:
+    next(folder.glob("*/dphubert-s0/ks-s0.predictions.jsonl")).write_text("{}\n")
+    with pytest.raises(RecordError, match=r"dphubert-s0.ks-s0"):
+        write_up(collect(folder), similarity=None, command="x")
 
 
 def test_a_variant_is_known_by_what_its_recipe_changes(groups: dict[str, Group]) -> None:
@@ -152,7 +183,7 @@ def test_the_page_says_who_wins_and_what_is_not_there(folder: Path) -> None:
         same=same,
     )
     assert "- skill-single finds the groups of skill: the same student, not distilled." in text
-    assert "- SKILL is better than DPHUBERT by 12.0 points." in text
+    assert "- DPHUBERT is worse than SKILL by 12.0 points (p " in text
     assert "groups.n_groups 4 → 2" in text
     assert "- logmel: no records" in text
     assert "No similarity of its layers has been recorded." in text
@@ -167,20 +198,49 @@ def test_the_teacher_is_held_against_what_learnt_nothing(folder: Path, make_reco
     for probe, accuracy, per in ((0, 70, 30), (1, 74, 32)):
         for task, value in (("ks", accuracy), ("pr", per)):
             record = make_record("teacher", task, value, seed=probe, identity="t")
-            record.model_copy(update={"system": system}).save(folder)
-            make_record("noise", task, 40 if task == "ks" else 25, seed=probe).save(folder)
-    make_record("noise", "ks", 44, seed=1).save(folder)
+            save(record.model_copy(update={"system": system}), folder)
+            save(make_record("noise", task, 40 if task == "ks" else 30, seed=probe), folder)
     text = write_up(collect(folder), similarity=None, command="x")
-    table = text.partition("## The teacher against the controls")[2].partition("## Ablation")[0]
+    table = text.partition("## The teacher against the controls")[2].partition("## Learning rates")[0]
     (noise,) = [line for line in table.splitlines() if "noise" in line.lower()]
     cells = [cell.strip() for cell in noise.strip("|").split("|")]
-    wanted = stats.ttest_ind([70, 74], [40, 44], equal_var=False).confidence_interval()
-    assert cells[1] == f"+30.0 [{wanted.low:+.1f}, {wanted.high:+.1f}]"
-    assert cells[2].startswith("-6.0"), "an error rate: lower is better"
-    assert cells[3] == "1 of 2, decided 1"
+    assert cells[1].startswith("+32.0 [+"), "far apart"
+    assert cells[2].startswith("-1.0 ["), "an error rate: lower is better"
+    assert cells[3] == "ahead 1 (decided 1), behind 1 (decided 0)"
     (fbank,) = [line for line in table.splitlines() if "fbank" in line.lower()]
     cells = [cell.strip() for cell in fbank.strip("|").split("|")]
-    assert cells[1:] == ["+52.0", "–", "1 of 1, decided 0"], "one seed decides nothing; no result does not count"
+    assert cells[1].startswith("+52.0 [+")
+    assert cells[2:] == ["–", "ahead 1 (decided 1), behind 0 (decided 0)"], "no result does not count"
+
+
+def test_a_task_that_is_too_hard_for_all_is_named(folder: Path, make_record: MakeRecord) -> None:
+    for name in ("teacher", "fbank"):
+        save(make_record(name, "asr", 94), folder)
+    too_hard = "PER % is 94.0 at best: too hard for every system here"
+    assert too_hard in write_up(collect(folder), similarity=None, command="x")
+    save(make_record("noise", "asr", 89), folder)
+    assert "too hard" not in write_up(collect(folder), similarity=None, command="x")
+
+
+def test_learning_rates_are_counted_over_seeds_and_folds(folder: Path, make_record: MakeRecord) -> None:
+    for seed, rate in enumerate((0.01, 0.01, 0.1)):
+        chosen = Selection(metric="accuracy", learning_rate=rate)
+        save(make_record("noise", "ks", 40, seed=seed, selection=chosen), folder)
+    chosen = Selection(metric="accuracy", learning_rate=0.1, per_fold={"a": 0.001, "b": 0.1, "c": 0.001})
+    save(make_record("noise", "er", 40, selection=chosen), folder)
+    text = write_up(collect(folder), similarity=None, command="x")
+    table = text.partition("## Learning rates chosen")[2].partition("## Ablation")[0]
+    row = next(line for line in table.splitlines() if line.startswith("| Noise "))
+    assert [cell.strip() for cell in row.split("|")[2:-1]] == ["0.001 x 2, 0.1 x 1", "0.01 x 2, 0.1 x 1", "–"]
+    counted = next(line for line in table.splitlines() if line.startswith("| test items "))
+    assert [cell.strip() for cell in counted.split("|")[2:-1]] == ["100", "100", "100"]
+
+
+def test_the_code_behind_the_records_is_named(folder: Path, make_record: MakeRecord) -> None:
+    record = make_record("noise", "ks", 40)
+    git = Git(commit="0123456789" * 4, dirty=True)
+    save(record.model_copy(update={"provenance": record.provenance.model_copy(update={"git": git})}), folder)
+    assert "0123456789, changed (1)" in write_up(collect(folder), similarity=None, command="x")
 
 
 def test_without_a_teacher_there_is_nothing_to_hold_against(folder: Path) -> None:
@@ -195,8 +255,10 @@ def test_variants_are_compared_on_the_tasks_that_all_of_them_have(folder: Path) 
     text = write_up(collect(folder), similarity=None, command="x")
     ablation = text.partition("## Ablation")[2]
     row = next(line for line in ablation.splitlines() if "n_groups 4 → 2" in line)
-    # KS alone: 61.5, one point more than the 60.5 of skill's seed 0.
-    assert [cell.strip() for cell in row.split("|")[2:6]] == ["61.5", "61.5", "1 x 2", "+1.0"]
+    cells = [cell.strip() for cell in row.split("|")]
+    assert cells[5].startswith("-2.0 ["), "KS alone: 61.5, and 63.5 is the mean of all seeds of skill"
+    assert "does not tell any of the changes apart" in ablation
+    assert cells[2:5] == ["61.5", "61.5", "1 x 2"]
     assert "on ks, which all of them have" in ablation
     assert "- pr, probe seed 0, 1: no result of fbank, skill-k2-s0" in ablation
     whole = next(line for line in text.splitlines() if line.startswith("| SKILL "))
@@ -229,22 +291,14 @@ def test_command_writes_the_same_page_twice(folder: Path, tmp_path: Path) -> Non
     assert b"## Ablation" in written[0]
 
 
-@given(st.lists(st.floats(-100, 100), min_size=2, max_size=9), st.lists(st.floats(-100, 100), min_size=2, max_size=9))
-@example([0.0, 0.0], [0.0, 8.6e-162])
-def test_intervals_are_scipys(a: list[float], b: list[float]) -> None:
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=9))
+def test_intervals_are_scipys(a: list[float]) -> None:
     found = mean_interval(a)
     assert found is not None
     if np.std(a) > 1e-6:
         expected = stats.ttest_1samp(a, 0).confidence_interval()
         assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-6, abs=1e-6)
-    between = difference_interval(a, b)
-    if np.std(a) > 1e-6 and np.std(b) > 1e-6:
-        expected = stats.ttest_ind(b, a, equal_var=False).confidence_interval()
-        assert between is not None
-        assert (between.low, between.high) == pytest.approx((expected.low, expected.high), rel=1e-6, abs=1e-6)
 
 
 def test_one_value_has_no_interval() -> None:
     assert mean_interval([3.0]) is None
-    assert difference_interval([3.0], [1.0, 2.0]) is None
-    assert difference_interval([3.0, 3.0], [1.0, 1.0]) is None

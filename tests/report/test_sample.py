@@ -11,7 +11,7 @@ import pytest
 
 from skill_bench.errors import RecordError
 from skill_bench.metrics.scoring import score
-from skill_bench.report.statistics.sample import knows_speakers, sample_of
+from skill_bench.report.statistics.sample import knows_speakers, mean_of, sample_of
 
 
 def draw(seed: int = 0) -> np.random.Generator:
@@ -62,6 +62,25 @@ def test_value_and_weights_agree_with_the_scorer(metric: str, make_record: Any) 
         again = score(metric, repeated(rows, field, found, weights.tolist()))[0][metric].value
         assert again is not None
         assert found.under(weights[None].astype(float))[0] == pytest.approx(again, rel=1e-9)
+
+
+@pytest.mark.parametrize("metric", CASES)
+def test_a_mean_of_samples_is_one_sample(metric: str, make_record: Any) -> None:
+    record = make_record().model_copy(update={"metric": metric})
+    rows = CASES[metric]()
+    worse = [row | ({"score": -row["score"]} if "score" in row else {"numerator": 1}) for row in rows]
+    one, other = made.sample(record, rows), made.sample(record, worse)
+    assert one.value != other.value
+    both = mean_of([one, other, other])
+    assert both.value == pytest.approx((one.value + 2 * other.value) / 3, rel=1e-12)
+    weights = draw(5).integers(0, 3, (4, len(one.units))).astype(float)
+    assert both.under(weights) == pytest.approx((one.under(weights) + 2 * other.under(weights)) / 3, rel=1e-12)
+    assert (both.counts is None) == (one.counts is None)
+    if both.counts is not None:
+        assert 100 * both.counts[0].sum() / both.counts[1].sum() == pytest.approx(both.value, rel=1e-12)
+    fewer = made.sample(record, [row for row in rows if row.get("query") != "q01"][: len(rows) - 12])
+    with pytest.raises(ValueError, match="same test items"):
+        mean_of([one, fewer])
 
 
 def test_further_metrics_are_counted_from_the_texts(make_record: Any) -> None:

@@ -28,10 +28,10 @@ from pathlib import Path
 from typing import Any
 
 import layouts
+from scipy import stats
 
 from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.suite import load_task_data
-from skill_bench.report.statistics.repeated import difference_interval
 from skill_bench.schema import write_atomic
 
 UPSTREAM, SIDES = "skill", ("ours", "s3prl")
@@ -238,11 +238,11 @@ def within_spread(ours: Sequence[float], theirs: Sequence[float]) -> bool:
 
 def difference_and_interval(ours: Sequence[float], theirs: Sequence[float]) -> str:
     """Difference of the means, with Welch's 95 % interval where both sides have two seeds."""
-    difference = statistics.fmean(ours) - statistics.fmean(theirs)
-    interval = difference_interval(theirs, ours)
-    return (
-        f"{difference:+.2f}" if interval is None else f"{difference:+.2f} [{interval.low:+.2f}, {interval.high:+.2f}]"
-    )
+    difference = f"{statistics.fmean(ours) - statistics.fmean(theirs):+.2f}"
+    if min(len(ours), len(theirs)) < 2:
+        return difference
+    interval = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval()
+    return f"{difference} [{interval.low:+.2f}, {interval.high:+.2f}]"
 
 
 def markdown(found: dict[str, Any]) -> str:

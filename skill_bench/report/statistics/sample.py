@@ -9,7 +9,7 @@ A metric that is no ratio of counts has a function of weighted rows in `WEIGHTED
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -117,6 +117,26 @@ def sample_of(record: Record, rows: Sequence[Row], metric: str, *, by_speaker: b
     parts = folds if settings["mean_of_folds"] else [slice(0, ends[-1])]
     functions = [_ratio(*(c[p] for c in counts)) if counts else WEIGHTED[name](members[p]) for p in parts]
     return Sample(under=_mean_of(parts, functions), counts=counts, **settings)
+
+
+def mean_of(samples: Sequence[Sample]) -> Sample:
+    """One sample with the mean of the values of ``samples``, over the same units: one model, probed several times.
+
+    Raises:
+        ValueError: the units differ.
+    """
+    one = samples[0]
+    if any(sample.units != one.units for sample in samples):
+        raise ValueError("the samples must have the same test items")
+
+    def under(weights: Weights) -> Float[ndarray, " draws"]:
+        return np.asarray(np.mean([sample.under(weights) for sample in samples], axis=0))
+
+    pairs = [sample.counts for sample in samples if sample.counts is not None]
+    counts = None
+    if len(pairs) == len(samples) and all((d == pairs[0][1]).all() for _, d in pairs):
+        counts = np.asarray(np.mean([n for n, _ in pairs], axis=0)), pairs[0][1]
+    return replace(one, under=under, counts=counts)
 
 
 def _units(rows: Sequence[Row], *, field: str) -> dict[tuple[str, str], list[Row]]:
