@@ -97,9 +97,9 @@ def ablation(section: Section, collection: Collection, variants: Sequence[Group]
     shown = ordered if reference is None else [reference, *ordered]
     table = systems(chosen, shown, [("to SKILL", to_reference), ("params M", parameters), ("change", _changed)])
     how = (
-        f"Each row is the recipe with the one change that is named, the first without any, on {', '.join(chosen.tasks)}, which all of them "
-        "have. To SKILL: the mean of all its seeds, as above; a row with one distillation seed varies by it as much as "
-        "SKILL does."
+        f"On {', '.join(chosen.tasks)}, which all of them have; each row below the first is the recipe with the one "
+        "change that is named. To SKILL: the mean of all its seeds, as above; a row with one distillation seed varies "
+        "by it as much as SKILL does."
     )
     if not found:
         return [table, how]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 TASKS = ("ks", "er", "sid", "pr")
+PATIENCE_MILLISECONDS = 300_000  # a browser beside busy processes is slow, not wrong
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -87,6 +88,7 @@ def open_page(browser: Browser, file: Path, *, width: int = 1280, dark: bool = F
     context = browser.new_context(
         viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", offline=True
     )
+    context.set_default_timeout(PATIENCE_MILLISECONDS)
     page = context.new_page()
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
