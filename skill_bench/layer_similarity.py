@@ -44,11 +44,12 @@ class Similarity(Frozen):
 
 
 class LayerSimilarity(Document):
-    """All measures of one model over the same utterances."""
+    """All measures of one model over the same utterances; ``data_fingerprint`` of all that they were chosen from."""
 
     kind: Literal["layer_similarity"] = "layer_similarity"
     model: str
     checkpoint_sha256: str
+    data_fingerprint: str | None = None
     n_utterances: int
     audio_seconds: float
     seed: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -40,6 +40,10 @@ def distill(
     max_seconds_per_device: MaxSeconds = None,
     checkpoint_every: CheckpointEvery = 200,
     tensorboard: Tensorboard = False,
+    dtype: Annotated[
+        Literal["float16", "float32"],
+        typer.Option(help="How weights are stored; half the size moves hidden states by about a thousandth."),
+    ] = "float16",
 ) -> None:
     """Distil a student from a teacher: joint pruning, then distillation alone."""
     from skill_bench.compress.recipe import load_recipe
@@ -55,8 +59,10 @@ def distill(
     from skill_bench.cli.console import ConsoleProgress, TrainingProgress
     from skill_bench.compress import distill as method
     from skill_bench.corpora.listing import list_audio
+    from skill_bench.layer_similarity import LayerSimilarity
     from skill_bench.models import checkpoint
     from skill_bench.report.curves import write_curves
+    from skill_bench.report.heat_map import write_figures
 
     processes = launch(
         device=device,
@@ -81,8 +87,10 @@ def distill(
     if not processes.is_first:
         return
     stages = [folder / f"{stage}.csv" for stage in ("joint", "final")]
+    if (similarity := folder / method.SIMILARITY_FILE).is_file():
+        write_figures(LayerSimilarity.read(similarity), folder / "similarity")
     curves = write_curves([log for log in stages if log.exists()], folder / "curves", title=f"distill {chosen.name}")
-    checkpoint.save(student.encoder, out, metadata=student.metadata, dtype=torch.float16)
+    checkpoint.save(student.encoder, out, metadata=student.metadata, dtype=getattr(torch, dtype))
     typer.echo(
         f"{out}: {student.metadata['n_parameters']} parameters, sparsity {float(student.metadata['sparsity']):.2%}, "
         f"groups {student.metadata['layer_groups']}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -11,15 +11,20 @@ import torch
 from numpy.typing import NDArray
 
 from skill_bench.compress.cluster import cluster
+from skill_bench.compress.run_file import fingerprint
 from skill_bench.compress.similarity import new_measure
 from skill_bench.corpora.audio import load_utterance
 from skill_bench.corpora.data import Utterance
+from skill_bench.corpora.decode import SAMPLE_RATE_HZ
 from skill_bench.errors import DataError
 from skill_bench.layer_similarity import MEASURES, LayerSimilarity, Linkage, MeasureName, Similarity
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
 from skill_bench.progress import Progress, Silent
 from skill_bench.provenance import collect, now
+
+MAX_SECONDS = 30.0
+"""Of one utterance: memory of attention grows with the square of its length. LibriSpeech's longest lasts 35 s."""
 
 
 def choose(utterances: Sequence[Utterance], *, n: int, seed: int) -> list[Utterance]:
@@ -37,9 +42,13 @@ def calibrate(
     measures: Sequence[MeasureName] = ("cka",),
     progress: Progress | None = None,
 ) -> dict[MeasureName, NDArray[np.float64]]:
-    """Similarity of the hidden states h0..hN over ``n`` utterances, one by one, without padding.
+    """Similarity of the hidden states h0..hN over the beginning of ``n`` utterances, one by one, without padding.
 
-    Utterances shorter than the model's receptive field have no frame and count for nothing.
+    Utterances shorter than the model's receptive field have no frame and count for nothing; of long ones the first
+    `MAX_SECONDS` count.
+
+    Raises:
+        DataError: the speech gives no usable similarity, for example too few frames.
     """
     architecture = teacher.architecture
     running = {
@@ -47,15 +56,19 @@ def calibrate(
     }
     device = teacher.norm.weight.device
     chosen = choose(utterances, n=n, seed=seed)
+    longest = int(MAX_SECONDS * SAMPLE_RATE_HZ)
     with (progress or Silent()).stage("similarity: utterances", total=len(chosen)) as advance:
         for utterance in chosen:
-            wave = load_utterance(utterance).waveform[None].to(device)
+            wave = load_utterance(utterance).waveform[None, :longest].to(device)
             if wave.shape[1] >= architecture.receptive_field_samples:
                 states, _ = teacher(wave)
                 for measure in running.values():
                     measure.update(states)
             advance(1)
-    return {name: measure.similarity() for name, measure in running.items()}
+    try:
+        return {name: measure.similarity() for name, measure in running.items()}
+    except ValueError as error:
+        raise DataError(f"{error}. Give more speech, or another model.") from error
 
 
 def measure(
@@ -78,11 +91,32 @@ def measure(
         DataError: the speech gives no usable similarity, for example too few frames.
     """
     started_at = now()
+    matrices = calibrate(model.encoder, utterances, n=n_utterances, seed=seed, measures=measures, progress=progress)
+    return describe(
+        model, utterances, matrices, name=name, n_groups=n_groups, linkage=linkage, contiguous=contiguous,
+        n_utterances=n_utterances, seed=seed, started_at=started_at,
+    )  # fmt: skip
+
+
+def describe(
+    model: LoadedModel,
+    utterances: Sequence[Utterance],
+    matrices: Mapping[MeasureName, NDArray[np.float64]],
+    *,
+    name: str,
+    n_groups: int | Literal["auto"],
+    linkage: Linkage,
+    contiguous: bool,
+    n_utterances: int,
+    seed: int,
+    started_at: str,
+) -> LayerSimilarity:
+    """The document of what :func:`calibrate` has found, with the clusters of all layers.
+
+    Raises:
+        UsageError: see :func:`measure`.
+    """
     chosen = choose(utterances, n=n_utterances, seed=seed)
-    try:
-        matrices = calibrate(model.encoder, chosen, n=len(chosen), seed=seed, measures=measures, progress=progress)
-    except ValueError as error:
-        raise DataError(f"{error}. Give more speech, or another model.") from error
     found = []
     for one, matrix in matrices.items():
         clusters = cluster(matrix, n_groups=n_groups, linkage_method=linkage, contiguous=contiguous)
@@ -98,6 +132,7 @@ def measure(
     return LayerSimilarity(
         model=name,
         checkpoint_sha256=model.sha256,
+        data_fingerprint=fingerprint(utterances),
         n_utterances=len(chosen),
         audio_seconds=sum(u.seconds or 0.0 for u in chosen),
         seed=seed,

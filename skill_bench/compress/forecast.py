@@ -109,7 +109,8 @@ def forecast(
     waiting = prepared.seconds("audio check") / len(chosen) * len(utterances)
     if isinstance(recipe.groups, SimilarGroups):
         n_used = min(recipe.groups.n_calibration_utterances, len(chosen))
-        waiting += prepared.seconds("similarity") / n_used * recipe.groups.n_calibration_utterances
+        n_later = min(recipe.groups.n_calibration_utterances, len(utterances))
+        waiting += prepared.seconds("similarity") / n_used * n_later
     hours = Band(low=waiting / 3600, estimate=waiting / 3600, high=waiting / 3600)
     for stage in stages:
         hours = hours.plus(stage.hours)
@@ -146,7 +147,10 @@ def spread(utterances: Sequence[Utterance], recipe: Recipe, *, n_batches: int) -
         (u for u in utterances if u.seconds is not None and u.seconds >= data.min_seconds), key=lambda u: u.seconds or 0
     )
     if not usable:
-        raise DataError(f"none of {len(utterances)} utterances lasts {data.min_seconds} s or more.")
+        raise DataError(
+            f"none of {len(utterances)} utterances lasts {data.min_seconds} s or more. "
+            "Give more speech or lower data.min_seconds."
+        )
     batches: list[list[Utterance]] = [[]]
     total = 0.0
     for utterance in usable:

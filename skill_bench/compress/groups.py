@@ -28,11 +28,17 @@ def choose(recipe: Recipe, *, n_states: int, similarity: NDArray[np.float64] | N
         taught = learnt = _partition(options, n_states=n_states, similarity=similarity)
     last = n_states - 1 if recipe.student.n_layers == "all" else recipe.student.n_layers
     if last > n_states - 1:
-        raise UsageError(f"recipe {recipe.name}: the student has {last} layers, the teacher {n_states - 1}.")
+        raise UsageError(
+            f"recipe {recipe.name}: the student has {last} layers, the teacher {n_states - 1}. "
+            f'Set student.n_layers to at most {n_states - 1}, or "all".'
+        )
     for who, groups, deepest in (("teacher", taught, n_states - 1), ("student", learnt, last)):
         beyond = sorted({layer for group in groups for layer in group if not 0 <= layer <= deepest})
         if beyond:
-            raise UsageError(f"recipe {recipe.name}: layers {beyond} do not exist; the {who} has 0 to {deepest}.")
+            raise UsageError(
+                f"recipe {recipe.name}: layers {beyond} do not exist; the {who} has 0 to {deepest}. "
+                "Change groups.layers or groups.student_layers, or take another teacher."
+            )
     reached = max(layer for group in learnt for layer in group)
     if reached < last:
         raise UsageError(
@@ -47,7 +53,10 @@ def _partition(
 ) -> Groups:
     first = 0 if options.include_input else 1
     if options.n_groups != "auto" and options.n_groups > n_states - first:
-        raise UsageError(f"{options.n_groups} groups of {n_states - first} layers: expected 1 to {n_states - first}.")
+        raise UsageError(
+            f"{options.n_groups} groups of {n_states - first} layers: expected 1 to {n_states - first}. "
+            "Lower groups.n_groups."
+        )
     layers = np.arange(first, n_states)
     match options:
         case SimilarGroups():

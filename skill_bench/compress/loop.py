@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import pickle
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -70,6 +71,10 @@ class Objective(nn.Module):
         """Removes what is missing in ``modules``, the children's states of a checkpoint."""
 
 
+MOST_SKIPPED = 50
+"""Updates that fp16's scaler may skip in a row. Each halves the scale: from 2^16 it takes 16 to reach 1."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """One stage.
@@ -105,12 +110,16 @@ class Training:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.processes.fabric.to_device(self.objective.train())
-        done, spent = self._restore() if self.checkpoint.exists() else (0, 0.0)
+        if self.processes.is_first:
+            for unfinished in self.folder.glob(f".{self.checkpoint.name}.*.tmp"):
+                unfinished.unlink()  # a process was killed while it wrote it
+        # Every process goes by what the first one sees: a folder that is not shared is an error, not two starts.
+        done, spent = self._restore() if self.processes.fabric.broadcast(self.checkpoint.exists()) else (0, 0.0)
         if done >= self.schedule.n_updates:
             return spent
         batches = self.batches.start_at(done, self.processes.part)
         last, every = self.schedule.n_updates, self.processes.engine.checkpoint_every_updates
-        since = time.perf_counter()
+        since, skipped = time.perf_counter(), 0
         with self._log(done) as log:
             for segment in self._segments(done):
                 if segment.start and segment.start % (self.objective.shrink_every_updates or math.inf) == 0:
@@ -118,6 +127,9 @@ class Training:
                 module, optimizer = self.processes.fabric.setup(self.objective, self.optimizer)
                 for update, (plan, passes) in zip(segment, batches, strict=False):
                     numbers = self._update(update, plan, passes, module, optimizer)
+                    skipped = 0 if math.isfinite(numbers["gradient_norm"]) else skipped + 1
+                    if skipped > MOST_SKIPPED:
+                        self._stop(f"gradients of {skipped} updates in a row are not finite", update, plan, guilty=True)
                     if log is not None:
                         log.append(numbers)
                         if self.progress is not None:
@@ -206,7 +218,13 @@ class Training:
         write_atomic(self.checkpoint, written.getbuffer())
 
     def _restore(self) -> tuple[int, float | None]:
-        state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        try:
+            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+            raise CheckpointError(
+                f"{self.checkpoint}: cannot be read ({str(error).splitlines()[0]}). If it is damaged, delete it to "
+                "train this stage again; if several machines train, they must share the folder."
+            ) from error
         try:
             self.objective.shrink_as(state["modules"], self.optimizer)
             for name, module in self.objective.named_children():

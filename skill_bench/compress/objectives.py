@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -15,7 +14,7 @@ from skill_bench.compress.kept import Kept
 from skill_bench.compress.loop import Objective
 from skill_bench.compress.losses import GroupDistillation, group_averages
 from skill_bench.compress.recipe import Sparsity
-from skill_bench.compress.sparsity import Lagrangian, Sizes, n_parameters
+from skill_bench.compress.sparsity import Lagrangian, Sizes, gated_shape, n_parameters
 from skill_bench.layer_similarity import Groups
 from skill_bench.models import inference
 from skill_bench.models.architecture import Architecture
@@ -96,9 +95,8 @@ class JointObjective(Objective):
 
     @property
     def shape(self) -> Architecture:
-        """What the size formula counts: a pruned encoder also has the factors that the last channels' gates leave."""
-        whole = self.student.architecture
-        return replace(whole, channel_scale=whole.channel_scale or len(self.gates.channels) > 0)
+        """What the size formula counts."""
+        return gated_shape(self.student.architecture, self.gates)
 
     def sparsity(self) -> Float[Tensor, ""]:
         """Expected share of the teacher's parameters that is gone, in float64, with a gradient."""

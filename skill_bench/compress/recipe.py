@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -48,6 +49,9 @@ class FixedGroups(Frozen):
             raise ValueError("expected at least one group, and at least one layer in each")
         if self.student_layers is not None and len(self.student_layers) != len(self.layers):
             raise ValueError(f"{len(self.layers)} groups of layers, but {len(self.student_layers)} of student_layers")
+        twice = [list(group) for group in (*self.layers, *(self.student_layers or ())) if len({*group}) < len(group)]
+        if twice:
+            raise ValueError(f"the group {twice[0]} names a layer twice; name each once")
         return self
 
 
@@ -130,6 +134,16 @@ class Sparsity(Frozen):
     evaluation_slope: PositiveNumber
     remove_after_updates: Positive | Literal[False] = False
 
+    @model_validator(mode="after")
+    def _something_is_gated(self) -> Self:
+        kinds = ("channel", "head", "ffn", "attention_block", "ffn_block")
+        if all(getattr(self, f"{kind}_drop_rate") is False for kind in kinds):
+            raise ValueError(
+                "every drop rate is false, so there is nothing to remove; give one, or joint = false and "
+                "sparsity = false"
+            )
+        return self
+
 
 class Optimizer(Frozen):
     """AdamW; the norm of all gradients together is clipped."""
@@ -183,12 +197,15 @@ def load_recipe(name_or_file: str, *, changes: Iterable[str] = (), scale_updates
             ``extends = NAME_OR_FILE`` (relative to itself) and say only what differs. A table that names another
             ``method`` replaces the extended one as a whole.
         changes: ``table.key=value`` each, the value as in TOML (a bare word is a string); over what the file says.
-        scale_updates: multiplies every number of updates: a shorter run of the same form.
+        scale_updates: multiplies every number of updates, at least to 1: a shorter run of the same form.
 
     Raises:
         UnknownName: no recipe of that name.
         SpecError: the file or a change is not valid; names file, key and the nearest valid key.
+        UsageError: ``scale_updates`` is not a positive number, or a change is no ``key=value``.
     """
+    if not 0 < scale_updates < math.inf:
+        raise UsageError(f"updates scaled by {scale_updates}: expected a number above 0, for example 0.01.")
     content, source = _read(name_or_file, base=Path(), seen=())
     changes = list(changes)
     for change in changes:
@@ -247,6 +264,6 @@ def _scaled(content: Mapping[str, Any], factor: float) -> dict[str, Any]:
         if isinstance(value, Mapping):
             return {name: scaled(name, inner) for name, inner in value.items()}
         is_count = isinstance(value, int) and not isinstance(value, bool)
-        return max(1, round(value * factor)) if key.endswith("_updates") and is_count else value
+        return max(1, round(value * factor)) if key.endswith("_updates") and is_count and value else value
 
     return {key: scaled(key, value) for key, value in content.items()}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from skill_bench.compress.gates import Gates, each
+from skill_bench.compress.recipe import Sparsity
+from skill_bench.errors import UsageError
 from skill_bench.models.architecture import Architecture
 
 Size = float | Float[Tensor, ""]
@@ -60,6 +62,39 @@ class Sizes:
             channels=[gate.n_open() for gate in each(gates.channels)] or whole.channels,
             attention=_kept(gates.heads, gates.attention_blocks, whole.attention),
             feed_forward=_kept(gates.ffn, gates.ffn_blocks, whole.feed_forward),
+        )
+
+    @classmethod
+    def smallest(cls, gates: Gates, architecture: Architecture) -> Sizes:
+        """What is left where every gate that may shut is shut."""
+        whole = cls.of(architecture)
+        shut = [Block.of(0)] * len(architecture.layers)
+        return cls(
+            channels=[gate.min_open for gate in each(gates.channels)] or whole.channels,
+            attention=shut if len(gates.heads) or len(gates.attention_blocks) else whole.attention,
+            feed_forward=shut if len(gates.ffn) or len(gates.ffn_blocks) else whole.feed_forward,
+        )
+
+
+def gated_shape(architecture: Architecture, gates: Gates) -> Architecture:
+    """What the size formula counts: a pruned encoder also has the factors that the last channels' gates leave."""
+    return replace(architecture, channel_scale=architecture.channel_scale or len(gates.channels) > 0)
+
+
+def require_reachable(architecture: Architecture, options: Sparsity, *, full_size: int) -> None:
+    """Checks that gates of these kinds can remove as much as ``options.target`` says.
+
+    Raises:
+        UsageError: they cannot; says how much they can.
+    """
+    gates = Gates(architecture, options)
+    least = n_parameters(gated_shape(architecture, gates), Sizes.smallest(gates, architecture))
+    reachable = 1 - float(least) / full_size
+    if reachable < options.target:
+        raise UsageError(
+            f"sparsity.target = {options.target:g} cannot be reached: with everything shut that has gates, "
+            f"{reachable:.3f} of the teacher's parameters are gone. Lower the target, or give more kinds of "
+            "units a drop rate."
         )
 
 

@@ -22,6 +22,7 @@ from skill_bench.compress.calibrate import measure
 from skill_bench.compress.distill import distill
 from skill_bench.compress.engine import Engine, Processes
 from skill_bench.compress.loop import Progress as UpdateProgress
+from skill_bench.compress.run_file import fingerprint
 from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.listing import list_audio
 from skill_bench.efficiency import Profile
@@ -102,9 +103,20 @@ class Drive:
 
     def _similarity(self) -> None:
         path = self._similarity_path
-        if path.exists() and LayerSimilarity.read(path).checkpoint_sha256 == self._teacher.sha256:
-            return
+        if path.exists():
+            found = LayerSimilarity.read(path)
+            if found.checkpoint_sha256 == self._teacher.sha256:
+                if not self._is_of_this_data(found.data_fingerprint):
+                    raise CheckpointError(
+                        f"{path}: was measured on other speech than --data names, from which the students here were "
+                        "distilled. Give the same --data, or another --out."
+                    )
+                return
         measure(self._teacher, self._speech, name=TEACHER, progress=self.progress).write(path)
+
+    def _is_of_this_data(self, there: str | None) -> bool:
+        """Files of earlier versions do not say what they were made from."""
+        return there is None or there == fingerprint(self._speech)
 
     def _is_done(self, job: Job) -> bool:
         """Whether its weights are gone, and nobody needs them any more."""
@@ -136,6 +148,7 @@ class Drive:
             same = {
                 "recipe": read_recipe(found.get("recipe", "")) == job.recipe,
                 "teacher": found.get("teacher_sha256") == self._teacher.sha256,
+                "data": self._is_of_this_data(found.get("data_fingerprint")),
             }
             if not all(same.values()):
                 differing = " and ".join(key for key, value in same.items() if not value)

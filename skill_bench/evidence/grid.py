@@ -166,8 +166,11 @@ def _job(grid: Grid, row: StudentRow, seed: int, folder: Path) -> Job:
 
 
 def _lines(changes: Mapping[str, Any], seed: int, prefix: str = "") -> Iterator[str]:
-    """``table.key=value`` for every leaf; JSON's numbers, strings, booleans and lists are TOML's too."""
-    for key, value in changes.items():
+    """``table.key=value`` for every leaf; JSON's numbers, strings, booleans and lists are TOML's too.
+
+    A table's ``method`` comes first: it replaces the table, with what was said before.
+    """
+    for key, value in sorted(changes.items(), key=lambda item: item[0] != "method"):
         if isinstance(value, Mapping):
             yield from _lines(value, seed, f"{prefix}{key}.")
         else:

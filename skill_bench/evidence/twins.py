@@ -8,6 +8,7 @@ import numpy as np
 
 from skill_bench.compress.groups import choose
 from skill_bench.compress.recipe import Recipe, SimilarGroups
+from skill_bench.errors import UsageError
 from skill_bench.evidence.grid import Job
 from skill_bench.layer_similarity import Groups, LayerSimilarity
 
@@ -37,5 +38,8 @@ def _groups(recipe: Recipe, similarity: LayerSimilarity) -> tuple[Groups, Groups
         return None
     for one in similarity.measures:
         if one.measure == options.measure:
-            return choose(recipe, n_states=len(one.matrix), similarity=np.array(one.matrix))
+            try:
+                return choose(recipe, n_states=len(one.matrix), similarity=np.array(one.matrix))
+            except UsageError:  # its own distillation says why, and the others go on
+                return None
     return None

@@ -91,6 +91,32 @@ def test_every_damaged_file_is_listed_before_training(speech: list[Utterance]) -
     assert all(speech[number].path.name in str(caught.value) for number in (2, 5))
 
 
+@pytest.mark.parametrize(("rate_hz", "n_frames"), [(44_100, 529_302), (22_050, 22_050), (48_000, 48_001)])
+def test_other_rates_are_read_whole_whatever_resampling_rounds_to(rate_hz: int, n_frames: int, tmp_path: Path) -> None:
+    """Of 529,302 frames at 44.1 kHz torchaudio makes one sample less than there are in that time."""
+    import numpy as np
+    import soundfile
+
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.1, 0.1, n_frames), rate_hz)
+    utterance = Utterance(id="a", path=path, source="test", target="", speaker=None, seconds=n_frames / rate_hz)
+    batches = SpeechBatches([utterance], seconds_per_batch=16, min_seconds=0.1, max_seconds=16, seed=0)
+    _, (batch,) = next(batches.start_at(0))
+    assert batch.waves.shape == (1, -(-n_frames * 16_000 // rate_hz))
+
+
+def test_a_file_that_shrank_while_it_was_used_is_told(speech: list[Utterance]) -> None:
+    import soundfile
+
+    batches = SpeechBatches(speech, seconds_per_batch=99, min_seconds=0.1, max_seconds=99, seed=0)
+    next(batches.start_at(0))
+    batches._cache.clear()
+    samples, rate_hz = soundfile.read(speech[0].path)
+    soundfile.write(speech[0].path, samples[:-2], rate_hz)
+    with pytest.raises(DataError, match=r"0\.wav .*The file changed while it was used"):
+        next(batches.start_at(0))
+
+
 def flac_of(utterance: Utterance) -> bytes:
     import soundfile
 

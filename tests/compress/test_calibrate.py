@@ -6,6 +6,7 @@ import json
 import random
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,6 +67,33 @@ def test_figures_show_the_layers_and_do_not_change(
 def test_too_little_speech_is_explained(teacher: LoadedModel, speech: list[Utterance]) -> None:
     with pytest.raises(DataError, match=r"at least 2 frames, found 0\. Give more speech"):
         measure(teacher, [], name="tiny", measures=("cka",))
+
+
+def test_silence_is_no_bare_error(teacher: LoadedModel, tmp_path: Path) -> None:
+    import soundfile
+
+    path = tmp_path / "silence.wav"
+    soundfile.write(path, np.zeros(16_000), 16_000)
+    silence = [Utterance(id="a", path=path, source="test", target="", speaker=None, seconds=1.0)]
+    with pytest.raises(DataError, match=r"Give more speech, or another model"):
+        calibrate(teacher.encoder, silence, n=1, seed=0)
+
+
+def test_of_a_long_recording_the_beginning_counts(
+    teacher: LoadedModel, speech: list[Utterance], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[int] = []
+    forward = type(teacher.encoder).forward
+
+    def listening(self: Any, wave: Any, *more: Any) -> Any:
+        heard.append(wave.shape[1])
+        return forward(self, wave, *more)
+
+    monkeypatch.setattr(type(teacher.encoder), "forward", listening)
+    monkeypatch.setattr("skill_bench.compress.calibrate.MAX_SECONDS", 0.2)
+    calibrate(teacher.encoder, speech, n=len(speech), seed=0)
+    assert len(heard) == len(speech)
+    assert max(heard) == 3_200
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ from skill_bench.compress.engine import Engine
 from skill_bench.compress.losses import GroupDistillation
 from skill_bench.compress.objectives import teaching
 from skill_bench.compress.recipe import Recipe, names
+from skill_bench.compress.run_file import fingerprint
 from skill_bench.compress.training_log import Log
 from skill_bench.corpora.data import Utterance
-from skill_bench.errors import SkillBenchError, UsageError
+from skill_bench.errors import CheckpointError, SkillBenchError, UsageError
+from skill_bench.layer_similarity import LayerSimilarity
 from skill_bench.models import checkpoint, inference
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.layer import Layer
+from skill_bench.progress import Silent
 from skill_bench.report.curves import read_log
 
 
@@ -33,10 +37,93 @@ def test_the_student_is_as_sparse_as_asked_and_says_what_it_is(
     assert float(student.metadata["sparsity"]) == pytest.approx(1 - after / before, abs=1e-6)
     assert 1 - after / before == pytest.approx(0.5, abs=0.04)  # one head of this 40 k model is three per cent
     assert student.metadata["teacher_sha256"] == teacher.sha256
+    assert student.metadata["data_fingerprint"] == fingerprint(speech)
+    found = LayerSimilarity.read(tmp_path / "work" / "similarity.json")
+    assert student.similarity is not None
+    assert found.measures[0].matrix == tuple(map(tuple, student.similarity.tolist()))
+    assert len(found.measures[0].tree) == 4
     assert [layer for group in student.groups for layer in group] == [0, 1, 2, 3, 4]
     path = tmp_path / "student.safetensors"
     checkpoint.save(student.encoder, path, metadata=student.metadata)
     assert checkpoint.load(path).metadata["layer_groups"] == student.metadata["layer_groups"]
+
+
+def test_a_target_that_the_gates_cannot_reach_is_refused_at_once(
+    teacher: LoadedModel, speech: list[Utterance], tmp_path: Path
+) -> None:
+    heads = [f"sparsity.{kind}_drop_rate=false" for kind in ("channel", "ffn")]
+    with pytest.raises(UsageError, match=r"sparsity\.target = 0\.75 cannot be reached: .* 0\.\d{3} of the teacher's"):
+        distill(teacher, speech, recipe=recipe("skill", *heads, "sparsity.target=0.75"), folder=tmp_path / "work")
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (["sparsity.gate_learning_rate=1e-9"], r"the gates had learnt a sparsity of 0\.\d+ where 0\.5 is the target"),
+        (
+            [f"sparsity.{kind}_drop_rate=false" for kind in ("channel", "head", "ffn")]
+            + ["sparsity.attention_block_drop_rate=0.01", "sparsity.ffn_block_drop_rate=0.01"],
+            r"the student's sparsity is 0\.\d+ where 0\.5 is the target: what was gated is too coarse",
+        ),
+    ],
+)
+def test_a_target_that_was_missed_is_told(
+    changes: list[str], said: str, teacher: LoadedModel, speech: list[Utterance], tmp_path: Path
+) -> None:
+    told = Told()
+    student = distill(
+        teacher, speech, recipe=recipe("skill", *changes, joint=12), folder=tmp_path / "work", stages=told
+    )
+    assert [note for note in told.notes if re.match(said, note)], told.notes
+    assert abs(float(student.metadata["learnt_sparsity"]) - 0.5) > 0.1
+
+
+class Told(Silent):
+    """Remembers notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_a_damaged_checkpoint_is_named(teacher: LoadedModel, speech: list[Utterance], tmp_path: Path) -> None:
+    distill(teacher, speech, recipe=recipe(joint=4), folder=tmp_path / "work")
+    (path,) = (tmp_path / "work").glob("final.ckpt")
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"final\.ckpt: cannot be read .*delete it to train this stage again"):
+        distill(teacher, speech, recipe=recipe(joint=4), folder=tmp_path / "work")
+
+
+def test_what_a_kill_left_half_written_is_removed(
+    teacher: LoadedModel, speech: list[Utterance], tmp_path: Path
+) -> None:
+    left = tmp_path / "work" / ".final.ckpt.abc.tmp"
+    left.parent.mkdir()
+    left.write_bytes(b"half")
+    distill(teacher, speech, recipe=recipe(joint=4), folder=tmp_path / "work")
+    assert not left.exists()
+
+
+def test_fp16_that_skips_every_update_stops(
+    teacher: LoadedModel, speech: list[Utterance], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a scaler would, the optimiser leaves out what is not finite; no GPU is needed to see who stops it."""
+    forward = GroupDistillation.forward
+
+    def broken(self: GroupDistillation, *given: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        loss, log = forward(self, *given)
+        return loss + (given[0][0].sum() * 0).sqrt(), log
+
+    monkeypatch.setattr(GroupDistillation, "forward", broken)
+    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, closure=None: closure and closure())
+    monkeypatch.setattr("skill_bench.compress.loop.MOST_SKIPPED", 3)
+    processes = Engine(device="cpu").launch()
+    object.__setattr__(processes.engine, "precision", "fp16")
+    with pytest.raises(SkillBenchError, match=r"joint: gradients of 4 updates in a row are not finite at update 3\. "):
+        distill(teacher, speech, recipe=recipe(), folder=tmp_path / "work", processes=processes)
 
 
 @pytest.mark.parametrize("stage", ["joint", "final"])

@@ -80,6 +80,15 @@ def test_killed_and_in_two_processes(command: list[str], tmp_path: Path) -> None
         assert alone[0]["seconds"] > 1.2, "the batches are large enough to be shared by two"
 
 
+def test_weights_are_stored_as_asked_beside_figures_of_the_layers(command: list[str], tmp_path: Path) -> None:
+    for dtype in ("float16", "float32"):
+        out = tmp_path / f"{dtype}.safetensors"
+        app([*command, "--out", str(out), "--dtype", dtype], standalone_mode=False)
+        assert {str(tensor.dtype) for tensor in tensors(out)} == {f"torch.{dtype}"}
+        for name in ("similarity-cka.svg", "similarity-cka.png", "similarity.json", "curves.svg"):
+            assert (tmp_path / f"{dtype}.work" / name).stat().st_size > 0, name
+
+
 def by_torchrun(command: list[str]) -> None:
     run([["torch.distributed.run", "--nproc-per-node", "2", "-m", "skill_bench", *command]], [{}])
 

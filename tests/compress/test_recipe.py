@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,13 @@ def test_changes_and_scaling() -> None:
     assert recipe.groups == RandomGroups(method="random", n_groups=2, include_input=False, seed=3)
 
 
+def test_scaling_leaves_none_at_none() -> None:
+    recipe = load_recipe("skill", changes=["sparsity.ramp_updates=0", "final.warmup_updates=0"], scale_updates=1e-3)
+    assert recipe.sparsity
+    assert recipe.joint
+    assert (recipe.joint.n_updates, recipe.sparsity.ramp_updates, recipe.final.warmup_updates) == (50, 0, 0)
+
+
 def test_a_file_says_only_what_differs(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('extends = "skill"\n[groups]\nn_groups = 6\n')
     (tmp_path / "again.toml").write_text('extends = "mine.toml"\nseed = 5\n')
@@ -80,6 +88,14 @@ def test_a_file_says_only_what_differs(tmp_path: Path) -> None:
         ("[sparsity]\ntarget = 1.5", r"key 'sparsity\.target': .*less than 1 \(found 1\.5\)"),
         ("[joint]\nwarmup_updates = 60000", r"key 'joint': .*warmup_updates = 60000 exceeds n_updates = 50000"),
         ("joint = false", r"joint and sparsity are both tables, or both false"),
+        (
+            "[sparsity]\nchannel_drop_rate = false\nhead_drop_rate = false\nffn_drop_rate = false",
+            r"key 'sparsity': .*every drop rate is false, so there is nothing to remove",
+        ),
+        (
+            "[groups]\nmethod = 'fixed'\nlayers = [[1], [4, 8, 4]]",
+            r"key 'groups.*the group \[4, 8, 4\] names a layer twice",
+        ),
         ("name = 'x'", r"key 'name': a recipe is called as its file is"),
         ("[joint", r"cannot be read as TOML"),
     ],
@@ -98,6 +114,9 @@ def test_faulty_commands(tmp_path: Path) -> None:
         load_recipe("skill", changes=["loss.l1_wieght=2"])
     with pytest.raises(UsageError, match=r"--set 'seed': expected table\.key=value"):
         load_recipe("skill", changes=["seed"])
+    for factor in (0, -1.0, math.inf, math.nan):
+        with pytest.raises(UsageError, match=r"updates scaled by .*: expected a number above 0"):
+            load_recipe("skill", scale_updates=factor)
     (tmp_path / "a.toml").write_text('extends = "b.toml"\n')
     (tmp_path / "b.toml").write_text('extends = "a.toml"\n')
     with pytest.raises(SpecError, match=r"a\.toml: extends itself"):

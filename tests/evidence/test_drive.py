@@ -14,6 +14,7 @@ from small_models import noise, small_teacher
 
 from skill_bench import evaluate as evaluation
 from skill_bench.corpora.data import TaskData
+from skill_bench.errors import CheckpointError
 from skill_bench.evidence import drive as module
 from skill_bench.evidence.drive import Drive
 from skill_bench.evidence.grid import choose, read_grid
@@ -170,6 +171,30 @@ def test_a_student_of_another_recipe_is_not_taken_for_this_one(run: Callable[...
     assert len(failures) == 1
     assert "uniform-s0 was not distilled" in failures[0]
     assert "not the recipe that the grid asks for. Give another --out" in failures[0]
+
+
+def test_other_speech_is_not_taken_for_this_one(run: Callable[..., list[str]], tmp_path: Path) -> None:
+    assert run(only=("uniform",)) == []
+    manifest = tmp_path / "noise" / "manifest.tsv"
+    manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(CheckpointError, match=r"similarity\.json: was measured on other speech than --data names"):
+        run(only=("uniform",))
+    (tmp_path / "out" / "records" / "similarity.json").unlink()
+    failures = run(only=("uniform",))
+    assert any("not the data that the grid asks for. Give another --out" in failure for failure in failures)
+
+
+def test_a_row_with_groups_that_cannot_be_does_not_stop_the_others(
+    run: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    impossible = "n_groups = 9, n_calibration_utterances = 8"
+    row = "\n[[students]]\nname = 'nine'\nrecipe = 'skill'\nseeds = [0]\n"
+    rows = row + f"changes = {{ groups = {{ {impossible} }} }}\n"
+    (tmp_path / "grid.toml").write_text(GRID + rows)
+    failures = run(only=("nine", "uniform"))
+    assert "uniform-s0" in names(tmp_path)
+    assert len(failures) == 1
+    assert "nine-s0 was not distilled: 9 groups of 5 layers: expected 1 to 5" in failures[0]
 
 
 def test_given_checkpoints_are_evaluated_and_missing_ones_reported(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from skill_bench import catalog
-from skill_bench.compress.recipe import SimilarGroups
+from skill_bench.compress.recipe import SimilarGroups, UniformGroups
 from skill_bench.errors import SpecError, UnknownName
 from skill_bench.evidence.grid import choose, read_grid
 
@@ -76,6 +76,13 @@ def test_common_changes_leave_out_stages_that_a_recipe_does_not_have(tmp_path: P
     assert recipe is not None
     assert recipe.joint is False
     assert recipe.final.learning_rate == 3e-4
+
+
+def test_another_method_comes_with_its_keys_in_any_order(tmp_path: Path) -> None:
+    groups = 'changes = { groups = { n_groups = 3, include_input = true, method = "uniform" } }\n'
+    _, jobs = read_grid(write(tmp_path, '[[students]]\nname = "u"\nrecipe = "skill"\n' + groups))
+    assert jobs[0].recipe is not None
+    assert jobs[0].recipe.groups == UniformGroups(method="uniform", n_groups=3, include_input=True)
 
 
 def test_the_shipped_grid_is_valid() -> None:
