@@ -66,7 +66,8 @@ def save(
     broken = [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]
     if broken:
         raise CheckpointError(
-            f"{path}: not saved, because these weights are not finite in {dtype}: {', '.join(broken)}."
+            f"{path}: not saved, because these weights are not finite in {dtype}: {', '.join(broken)}. Values above "
+            "65504 fit into float32 alone (`distill --dtype float32` with the same work folder trains nothing again)."
         )
     header = {"format": FORMAT, "version": VERSION, "architecture": _architecture_json(encoder.architecture)}
     write_atomic(path, to_safetensors(tensors, metadata={**strings, **header}))
