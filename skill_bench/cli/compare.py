@@ -13,7 +13,10 @@ _NAME = "[ORIGIN:]NAME[@HASH]: a system of the table; run: or shipped: and the h
 def compare(
     a: Annotated[str, typer.Argument(help=_NAME)],
     b: Annotated[str, typer.Argument(help="The system that is judged beside it.")],
-    results: Annotated[Path | None, typer.Option(help="Folder of records; the bundled ones are always read.")] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(help="Folder of records, results by default; the bundled ones are always read."),
+    ] = None,
     suite: Annotated[str | None, typer.Option(help="Only this suite.")] = None,
     level: Annotated[float, typer.Option(min=0.0001, max=0.5, help="Error level, corrected over tasks.")] = 0.05,
     csv: Annotated[Path | None, typer.Option(help="Also write the numbers to this file.")] = None,
@@ -24,6 +27,8 @@ def compare(
     from skill_bench.report.show import load_table
     from skill_bench.schema import write_atomic
 
+    if results is None and (written := Path("results")).is_dir():  # where `run` writes
+        results = written
     table = load_table(results, suite=suite, published=False, intervals=False)
     found = compare_systems(table, a, b, level=level)
     for one in found:

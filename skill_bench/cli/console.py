@@ -13,6 +13,7 @@ from rich.progress import Progress as Bars
 from skill_bench.progress import Advance
 
 _LINE_EVERY_SECONDS = 30.0
+_SHOWN = ("loss", "sparsity", "sparsity_target", "learning_rate")
 
 
 class ConsoleProgress:
@@ -27,6 +28,7 @@ class ConsoleProgress:
             TimeElapsedColumn(),
             TextColumn("ETA"),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[shown]}"),
             console=self.console,
             transient=True,
             disable=not self.console.is_terminal,
@@ -41,7 +43,7 @@ class ConsoleProgress:
 
     @contextmanager
     def stage(self, description: str, *, total: int) -> Iterator[Advance]:
-        bar, started = self._bars.add_task(description, total=total), time.monotonic()
+        bar, started = self._bars.add_task(description, total=total, shown=""), time.monotonic()
 
         def advance(n: int) -> None:
             self._bars.advance(bar, n)
@@ -57,22 +59,32 @@ class ConsoleProgress:
 
 
 class TrainingProgress:
-    """Shows a training stage: a bar with its losses on a terminal, else a line every half minute."""
+    """Shows a training's stages: a bar with what matters of the log on a terminal, else a line every half minute."""
 
     def __init__(self, progress: ConsoleProgress, name: str) -> None:
         self._progress, self._name = progress, name
-        self._started = self._shown = time.monotonic()
-        self._bar = progress._bars.add_task(name, total=None)
-        self._last = 0
+        self._bar = progress._bars.add_task(name, total=None, shown="")
+        self._stage = self._last = 0
+        self._begun: tuple[int, float] | None = None
+        self._told = time.monotonic()
 
     def __call__(self, update: int, n_updates: int, log: Mapping[str, float]) -> None:
-        if update <= self._last:  # the next stage of the same run
-            self._started = time.monotonic()
-        self._last = update
-        shown = " ".join(f"{key}={value:.3g}" for key, value in log.items() if key not in ("update", "seconds"))
-        self._progress._bars.update(self._bar, completed=update, total=n_updates, description=f"{self._name} {shown}")
         now = time.monotonic()
-        if not self._progress.console.is_terminal and (now - self._shown > _LINE_EVERY_SECONDS or update == n_updates):
-            self._shown = now
-            remaining = (now - self._started) / update * (n_updates - update)
-            self._progress.note(f"{self._name} {update}/{n_updates} {shown} ETA {remaining:.0f} s")
+        if self._begun is None or update <= self._last:  # the first update here, or the next stage
+            self._stage += 1
+            self._begun = update, now
+            self._progress._bars.reset(self._bar, total=n_updates, completed=update)
+            if update > 1:
+                self._progress.note(f"{self._name}: continues after update {update - 1} of {n_updates}")
+        self._last = update
+        shown = " ".join(f"{key}={log[key]:.3g}" for key in _SHOWN if key in log)
+        description = f"{self._name}, stage {self._stage}"
+        self._progress._bars.update(self._bar, completed=update, description=description, shown=shown)
+        due = now - self._told > _LINE_EVERY_SECONDS or update == n_updates
+        if not self._progress.console.is_terminal and due:
+            self._told = now
+            first, since = self._begun
+            # The first update's own time is not known: it may have waited for the audio check.
+            each = (now - since) / (update - first) if update > first else None
+            eta = "" if each is None else f" ETA {each * (n_updates - update):.0f} s"
+            self._progress.note(f"{description} {update}/{n_updates} {shown}{eta}")

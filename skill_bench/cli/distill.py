@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from skill_bench.cli.options import DataPaths
+from skill_bench.cli.options import DataPaths, writable
 from skill_bench.cli.training_options import (
     CheckpointEvery,
     MaxSeconds,
@@ -53,6 +53,7 @@ def distill(
     chosen = load_recipe(recipe, changes=changes, scale_updates=scale_updates)
     if out.suffix != ".safetensors":
         raise UsageError(f"--out {out}: expected a name ending in .safetensors.")
+    writable(out)
 
     import torch
 
@@ -75,15 +76,19 @@ def distill(
     loaded = checkpoint.load(teacher)
     utterances = list_audio(data)
     with ConsoleProgress(quiet=not processes.is_first) as progress:
-        student = method.distill(
-            loaded,
-            utterances,
-            recipe=chosen,
-            folder=folder,
-            processes=processes,
-            progress=TrainingProgress(progress, f"distill {chosen.name}"),
-            stages=progress,
-        )
+        try:
+            student = method.distill(
+                loaded,
+                utterances,
+                recipe=chosen,
+                folder=folder,
+                processes=processes,
+                progress=TrainingProgress(progress, f"distill {chosen.name}"),
+                stages=progress,
+            )
+        except KeyboardInterrupt:
+            progress.note(f"interrupted: checkpoints are in {folder}; the same command continues")
+            raise typer.Exit(130) from None
     if not processes.is_first:
         return
     stages = [folder / f"{stage}.csv" for stage in ("joint", "final")]

@@ -82,7 +82,15 @@ def main() -> None:
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
     except (OSError, RuntimeError) as error:
-        if (message := torch_pair.explain(error)) is None:
+        message = torch_pair.explain(error) or _about_a_file(error)
+        if message is None:
             raise
         typer.echo(f"error: {message}", err=True)
         sys.exit(1)
+
+
+def _about_a_file(error: Exception) -> str | None:
+    """What the system says of a path that cannot be used; None for other errors."""
+    if not isinstance(error, OSError) or error.filename is None or error.strerror is None:
+        return None
+    return f"{error.filename}: {error.strerror}. Check the path, its permissions and the space on its disk."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -20,11 +21,43 @@ Checkpoint = Annotated[
 DataPaths = Annotated[
     list[Path], typer.Option("--data", help="Folder of audio, LibriSpeech tree or manifest.tsv; repeat for several.")
 ]
-Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1.")]
 OutDir = Annotated[Path, typer.Option("--out", help="Folder for records.")]
 CacheDir = Annotated[Path | None, typer.Option(help="Features and synthesised speech.")]
 
 _UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+def writable(out: Path) -> Path:
+    """``--out``, once its folder is there: found before the work, not after it.
+
+    Raises:
+        UsageError: nothing can be written there.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        usable = os.access(out.parent, os.W_OK)
+    except OSError:
+        usable = False
+    if not usable:
+        raise UsageError(f"--out {out}: {out.parent} is no folder that can be written to. Choose another one.")
+    return out
+
+
+def _usable_device(device: str) -> str:
+    """Checks ``--device``; torch is loaded for GPUs alone."""
+    if device == "cpu":
+        return device
+    if re.fullmatch(r"cuda(:\d+)?", device) is None:
+        raise UsageError(f"--device {device!r}: expected cpu, cuda or cuda:1.")
+    import torch
+
+    n_gpus = torch.cuda.device_count()
+    if int(device.partition(":")[2] or 0) >= n_gpus:
+        raise UsageError(f"--device {device}: torch can use {n_gpus} GPUs here. Take another one, or --device cpu.")
+    return device
+
+
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1.", callback=_usable_device)]
 
 
 def bytes_in(text: str, *, option: str) -> int:

@@ -34,8 +34,8 @@ def plan_run(
 
     Give the options of the run. Features that are in the cache already cost nothing; what the probe extracts stays.
     """
-    from skill_bench import catalog
     from skill_bench.cli.console import ConsoleProgress
+    from skill_bench.corpora.suite import tasks_of
     from skill_bench.evaluate import forecast
     from skill_bench.plan import Plan
 
@@ -43,7 +43,7 @@ def plan_run(
         upstreams=requests(upstream, ckpt),
         suite=suite,
         protocol=protocol,
-        tasks=names_in(tasks) or catalog.names("tasks"),
+        tasks=names_in(tasks) or tasks_of(suite, data_root=data_root, suite_file=suite_file),
         seeds=seeds_in(seeds),
         out_dir=out,
         cache_dir=cache_folder(cache_dir),

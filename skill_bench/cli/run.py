@@ -43,8 +43,8 @@ def run(
 
     Interrupt it whenever you like: finished cells are kept, and the same command continues.
     """
-    from skill_bench import catalog
     from skill_bench.cli.console import ConsoleProgress
+    from skill_bench.corpora.suite import tasks_of
     from skill_bench.errors import SkillBenchError
     from skill_bench.evaluate import evaluate
     from skill_bench.plan import Plan
@@ -54,7 +54,7 @@ def run(
         upstreams=requests(upstream, ckpt),
         suite=suite,
         protocol=protocol,
-        tasks=names_in(tasks) or catalog.names("tasks"),
+        tasks=names_in(tasks) or tasks_of(suite, data_root=data_root, suite_file=suite_file),
         seeds=seeds_in(seeds),
         out_dir=out,
         cache_dir=cache_folder(cache_dir),
@@ -72,7 +72,7 @@ def run(
         except KeyboardInterrupt:
             progress.note(f"interrupted: finished cells are in {out}; the same command continues with the others")
             raise typer.Exit(130) from None
-    show(out, suite=suite)
+    show(out, suite=suite, tasks=plan.tasks)
     typer.echo(f"{len(outcome.records)} cells in {out}, {outcome.n_skipped} of them finished before.")
     if outcome.failures:
         failed = "\n".join(

@@ -111,7 +111,7 @@ class SpeechBatches:
         if not self.utterances:
             raise DataError(
                 f"none of {len(utterances)} utterances lasts {min_seconds} s or more. "
-                "Give more speech or lower min_seconds."
+                "Give more speech, or lower the limit (--set data.min_seconds=0.5)."
             )
         self.seconds_per_batch, self.max_seconds, self.seed = seconds_per_batch, max_seconds, seed
         self._cache: dict[str, np.ndarray[tuple[int], np.dtype[np.int16]]] = {}

@@ -88,7 +88,6 @@ def distill(
     before, student = _size(encoder), _copy(encoder, recipe)
     if recipe.sparsity:
         require_reachable(student.architecture, recipe.sparsity, full_size=before)
-    plan = _plan(teacher, utterances, recipe, folder, processes, stages)
     batches = SpeechBatches(
         utterances,
         seconds_per_batch=recipe.data.seconds_per_batch,
@@ -96,6 +95,12 @@ def distill(
         max_seconds=recipe.data.max_seconds,
         seed=recipe.seed,
     )
+    if n_short := len(utterances) - len(batches.utterances):
+        stages.note(
+            f"{len(batches.utterances)} of {len(utterances)} utterances take part, {batches.hours:.2f} h; {n_short} "
+            f"are shorter than data.min_seconds = {recipe.data.min_seconds:g}"
+        )
+    plan = _plan(teacher, utterances, recipe, folder, processes, stages)
     torch.manual_seed(recipe.seed)
     run = _Run(
         recipe=recipe,

@@ -114,6 +114,7 @@ def forecast(
     hours = Band(low=waiting / 3600, estimate=waiting / 3600, high=waiting / 3600)
     for stage in stages:
         hours = hours.plus(stage.hours)
+    used = [u for u in utterances if (u.seconds or 0.0) >= recipe.data.min_seconds]
     peaks = [stage.peak_memory_bytes for stage in stages]
     kept = 0.0 if on_gpu else float(cached_bytes(utterances) - cached_bytes(chosen))
     return Forecast(
@@ -131,8 +132,8 @@ def forecast(
         memory_is="allocated on the GPU" if on_gpu else "resident in the process, kept speech included",
         disk_bytes=disk,
         n_parameters=int(student.metadata["n_parameters"]),
-        n_utterances=len(utterances),
-        speech_hours=sum(u.seconds or 0.0 for u in utterances) / 3600,
+        n_utterances=len(used),
+        speech_hours=sum(u.seconds or 0.0 for u in used) / 3600,
     )
 
 
@@ -149,7 +150,7 @@ def spread(utterances: Sequence[Utterance], recipe: Recipe, *, n_batches: int) -
     if not usable:
         raise DataError(
             f"none of {len(utterances)} utterances lasts {data.min_seconds} s or more. "
-            "Give more speech or lower data.min_seconds."
+            "Give more speech, or lower the limit (--set data.min_seconds=0.5)."
         )
     batches: list[list[Utterance]] = [[]]
     total = 0.0

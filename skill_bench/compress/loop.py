@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from skill_bench.compress.batches import Batch, Plan, SpeechBatches
 from skill_bench.compress.engine import Processes
 from skill_bench.compress.training_log import Log, TrainingLog
-from skill_bench.errors import CheckpointError, SkillBenchError
+from skill_bench.errors import CheckpointError, SkillBenchError, UsageError
+from skill_bench.features.locks import Lock
 from skill_bench.schema import write_atomic
 
 
@@ -106,9 +107,21 @@ class Training:
             was begun by a version that did not take the time.
 
         Raises:
+            UsageError: another process trains in the folder.
             SkillBenchError: loss or gradients are not finite; names the utterances. The last good checkpoint is kept.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = Lock(self.folder / ".lock")
+        if self.processes.is_first and not lock.take():
+            raise UsageError(
+                f"{self.folder}: another process trains there. Wait for it or stop it; for a run of its own, choose "
+                "another --work-dir."
+            )
+        try:
+            return self._run()
+        finally:
+            lock.release()
+
+    def _run(self) -> float | None:
         self.processes.fabric.to_device(self.objective.train())
         if self.processes.is_first:
             for unfinished in self.folder.glob(f".{self.checkpoint.name}.*.tmp"):

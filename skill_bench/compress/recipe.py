@@ -108,7 +108,10 @@ class Stage(Frozen):
     @model_validator(mode="after")
     def _warmup_ends(self) -> Self:
         if self.warmup_updates > self.n_updates:
-            raise ValueError(f"warmup_updates = {self.warmup_updates} exceeds n_updates = {self.n_updates}")
+            raise ValueError(
+                f"warmup_updates = {self.warmup_updates} exceeds n_updates = {self.n_updates}; give a "
+                "smaller warmup_updates too, or scale all numbers of updates together (--scale-updates)"
+            )
         return self
 
 

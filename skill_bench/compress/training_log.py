@@ -30,7 +30,7 @@ class TrainingLog:
         """One line; ``log["update"]`` numbers it from 0."""
         new = not self.path.exists()
         with self.path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(log))
+            writer = csv.DictWriter(file, fieldnames=list(log), lineterminator="\n")
             if new:
                 writer.writeheader()
             writer.writerow(log)

@@ -174,13 +174,13 @@ def _open(path: Path, source: str) -> Any:
 
 def _check_length(file: Any, path: Path, source: str) -> None:
     if file.frames == 0:
-        raise AudioError(f"{path} ({source}): holds no samples. Remove the line or copy the file again.")
+        raise AudioError(f"{path} ({source}): holds no samples. Remove it or copy it again.")
     at_16_khz = file.frames * SAMPLE_RATE_HZ / file.samplerate
     if at_16_khz < MIN_SAMPLES:
         raise AudioError(
             f"{path} ({source}): {1000 * file.frames / file.samplerate:.1f} ms of audio; at least "
             f"{1000 * MIN_SAMPLES / SAMPLE_RATE_HZ:.0f} ms ({MIN_SAMPLES} samples at 16 kHz) are needed. "
-            "Remove the line from the manifest."
+            "Remove it, or its line from the manifest."
         )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
+from skill_bench import catalog
 from skill_bench.corpora.assemble import assemble
 from skill_bench.corpora.data import Fold, TaskData
 from skill_bench.corpora.decode import scan
@@ -124,6 +125,18 @@ def _described(task: str, data_root: Path | None, suite_file: Path | None, *, ca
         closed=source.target_kind in ("label", "labels") and not source.speaker_is_target,
         synthetic=spec.synthetic,
     )
+
+
+def tasks_of(suite: str, *, data_root: Path | None, suite_file: Path | None = None) -> list[str]:
+    """The tasks that a suite has data for: those of its suite.toml, else all.
+
+    Raises:
+        UsageError, SpecError: there is no such file, or it is not valid.
+    """
+    if suite != "local" or data_root is None:
+        return catalog.names("tasks")
+    described = read_suite(find_suite_file(data_root, suite_file)[0]).tasks
+    return [name for name in catalog.names("tasks") if name in described]
 
 
 def find_suite_file(data_root: Path, suite_file: Path | None = None) -> tuple[Path, tuple[str, ...]]:

@@ -130,6 +130,8 @@ def _open_pickle(path: Path) -> Source:
 
 def _unreadable(path: Path, error: Exception) -> CheckpointError:
     reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
+    if isinstance(error, pickle.UnpicklingError | IndexError | EOFError):  # torch's advice would be to run its code
+        reason = "no file of torch.save"
     return CheckpointError(
         f"{path}: cannot be read as a checkpoint ({reason}); truncated, damaged, or not one. Get the file again."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,13 +51,17 @@ def load_collections(out_dir: Path | None = None, *, suite: str | None = None) -
     return [_only(suite, found) for found in collections]
 
 
-def show(out_dir: Path, *, suite: str, console: Console | None = None) -> None:
-    """Prints every section of ``suite`` in which the run has a record, beside the shipped records on the same data."""
+def show(out_dir: Path, *, suite: str, tasks: Sequence[str] | None = None, console: Console | None = None) -> None:
+    """Prints every section of ``suite`` in which the run has a record, beside the shipped records on the same data.
+
+    Args:
+        tasks: only these; the mean is then over them.
+    """
     console = console or Console()
     if not out_dir.is_dir():
         console.print(f"{out_dir} holds no record.", markup=False, highlight=False)
         return
-    table = load_table(out_dir, suite=suite, published=False, intervals=False)
+    table = build([_of(found, tasks) for found in load_collections(out_dir, suite=suite)])
     others = []
     for section in table.sections:
         if any(row.origin == RUN for row in section.rows):
@@ -71,6 +76,11 @@ def show(out_dir: Path, *, suite: str, console: Console | None = None) -> None:
         )
     for problem in table.problems:
         console.print(f"problem: {problem}", style="yellow", markup=False, highlight=False)
+
+
+def _of(collection: Collection, tasks: Sequence[str] | None) -> Collection:
+    entries = tuple(e for e in collection.entries if tasks is None or e.record.key.task in tasks)
+    return replace(collection, entries=entries)
 
 
 def _only(suite: str | None, collection: Collection) -> Collection:

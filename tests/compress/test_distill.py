@@ -18,7 +18,8 @@ from skill_bench.compress.recipe import Recipe, names
 from skill_bench.compress.run_file import fingerprint
 from skill_bench.compress.training_log import Log
 from skill_bench.corpora.data import Utterance
-from skill_bench.errors import CheckpointError, SkillBenchError, UsageError
+from skill_bench.errors import CheckpointError, DataError, SkillBenchError, UsageError
+from skill_bench.features.locks import Lock
 from skill_bench.layer_similarity import LayerSimilarity
 from skill_bench.models import checkpoint, inference
 from skill_bench.models.checkpoint import LoadedModel
@@ -87,6 +88,27 @@ class Told(Silent):
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+
+def test_two_trainings_do_not_share_a_folder(teacher: LoadedModel, speech: list[Utterance], tmp_path: Path) -> None:
+    other = Lock(tmp_path / "work" / ".lock")
+    assert other.take()
+    with pytest.raises(UsageError, match=r"work: another process trains there\. Wait for it or stop it"):
+        distill(teacher, speech, recipe=recipe(joint=4), folder=tmp_path / "work")
+    other.release()
+    distill(teacher, speech, recipe=recipe(joint=4), folder=tmp_path / "work")
+
+
+def test_speech_that_is_too_short_is_counted_before_anything_is_written(
+    teacher: LoadedModel, speech: list[Utterance], tmp_path: Path
+) -> None:
+    told, shortest = Told(), sorted(u.seconds or 0.0 for u in speech)[1]
+    limit = f"data.min_seconds={shortest + 1e-3}"
+    distill(teacher, speech, recipe=recipe("skill", limit, joint=4), folder=tmp_path / "work", stages=told)
+    assert any(re.match(r"6 of 8 utterances take part, 0\.\d\d h; 2 are shorter", note) for note in told.notes)
+    with pytest.raises(DataError, match=r"none of 8 utterances lasts 99\.0 s or more.*--set data\.min_seconds="):
+        distill(teacher, speech, recipe=recipe("skill", "data.min_seconds=99"), folder=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_damaged_checkpoint_is_named(teacher: LoadedModel, speech: list[Utterance], tmp_path: Path) -> None:

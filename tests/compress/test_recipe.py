@@ -86,7 +86,10 @@ def test_a_file_says_only_what_differs(tmp_path: Path) -> None:
         ("[groups]\nmethod = 'fixed'", r"key 'groups\.layers': Field required"),
         ("[groups]\nmethod = 'nearest'", r"key 'groups': .*'nearest'"),
         ("[sparsity]\ntarget = 1.5", r"key 'sparsity\.target': .*less than 1 \(found 1\.5\)"),
-        ("[joint]\nwarmup_updates = 60000", r"key 'joint': .*warmup_updates = 60000 exceeds n_updates = 50000"),
+        (
+            "[joint]\nwarmup_updates = 60000",
+            r"key 'joint': .*warmup_updates = 60000 exceeds n_updates = 50000; .*--scale-updates",
+        ),
         ("joint = false", r"joint and sparsity are both tables, or both false"),
         (
             "[sparsity]\nchannel_drop_rate = false\nhead_drop_rate = false\nffn_drop_rate = false",
