@@ -75,6 +75,29 @@ def test_an_epoch_holds_every_utterance_once(speech: list[Utterance]) -> None:
     assert sorted(heard) == sorted(u.id for u in speech)
 
 
+def test_utterances_are_cropped_to_the_shortest_at_offsets_that_vary(speech: list[Utterance]) -> None:
+    import soundfile
+
+    whole = {u.id: torch.from_numpy(soundfile.read(u.path, dtype="int16")[0]).float() / 32768 for u in speech}
+    longest = int(0.7 * 16_000)
+    shares: list[float] = []
+    offsets_of_last: set[int] = set()
+    for plan, (batch,) in take(60, batches(speech)):
+        assert plan.n_samples == min(longest, *(len(whole[name]) for name in batch.ids))
+        assert len(plan.offsets) == len(batch.ids)
+        for name, offset, wave in zip(batch.ids, plan.offsets, batch.waves, strict=True):
+            assert torch.equal(wave, whole[name][offset : offset + plan.n_samples]), name
+            if room := len(whole[name]) - plan.n_samples:
+                shares.append(offset / room)
+        offsets_of_last |= {o for name, o in zip(batch.ids, plan.offsets, strict=True) if name == speech[-1].id}
+        if len(batch.ids) > 2:
+            assert len(set(plan.offsets)) > 1, "utterances of one batch are cropped at their own offsets"
+    assert len(shares) > 100
+    assert 0 <= min(shares) < 0.1 < 0.9 < max(shares) <= 1
+    assert sum(shares) / len(shares) == pytest.approx(0.5, abs=0.1)  # more than three standard errors of 100
+    assert len(offsets_of_last) > 10, "one utterance is cropped anew in every epoch"
+
+
 def test_short_utterances_are_left_out(speech: list[Utterance]) -> None:
     assert len(batches(speech, min_seconds=0.7).utterances) == 4
     with pytest.raises(DataError, match=r"none of 8 utterances lasts 9 s or more"):
