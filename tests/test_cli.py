@@ -12,7 +12,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from skill_bench.cli import console, main
+from skill_bench.cli import main
 from skill_bench.cli.console import ConsoleProgress, TrainingProgress
 from skill_bench.corpora.suite import tasks_of
 
@@ -74,7 +74,7 @@ def test_a_suite_of_your_own_is_run_on_the_tasks_it_describes(tmp_path: Path) ->
 def shown(monkeypatch: pytest.MonkeyPatch) -> tuple[TrainingProgress, io.StringIO, Callable[[float], None]]:
     """A training's progress in a file, what was written there, and a clock to set."""
     now = [1000.0]
-    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("skill_bench.cli.console.time.monotonic", lambda: now[0])
     written = io.StringIO()
     progress = ConsoleProgress(Console(file=written, width=200))
     return TrainingProgress(progress, "distill skill"), written, lambda seconds: now.__setitem__(0, 1000.0 + seconds)

@@ -119,6 +119,20 @@ def test_the_console_shows_the_runs_blocks(
     assert "fbank" not in text.getvalue().lower()
 
 
+def test_the_console_shows_the_tasks_that_were_asked_for(
+    out: Path, make_record: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shipped = tmp_path / "leaderboard"
+    for task, percent in (("ks", 95), ("sid", 77)):
+        make_record("teacher", task, percent).save(shipped / "results")
+    monkeypatch.setattr(catalog, "folder", lambda kind: shipped)
+    for tasks, other in ((("ks",), False), (("ks", "sid"), True)):
+        target, text = console()
+        show(out, suite="demo", tasks=tasks, console=target)
+        assert "95.00" in text.getvalue()
+        assert ("77.00" in text.getvalue(), "SID" in text.getvalue()) == (other, other)
+
+
 def test_shipped_records_on_other_data_are_mentioned_not_mixed(
     out: Path, make_record: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
