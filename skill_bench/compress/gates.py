@@ -22,7 +22,7 @@ class HardConcrete(nn.Module):
     DPHuBERT, pyf98/DPHuBERT wav2vec2/hardconcrete.py).
 
     Args:
-        drop_rate: initial probability to shut.
+        drop_rate: 1 - sigmoid(log_alpha) at the start; stretching makes fewer shut than that.
         options: temperature, stretch, epsilon and evaluation slope.
         min_open: units that evaluation never shuts.
 
