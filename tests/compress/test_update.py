@@ -86,7 +86,7 @@ def test_the_target_grows_from_0_and_the_multipliers_climb_what_misses_it(
     assert (log["loss"] - log["distance"]).tolist() == pytest.approx(constraint.tolist(), abs=1e-6)
     assert gap[0] > 0.01, "feed-forward gates begin shut in part"
     assert gap[4] < -0.01, "the target has overtaken the gates"
-    # Adam's first step is the learning rate, whatever the gradient: a third of 0.1 in the first of three of warm-up.
+    # Adam's first step is the learning rate (up to 1e-8 / gradient): a third of 0.1 in the first of three of warm-up.
     for name in ("lambda_linear", "lambda_quadratic"):
         assert log[name][:2].tolist() == pytest.approx([0.0, 0.1 / 3], rel=1e-5)
     assert (torch.tensor(log["lambda_quadratic"].tolist()).diff() > 0).all(), "the square of the gap is never negative"
@@ -105,7 +105,7 @@ def test_the_final_stage_goes_on_with_the_heads_of_the_joint_one(
     for name, value in joint.items():
         start = torch.eye(len(value)) if name.endswith("weight") else torch.zeros(len(value))
         assert (value - start).abs().max() > 1e-4, "the joint stage has moved it"
-        torch.testing.assert_close(final[name], value, rtol=0, atol=2e-12)  # Adam's step, and rounding
+        torch.testing.assert_close(final[name], value, rtol=0, atol=1e-11)  # two steps of 1e-12 each, and rounding
 
 
 @pytest.mark.parametrize("max_seconds", [None, 0.8])
