@@ -38,7 +38,9 @@ def collect(folder: Path, *, origin: str = "run") -> Collection:
         RecordError: ``folder`` does not exist.
     """
     if not folder.is_dir():
-        raise RecordError(f"{folder}: no such folder of records. Check the path; `skill-bench run` and `evidence run` make such folders.")
+        raise RecordError(
+            f"{folder}: no such folder of records. Check the path; `skill-bench run` and `evidence run` make them."
+        )
     entries, profiles, problems = [], [], []
     for path in sorted(folder.glob("*/*/*.json")):
         try:
