@@ -177,6 +177,8 @@ def _repetitions(found: Sequence[tuple[Entry, Rows]], metric: str, *, by_speaker
 
 def _the_one(section: Section, wanted: str) -> Row | None:
     fitting = [row for row in section.rows if _fits(row, wanted)]
+    if len({row.identity for row in fitting}) == 1:  # one model, run here and shipped: its own run is meant
+        fitting = [row for row in fitting if row.origin == "run"][:1] or fitting
     if len(fitting) > 1:
         choices = ", ".join(f"{row.origin}:{row.system}@{(row.identity or '')[:8]}" for row in fitting)
         raise UsageError(f"{wanted!r} fits {len(fitting)} rows of {section.label}. Name one of: {choices}.")

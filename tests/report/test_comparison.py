@@ -51,8 +51,12 @@ def table(folder: Path, origin: str = "run") -> Table:
 
 
 def only(folder: Path, a: str, b: str) -> SystemComparison:
-    (found,) = compare_systems(table(folder), a, b)
-    return found
+    return only_of(table(folder), a, b)
+
+
+def only_of(found: Table, a: str, b: str) -> SystemComparison:
+    (one,) = compare_systems(found, a, b)
+    return one
 
 
 def test_differences_and_verdicts(out: Path) -> None:
@@ -158,6 +162,19 @@ def test_a_rerun_beside_the_shipped_one(out: Path) -> None:
     (found,) = compare_systems(both, "shipped:good", "run:good")
     assert (found.a, found.b) == ("shipped:Good", "run:Good")
     assert {task.found.p_value for task in found.tasks} == {1}
+    assert sorted(row.origin for row in both.sections[0].rows if row.system == "good") == ["run", "shipped"]
+    plain = only_of(both, "good", "bad")
+    assert plain.tasks[0].found.difference == pytest.approx(-25), "of one model that was run here and shipped, the run"
+
+
+def test_the_command_reads_the_folder_that_run_writes(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "folder", lambda kind: out / "nothing")
+    (out / "results").mkdir()
+    (out / "demo").rename(out / "results" / "demo")
+    monkeypatch.chdir(out)
+    done = CliRunner().invoke(app, ["compare", "good", "bad"])
+    assert done.exit_code == 0, done.output
+    assert "Bad is worse than Good by 25.0 points" in done.output
 
 
 def test_the_command(out: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
