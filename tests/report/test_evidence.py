@@ -259,7 +259,7 @@ def test_variants_are_compared_on_the_tasks_that_all_of_them_have(folder: Path) 
     assert cells[5].startswith("-2.0 ["), "KS alone: 61.5, and 63.5 is the mean of all seeds of skill"
     assert "does not tell any of the changes apart" in ablation
     assert cells[2:5] == ["61.5", "61.5", "1 x 2"]
-    assert "on ks, which all of them have" in ablation
+    assert "On ks, which all of them have" in ablation
     assert "- pr, probe seed 0, 1: no result of fbank, skill-k2-s0" in ablation
     whole = next(line for line in text.splitlines() if line.startswith("| SKILL "))
     assert "63.2 [54.3, 72.2]" in whole, "the mean of both tasks"
