@@ -30,6 +30,7 @@ from skill_bench.compress.run_file import RunFile
 from skill_bench.compress.sparsity import require_reachable, settle
 from skill_bench.corpora.data import Utterance
 from skill_bench.layer_similarity import Groups
+from skill_bench.models.architecture import Architecture
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
 from skill_bench.progress import Progress, Silent
@@ -85,9 +86,9 @@ def distill(
     encoder = teacher.encoder
     processes.fabric.to_device(encoder)
     stages = stages or Silent()
-    before, student = _size(encoder), _copy(encoder, recipe)
+    before = _size(encoder)
     if recipe.sparsity:
-        require_reachable(student.architecture, recipe.sparsity, full_size=before)
+        require_reachable(_shape(encoder, recipe), recipe.sparsity, full_size=before)
     batches = SpeechBatches(
         utterances,
         seconds_per_batch=recipe.data.seconds_per_batch,
@@ -112,6 +113,7 @@ def distill(
         progress=progress,
     )
     target = GroupDistillation(dim=encoder.architecture.dim, n_groups=len(plan.layer_groups), options=recipe.loss)
+    student = _copy(encoder, recipe)  # draws random numbers: what comes after it depends on its place
     took: list[float | None] = []
     learnt_sparsity = None
     if recipe.joint and recipe.sparsity:
@@ -276,12 +278,15 @@ def _say_what_was_missed(stages: Progress, target: float, *, learnt: float, prun
         )
 
 
+def _shape(teacher: Encoder, recipe: Recipe) -> Architecture:
+    """Of the student before anything is pruned."""
+    n_layers, whole = recipe.student.n_layers, teacher.architecture
+    return whole if n_layers == "all" else whole.with_layers(whole.layers[:n_layers])
+
+
 def _copy(teacher: Encoder, recipe: Recipe) -> Encoder:
     """The teacher's front end and its first layers."""
-    architecture = teacher.architecture
-    if recipe.student.n_layers != "all":
-        architecture = architecture.with_layers(architecture.layers[: recipe.student.n_layers])
-    student = Encoder(architecture, dropout=recipe.student.dropout)
+    student = Encoder(_shape(teacher, recipe), dropout=recipe.student.dropout)
     kept = student.state_dict().keys()
     student.load_state_dict({name: value for name, value in teacher.state_dict().items() if name in kept})
     return student

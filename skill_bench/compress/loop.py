@@ -234,8 +234,9 @@ class Training:
         try:
             state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+            reason = (str(error).splitlines() or ["it ends too early"])[0]
             raise CheckpointError(
-                f"{self.checkpoint}: cannot be read ({str(error).splitlines()[0]}). If it is damaged, delete it to "
+                f"{self.checkpoint}: cannot be read ({reason}). If it is damaged, delete it to "
                 "train this stage again; if several machines train, they must share the folder."
             ) from error
         try:

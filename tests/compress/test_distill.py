@@ -111,10 +111,13 @@ def test_speech_that_is_too_short_is_counted_before_anything_is_written(
     assert not (tmp_path / "other").exists()
 
 
-def test_a_damaged_checkpoint_is_named(teacher: LoadedModel, speech: list[Utterance], tmp_path: Path) -> None:
+@pytest.mark.parametrize("n_bytes", [0, 1000])
+def test_a_damaged_checkpoint_is_named(
+    n_bytes: int, teacher: LoadedModel, speech: list[Utterance], tmp_path: Path
+) -> None:
     distill(teacher, speech, recipe=recipe(joint=4), folder=tmp_path / "work")
     (path,) = (tmp_path / "work").glob("final.ckpt")
-    path.write_bytes(path.read_bytes()[:1000])
+    path.write_bytes(path.read_bytes()[:n_bytes])
     with pytest.raises(CheckpointError, match=r"final\.ckpt: cannot be read .*delete it to train this stage again"):
         distill(teacher, speech, recipe=recipe(joint=4), folder=tmp_path / "work")
 
