@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from skill_bench.cli.options import DataPaths, writable
+from skill_bench.cli.options import DataPaths, require_writable
 from skill_bench.cli.training_options import (
     CheckpointEvery,
     MaxSeconds,
@@ -53,7 +53,7 @@ def distill(
     chosen = load_recipe(recipe, changes=changes, scale_updates=scale_updates)
     if out.suffix != ".safetensors":
         raise UsageError(f"--out {out}: expected a name ending in .safetensors.")
-    writable(out)
+    require_writable(out)
 
     import torch
 

@@ -27,8 +27,8 @@ CacheDir = Annotated[Path | None, typer.Option(help="Features and synthesised sp
 _UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
-def writable(out: Path) -> Path:
-    """``--out``, once its folder is there: found before the work, not after it.
+def require_writable(out: Path) -> None:
+    """Checks ``--out``, and makes its folder: before the work, not after it.
 
     Raises:
         UsageError: nothing can be written there.
@@ -40,7 +40,6 @@ def writable(out: Path) -> Path:
         usable = False
     if not usable:
         raise UsageError(f"--out {out}: {out.parent} is no folder that can be written to. Choose another one.")
-    return out
 
 
 def _usable_device(device: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from skill_bench.cli.options import DataPaths, writable
+from skill_bench.cli.options import DataPaths, require_writable
 from skill_bench.cli.training_options import (
     CheckpointEvery,
     MaxSeconds,
@@ -40,7 +40,7 @@ def pretrain(
     """Pre-train the small WavLM-shaped teacher by masked prediction."""
     if out.suffix != ".safetensors":
         raise UsageError(f"--out {out}: expected a name ending in .safetensors.")
-    writable(out)
+    require_writable(out)
 
     import torch
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from skill_bench.cli.options import DataPaths, Device, names_in, writable
+from skill_bench.cli.options import DataPaths, Device, names_in, require_writable
 from skill_bench.errors import UnknownName, UsageError
 from skill_bench.layer_similarity import LINKAGES, MEASURES
 
@@ -38,7 +38,7 @@ def similarity(
         raise UsageError(f"--clusters {clusters!r}: expected a number of groups, or auto.")
     if out.suffix != ".json":
         raise UsageError(f"--out {out}: expected a name ending in .json.")
-    writable(out)
+    require_writable(out)
 
     from skill_bench.cli.console import ConsoleProgress
     from skill_bench.compress.calibrate import measure

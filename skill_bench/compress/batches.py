@@ -27,6 +27,21 @@ def cached_bytes(utterances: Sequence[Utterance]) -> int:
     return 2 * min(round(sum(u.seconds or 0.0 for u in utterances) * SAMPLE_RATE_HZ), _CACHE_SAMPLES)
 
 
+def long_enough(utterances: Sequence[Utterance], *, min_seconds: float) -> list[Utterance]:
+    """Those that take part.
+
+    Raises:
+        DataError: none.
+    """
+    found = [u for u in utterances if u.seconds is not None and u.seconds >= min_seconds]
+    if not found:
+        raise DataError(
+            f"none of {len(utterances)} utterances lasts {min_seconds} s or more. "
+            "Give more speech, or lower the limit (--set data.min_seconds=0.5)."
+        )
+    return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """Speech for one forward pass.
@@ -107,12 +122,7 @@ class SpeechBatches:
         max_seconds: float,
         seed: int,
     ) -> None:
-        self.utterances = [u for u in utterances if u.seconds is not None and u.seconds >= min_seconds]
-        if not self.utterances:
-            raise DataError(
-                f"none of {len(utterances)} utterances lasts {min_seconds} s or more. "
-                "Give more speech, or lower the limit (--set data.min_seconds=0.5)."
-            )
+        self.utterances = long_enough(utterances, min_seconds=min_seconds)
         self.seconds_per_batch, self.max_seconds, self.seed = seconds_per_batch, max_seconds, seed
         self._cache: dict[str, np.ndarray[tuple[int], np.dtype[np.int16]]] = {}
         self._n_cached = 0

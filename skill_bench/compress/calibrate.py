@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -92,30 +92,6 @@ def measure(
     """
     started_at = now()
     matrices = calibrate(model.encoder, utterances, n=n_utterances, seed=seed, measures=measures, progress=progress)
-    return describe(
-        model, utterances, matrices, name=name, n_groups=n_groups, linkage=linkage, contiguous=contiguous,
-        n_utterances=n_utterances, seed=seed, started_at=started_at,
-    )  # fmt: skip
-
-
-def describe(
-    model: LoadedModel,
-    utterances: Sequence[Utterance],
-    matrices: Mapping[MeasureName, NDArray[np.float64]],
-    *,
-    name: str,
-    n_groups: int | Literal["auto"],
-    linkage: Linkage,
-    contiguous: bool,
-    n_utterances: int,
-    seed: int,
-    started_at: str,
-) -> LayerSimilarity:
-    """The document of what :func:`calibrate` has found, with the clusters of all layers.
-
-    Raises:
-        UsageError: see :func:`measure`.
-    """
     chosen = choose(utterances, n=n_utterances, seed=seed)
     found = []
     for one, matrix in matrices.items():

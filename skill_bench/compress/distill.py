@@ -18,7 +18,7 @@ from skill_bench.compress import groups as layer_groups
 from skill_bench.compress import run_file
 from skill_bench.compress.adamw import adamw
 from skill_bench.compress.batches import SpeechBatches
-from skill_bench.compress.calibrate import calibrate, describe
+from skill_bench.compress.calibrate import measure
 from skill_bench.compress.engine import Engine, Processes
 from skill_bench.compress.loop import Objective, Schedule, Training
 from skill_bench.compress.loop import Progress as UpdateProgress
@@ -29,12 +29,12 @@ from skill_bench.compress.recipe import Recipe, SimilarGroups, Sparsity, Stage
 from skill_bench.compress.run_file import RunFile
 from skill_bench.compress.sparsity import require_reachable, settle
 from skill_bench.corpora.data import Utterance
-from skill_bench.layer_similarity import Groups
+from skill_bench.layer_similarity import Groups, LayerSimilarity
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
 from skill_bench.progress import Progress, Silent
-from skill_bench.provenance import hardware, now
+from skill_bench.provenance import hardware
 
 SIMILARITY_FILE = "similarity.json"
 """In the work folder: matrix, dendrogram and clusters of all layers; the groups are in the run's own file."""
@@ -169,23 +169,37 @@ def _plan(
         found.require_same(path, **same)
         return found
     processes.check_audio(utterances, stages)
-    similarity, options, started_at = None, recipe.groups, now()
-    if isinstance(options, SimilarGroups):
-        n, measures = options.n_calibration_utterances, (options.measure,)
-        found_here = calibrate(teacher.encoder, utterances, n=n, seed=recipe.seed, measures=measures, progress=stages)
-        similarity = processes.fabric.broadcast(found_here[options.measure])
+    alike = processes.fabric.broadcast(_layers_alike(teacher, utterances, recipe, stages))
+    similarity = None if alike is None else np.array(alike.measures[0].matrix)
     taught, learnt = layer_groups.choose(recipe, n_states=len(teacher.encoder.layers) + 1, similarity=similarity)
-    rows = None if similarity is None else tuple(tuple(row) for row in similarity.tolist())
+    rows = None if alike is None else alike.measures[0].matrix
     planned = RunFile(**same, layer_groups=taught, student_groups=learnt, similarity=rows)
     if processes.is_first:
-        if isinstance(options, SimilarGroups) and similarity is not None:
-            describe(
-                teacher, utterances, {options.measure: similarity}, name=teacher.metadata.get("title", "teacher"),
-                n_groups=options.n_groups, linkage=options.linkage, contiguous=options.contiguous,
-                n_utterances=options.n_calibration_utterances, seed=recipe.seed, started_at=started_at,
-            ).write(folder / SIMILARITY_FILE)  # fmt: skip
+        if alike is not None:
+            alike.write(folder / SIMILARITY_FILE)
         planned.write(path)
     return planned
+
+
+def _layers_alike(
+    teacher: LoadedModel, utterances: Sequence[Utterance], recipe: Recipe, stages: Progress
+) -> LayerSimilarity | None:
+    """What the groups are found from; None where the recipe does not look for them."""
+    options = recipe.groups
+    if not isinstance(options, SimilarGroups):
+        return None
+    return measure(
+        teacher,
+        utterances,
+        name=teacher.metadata.get("title", "teacher"),
+        measures=(options.measure,),
+        n_groups=options.n_groups,
+        linkage=options.linkage,
+        contiguous=options.contiguous,
+        n_utterances=options.n_calibration_utterances,
+        seed=recipe.seed,
+        progress=stages,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,14 +18,13 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from skill_bench.compress.batches import cached_bytes
+from skill_bench.compress.batches import cached_bytes, long_enough
 from skill_bench.compress.distill import distill
 from skill_bench.compress.engine import Processes
 from skill_bench.compress.recipe import Recipe, SimilarGroups, Stage
 from skill_bench.compress.training_log import Log
 from skill_bench.corpora.data import Utterance
 from skill_bench.efficiency import Band
-from skill_bench.errors import DataError
 from skill_bench.measure.resident import reset_peak, resident_peak_bytes
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.progress import Advance, Progress, Silent
@@ -114,7 +113,7 @@ def forecast(
     hours = Band(low=waiting / 3600, estimate=waiting / 3600, high=waiting / 3600)
     for stage in stages:
         hours = hours.plus(stage.hours)
-    used = [u for u in utterances if (u.seconds or 0.0) >= recipe.data.min_seconds]
+    used = long_enough(utterances, min_seconds=recipe.data.min_seconds)
     peaks = [stage.peak_memory_bytes for stage in stages]
     kept = 0.0 if on_gpu else float(cached_bytes(utterances) - cached_bytes(chosen))
     return Forecast(
@@ -144,14 +143,7 @@ def spread(utterances: Sequence[Utterance], recipe: Recipe, *, n_batches: int) -
         DataError: no utterance is long enough.
     """
     data = recipe.data
-    usable = sorted(
-        (u for u in utterances if u.seconds is not None and u.seconds >= data.min_seconds), key=lambda u: u.seconds or 0
-    )
-    if not usable:
-        raise DataError(
-            f"none of {len(utterances)} utterances lasts {data.min_seconds} s or more. "
-            "Give more speech, or lower the limit (--set data.min_seconds=0.5)."
-        )
+    usable = sorted(long_enough(utterances, min_seconds=data.min_seconds), key=lambda u: u.seconds or 0.0)
     batches: list[list[Utterance]] = [[]]
     total = 0.0
     for utterance in usable:

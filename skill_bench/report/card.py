@@ -73,10 +73,8 @@ def model_card(
 
 
 def _scores(sha256: str, collections: Iterable[Collection]) -> str:
-    own = [
-        replace(c, entries=tuple(e for e in c.entries if e.record.system.checkpoint_sha256 == sha256), problems=())
-        for c in collections
-    ]
+    found = [collection.where(lambda record: record.system.checkpoint_sha256 == sha256) for collection in collections]
+    own = [replace(collection, problems=()) for collection in found]
     if not any(collection.entries for collection in own):
         return "No records of this model were given."
     return re.sub(r"^## ", "### ", markdown(build(own)), flags=re.MULTILINE).rstrip()

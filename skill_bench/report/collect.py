@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skill_bench.efficiency import Profile
@@ -27,6 +28,10 @@ class Collection:
     def records(self) -> tuple[Record, ...]:
         """The entries' records."""
         return tuple(entry.record for entry in self.entries)
+
+    def where(self, wanted: Callable[[Record], bool]) -> Collection:
+        """The same with the wanted records alone."""
+        return replace(self, entries=tuple(entry for entry in self.entries if wanted(entry.record)))
 
 
 def collect(folder: Path, *, origin: str = "run") -> Collection:

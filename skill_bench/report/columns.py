@@ -28,9 +28,14 @@ class Column:
     @property
     def heading(self) -> str:
         """For example ``KS acc % ↑``."""
+        return f"{self.label} {'↑' if self.higher_is_better else '↓'}"
+
+    @property
+    def label(self) -> str:
+        """For example ``KS acc %``."""
         unit = "%" if self.unit in ("%", "percent") else self.unit
         metric = _SHORT.get(self.metric, self.metric.replace("_", " ").upper())
-        return f"{self.task.upper().replace('_', ' ')} {metric} {unit} {'↑' if self.higher_is_better else '↓'}"
+        return f"{self.task.upper().replace('_', ' ')} {metric} {unit}"
 
     @property
     def has_points(self) -> bool:

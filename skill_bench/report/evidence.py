@@ -89,7 +89,7 @@ class Group:
         if not by_training:
             return None
         # A model that is there once varies by its probes alone.
-        values = by_probe if None in self.rows else by_training
+        values = by_training if self.is_student else by_probe
         return Estimate(value=statistics.fmean(by_training), values=tuple(values), interval=mean_interval(values))
 
 

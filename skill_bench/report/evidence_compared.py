@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from skill_bench.report.build import build
@@ -121,15 +120,14 @@ def _of_common_tasks(
     Some tasks take so long that only the rows that matter most have them.
     """
     tasks = common_tasks(variants, section)
-    entries = tuple(entry for entry in collection.entries if entry.record.key.task in tasks)
-    again = build([replace(collection, entries=entries)]).sections
+    again = build([collection.where(lambda record: record.key.task in tasks)]).sections
     chosen = next((one for one in again if one.label == section.label), section)
     groups = groups_of(chosen)
     return chosen, reference_of(groups), [group for group in groups if group.is_ablation]
 
 
 def _headings(section: Section) -> list[str]:
-    return [column.heading.rpartition(" ")[0] for column in judged_by(section)]
+    return [column.label for column in judged_by(section)]
 
 
 def _cells(section: Section, found: Differences) -> list[str]:

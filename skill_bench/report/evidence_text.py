@@ -106,9 +106,9 @@ def _floors(section: Section, groups: Sequence[Group]) -> list[str]:
     for column in section.judged:
         found = [estimate.value for group in groups if (estimate := group.metric(column)) is not None]
         if found and column.has_points and max(column.points(value) for value in found) < _FLOOR_POINTS:
-            beside = [c.heading.rpartition(" ")[0] for c in section.shown if c.task == column.task and c is not column]
+            beside = [c.label for c in section.shown if c.task == column.task and c is not column]
             said.append(
-                f"{column.heading.rpartition(' ')[0]} is {min(found):.1f} at best: too hard for every system here, so "
+                f"{column.label} is {min(found):.1f} at best: too hard for every system here, so "
                 f"that it hardly tells them apart.{f' {beside[0]} tells more.' if beside else ''}"
             )
     return said

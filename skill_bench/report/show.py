@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -48,7 +47,7 @@ def load_collections(out_dir: Path | None = None, *, suite: str | None = None) -
     collections = [] if out_dir is None else [collect(out_dir, origin=RUN)]
     if shipped.is_dir() and (out_dir is None or out_dir.resolve() != shipped.resolve()):
         collections.append(collect(shipped, origin=SHIPPED))
-    return [_only(suite, found) for found in collections]
+    return [found.where(lambda record: suite in (None, record.key.suite)) for found in collections]
 
 
 def show(out_dir: Path, *, suite: str, tasks: Sequence[str] | None = None, console: Console | None = None) -> None:
@@ -61,7 +60,8 @@ def show(out_dir: Path, *, suite: str, tasks: Sequence[str] | None = None, conso
     if not out_dir.is_dir():
         console.print(f"{out_dir} holds no record.", markup=False, highlight=False)
         return
-    table = build([_of(found, tasks) for found in load_collections(out_dir, suite=suite)])
+    collections = load_collections(out_dir, suite=suite)
+    table = build([found.where(lambda record: tasks is None or record.key.task in tasks) for found in collections])
     others = []
     for section in table.sections:
         if any(row.origin == RUN for row in section.rows):
@@ -76,14 +76,3 @@ def show(out_dir: Path, *, suite: str, tasks: Sequence[str] | None = None, conso
         )
     for problem in table.problems:
         console.print(f"problem: {problem}", style="yellow", markup=False, highlight=False)
-
-
-def _of(collection: Collection, tasks: Sequence[str] | None) -> Collection:
-    entries = tuple(e for e in collection.entries if tasks is None or e.record.key.task in tasks)
-    return replace(collection, entries=entries)
-
-
-def _only(suite: str | None, collection: Collection) -> Collection:
-    if suite is None:
-        return collection
-    return replace(collection, entries=tuple(e for e in collection.entries if e.record.key.suite == suite))
