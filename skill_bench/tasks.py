@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from skill_bench import catalog
-from skill_bench.errors import SpecError, UnknownName
-from skill_bench.record import DEFAULT_PROTOCOL
-from skill_bench.specs import read_toml, unknown_key, validate
+from skill_bench.base import catalog
+from skill_bench.base.errors import SpecError, UnknownName
+from skill_bench.base.specs import read_toml, unknown_key, validate
+from skill_bench.records.record import DEFAULT_PROTOCOL
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -218,7 +218,7 @@ _KINDS = {
     "retrieval": _KindRules(metrics=("mtwv",), heads=("dtw",), table="search"),
 }
 KINDS = tuple(_KINDS)
-"""Each is a module of `skill_bench.kinds`."""
+"""Each is a module of `skill_bench.evaluation.kinds`."""
 
 
 class TaskSpec(_Spec):

@@ -9,8 +9,8 @@ import pytest
 from fake_speech import tone_file
 from typer.testing import CliRunner
 
+from skill_bench.base.errors import SkillBenchError
 from skill_bench.cli.main import app
-from skill_bench.errors import SkillBenchError
 
 SPLIT = [*["train"] * 4, *["dev"] * 4, *["test"] * 4]
 COLUMNS = ("path", "split", "speaker", "text", "phones", "turns")

@@ -13,16 +13,16 @@ HEAVY = ("torch", "torchaudio", "s3prl", "transformers", "lightning", "pandas")
 @pytest.mark.parametrize(
     ("module", "allowed"),
     [
-        ("skill_bench.errors", ()),
-        ("skill_bench.catalog", ()),
-        ("skill_bench.provenance", ()),
-        ("skill_bench.record", ()),
-        ("skill_bench.efficiency", ()),
+        ("skill_bench.base.errors", ()),
+        ("skill_bench.base.catalog", ()),
+        ("skill_bench.base.provenance", ()),
+        ("skill_bench.records.record", ()),
+        ("skill_bench.records.profile", ()),
         ("skill_bench.cli.main", ()),
         ("skill_bench.report", ()),
-        ("skill_bench.report.published", ()),
-        ("skill_bench.report.score", ()),
-        ("skill_bench.report.show", ("pandas",)),
+        ("skill_bench.report.table.published", ()),
+        ("skill_bench.report.table.score", ()),
+        ("skill_bench.report.table.load", ("pandas",)),
     ],
 )
 def test_loads_without(module: str, allowed: tuple[str, ...]) -> None:

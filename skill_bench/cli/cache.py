@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skill_bench.base.cache_folder import cache_folder
 from skill_bench.cli.options import CacheDir, bytes_in
-from skill_bench.user_cache import cache_folder
 
 if TYPE_CHECKING:
     from skill_bench.features.stored import StoredCache
@@ -36,8 +36,8 @@ def verify_caches(cache_dir: CacheDir = None) -> None:
 
     Damaged shards are removed, so that the next run extracts them again; there were some if the exit code is 1.
     """
+    from skill_bench.base.errors import SkillBenchError
     from skill_bench.cli.console import ConsoleProgress
-    from skill_bench.errors import SkillBenchError
     from skill_bench.features.stored import total_bytes, verify
 
     root = _root(cache_dir)
@@ -61,7 +61,7 @@ def prune_caches(
     everything: Annotated[bool, typer.Option("--all", help="Remove all features.")] = False,
 ) -> None:
     """Remove features; a cache in use stays. Whatever is missed is extracted again."""
-    from skill_bench.errors import UsageError
+    from skill_bench.base.errors import UsageError
     from skill_bench.features.stored import caches, remove, remove_leftovers
 
     if sum(choice is not None for choice in (to, older_than, upstream)) + everything != 1:

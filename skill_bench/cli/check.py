@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from skill_bench.base.cache_folder import cache_folder
 from skill_bench.cli.options import CacheDir, Checkpoint, Device, names_in, seeds_in
-from skill_bench.user_cache import cache_folder
 
 
 def check(
@@ -37,13 +37,13 @@ def check(
     device: Device = "cpu",
 ) -> None:
     """Run a small subset again and fail if the model is worse than the baseline, larger, or slower."""
+    from skill_bench.base.documents import write_atomic
+    from skill_bench.base.errors import SkillBenchError, UsageError
     from skill_bench.cli.console import ConsoleProgress
-    from skill_bench.errors import SkillBenchError, UsageError
     from skill_bench.guard import rerun
     from skill_bench.guard.baseline import FILE, Settings, read_baseline
     from skill_bench.guard.judge import Rules
     from skill_bench.guard.written import to_junit, to_markdown
-    from skill_bench.schema import write_atomic
 
     place = rerun.Place(
         cache_dir=cache_folder(cache_dir),

@@ -22,10 +22,10 @@ def compare(
     csv: Annotated[Path | None, typer.Option(help="Also write the numbers to this file.")] = None,
 ) -> None:
     """Paired tests of two systems on the same test items, task by task."""
-    from skill_bench.report.compared import to_csv, to_text
-    from skill_bench.report.comparison import compare_systems
-    from skill_bench.report.show import load_table
-    from skill_bench.schema import write_atomic
+    from skill_bench.base.documents import write_atomic
+    from skill_bench.report.comparison.compare import compare_systems
+    from skill_bench.report.comparison.text import to_csv, to_text
+    from skill_bench.report.table.load import load_table
 
     if results is None and (written := Path("results")).is_dir():  # where `run` writes
         results = written

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from skill_bench.progress import Advance
+from skill_bench.base.progress import Advance
 
 _LINE_EVERY_SECONDS = 30.0
 _SHOWN = ("loss", "sparsity", "sparsity_target", "learning_rate")

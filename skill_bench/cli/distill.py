@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from skill_bench.base.errors import UsageError
 from skill_bench.cli.options import DataPaths, require_writable
 from skill_bench.cli.training_options import (
     CheckpointEvery,
@@ -17,7 +18,6 @@ from skill_bench.cli.training_options import (
     WorkDir,
     launch,
 )
-from skill_bench.errors import UsageError
 
 
 def distill(
@@ -46,7 +46,7 @@ def distill(
     ] = "float16",
 ) -> None:
     """Distil a student from a teacher: joint pruning, then distillation alone."""
-    from skill_bench.compress.recipe import load_recipe
+    from skill_bench.distillation.recipe import load_recipe
 
     if seed is not None:
         changes = [*changes, f"seed={seed}"]
@@ -58,12 +58,12 @@ def distill(
     import torch
 
     from skill_bench.cli.console import ConsoleProgress, TrainingProgress
-    from skill_bench.compress import distill as method
     from skill_bench.corpora.listing import list_audio
-    from skill_bench.layer_similarity import LayerSimilarity
+    from skill_bench.distillation import distill as method
     from skill_bench.models import checkpoint
-    from skill_bench.report.curves import write_curves
-    from skill_bench.report.heat_map import write_figures
+    from skill_bench.records.similarity import LayerSimilarity
+    from skill_bench.report.render.curves import write_curves
+    from skill_bench.report.render.heat_map import write_figures
 
     processes = launch(
         device=device,

@@ -19,10 +19,10 @@ def doctor(
 
     Exit code 0: everything is there. 1: something is not.
     """
+    from skill_bench.base.errors import DataError, UnknownName, UsageError
     from skill_bench.corpora.official.catalogue import official_task, official_tasks
     from skill_bench.corpora.official.doctor import examine
     from skill_bench.corpora.official.suite import SUITES
-    from skill_bench.errors import DataError, UnknownName, UsageError
 
     if suite not in SUITES:
         raise UnknownName("suite to check", suite, SUITES)

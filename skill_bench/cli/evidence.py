@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skill_bench.base.cache_folder import cache_folder
 from skill_bench.cli.options import CacheDir, DataPaths, Device
-from skill_bench.user_cache import cache_folder
 
 if TYPE_CHECKING:
-    from skill_bench.evidence.grid import Grid, Job
-    from skill_bench.report.evidence import Wanted
+    from skill_bench.sweep.grid import Grid, Job
+    from skill_bench.sweep.report.groups import Wanted
 
 app = typer.Typer(help="Many students of one teacher: run a grid, write the comparison.", no_args_is_help=True)
 
 
 @app.command("run")
 def run_grid(
-    grid: Annotated[Path, typer.Argument(help="TOML file; skill_bench/evidence/grid.py shows one.")],
+    grid: Annotated[Path, typer.Argument(help="TOML file; skill_bench/sweep/grid.py shows one.")],
     teacher: Annotated[Path, typer.Option(help="Checkpoint of any readable format.")],
     data: DataPaths,
     data_root: Annotated[Path | None, typer.Option(help="Folder of the local suite's corpora.")] = None,
@@ -30,14 +30,14 @@ def run_grid(
     device: Device = "cpu",
 ) -> None:
     """Distil and evaluate every student of the grid. Interrupt it whenever you like: the same command continues."""
+    from skill_bench.base.errors import SkillBenchError
     from skill_bench.cli.console import ConsoleProgress, TrainingProgress
-    from skill_bench.errors import SkillBenchError
-    from skill_bench.evidence.grid import choose, read_grid
+    from skill_bench.sweep.grid import choose, read_grid
 
     read, jobs = read_grid(grid)
     jobs = choose(jobs, only or [])
 
-    from skill_bench.evidence.drive import Drive
+    from skill_bench.sweep.drive import Drive
 
     with ConsoleProgress() as progress:
         drive = Drive(
@@ -72,14 +72,14 @@ def write_page(
     ] = None,
 ) -> None:
     """Write the comparison from records: students, controls, differences, ablation, layers of the teacher, gaps."""
-    from skill_bench.errors import UsageError
-    from skill_bench.evidence.grid import read_grid
-    from skill_bench.evidence.twins import twins
-    from skill_bench.layer_similarity import LayerSimilarity
-    from skill_bench.report.collect import collect
-    from skill_bench.report.evidence_text import write_up
-    from skill_bench.report.heat_map import write_figures
-    from skill_bench.schema import write_atomic
+    from skill_bench.base.documents import write_atomic
+    from skill_bench.base.errors import UsageError
+    from skill_bench.records.similarity import LayerSimilarity
+    from skill_bench.report.render.heat_map import write_figures
+    from skill_bench.report.table.collect import collect
+    from skill_bench.sweep.grid import read_grid
+    from skill_bench.sweep.report.page import write_up
+    from skill_bench.sweep.twins import twins
 
     if out.suffix != ".md":
         raise UsageError(f"--out {out}: expected a name ending in .md.")
@@ -106,7 +106,7 @@ def write_page(
 
 
 def _expected(grid: Grid, jobs: Sequence[Job]) -> dict[str, Wanted]:
-    from skill_bench.report.evidence import Wanted
+    from skill_bench.sweep.report.groups import Wanted
 
     expected = {name: Wanted(seeds=(None,), tasks=grid.tasks) for name in ("teacher", *grid.upstreams)}
     for name in dict.fromkeys(job.row.name for job in jobs):

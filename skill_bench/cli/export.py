@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from skill_bench.errors import UnknownName, UsageError
+from skill_bench.base.errors import UnknownName, UsageError
 
 
 def export(
@@ -38,8 +38,8 @@ def export(
 
     from skill_bench.models import checkpoint as checkpoints
     from skill_bench.models.export import dphubert, huggingface
-    from skill_bench.report.card import model_card
-    from skill_bench.report.collect import collect
+    from skill_bench.report.render.card import model_card
+    from skill_bench.report.table.collect import collect
 
     loaded = checkpoints.load(checkpoint)
     said = {"title": title, "teacher": teacher, "licence": licence, "data": data}

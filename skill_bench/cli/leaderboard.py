@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from skill_bench.layer_similarity import Linkage
-    from skill_bench.report.table import Table
+    from skill_bench.records.similarity import Linkage
+    from skill_bench.report.table.table import Table
 
 
 def leaderboard(
@@ -27,11 +27,11 @@ def leaderboard(
     verify: Annotated[bool, typer.Option(help="Compute every number again from the stored predictions.")] = False,
 ) -> None:
     """Make the tables and the page from result records."""
-    from skill_bench.errors import RecordError
-    from skill_bench.report.page import write_page
-    from skill_bench.report.render import write_tables
-    from skill_bench.report.show import load_table
-    from skill_bench.report.students import with_problems
+    from skill_bench.base.errors import RecordError
+    from skill_bench.report.render.page import write_page
+    from skill_bench.report.render.render import write_tables
+    from skill_bench.report.render.students import with_problems
+    from skill_bench.report.table.load import load_table
 
     table = with_problems(load_table(results, suite=suite, published=published), _tree)
     listed = "\n".join(f"  {problem}" for problem in table.problems)
@@ -41,7 +41,7 @@ def leaderboard(
         _verify(table, strict=strict)
     written = [*write_tables(table, out), write_page(table, out, tree_of=_tree)]
     if figures:
-        from skill_bench.report.figures import write_figures
+        from skill_bench.report.render.figures import write_figures
 
         written += write_figures(table, out / "figures")
     for path in written:
@@ -54,8 +54,8 @@ def leaderboard(
 
 def _verify(table: Table, *, strict: bool) -> None:
     """Says how much was found again; fails with the list of what was not."""
-    from skill_bench.errors import RecordError
-    from skill_bench.report.verify import verify
+    from skill_bench.base.errors import RecordError
+    from skill_bench.report.table.verify import verify
 
     found = verify(table)
     wrong = [*found.mismatches, *(found.unverified if strict else ())]
@@ -71,7 +71,7 @@ def _verify(table: Table, *, strict: bool) -> None:
 
 def _tree(matrix: NDArray[np.float64], linkage: Linkage, contiguous: bool) -> list[list[float]]:
     """Merges of layers. The report reads records only; clustering is the distiller's."""
-    from skill_bench.compress.cluster import cluster
+    from skill_bench.layers.cluster import cluster
 
     merges = cluster(matrix, n_groups=1, linkage_method=linkage, contiguous=contiguous).tree
     return [[float(value) for value in merge] for merge in merges]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import typer
 
-from skill_bench import catalog
+from skill_bench.base import catalog
 
 _SUITES = {
     "demo": "synthesised speech, made on first use; needs no data",
@@ -19,7 +19,7 @@ _SUITES = {
 
 def list_all() -> None:
     """List tasks, upstreams, recipes and suites."""
-    from skill_bench.compress.recipe import load_recipe, names
+    from skill_bench.distillation.recipe import load_recipe, names
 
     kinds: tuple[catalog.Listed, ...] = ("tasks", "upstreams")
     for kind in kinds:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from skill_bench import __version__
+from skill_bench.base.errors import SkillBenchError
 from skill_bench.cli import (
     bench,
     cache,
@@ -29,7 +30,6 @@ from skill_bench.cli import (
     torch_pair,
     upstream,
 )
-from skill_bench.errors import SkillBenchError
 
 app = typer.Typer(
     name="skill-bench",

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from skill_bench.errors import UsageError
+from skill_bench.base.errors import UsageError
 
 Upstream = Annotated[
     str,

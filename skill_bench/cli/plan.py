@@ -12,8 +12,8 @@ from skill_bench.cli.options import DataPaths
 from skill_bench.cli.training_options import MaxSeconds, Precision, TrainingDevice, launch
 
 if TYPE_CHECKING:
-    from skill_bench.compress.forecast import Forecast
-    from skill_bench.efficiency import Band
+    from skill_bench.distillation.forecast import Forecast
+    from skill_bench.records.profile import Band
 
 app = typer.Typer(help="Hours, memory and disk of a long run, from a short probe.", no_args_is_help=True)
 
@@ -43,15 +43,15 @@ def plan_distill(
     out: Annotated[Path | None, typer.Option(help="Also write the forecast as JSON.")] = None,
 ) -> None:
     """Run some real updates of each stage and say what the whole distillation takes on this machine."""
-    from skill_bench.compress.recipe import load_recipe
+    from skill_bench.distillation.recipe import load_recipe
 
     chosen = load_recipe(recipe, changes=changes, scale_updates=scale_updates)
 
+    from skill_bench.base.documents import write_atomic
     from skill_bench.cli.console import ConsoleProgress
-    from skill_bench.compress.forecast import forecast
     from skill_bench.corpora.listing import list_audio
+    from skill_bench.distillation.forecast import forecast
     from skill_bench.models import checkpoint
-    from skill_bench.schema import write_atomic
 
     processes = launch(device=device, precision=precision, max_seconds_per_device=max_seconds_per_device)
     loaded = checkpoint.load(teacher)

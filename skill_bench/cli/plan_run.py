@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skill_bench.base.cache_folder import cache_folder
 from skill_bench.cli.options import CacheDir, Checkpoint, Device, OutDir, names_in, seeds_in
 from skill_bench.cli.run import Upstreams, requests
-from skill_bench.user_cache import cache_folder
 
 if TYPE_CHECKING:
-    from skill_bench.efficiency import Band
-    from skill_bench.forecast import Forecast
+    from skill_bench.evaluation.forecast import Forecast
+    from skill_bench.records.profile import Band
 
 
 def plan_run(
@@ -35,9 +35,9 @@ def plan_run(
     Give the options of the run. Features that are in the cache already cost nothing; what the probe extracts stays.
     """
     from skill_bench.cli.console import ConsoleProgress
-    from skill_bench.corpora.suite import tasks_of
-    from skill_bench.evaluate import forecast
-    from skill_bench.plan import Plan
+    from skill_bench.corpora.load import tasks_of
+    from skill_bench.evaluation.evaluate import forecast
+    from skill_bench.evaluation.plan import Plan
 
     plan = Plan(
         upstreams=requests(upstream, ckpt),

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from skill_bench.base.errors import UsageError
 from skill_bench.cli.options import DataPaths, require_writable
 from skill_bench.cli.training_options import (
     CheckpointEvery,
@@ -17,7 +18,6 @@ from skill_bench.cli.training_options import (
     WorkDir,
     launch,
 )
-from skill_bench.errors import UsageError
 
 
 def pretrain(
@@ -45,12 +45,12 @@ def pretrain(
     import torch
 
     from skill_bench.cli.console import ConsoleProgress, TrainingProgress
-    from skill_bench.compress.teacher import SMALL_TEACHER, small_recipe
-    from skill_bench.compress.teacher import pretrain as method
     from skill_bench.corpora.listing import list_audio
-    from skill_bench.corpora.pretraining import synthesise_speech
+    from skill_bench.corpora.synthetic.varied import synthesise_speech
     from skill_bench.models import checkpoint
-    from skill_bench.report.curves import write_curves
+    from skill_bench.pretraining.recipe import SMALL_TEACHER, small_recipe
+    from skill_bench.pretraining.recipe import pretrain as method
+    from skill_bench.report.render.curves import write_curves
 
     processes = launch(
         device=device,

@@ -10,7 +10,7 @@ import typer
 from skill_bench.cli.options import Checkpoint, Device, OutDir, Upstream
 
 if TYPE_CHECKING:
-    from skill_bench.efficiency import Profile
+    from skill_bench.records.profile import Profile
 
 
 def profile(
@@ -23,8 +23,8 @@ def profile(
     device: Device = "cpu",
 ) -> None:
     """Parameters, multiply-adds of the challenge's 32 utterances, throughput and peak memory."""
-    from skill_bench.features.upstream import load_upstream
     from skill_bench.measure.profile import profile as measure
+    from skill_bench.upstream.load import load_upstream
 
     model = load_upstream(upstream, ckpt).to(device)
     measured = measure(

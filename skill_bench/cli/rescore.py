@@ -12,9 +12,9 @@ def rescore(
     records: Annotated[list[Path], typer.Argument(help="Record files, or folders of them.")],
 ) -> None:
     """Recompute metrics from the predictions that records keep; stale records become current ones where they can."""
-    from skill_bench.errors import RecordError, UsageError
-    from skill_bench.record import documents
-    from skill_bench.rescore import rescore as score_again
+    from skill_bench.base.errors import RecordError, UsageError
+    from skill_bench.evaluation.rescore import rescore as score_again
+    from skill_bench.records.record import documents
 
     files = []
     for path in records:

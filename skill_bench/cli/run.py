@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skill_bench.base.cache_folder import cache_folder
 from skill_bench.cli.options import CacheDir, Checkpoint, Device, OutDir, bytes_in, names_in, seeds_in
-from skill_bench.user_cache import cache_folder
 
 if TYPE_CHECKING:
     from skill_bench.cli.console import ConsoleProgress
-    from skill_bench.plan import Plan, UpstreamRequest
+    from skill_bench.evaluation.plan import Plan, UpstreamRequest
 
 Upstreams = Annotated[
     list[str],
@@ -43,12 +43,12 @@ def run(
 
     Interrupt it whenever you like: finished cells are kept, and the same command continues.
     """
+    from skill_bench.base.errors import SkillBenchError
     from skill_bench.cli.console import ConsoleProgress
-    from skill_bench.corpora.suite import tasks_of
-    from skill_bench.errors import SkillBenchError
-    from skill_bench.evaluate import evaluate
-    from skill_bench.plan import Plan
-    from skill_bench.report.show import show
+    from skill_bench.corpora.load import tasks_of
+    from skill_bench.evaluation.evaluate import evaluate
+    from skill_bench.evaluation.plan import Plan
+    from skill_bench.report.table.load import show
 
     plan = Plan(
         upstreams=requests(upstream, ckpt),
@@ -89,9 +89,9 @@ def requests(names: Sequence[str], ckpt: Path | None) -> list[UpstreamRequest]:
         UsageError: one checkpoint for several upstreams.
         UnknownName: no upstream of that name.
     """
-    from skill_bench import catalog
-    from skill_bench.errors import UsageError
-    from skill_bench.plan import UpstreamRequest
+    from skill_bench.base import catalog
+    from skill_bench.base.errors import UsageError
+    from skill_bench.evaluation.plan import UpstreamRequest
 
     if ckpt is not None and len(names) > 1:
         raise UsageError(f"--ckpt belongs to one upstream, found {len(names)}: {', '.join(names)}.")
@@ -103,11 +103,11 @@ def requests(names: Sequence[str], ckpt: Path | None) -> list[UpstreamRequest]:
 
 def _profile(plan: Plan, progress: ConsoleProgress) -> None:
     """Measures each upstream that has no profile of the same model beside its records."""
-    from skill_bench.efficiency import Profile
-    from skill_bench.errors import SkillBenchError
-    from skill_bench.evaluate import load_request
+    from skill_bench.base.errors import SkillBenchError
+    from skill_bench.evaluation.evaluate import load_request
     from skill_bench.measure.profile import profile as measure
-    from skill_bench.record import upstream_folder
+    from skill_bench.records.profile import Profile
+    from skill_bench.records.record import upstream_folder
 
     for request in plan.upstreams:
         try:

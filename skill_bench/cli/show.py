@@ -10,7 +10,7 @@ import typer
 
 def show(records: Annotated[list[Path], typer.Argument(help="Record files.")]) -> None:
     """Show records: metrics, dev curve, weights of the hidden states, notes."""
-    from skill_bench.record import Record
-    from skill_bench.report.describe import describe
+    from skill_bench.records.record import Record
+    from skill_bench.report.render.describe import describe
 
     typer.echo("\n\n".join("\n".join(describe(Record.read(file))) for file in records))

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from skill_bench.base.errors import UnknownName, UsageError
 from skill_bench.cli.options import DataPaths, Device, names_in, require_writable
-from skill_bench.errors import UnknownName, UsageError
-from skill_bench.layer_similarity import LINKAGES, MEASURES
+from skill_bench.records.similarity import LINKAGES, MEASURES
 
 
 def similarity(
@@ -41,10 +41,10 @@ def similarity(
     require_writable(out)
 
     from skill_bench.cli.console import ConsoleProgress
-    from skill_bench.compress.calibrate import measure
     from skill_bench.corpora.listing import list_audio
+    from skill_bench.layers.measure import measure
     from skill_bench.models import checkpoint
-    from skill_bench.report.heat_map import write_figures
+    from skill_bench.report.render.heat_map import write_figures
 
     loaded = checkpoint.load(teacher)
     loaded.encoder.to(device)

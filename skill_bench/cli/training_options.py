@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from skill_bench.specs import validate
+from skill_bench.base.specs import validate
 
 if TYPE_CHECKING:
-    from skill_bench.compress.engine import Processes
+    from skill_bench.training.engine import Processes
 
 WorkDir = Annotated[
     Path | None, typer.Option(help="Checkpoints and logs; the same command continues there. Default: OUT.work.")
@@ -34,6 +34,6 @@ def launch(**options: Any) -> Processes:
         SpecError: an option's value is not allowed.
         UsageError: devices that do not exist.
     """
-    from skill_bench.compress.engine import Engine
+    from skill_bench.training.engine import Engine
 
     return validate(Engine, options, source="training options").launch()

@@ -21,7 +21,7 @@ def new(
     folder: Annotated[Path, typer.Option(help="Where the new folder goes.")] = Path("upstreams"),
 ) -> None:
     """Make an upstream folder: upstream.toml, expert.py, hubconf.py, weights."""
-    from skill_bench.features.scaffold import new_upstream
+    from skill_bench.upstream.scaffold import new_upstream
 
     made = new_upstream(name, parent=folder, ckpt=ckpt, title=title)
     for path in sorted(made.iterdir()):
@@ -35,10 +35,10 @@ def check(
     ckpt: Annotated[Path | None, typer.Option(help="Weights instead of the folder's own.")] = None,
 ) -> None:
     """Check an upstream against everything that scores rely on, and say what to do about what fails."""
-    from skill_bench import catalog
-    from skill_bench.errors import SkillBenchError
-    from skill_bench.features.contract import CHECKS, Subject, battery
-    from skill_bench.features.upstream import load_upstream
+    from skill_bench.base import catalog
+    from skill_bench.base.errors import SkillBenchError
+    from skill_bench.upstream.contract import CHECKS, Subject, battery
+    from skill_bench.upstream.load import load_upstream
 
     folder = catalog.upstream(name)
     upstream = load_upstream(name, ckpt)

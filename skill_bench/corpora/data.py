@@ -27,7 +27,7 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """Recording conditions that are imitated when the audio is loaded, see `skill_bench.corpora.conditions`.
+    """Recording conditions that are imitated when the audio is loaded, see `skill_bench.corpora.audio.conditions`.
 
     Attributes:
         gain_db: Root mean square of the speech, in dB of full scale (so it is negative).
@@ -48,7 +48,7 @@ class Conditions:
 
 @dataclass(frozen=True, kw_only=True)
 class Effects:
-    """What a protocol does to the audio when it is loaded, see `skill_bench.corpora.effects`.
+    """What a protocol does to the audio when it is loaded, see `skill_bench.corpora.audio.effects`.
 
     Attributes:
         gain_db: Change of level.
@@ -135,7 +135,7 @@ class TaskData:
         suite: ``demo``, ``local``, ``superb`` or ``mini``.
         synthetic: True where a speech synthesiser made the audio; such numbers say nothing about real speech.
         folds: One, or several whose test scores are averaged.
-        fingerprint: sha256 over what was chosen, see `skill_bench.corpora.fingerprint`.
+        fingerprint: sha256 over what was chosen, see `skill_bench.corpora.described.partition.fingerprint`.
         notes: Facts to show and to record beside every number.
     """
 

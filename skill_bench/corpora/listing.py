@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections import Counter
@@ -9,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from skill_bench.base.errors import DataError, ManifestError, UsageError
+from skill_bench.corpora.audio.decode import scan
 from skill_bench.corpora.data import Utterance
-from skill_bench.corpora.decode import scan
-from skill_bench.corpora.manifest import read_manifest
-from skill_bench.errors import DataError, ManifestError, UsageError
+from skill_bench.corpora.described.manifest import read_manifest
 
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".sph"})
 _LIBRISPEECH_PART = re.compile(r"^(train|dev|test)-(clean|other)(-\d+)?$")
@@ -57,6 +58,14 @@ def list_audio(paths: Sequence[Path], *, split: str | None = "train") -> list[Ut
         name = str(utterance.path) if counts[utterance.id] > 1 else utterance.id
         listed.append(replace(utterance, id=name, seconds=n_frames / rate_hz))
     return listed
+
+
+def fingerprint(utterances: Sequence[Utterance]) -> str:
+    """sha256 over ids and durations."""
+    digest = hashlib.sha256()
+    for utterance in utterances:
+        digest.update(f"{utterance.id}\0{utterance.seconds}\n".encode())
+    return digest.hexdigest()
 
 
 def _in(path: Path, split: str | None) -> Iterator[Utterance]:

@@ -1,1 +1,1 @@
-"""Frozen upstreams, and their features: extracted once an utterance, cached on disk."""
+"""Features of frozen upstreams: extracted once an utterance, cached on disk."""

@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from skill_bench.errors import SkillBenchError
-from skill_bench.features import locks
+from skill_bench.base import locks
+from skill_bench.base.errors import SkillBenchError
 from skill_bench.features.shard import (
     SUFFIX,
     Content,

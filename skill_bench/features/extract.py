@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from skill_bench.base.progress import Progress, Silent
 from skill_bench.corpora.data import Utterance
 from skill_bench.features.extraction import BATCH_SECONDS, SAMPLE_RATE_HZ, Extraction, FeatureSource
 from skill_bench.features.policy import Policy
-from skill_bench.progress import Progress, Silent
 
 __all__ = ["FeatureSource", "Features", "extract"]
 

@@ -13,14 +13,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from skill_bench.corpora.audio import Audio, load_utterance
+from skill_bench.base.errors import DataError
+from skill_bench.base.progress import Advance
+from skill_bench.corpora.audio.audio import Audio, load_utterance
 from skill_bench.corpora.data import Utterance
-from skill_bench.errors import DataError
 from skill_bench.features import heap, stored
 from skill_bench.features.cache import Entry, FeatureCache
 from skill_bench.features.policy import Policy, cut, entry_keys
 from skill_bench.features.threads import threads
-from skill_bench.progress import Advance
 
 SAMPLE_RATE_HZ = 16000
 # On a CPU larger batches gain nothing more; on a GPU the caller asks for more.
@@ -32,7 +32,7 @@ Batches = list[list[Utterance]]
 
 
 class FeatureSource(Protocol):
-    """What extraction needs of an upstream (see `skill_bench.features.upstream.Upstream`).
+    """What extraction needs of an upstream (see `skill_bench.upstream.interface.Upstream`).
 
     Where it has a true attribute ``runs_concurrently``, several threads call ``hidden_states`` at a time.
     """

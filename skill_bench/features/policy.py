@@ -10,8 +10,8 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from skill_bench.corpora.audio import load_utterance
-from skill_bench.corpora.content import content_hashes
+from skill_bench.corpora.audio.audio import load_utterance
+from skill_bench.corpora.audio.content import content_hashes
 from skill_bench.corpora.data import Utterance
 
 

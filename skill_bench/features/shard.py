@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from safetensors.numpy import save
 
-from skill_bench.schema import write_atomic
+from skill_bench.base.documents import write_atomic
 
 SUFFIX = ".safetensors"
 _ENTRIES = "entries"

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from skill_bench.features import locks
+from skill_bench.base import locks
+from skill_bench.base.documents import write_atomic
 from skill_bench.features.shard import SUFFIX, DamagedShard, is_intact, map_shard, read_index
-from skill_bench.schema import write_atomic
 
 IN_USE = "in_use"
 _ABOUT = "about.json"

@@ -16,10 +16,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from skill_bench.errors import UsageError
-from skill_bench.provenance import Provenance
-from skill_bench.record import DEFAULT_PROTOCOL
-from skill_bench.schema import Document, Frozen
+from skill_bench.base.documents import Document, Frozen
+from skill_bench.base.errors import UsageError
+from skill_bench.base.provenance import Provenance
+from skill_bench.records.record import DEFAULT_PROTOCOL
 
 FILE = "baseline.json"
 

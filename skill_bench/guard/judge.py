@@ -11,16 +11,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from skill_bench.errors import RecordError
+from skill_bench.base.errors import RecordError
 from skill_bench.guard.baseline import Costs
 from skill_bench.guard.findings import Finding, Status
-from skill_bench.record import Record
-from skill_bench.report.blocks import variant
-from skill_bench.report.columns import Column
-from skill_bench.report.compared import p_text, signed
-from skill_bench.report.comparison import compare_entries
-from skill_bench.report.entry import Entry
+from skill_bench.records.record import Record
+from skill_bench.report.comparison.compare import compare_entries
+from skill_bench.report.comparison.text import p_text, signed
 from skill_bench.report.statistics.paired import Comparison, Overall, holm, overall
+from skill_bench.report.table.blocks import variant
+from skill_bench.report.table.columns import Column
+from skill_bench.report.table.entry import Entry
 
 ALL_TASKS = "all tasks"
 

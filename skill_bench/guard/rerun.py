@@ -12,21 +12,21 @@ from pathlib import Path
 
 import torch
 
-from skill_bench.cell_record import EvaluatedUpstream
-from skill_bench.errors import SkillBenchError, UsageError
-from skill_bench.evaluate import evaluate, load_request
+from skill_bench.base.errors import SkillBenchError, UsageError
+from skill_bench.base.progress import Progress, Silent
+from skill_bench.base.provenance import collect as provenance
+from skill_bench.base.provenance import now
+from skill_bench.evaluation.cell_record import EvaluatedUpstream
+from skill_bench.evaluation.evaluate import evaluate, load_request
+from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.guard.baseline import FILE, Baseline, Change, Costs, Settings, read_baseline
 from skill_bench.guard.findings import CheckReport
 from skill_bench.guard.judge import Rules, judge_costs, judge_tasks
 from skill_bench.measure.profile import profile
 from skill_bench.measure.reference import NAME, throughput_ratio
-from skill_bench.plan import Plan, UpstreamRequest
-from skill_bench.progress import Progress, Silent
-from skill_bench.provenance import collect as provenance
-from skill_bench.provenance import now
-from skill_bench.report.collect import collect
-from skill_bench.report.comparison import ONE_SEED
-from skill_bench.report.entry import Entry
+from skill_bench.report.comparison.compare import ONE_SEED
+from skill_bench.report.table.collect import collect
+from skill_bench.report.table.entry import Entry
 
 Load = Callable[[UpstreamRequest], EvaluatedUpstream]
 

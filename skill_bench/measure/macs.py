@@ -24,8 +24,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from skill_bench.efficiency import Macs
-from skill_bench.models.plain import plain_path
+from skill_bench.models.cpu.plain import plain_path
+from skill_bench.records.profile import Macs
 
 CHALLENGE_LENGTHS_SAMPLES = (
     20560, 34560, 38480, 42560, 45600, 48720, 52000, 55120,

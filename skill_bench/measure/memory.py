@@ -14,8 +14,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from skill_bench.efficiency import Memory
 from skill_bench.measure.throughput import Encode, noise
+from skill_bench.records.profile import Memory
 
 
 def measure_memory(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
-from skill_bench.efficiency import Parameters
+from skill_bench.records.profile import Parameters
 
 
 def count_parameters(module: nn.Module) -> Parameters:

@@ -8,14 +8,14 @@ from typing import TypedDict, TypeVar
 import torch
 from torch import nn
 
-from skill_bench import provenance
-from skill_bench.efficiency import Profile
-from skill_bench.errors import SkillBenchError
+from skill_bench.base import provenance
+from skill_bench.base.errors import SkillBenchError
 from skill_bench.measure.macs import CHALLENGE_LENGTHS_SAMPLES, challenge_macs
 from skill_bench.measure.memory import measure_memory
 from skill_bench.measure.parameters import count_parameters
 from skill_bench.measure.throughput import Encode, measure_throughput
-from skill_bench.record import System
+from skill_bench.records.profile import Profile
+from skill_bench.records.record import System
 
 Part = TypeVar("Part")
 NOT_ASKED = "not asked for"

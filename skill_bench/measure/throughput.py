@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from skill_bench.efficiency import Throughput
+from skill_bench.records.profile import Throughput
 
 SAMPLE_RATE_HZ = 16000
 Encode = Callable[[list[Tensor]], object]

@@ -24,7 +24,7 @@ from skill_bench.metrics.edits import character_error_rate, word_error_rate
 from skill_bench.metrics.ratio import Ratio, pooled
 from skill_bench.metrics.search import maximum_term_weighted_value
 from skill_bench.metrics.verification import equal_error_rate
-from skill_bench.record import Metric
+from skill_bench.records.record import Metric
 
 Row = Mapping[str, Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from skill_bench.errors import CheckpointError
+from skill_bench.base.errors import CheckpointError
 
 ConvNorm = Literal["group_norm", "layer_norm"]
 

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skill_bench.models import lean
+from skill_bench.models.cpu import training as lean
 
 
 def head_rows(heads: Int[Tensor, " some"], *, head_dim: int) -> Int[Tensor, " rows"]:

@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from skill_bench.errors import CheckpointError, KeyMismatch
+from skill_bench.base.documents import write_atomic
+from skill_bench.base.errors import CheckpointError, KeyMismatch
 from skill_bench.models import convert
 from skill_bench.models.architecture import Architecture
+from skill_bench.models.convert.shared.foreign import Converted, Source, open_source, rename
 from skill_bench.models.encoder import Encoder
-from skill_bench.models.foreign import Converted, Source, open_source, rename
-from skill_bench.schema import write_atomic
 
 FORMAT = "skill-bench"
 VERSION = "1"

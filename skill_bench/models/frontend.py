@@ -7,8 +7,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skill_bench.models import lean, lean_frontend
 from skill_bench.models.architecture import Architecture, ConvNorm
+from skill_bench.models.cpu import front_end as lean_frontend
+from skill_bench.models.cpu import training as lean
 
 
 def valid_positions(lengths: Int[Tensor, " batch"], size: int) -> Bool[Tensor, "batch size"]:

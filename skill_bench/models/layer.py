@@ -6,9 +6,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skill_bench.models import lean
 from skill_bench.models.architecture import Architecture, LayerShape
 from skill_bench.models.attention import SelfAttention
+from skill_bench.models.cpu import training as lean
 from skill_bench.models.masks import LayerMasks
 
 

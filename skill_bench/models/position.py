@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-from skill_bench.models import lean
 from skill_bench.models.architecture import Architecture, RelativePosition
+from skill_bench.models.cpu import training as lean
 
 
 class ConvolutionalPosition(nn.Module):

@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from skill_bench.base.progress import Advance
 from skill_bench.probes.heads import Randomness
 from skill_bench.probes.optimizer import ADAMW_DECAY, GridAdam
 from skill_bench.probes.parameters import Parameters, concatenate, repeat, select
-from skill_bench.progress import Advance
 from skill_bench.tasks import Protocol as TrainingProtocol
 
 Label = TypeVar("Label")

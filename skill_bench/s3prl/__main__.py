@@ -7,7 +7,7 @@ import importlib
 import re
 import sys
 
-from skill_bench.errors import MissingExtra, SkillBenchError, UnknownName, UsageError
+from skill_bench.base.errors import MissingExtra, SkillBenchError, UnknownName, UsageError
 
 COMMANDS = {"run_downstream": "train and evaluate one of s3prl's downstream tasks (all options: run_downstream -h)"}
 

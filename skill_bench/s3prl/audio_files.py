@@ -17,7 +17,7 @@ import torch
 import torchaudio
 from torch import Tensor
 
-from skill_bench.errors import AudioError, UsageError
+from skill_bench.base.errors import AudioError, UsageError
 
 Source = str | os.PathLike[str] | BinaryIO
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from skill_bench.errors import MissingExtra
+from skill_bench.base.errors import MissingExtra
 from skill_bench.s3prl import audio_files, checkpoints, ctc_corpora, huggingface, packages, sox_effects
 
 _applied = False

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from torch.utils.data import Dataset
 
-from skill_bench.errors import DataError
+from skill_bench.base.errors import DataError
 
 Item = tuple[Path, list[int]]
 

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import huggingface_hub
 
-from skill_bench.errors import UsageError
+from skill_bench.base.errors import UsageError
 
 
 def refuse() -> NoReturn:

@@ -15,7 +15,7 @@ from typing import Any
 import soundfile
 import yaml
 
-from skill_bench.corpora.audio import load_utterance
+from skill_bench.corpora.audio.audio import load_utterance
 from skill_bench.corpora.data import TaskData, Utterance
 
 RATE_HZ = 16_000

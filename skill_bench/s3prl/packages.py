@@ -15,7 +15,7 @@ from typing import Any
 
 from torch.utils.data import Dataset, DistributedSampler, Sampler
 
-from skill_bench.errors import UsageError
+from skill_bench.base.errors import UsageError
 
 
 class _Drawn(Dataset[Any]):

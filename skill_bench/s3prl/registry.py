@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from skill_bench import catalog
-from skill_bench.errors import SkillBenchError
-from skill_bench.features.plugin import package_of
+from skill_bench.base import catalog
+from skill_bench.base.errors import SkillBenchError
+from skill_bench.upstream.folder import package_of
 
 _ours: set[str] = set()
 

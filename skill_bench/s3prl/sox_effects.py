@@ -16,9 +16,9 @@ import torchaudio
 from jaxtyping import Float
 from torch import Tensor
 
-from skill_bench.corpora import effects as ours
-from skill_bench.corpora.sox_silence import silence
-from skill_bench.errors import UsageError, suggest
+from skill_bench.base.errors import UsageError, suggest
+from skill_bench.corpora.audio import effects as ours
+from skill_bench.corpora.audio.sox_silence import silence
 from skill_bench.s3prl.audio_files import load
 
 Effect = Callable[..., tuple[Tensor, int]]

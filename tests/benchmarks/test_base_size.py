@@ -10,11 +10,11 @@ import pytest
 import soundfile
 import torch
 
-from skill_bench.compress.distill import Student, distill
-from skill_bench.compress.engine import Engine
-from skill_bench.compress.recipe import load_recipe
 from skill_bench.corpora.listing import list_audio
+from skill_bench.distillation.distill import Student, distill
+from skill_bench.distillation.recipe import load_recipe
 from skill_bench.models import checkpoint, factories
+from skill_bench.training.engine import Engine
 
 CHANGES = (
     "data.seconds_per_batch=2.2", "groups.n_calibration_utterances=3", "sparsity.ramp_updates=1",

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import torch
+from speed import distillation, encoders, training
+from speed.contest import Candidates
 
-from skill_bench.compress.teacher import SMALL_TEACHER
-from skill_bench.speed import distillation, encoders, training
-from skill_bench.speed.contest import Candidates
+from skill_bench.pretraining.recipe import SMALL_TEACHER
 
 CONTESTS: dict[str, tuple[Callable[[], Candidates], tuple[str, ...]]] = {
     "teacher": (

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from skill_bench import catalog
-from skill_bench.record import Record
-from skill_bench.report.blocks import variant
-from skill_bench.report.build import build
-from skill_bench.report.collect import collect
+from skill_bench.base import catalog
+from skill_bench.records.record import Record
+from skill_bench.report.table.blocks import variant
+from skill_bench.report.table.build import build
+from skill_bench.report.table.collect import collect
 from skill_bench.tasks import load_task
 
 RESULTS = catalog.folder("leaderboard") / "results"

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from skill_bench import catalog, kinds
-from skill_bench.errors import SpecError, UnknownName
+from skill_bench.base import catalog
+from skill_bench.base.errors import SpecError, UnknownName
+from skill_bench.evaluation import kinds
 from skill_bench.tasks import KINDS, TaskSpec, load_task, load_task_file
 
 TASKS = catalog.names("tasks")

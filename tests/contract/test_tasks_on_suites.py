@@ -12,11 +12,11 @@ import miniatures
 import pytest
 from fake_speech import FakeUpstream
 
-from skill_bench import catalog
+from skill_bench.base import catalog
 from skill_bench.corpora.data import TaskData
-from skill_bench.corpora.suite import SUITES, load_task_data
+from skill_bench.corpora.load import SUITES, load_task_data
+from skill_bench.evaluation.cell_result import run_cell
 from skill_bench.metrics.scoring import score, with_counts
-from skill_bench.run import run_cell
 from skill_bench.tasks import TaskSpec, load_task
 
 TASKS = catalog.names("tasks")

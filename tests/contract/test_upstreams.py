@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from skill_bench import catalog
-from skill_bench.features.contract import CHECKS, Check, Subject, identities_in_another_process, probe_waves
-from skill_bench.features.spec import read_spec
-from skill_bench.features.upstream import Upstream, load_upstream
+from skill_bench.base import catalog
 from skill_bench.models import checkpoint
 from skill_bench.models.architecture import LayerShape
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.factories import WAVLM_POSITION, architecture
+from skill_bench.upstream.contract import CHECKS, Check, Subject, identities_in_another_process, probe_waves
+from skill_bench.upstream.interface import Upstream
+from skill_bench.upstream.load import load_upstream
+from skill_bench.upstream.spec import read_spec
 
 NAMES = catalog.names("upstreams")
 ELSEWHERE = "same identity in another process"

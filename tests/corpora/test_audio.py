@@ -12,10 +12,10 @@ import torch
 from corpora_helpers import WriteAudio, utterance
 from torchaudio.functional import resample
 
-from skill_bench.corpora.audio import load_audio, load_utterance
+from skill_bench.base.errors import AudioError
+from skill_bench.corpora.audio.audio import load_audio, load_utterance
+from skill_bench.corpora.audio.decode import scan
 from skill_bench.corpora.data import Utterance
-from skill_bench.corpora.decode import scan
-from skill_bench.errors import AudioError
 
 SOURCE = "manifest.tsv:17"
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from skill_bench.base.errors import DataError, ManifestError
 from skill_bench.corpora.data import Fold, Segment, Trial, Utterance
-from skill_bench.corpora.rttm import read_rttm
-from skill_bench.corpora.targets import check_slots
-from skill_bench.corpora.trials import read_trials
-from skill_bench.corpora.validate import validate
-from skill_bench.errors import DataError, ManifestError
+from skill_bench.corpora.described.rttm import read_rttm
+from skill_bench.corpora.described.targets import check_slots
+from skill_bench.corpora.described.trials import read_trials
+from skill_bench.corpora.described.validate import validate
 
 
 def said(id: str, **fields: object) -> Utterance:

@@ -10,11 +10,11 @@ import pytest
 import soundfile
 from corpora_helpers import WriteAudio, utterance
 
-from skill_bench.corpora.audio import load_utterance
-from skill_bench.corpora.conditions import SAMPLE_RATE_HZ, apply_conditions, condition_note, with_conditions
+from skill_bench.base.errors import AudioError
+from skill_bench.corpora.audio.audio import load_utterance
+from skill_bench.corpora.audio.conditions import SAMPLE_RATE_HZ, apply_conditions, condition_note, with_conditions
 from skill_bench.corpora.data import Conditions, Effects, Fold
-from skill_bench.corpora.spec_parts import ConditionRanges, ConditionTable
-from skill_bench.errors import AudioError
+from skill_bench.corpora.described.tables import ConditionRanges, ConditionTable
 
 TRAIN = ConditionRanges(gain_db=[-30, -20], low_hz=[50, 99], high_hz=[5000, 7000], snr_db=[15, 25], noise_tilt=[0, 0.4])
 TEST = ConditionRanges(

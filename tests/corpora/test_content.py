@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from skill_bench.corpora import content
-from skill_bench.corpora.content import content_hashes
+from skill_bench.corpora.audio import content
+from skill_bench.corpora.audio.content import content_hashes
 
 
 def test_hashes_are_of_the_bytes_and_by_path(tmp_path: Path) -> None:

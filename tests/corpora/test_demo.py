@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from skill_bench.corpora import demo
-from skill_bench.corpora.audio import load_utterance
+from skill_bench.corpora.audio.audio import load_utterance
 from skill_bench.corpora.data import TaskData
-from skill_bench.corpora.demo_plan import Item, plan
-from skill_bench.corpora.rendered import checksums
-from skill_bench.corpora.suite import load_task_data
+from skill_bench.corpora.load import load_task_data
+from skill_bench.corpora.synthetic import demo
+from skill_bench.corpora.synthetic.demo_plan import Item, plan
+from skill_bench.corpora.synthetic.rendered import checksums
 
 TASKS = ("ks", "sid", "er", "pr", "asr", "ic", "sf", "asv", "sd", "qbe")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from corpora_helpers import WriteAudio
 
+from skill_bench.base.errors import AudioError, DataError, ManifestError, UsageError
 from skill_bench.corpora.listing import list_audio
-from skill_bench.errors import AudioError, DataError, ManifestError, UsageError
 
 
 def test_a_plain_folder_is_searched(write_audio: WriteAudio, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skill_bench.corpora.manifest import escapes, read_manifest
-from skill_bench.errors import ManifestError
+from skill_bench.base.errors import ManifestError
+from skill_bench.corpora.described.manifest import escapes, read_manifest
 
 GOOD = 'path\tseconds\tspeaker\tword\na.wav\t1.5\ts1\tyes\nb/c.wav\t\ts2\tno "quoted"\n'
 

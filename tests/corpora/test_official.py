@@ -11,15 +11,15 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
-from skill_bench import catalog
+from skill_bench.base import catalog
+from skill_bench.base.errors import DataError, SkillBenchError, UnknownName, UsageError
 from skill_bench.corpora.data import Fold, Segment
+from skill_bench.corpora.load import load_task_data
 from skill_bench.corpora.official import catalogue
 from skill_bench.corpora.official.catalogue import official_tasks
 from skill_bench.corpora.official.doctor import examine
 from skill_bench.corpora.official.readers.audio_snips import tagged
 from skill_bench.corpora.official.subset import Sizes, mini_sizes, subset
-from skill_bench.corpora.suite import load_task_data
-from skill_bench.errors import DataError, SkillBenchError, UnknownName, UsageError
 
 TASKS = sorted(official_tasks())
 

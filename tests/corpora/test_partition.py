@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skill_bench.corpora.data import Fold, Utterance
-from skill_bench.corpora.partition import cross_validation, fingerprint, limited, limited_fold
-from skill_bench.corpora.spec_parts import Folds
+from skill_bench.corpora.described.partition import cross_validation, fingerprint, limited, limited_fold
+from skill_bench.corpora.described.tables import Folds
 
 TARGETS = "abcde"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from skill_bench.corpora.audio import load_utterance
+from skill_bench.corpora.audio.audio import load_utterance
 from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.listing import list_audio
-from skill_bench.corpora.suite import load_task_data
+from skill_bench.corpora.load import load_task_data
 
 SIZES = {
     "ks": [(1170, 390, 390)],

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from skill_bench.corpora.activity import speech_stretches
-from skill_bench.corpora.audio import load_utterance
+from skill_bench.base.errors import ManifestError
+from skill_bench.corpora.audio.activity import speech_stretches
+from skill_bench.corpora.audio.audio import load_utterance
 from skill_bench.corpora.data import TaskData, Utterance
-from skill_bench.corpora.search import related
-from skill_bench.corpora.suite import load_task_data
-from skill_bench.errors import ManifestError
+from skill_bench.corpora.described.search import related
+from skill_bench.corpora.load import load_task_data
 
 RATE_HZ = 16_000
 WORDS = ("yes", "no", "up", "down")

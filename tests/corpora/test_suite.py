@@ -11,11 +11,11 @@ import pytest
 import soundfile
 from corpora_helpers import WriteAudio
 
-from skill_bench.corpora.audio import load_utterance
+from skill_bench.base.errors import AudioError, DataError, ManifestError, SpecError, UnknownName, UsageError
+from skill_bench.corpora.audio.audio import load_utterance
 from skill_bench.corpora.data import TaskData
-from skill_bench.corpora.spec import read_suite
-from skill_bench.corpora.suite import find_suite_file, load_task_data, packaged_layouts
-from skill_bench.errors import AudioError, DataError, ManifestError, SpecError, UnknownName, UsageError
+from skill_bench.corpora.described.suite_toml import read_suite
+from skill_bench.corpora.load import find_suite_file, load_task_data, packaged_layouts
 
 SUITE = """
 [tasks.ks]
@@ -310,7 +310,7 @@ def test_packaged_layouts_are_valid_and_recognised_by_their_files(tmp_path: Path
 
 
 def test_the_example_in_the_documentation_is_valid(tmp_path: Path) -> None:
-    from skill_bench.corpora import spec
+    from skill_bench.corpora.described import suite_toml as spec
 
     example = (spec.__doc__ or "").split("::\n", 1)[1]
     (tmp_path / "suite.toml").write_text("\n".join(line.removeprefix("    ") for line in example.splitlines()))
@@ -320,7 +320,8 @@ def test_the_example_in_the_documentation_is_valid(tmp_path: Path) -> None:
 
 
 def test_choosing_data_loads_no_torch() -> None:
-    code = "import sys, skill_bench.corpora.demo, skill_bench.corpora.pretraining, skill_bench.corpora.suite; "
+    modules = [f"skill_bench.corpora.{name}" for name in ("synthetic.demo", "synthetic.varied", "load")]
+    code = f"import sys, {', '.join(modules)}; "
     done = subprocess.run(
         [sys.executable, "-c", code + "sys.exit('torch' in sys.modules)"], check=False, capture_output=True, text=True
     )

@@ -11,14 +11,14 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skill_bench.corpora import pretraining
-from skill_bench.corpora.espeak import Voice
-from skill_bench.corpora.manifest import read_manifest
-from skill_bench.corpora.pretraining import synthesise_speech
-from skill_bench.corpora.sentences import grammar, languages
-from skill_bench.corpora.synthesis import Line, record, synthesise
-from skill_bench.corpora.voices import VARIANTS
-from skill_bench.errors import SkillBenchError, UnknownName
+from skill_bench.base.errors import SkillBenchError, UnknownName
+from skill_bench.corpora.described.manifest import read_manifest
+from skill_bench.corpora.synthetic import varied as pretraining
+from skill_bench.corpora.synthetic.espeak import Voice
+from skill_bench.corpora.synthetic.sentences import grammar, languages
+from skill_bench.corpora.synthetic.synthesis import Line, record, synthesise
+from skill_bench.corpora.synthetic.varied import synthesise_speech
+from skill_bench.corpora.synthetic.voices import VARIANTS
 
 
 @pytest.mark.parametrize("language", languages())

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from skill_bench import catalog
+from skill_bench.base import catalog
 from skill_bench.cli.main import app
-from skill_bench.features.contract import CHECKS
+from skill_bench.upstream.contract import CHECKS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "tutorial.md").read_text()
 TABS = ("Hugging Face folder", "DPHuBERT file", "Torch module")

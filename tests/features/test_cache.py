@@ -13,9 +13,9 @@ import torch
 from fake_speech import FakeUpstream, tone_file, utterance
 from typer.testing import CliRunner
 
+from skill_bench.base.errors import SkillBenchError
 from skill_bench.cli.cache import app
 from skill_bench.corpora.data import Conditions, Utterance
-from skill_bench.errors import SkillBenchError
 from skill_bench.features import stored
 from skill_bench.features.cache import Entry, FeatureCache
 from skill_bench.features.extract import extract
@@ -47,7 +47,7 @@ def test_a_cache_that_cannot_be_written_says_what_to_do(tmp_path: Path, monkeypa
         raise OSError(28, "No space left on device")
 
     cache = FeatureCache(root=tmp_path / "other", identity="x", policy="p")
-    monkeypatch.setattr("skill_bench.schema.os.replace", full)
+    monkeypatch.setattr("skill_bench.base.documents.os.replace", full)
     with pytest.raises(SkillBenchError, match=r"cannot be stored \(No space left on device\)"):
         cache.write({"ab": entry()})
 
@@ -58,7 +58,7 @@ def test_nothing_half_written_is_left(tmp_path: Path, monkeypatch: pytest.Monkey
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skill_bench.schema.os.replace", killed)
+    monkeypatch.setattr("skill_bench.base.documents.os.replace", killed)
     with pytest.raises(KeyboardInterrupt):
         cache.write({"ab": entry()})
     assert cache.read("ab") is None

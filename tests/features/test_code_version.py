@@ -10,9 +10,9 @@ import torch
 from fake_speech import tone_file, utterance
 from golden_features import GOLDEN, compute, upstreams
 
-from skill_bench.corpora.audio import load_audio
+from skill_bench.corpora.audio.audio import load_audio
 from skill_bench.features.extract import extract
-from skill_bench.features.upstream import CODE_VERSION
+from skill_bench.upstream.interface import CODE_VERSION
 
 
 def test_features_of_this_code_version_are_these(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_features_of_this_code_version_are_these(tmp_path: Path) -> None:
             # Summation order differs between machines and kernels by about 1e-6; a change of the computation does more.
             assert difference < 1e-4 * torch.tensor(theirs).abs().max(), (
                 f"{name}: the same weights give other features. If that is meant, raise CODE_VERSION in "
-                "skill_bench/features/upstream.py, so that no cache mixes them, and run "
+                "skill_bench/upstream/interface.py, so that no cache mixes them, and run "
                 "tests/support/golden_features.py"
             )
 

@@ -11,15 +11,15 @@ import torch
 from fake_speech import FakeUpstream, tone_file, utterance
 from small_models import noise, small_teacher
 
-from skill_bench.corpora.audio import load_audio
+from skill_bench.base.errors import AudioError, DataError
+from skill_bench.base.progress import Advance
+from skill_bench.corpora.audio.audio import load_audio
 from skill_bench.corpora.data import Utterance
-from skill_bench.errors import AudioError, DataError
-from skill_bench.features.encoder_upstream import EncoderUpstream
 from skill_bench.features.extract import extract
 from skill_bench.features.shard import read_index
 from skill_bench.models.checkpoint import load
-from skill_bench.progress import Advance
-from skill_bench.record import System
+from skill_bench.records.record import System
+from skill_bench.upstream.encoder import EncoderUpstream
 
 
 @pytest.fixture

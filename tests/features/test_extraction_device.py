@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from skill_bench import evaluate
-from skill_bench.errors import SkillBenchError
-from skill_bench.features.module_upstream import ModuleUpstream
-from skill_bench.plan import Plan, UpstreamRequest
-from skill_bench.record import System
+from skill_bench.base.errors import SkillBenchError
+from skill_bench.evaluation import evaluate
+from skill_bench.evaluation.plan import Plan, UpstreamRequest
+from skill_bench.records.record import System
+from skill_bench.upstream.module import ModuleUpstream
 
 
 class Elsewhere(nn.Module):

@@ -20,8 +20,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from skill_bench.base.errors import UsageError
 from skill_bench.cli.main import app
-from skill_bench.errors import UsageError
 from skill_bench.guard.baseline import read_baseline
 from skill_bench.guard.findings import CheckReport
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from worsened import saved, swapped, worse
 
-from skill_bench import evaluate as evaluate_module
-from skill_bench.evaluate import evaluate
+from skill_bench.evaluation import evaluate as evaluate_module
+from skill_bench.evaluation.evaluate import evaluate
+from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.guard.judge import Rules, judge_tasks
-from skill_bench.plan import Plan, UpstreamRequest
-from skill_bench.record import Record, read_predictions
-from skill_bench.report.entry import Entry
+from skill_bench.records.record import Record, read_predictions
+from skill_bench.report.table.entry import Entry
 from skill_bench.tasks import load_task
 
 pytestmark = pytest.mark.slow

@@ -13,13 +13,13 @@ from jaxtyping import Float
 from numpy import ndarray
 from worsened import saved, worse
 
-from skill_bench import catalog
+from skill_bench.base import catalog
 from skill_bench.guard.baseline import Costs
 from skill_bench.guard.findings import Finding
 from skill_bench.guard.judge import ALL_TASKS, Rules, judge_costs, judge_tasks
-from skill_bench.record import Record, read_predictions
-from skill_bench.report import comparison
-from skill_bench.report.entry import Entry
+from skill_bench.records.record import Record, read_predictions
+from skill_bench.report.comparison import compare as comparison
+from skill_bench.report.table.entry import Entry
 
 Entries = dict[str, list[Entry]]
 

@@ -10,13 +10,13 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from skill_bench.efficiency import Profile
-from skill_bench.errors import CheckpointError, RecordError
+from skill_bench.base.errors import CheckpointError, RecordError
 from skill_bench.measure.memory import measure_memory
 from skill_bench.measure.parameters import count_parameters
 from skill_bench.measure.profile import profile
 from skill_bench.measure.throughput import measure_throughput
-from skill_bench.record import System
+from skill_bench.records.profile import Profile
+from skill_bench.records.record import System
 
 SYSTEM = System(name="tiny", title="Tiny", identity="t" * 64)
 LENGTHS = tuple(range(1600, 2400, 100))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from skill_bench.errors import CheckpointError, KeyMismatch
+from skill_bench.base.errors import CheckpointError, KeyMismatch
 from skill_bench.models import checkpoint
 from skill_bench.models.architecture import Architecture, LayerShape
 from skill_bench.models.encoder import Encoder

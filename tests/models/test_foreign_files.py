@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from skill_bench.errors import CheckpointError, KeyMismatch, UnknownFormat, UnsafeFile
+from skill_bench.base.errors import CheckpointError, KeyMismatch, UnknownFormat, UnsafeFile
 from skill_bench.models import checkpoint, convert
 
 

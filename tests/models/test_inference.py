@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_architectures import architectures, awake
 
-from skill_bench.models import factories, inference, rows
+from skill_bench.models import factories
 from skill_bench.models.architecture import Architecture
+from skill_bench.models.cpu import inference, rows
+from skill_bench.models.cpu.plain import plain_path
 from skill_bench.models.encoder import Encoder, pad
-from skill_bench.models.plain import plain_path
 
 
 def assert_same_states(encoder: Encoder, waves: list[torch.Tensor], *, tolerance: float) -> None:

@@ -8,12 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_architectures import architectures, awake
 
-from skill_bench.compress.gates import Gates, each
-from skill_bench.compress.recipe import load_recipe
-from skill_bench.models import factories, lean, rows
+from skill_bench.distillation.recipe import load_recipe
+from skill_bench.models import factories
 from skill_bench.models.architecture import Architecture
+from skill_bench.models.cpu import rows
+from skill_bench.models.cpu import training as lean
+from skill_bench.models.cpu.plain import plain_path
 from skill_bench.models.encoder import Encoder
-from skill_bench.models.plain import plain_path
+from skill_bench.pruning.gates import Gates, each
 
 
 def outcome(encoder: Encoder, gates: Gates | None, waves: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -8,13 +8,13 @@ import torchaudio
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from skill_bench import catalog
-from skill_bench.efficiency import Macs
-from skill_bench.features.upstream import load_upstream
+from skill_bench.base import catalog
 from skill_bench.measure.macs import CHALLENGE_LENGTHS_SAMPLES, challenge_macs, count
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.factories import architecture, hubert_base, wavlm_base
-from skill_bench.report.published import read_published
+from skill_bench.records.profile import Macs
+from skill_bench.report.table.published import read_published
+from skill_bench.upstream.load import load_upstream
 
 PUBLISHED_GIGA = (149.26, 261.28, 422.37, 836.25)
 # The published numbers have two digits; ours computes the positional convolution on T + 1 frames, too.

@@ -16,12 +16,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from skill_bench.errors import CheckpointError, KeyMismatch
+from skill_bench.base.errors import CheckpointError, KeyMismatch
 from skill_bench.models import checkpoint
 from skill_bench.models.architecture import Architecture, LayerShape
+from skill_bench.models.convert.shared.key_names import torchaudio_names
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.factories import WAVLM_POSITION, architecture
-from skill_bench.models.key_names import torchaudio_names
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import s3prl.upstream.baseline
 import torch
 from s3prl.upstream.baseline.expert import UpstreamExpert
 
-from skill_bench.features.upstream import load_upstream
+from skill_bench.upstream.load import load_upstream
 
 CONFIGS = Path(s3prl.upstream.baseline.__file__).parent
 

@@ -13,7 +13,7 @@ from s3prl.upstream.wav2vec2.wav2vec2_model import Wav2Vec2Config, Wav2Vec2Model
 from s3prl.upstream.wavlm.WavLM import WavLM, WavLMConfig
 from torch import Tensor, nn
 
-from skill_bench.errors import CheckpointError, KeyMismatch
+from skill_bench.base.errors import CheckpointError, KeyMismatch
 from skill_bench.models import checkpoint
 from skill_bench.models.encoder import Encoder
 

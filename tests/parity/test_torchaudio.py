@@ -11,10 +11,10 @@ import torch
 import torchaudio
 from torch import Tensor, nn
 
-from skill_bench.errors import CheckpointError, KeyMismatch
+from skill_bench.base.errors import CheckpointError, KeyMismatch
 from skill_bench.models import checkpoint
+from skill_bench.models.convert.shared.foreign import Source
 from skill_bench.models.encoder import Encoder
-from skill_bench.models.foreign import Source
 
 KERNELS = [(10, 5), (3, 2), (3, 2), (3, 2), (3, 2), (2, 2), (2, 2)]
 

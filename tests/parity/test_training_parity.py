@@ -11,7 +11,7 @@ import soundfile
 import training_parity
 from fake_speech import class_data, sequence_data
 
-from skill_bench.corpora.audio import load_utterance
+from skill_bench.corpora.audio.audio import load_utterance
 
 DOCS = Path(__file__).parents[2] / "docs"
 

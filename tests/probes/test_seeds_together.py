@@ -10,11 +10,11 @@ import torch
 from fake_speech import FakeUpstream, class_data, sequence_data
 
 from skill_bench.corpora.data import TaskData
+from skill_bench.evaluation.cell_result import run_cells
+from skill_bench.evaluation.kinds.utterance import LabelProblem
 from skill_bench.features.extract import extract
-from skill_bench.kinds.utterance import LabelProblem
 from skill_bench.probes import means
 from skill_bench.probes.training import GridResult, train_grid
-from skill_bench.run import run_cells
 from skill_bench.tasks import Protocol, TaskSpec, load_task
 
 CPU = torch.device("cpu")

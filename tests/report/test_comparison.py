@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from skill_bench import catalog
+from skill_bench.base import catalog
+from skill_bench.base.errors import UnknownName, UsageError
 from skill_bench.cli.main import app
-from skill_bench.errors import UnknownName, UsageError
-from skill_bench.record import Metric
-from skill_bench.report.build import build
-from skill_bench.report.collect import collect
-from skill_bench.report.compared import p_text, to_text
-from skill_bench.report.comparison import SystemComparison, compare_systems, verdict
-from skill_bench.report.table import Table
+from skill_bench.records.record import Metric
+from skill_bench.report.comparison.compare import SystemComparison, compare_systems, verdict
+from skill_bench.report.comparison.text import p_text, to_text
+from skill_bench.report.table.build import build
+from skill_bench.report.table.collect import collect
+from skill_bench.report.table.table import Table
 
 N = 120
 

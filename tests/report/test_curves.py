@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skill_bench.errors import DataError
-from skill_bench.report.curves import draw, read_log, write_curves
+from skill_bench.base.errors import DataError
+from skill_bench.report.render.curves import draw, read_log, write_curves
 
 
 def log(path: Path, columns: str, *rows: str) -> Path:

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from matplotlib.markers import MarkerStyle
 
-from skill_bench.record import Record
-from skill_bench.report.build import build
-from skill_bench.report.collect import Collection
-from skill_bench.report.entry import Entry
-from skill_bench.report.figures import front, layer_weights, layers, pareto, tasks, write_figures
-from skill_bench.report.show import load_table
-from skill_bench.report.table import Section, Table
+from skill_bench.records.record import Record
+from skill_bench.report.render.figures import front, layer_weights, layers, pareto, tasks, write_figures
+from skill_bench.report.table.build import build
+from skill_bench.report.table.collect import Collection
+from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.load import load_table
+from skill_bench.report.table.table import Section, Table
 
 
 @pytest.fixture(scope="module")

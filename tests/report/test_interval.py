@@ -13,7 +13,7 @@ import made_samples as made
 import numpy as np
 import pytest
 
-from skill_bench.record import Record
+from skill_bench.records.record import Record
 from skill_bench.report.statistics.interval import interval_of, speaker_interval_of
 from skill_bench.report.statistics.sample import Sample
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from skill_bench.report.build import build
-from skill_bench.report.collect import Collection
-from skill_bench.report.entry import Entry
-from skill_bench.report.latex import escape, latex
-from skill_bench.report.published import PublishedRow
+from skill_bench.report.render.latex import escape, latex
+from skill_bench.report.table.build import build
+from skill_bench.report.table.collect import Collection
+from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.published import PublishedRow
 
 
 def lines(*records: Any, published: tuple[PublishedRow, ...] = ()) -> list[str]:

@@ -14,16 +14,16 @@ import pytest
 from pages import many, tree_of
 from safetensors.numpy import save_file
 
-from skill_bench import catalog
-from skill_bench.errors import RecordError
-from skill_bench.record import Record, System
-from skill_bench.report import students
-from skill_bench.report.build import build
-from skill_bench.report.collect import Collection
-from skill_bench.report.entry import Entry
-from skill_bench.report.page import bibliography, cited, render_page, write_page
-from skill_bench.report.published import published_rows
-from skill_bench.report.show import load_table
+from skill_bench.base import catalog
+from skill_bench.base.errors import RecordError
+from skill_bench.records.record import Record, System
+from skill_bench.report.render import students
+from skill_bench.report.render.page import bibliography, cited, render_page, write_page
+from skill_bench.report.table.build import build
+from skill_bench.report.table.collect import Collection
+from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.load import load_table
+from skill_bench.report.table.published import published_rows
 
 MATRIX = [[1.0, 0.9, 0.3], [0.9, 1.0, 0.4], [0.3, 0.4, 1.0]]
 STUDENT: dict[str, str] = {"similarity": json.dumps(MATRIX), "layer_groups": "[[0, 1], [2]]"}

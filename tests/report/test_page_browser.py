@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from pages import chromium, many, open_page, tree_of
 
-from skill_bench.record import Record
-from skill_bench.report.page import write_page
-from skill_bench.report.show import load_table
+from skill_bench.records.record import Record
+from skill_bench.report.render.page import write_page
+from skill_bench.report.table.load import load_table
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -241,10 +241,10 @@ def test_five_hundred_rows(browser: Browser, tmp_path: Path, make_record: Callab
 def test_a_hostile_title_is_shown_as_it_is(
     browser: Browser, tmp_path: Path, make_record: Callable[..., Record]
 ) -> None:
-    from skill_bench.record import System
-    from skill_bench.report.build import build
-    from skill_bench.report.collect import Collection
-    from skill_bench.report.entry import Entry
+    from skill_bench.records.record import System
+    from skill_bench.report.table.build import build
+    from skill_bench.report.table.collect import Collection
+    from skill_bench.report.table.entry import Entry
 
     hostile = "<img src=x onerror=alert(1)></script><b>bold"
     record = make_record(system=System(name="x", title=hostile, identity="x"))

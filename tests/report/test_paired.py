@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from skill_bench.record import Record
+from skill_bench.records.record import Record
 from skill_bench.report.statistics.paired import Comparison, Units, compare, holm, randomised
 from skill_bench.report.statistics.sample import Sample
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from skill_bench import catalog
+from skill_bench.base import catalog
+from skill_bench.base.errors import RecordError
 from skill_bench.cli.main import app
-from skill_bench.errors import RecordError
-from skill_bench.report.collect import collect
-from skill_bench.report.show import load_table
+from skill_bench.report.table.collect import collect
+from skill_bench.report.table.load import load_table
 
 PUBLISHED = "system,ks_accuracy_percent,source\nGood,90,a paper\nNo source,91,\nTwin,1,paper\nTwin,2,paper\n"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from skill_bench import catalog
-from skill_bench.errors import RecordError
-from skill_bench.report.published import read_published
+from skill_bench.base import catalog
+from skill_bench.base.errors import RecordError
+from skill_bench.report.table.published import read_published
 
 HEAD = "system,parameters_millions,ks_accuracy_percent,source\n"
 

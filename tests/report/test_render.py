@@ -10,15 +10,15 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from skill_bench import catalog
-from skill_bench.errors import RecordError
-from skill_bench.record import Metric
-from skill_bench.report.build import build
-from skill_bench.report.collect import Collection, collect
-from skill_bench.report.entry import Entry
-from skill_bench.report.published import read_published
-from skill_bench.report.render import markdown, write_tables
-from skill_bench.report.show import load_table, show
+from skill_bench.base import catalog
+from skill_bench.base.errors import RecordError
+from skill_bench.records.record import Metric
+from skill_bench.report.render.render import markdown, write_tables
+from skill_bench.report.table.build import build
+from skill_bench.report.table.collect import Collection, collect
+from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.load import load_table, show
+from skill_bench.report.table.published import read_published
 
 
 @pytest.fixture

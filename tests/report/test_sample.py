@@ -9,7 +9,7 @@ import made_samples as made
 import numpy as np
 import pytest
 
-from skill_bench.errors import RecordError
+from skill_bench.base.errors import RecordError
 from skill_bench.metrics.scoring import score
 from skill_bench.report.statistics.sample import knows_speakers, mean_of, sample_of
 

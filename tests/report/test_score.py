@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from skill_bench import catalog
-from skill_bench.report.published import PublishedRow, read_published
-from skill_bench.report.score import ANCHORS, missing, overall_score, superb_score
+from skill_bench.base import catalog
+from skill_bench.report.table.published import PublishedRow, read_published
+from skill_bench.report.table.score import ANCHORS, missing, overall_score, superb_score
 
 ROWS = {row.system: row for row in read_published(catalog.folder("leaderboard") / "published")}
 SCORED = {name: row for name, row in ROWS.items() if row.values["superb_score_published"] is not None}

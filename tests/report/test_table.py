@@ -7,15 +7,15 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from skill_bench.efficiency import Profile
-from skill_bench.record import Metric, Record, System
-from skill_bench.report.build import build
-from skill_bench.report.collect import Collection
-from skill_bench.report.columns import published_column
-from skill_bench.report.entry import Entry
-from skill_bench.report.published import PublishedRow
-from skill_bench.report.score import ANCHORS
-from skill_bench.report.table import Table
+from skill_bench.records.profile import Profile
+from skill_bench.records.record import Metric, Record, System
+from skill_bench.report.table.build import build
+from skill_bench.report.table.collect import Collection
+from skill_bench.report.table.columns import published_column
+from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.published import PublishedRow
+from skill_bench.report.table.score import ANCHORS
+from skill_bench.report.table.table import Table
 
 
 def table(*records: Record, profiles: tuple[Profile, ...] = (), published: tuple[PublishedRow, ...] = ()) -> Table:

@@ -9,14 +9,14 @@ import made_samples as made
 import numpy as np
 import pytest
 
-from skill_bench.record import Metric
-from skill_bench.report.build import build
-from skill_bench.report.collect import collect
-from skill_bench.report.render import markdown
-from skill_bench.report.show import load_table
+from skill_bench.records.record import Metric
+from skill_bench.report.render.render import markdown
 from skill_bench.report.statistics.interval import NO_SPREAD
-from skill_bench.report.table import Cell
-from skill_bench.report.uncertainty import with_intervals
+from skill_bench.report.table.build import build
+from skill_bench.report.table.collect import collect
+from skill_bench.report.table.load import load_table
+from skill_bench.report.table.table import Cell
+from skill_bench.report.table.uncertainty import with_intervals
 
 
 def only_cell(folder: Path) -> tuple[Cell, tuple[str, ...]]:

@@ -15,16 +15,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from skill_bench import catalog
+from skill_bench.base import catalog
+from skill_bench.base.errors import RecordError
 from skill_bench.cli.main import app
-from skill_bench.errors import RecordError
 from skill_bench.metrics.scoring import score
-from skill_bench.record import Record
-from skill_bench.report.build import build
-from skill_bench.report.collect import collect
-from skill_bench.report.show import load_table
-from skill_bench.report.table import Table
-from skill_bench.report.verify import Verification, verify
+from skill_bench.records.record import Record
+from skill_bench.report.table.build import build
+from skill_bench.report.table.collect import collect
+from skill_bench.report.table.load import load_table
+from skill_bench.report.table.table import Table
+from skill_bench.report.table.verify import Verification, verify
 
 Change = Callable[[Record, made.Rows], tuple[Record, made.Rows]]
 

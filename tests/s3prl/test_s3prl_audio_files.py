@@ -11,7 +11,7 @@ import torch
 import torchaudio
 
 import skill_bench.s3prl  # noqa: F401  (puts them into torchaudio)
-from skill_bench.errors import AudioError, UsageError
+from skill_bench.base.errors import AudioError, UsageError
 
 WAVES = torch.stack([torch.linspace(-1.0, 0.75, 400), torch.linspace(0.5, -0.25, 400)])
 

@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import SequentialSampler
 
 import skill_bench.s3prl
-from skill_bench.errors import DataError, UsageError
+from skill_bench.base.errors import DataError, UsageError
 from skill_bench.s3prl.ctc_corpora import CtcCorpus, LibriDataset, LibriPhoneDataset, SnipsDataset, read_lexicon
 from skill_bench.s3prl.packages import DistributedSamplerWrapper
 

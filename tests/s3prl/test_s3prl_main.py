@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from skill_bench.errors import MissingExtra, UnknownName, UsageError
+from skill_bench.base.errors import MissingExtra, UnknownName, UsageError
 from skill_bench.s3prl.__main__ import TRAINING_PACKAGES, main
 
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import skill_bench.s3prl
-from skill_bench import catalog
-from skill_bench.errors import SkillBenchError
+from skill_bench.base import catalog
+from skill_bench.base.errors import SkillBenchError
 
 HUBCONF = """
 import os

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from speed import contest, distillation, encoders, end_to_end, foresight, scale, training
+from speed.contest import hold
+from speed.figures import Speed
+from speed.straightforward import Straightforward
 from typer.testing import CliRunner
 
+from skill_bench.base.errors import UnknownName
+from skill_bench.base.progress import Silent
 from skill_bench.cli.main import app
-from skill_bench.errors import UnknownName
-from skill_bench.models import inference
 from skill_bench.models.architecture import Architecture
+from skill_bench.models.cpu import inference
 from skill_bench.models.factories import WAVLM_POSITION, architecture
-from skill_bench.progress import Silent
-from skill_bench.speed import contest, distillation, encoders, end_to_end, foresight, scale, training
-from skill_bench.speed.contest import hold
-from skill_bench.speed.figures import Speed
-from skill_bench.speed.straightforward import Straightforward
 
 
 @pytest.fixture(autouse=True)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from skill_bench import provenance
-from skill_bench.speed import figures, page
-from skill_bench.speed.contest import Candidates, hold
-from skill_bench.speed.figures import (
+from speed import figures, page
+from speed.contest import Candidates, hold
+from speed.figures import (
     Contest,
     Floor,
     Foresight,
@@ -23,6 +21,8 @@ from skill_bench.speed.figures import (
     Speed,
     Timing,
 )
+
+from skill_bench.base import provenance
 
 OURS, OTHER = Timing(name="ours", seconds=(1.0, 2.0, 4.0)), Timing(name="other", seconds=(2.0, 2.0, 12.0))
 FLOOR = Floor(macs=30, product_macs=10, product_seconds=(0.1, 0.2, 0.4))

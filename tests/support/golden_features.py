@@ -1,6 +1,6 @@
 """Features of small models with weights that follow a formula; as a script it writes features/golden/features.json.
 
-Do so after raising CODE_VERSION in skill_bench/features/upstream.py, never instead.
+Do so after raising CODE_VERSION in skill_bench/upstream/interface.py, never instead.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import soundfile
 import torch
 
 from skill_bench.corpora.data import Utterance
-from skill_bench.features.encoder_upstream import EncoderUpstream
 from skill_bench.features.extract import extract
-from skill_bench.features.filterbank import FilterbankUpstream
-from skill_bench.features.spec import Filterbank
-from skill_bench.features.upstream import CODE_VERSION, Upstream
 from skill_bench.models.architecture import RelativePosition
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.factories import architecture
-from skill_bench.record import System
+from skill_bench.records.record import System
+from skill_bench.upstream.encoder import EncoderUpstream
+from skill_bench.upstream.filterbank import FilterbankUpstream
+from skill_bench.upstream.interface import CODE_VERSION, Upstream
+from skill_bench.upstream.spec import Filterbank
 
 GOLDEN = Path(__file__).parent.parent / "features" / "golden" / "features.json"
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from skill_bench import provenance
-from skill_bench.efficiency import Macs, Memory, Parameters, Profile, Throughput
-from skill_bench.record import Data, Failure, Key, Metric, Record, System
+from skill_bench.base import provenance
+from skill_bench.records.profile import Macs, Memory, Parameters, Profile, Throughput
+from skill_bench.records.record import Data, Failure, Key, Metric, Record, System
 
 PROVENANCE = provenance.collect()
 MakeRecord = Callable[..., Record]

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from skill_bench.record import Record
+from skill_bench.records.record import Record
 from skill_bench.report.statistics.sample import Sample, sample_of
 
 Rows = list[dict[str, Any]]

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from made_records import record
 from pages import chromium, many, tree_of
 
-from skill_bench.report.page import write_page
-from skill_bench.report.show import load_table
+from skill_bench.report.render.page import write_page
+from skill_bench.report.table.load import load_table
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

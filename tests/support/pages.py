@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from skill_bench.compress.cluster import cluster
-from skill_bench.layer_similarity import Linkage
-from skill_bench.record import Record, System
-from skill_bench.report.build import build
-from skill_bench.report.collect import Collection
-from skill_bench.report.entry import Entry
+from skill_bench.layers.cluster import cluster
+from skill_bench.records.record import Record, System
+from skill_bench.records.similarity import Linkage
 from skill_bench.report.statistics.interval import Interval
-from skill_bench.report.table import Cell, Section, Table
+from skill_bench.report.table.build import build
+from skill_bench.report.table.collect import Collection
+from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.table import Cell, Section, Table
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from skill_bench.compress.distill import Student
-from skill_bench.compress.recipe import Recipe, load_recipe
+from skill_bench.distillation.distill import Student
+from skill_bench.distillation.recipe import Recipe, load_recipe
 
 
 def recipe(name: str = "skill", *changes: str, joint: int = 60, final: int = 6) -> Recipe:

@@ -30,9 +30,9 @@ from typing import Any
 import layouts
 from scipy import stats
 
+from skill_bench.base.documents import write_atomic
 from skill_bench.corpora.data import TaskData
-from skill_bench.corpora.suite import load_task_data
-from skill_bench.schema import write_atomic
+from skill_bench.corpora.load import load_task_data
 
 UPSTREAM, SIDES = "skill", ("ours", "s3prl")
 # After 300 steps at PR's learning rate seeds are up to six points apart: three would not tell a difference.
@@ -114,7 +114,7 @@ def run(task: str, folder: Path, corpora: Path, *, sides: Sequence[str], seeds: 
 
 def _made_with(task: str, data: TaskData) -> dict[str, Any]:
     """What a result holds for: results of other weights, data or settings lie in other folders."""
-    from skill_bench.features.upstream import load_upstream
+    from skill_bench.upstream.load import load_upstream
 
     return {
         "weights_sha256": load_upstream(UPSTREAM).system().checkpoint_sha256,
@@ -135,9 +135,9 @@ def _keep(path: Path, made_with: dict[str, Any], measure: Any) -> None:
 
 
 def _ours(task: str, data: TaskData, cache_dir: Path, seed: int) -> dict[str, float | None]:
-    from skill_bench.features.upstream import load_upstream
-    from skill_bench.run import run_cell
+    from skill_bench.evaluation.cell_result import run_cell
     from skill_bench.tasks import load_task
+    from skill_bench.upstream.load import load_upstream
 
     spec = load_task(task).for_suite("local", protocol="s3prl")
     settings = {name: value for name, value in SETTINGS[task].items() if name != "learning_rate"}
@@ -186,7 +186,7 @@ def _printed(text: str, pattern: str, task: str) -> float:
 
 def _remember_features() -> None:
     """Makes encoders remember each waveform's hidden states for the rest of the process."""
-    from skill_bench.features.encoder_upstream import EncoderUpstream
+    from skill_bench.upstream.encoder import EncoderUpstream
 
     if hasattr(EncoderUpstream.hidden_states, "remembers"):
         return

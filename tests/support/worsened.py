@@ -8,8 +8,8 @@ import made_samples as made
 import numpy as np
 
 from skill_bench.metrics.scoring import score, with_counts
-from skill_bench.record import Record
-from skill_bench.report.entry import Entry
+from skill_bench.records.record import Record
+from skill_bench.report.table.entry import Entry
 
 
 def worse(record: Record, rows: made.Rows, points: float) -> made.Rows:

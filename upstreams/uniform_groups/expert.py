@@ -3,6 +3,6 @@
 from functools import partial
 from pathlib import Path
 
-from skill_bench.features.expert import make_expert
+from skill_bench.upstream.expert import make_expert
 
 UpstreamExpert = partial(make_expert, Path(__file__).parent)

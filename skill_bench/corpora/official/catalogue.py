@@ -13,10 +13,10 @@ from pathlib import Path
 
 from pydantic import Field
 
+from skill_bench.base.errors import UnknownName
 from skill_bench.corpora.data import Fold
+from skill_bench.corpora.described.tables import FrozenSpec
 from skill_bench.corpora.official import readers
-from skill_bench.corpora.spec_parts import FrozenSpec
-from skill_bench.errors import UnknownName
 
 Reader = Callable[[Path], tuple[Fold, ...]]
 """From the corpus' folder to folds; raises DataError where the layout is not complete."""

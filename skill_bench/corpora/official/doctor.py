@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from skill_bench.base.errors import DataError
+from skill_bench.corpora.audio.decode import scan
 from skill_bench.corpora.data import Fold, Utterance
-from skill_bench.corpora.decode import scan
+from skill_bench.corpora.described.validate import validate
 from skill_bench.corpora.official.catalogue import Corpus, official_task
-from skill_bench.corpora.validate import validate
-from skill_bench.errors import DataError
 
 # Segments are cut by rounding and dropped files show in the counts; this is for another or a cut version.
 _HOURS_TOLERANCE = 0.02

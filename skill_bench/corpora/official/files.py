@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from skill_bench.errors import DataError
+from skill_bench.base.errors import DataError
 
 _SHOWN = 5
 

@@ -9,8 +9,8 @@ from functools import cache
 from importlib.resources import files
 
 from skill_bench.corpora.data import Fold, Utterance
-from skill_bench.corpora.partition import digest, limited, limited_search, limited_trials
-from skill_bench.corpora.spec_parts import Count, FrozenSpec
+from skill_bench.corpora.described.partition import digest, limited, limited_search, limited_trials
+from skill_bench.corpora.described.tables import Count, FrozenSpec
 
 
 class Sizes(FrozenSpec):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from skill_bench.base.errors import UsageError
 from skill_bench.corpora.data import Fold
 from skill_bench.corpora.official.doctor import examine
 from skill_bench.corpora.official.subset import mini_sizes, subset
-from skill_bench.errors import UsageError
 
 SUITES = ("superb", "mini")
 

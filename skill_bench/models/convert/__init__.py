@@ -10,8 +10,8 @@ import importlib
 import pkgutil
 from typing import Protocol, cast, runtime_checkable
 
-from skill_bench.errors import CheckpointError, UnknownFormat
-from skill_bench.models.foreign import Converted, Source
+from skill_bench.base.errors import CheckpointError, UnknownFormat
+from skill_bench.models.convert.shared.foreign import Converted, Source
 
 
 @runtime_checkable
@@ -37,6 +37,8 @@ def formats() -> dict[str, Format]:
     """All formats, by the name of their module."""
     found = {}
     for info in pkgutil.iter_modules(__path__):
+        if info.ispkg:  # what readers share
+            continue
         module = importlib.import_module(f"{__name__}.{info.name}")
         lacking = [name for name in ("NAME", "recognises", "convert") if not hasattr(module, name)]
         if lacking:

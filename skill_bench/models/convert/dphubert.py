@@ -11,11 +11,11 @@ from typing import Any
 
 from torch import Tensor
 
-from skill_bench.errors import CheckpointError
+from skill_bench.base.errors import CheckpointError
 from skill_bench.models.architecture import Architecture, ConvNorm, ConvShape, LayerShape, RelativePosition
+from skill_bench.models.convert.shared.foreign import Converted, Source, config_value, modern_weight_norm, rename
+from skill_bench.models.convert.shared.key_names import MASK_EMBEDDINGS_AND_HEADS, torchaudio_names
 from skill_bench.models.export.dphubert import METADATA_KEY
-from skill_bench.models.foreign import Converted, Source, config_value, modern_weight_norm, rename
-from skill_bench.models.key_names import MASK_EMBEDDINGS_AND_HEADS, torchaudio_names
 
 NAME = "DPHuBERT (.pth with state_dict and config)"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from skill_bench.errors import CheckpointError
-from skill_bench.models.fairseq import convert_fairseq
-from skill_bench.models.foreign import Converted, Source, config_value
+from skill_bench.base.errors import CheckpointError
+from skill_bench.models.convert.shared.fairseq import convert_fairseq
+from skill_bench.models.convert.shared.foreign import Converted, Source, config_value
 
 NAME = "s3prl's converted HuBERT and wav2vec 2.0 (.pt with task_cfg, model_cfg, model_weight)"
 

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from skill_bench.errors import CheckpointError
+from skill_bench.base.errors import CheckpointError
 from skill_bench.models.architecture import Architecture, ConvShape, LayerShape
+from skill_bench.models.convert.shared.foreign import Converted, Source, modern_weight_norm, rename, without_prefix
+from skill_bench.models.convert.shared.key_names import MASK_EMBEDDINGS_AND_HEADS, torchaudio_names
 from skill_bench.models.factories import KERNELS_AND_STRIDES, WAVLM_POSITION
-from skill_bench.models.foreign import Converted, Source, modern_weight_norm, rename, without_prefix
-from skill_bench.models.key_names import MASK_EMBEDDINGS_AND_HEADS, torchaudio_names
 
 NAME = "torchaudio (state dict of torchaudio.models wav2vec2_*, hubert_*, wavlm_*)"
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from skill_bench.errors import CheckpointError
+from skill_bench.base.errors import CheckpointError
 from skill_bench.models.architecture import Architecture, ConvNorm, ConvShape, LayerShape, RelativePosition
-from skill_bench.models.foreign import (
+from skill_bench.models.convert.shared.foreign import (
     Converted,
     Source,
     config_value,
@@ -20,7 +20,7 @@ from skill_bench.models.foreign import (
     require,
     without_prefix,
 )
-from skill_bench.models.key_names import MASK_EMBEDDINGS_AND_HEADS, torchaudio_names
+from skill_bench.models.convert.shared.key_names import MASK_EMBEDDINGS_AND_HEADS, torchaudio_names
 
 NAME = "transformers folder (config.json and model.safetensors or pytorch_model.bin of hubert, wavlm, wav2vec2)"
 

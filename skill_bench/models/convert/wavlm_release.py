@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from skill_bench.models.architecture import RelativePosition
-from skill_bench.models.fairseq import convert_fairseq
-from skill_bench.models.foreign import Converted, Source, require
+from skill_bench.models.convert.shared.fairseq import convert_fairseq
+from skill_bench.models.convert.shared.foreign import Converted, Source, require
 
 NAME = "WavLM's own release (.pt with cfg and model)"
 

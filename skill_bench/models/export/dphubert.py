@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skill_bench.errors import CheckpointError
+from skill_bench.base.documents import write_atomic
+from skill_bench.base.errors import CheckpointError
 from skill_bench.models.architecture import Architecture, LayerShape
+from skill_bench.models.convert.shared.key_names import torchaudio_names
 from skill_bench.models.encoder import Encoder
-from skill_bench.models.key_names import torchaudio_names
-from skill_bench.schema import write_atomic
 
 METADATA_KEY = "skill_bench"
 # Training-time values of DPHuBERT's base models; they change nothing at evaluation, but its code demands them.

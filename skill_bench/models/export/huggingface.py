@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from safetensors.torch import save as to_safetensors
 
+from skill_bench.base.documents import write_atomic
 from skill_bench.models import checkpoint
 from skill_bench.models.architecture import Architecture
+from skill_bench.models.convert.shared.foreign import OWN_MODEL_TYPE, WEIGHTS_FILE
+from skill_bench.models.convert.shared.key_names import torchaudio_names
 from skill_bench.models.encoder import Encoder
-from skill_bench.models.foreign import OWN_MODEL_TYPE, WEIGHTS_FILE
-from skill_bench.models.key_names import torchaudio_names
-from skill_bench.schema import write_atomic
 
 
 def write(encoder: Encoder, folder: Path, *, metadata: Mapping[str, str], card: str) -> list[Path]:

@@ -16,9 +16,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from skill_bench.errors import RecordError
+from skill_bench.base.errors import RecordError
 from skill_bench.metrics.scoring import FURTHER, SCORERS, Scorer
-from skill_bench.record import Record
+from skill_bench.records.record import Record
 from skill_bench.report.statistics.weighted import WEIGHTED, Weighted
 
 Row = Mapping[str, Any]

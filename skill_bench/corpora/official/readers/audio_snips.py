@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import Fold, Utterance
+from skill_bench.corpora.described.targets import check_slots
 from skill_bench.corpora.official.files import audio_below, lines_of
-from skill_bench.corpora.targets import check_slots
-from skill_bench.errors import DataError
 
 CORPUS = "audio_snips"
 SPEAKERS = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import Fold, Utterance
 from skill_bench.corpora.official.files import all_present, lines_of
-from skill_bench.errors import DataError
 
 CORPUS = "fluent_speech_commands"
 _LISTS = ("train_data.csv", "valid_data.csv", "test_data.csv")

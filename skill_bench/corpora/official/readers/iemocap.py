@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import Fold, Utterance
+from skill_bench.corpora.described.partition import cross_validation
+from skill_bench.corpora.described.tables import Folds
 from skill_bench.corpora.official.files import audio_below, lines_of
-from skill_bench.corpora.partition import cross_validation
-from skill_bench.corpora.spec_parts import Folds
-from skill_bench.errors import DataError
 
 CORPUS = "iemocap"
 SESSIONS = tuple(f"Session{number}" for number in range(1, 6))

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
+from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import Fold, Segment, Utterance
 from skill_bench.corpora.official.files import all_present, lines_of
-from skill_bench.errors import DataError
 
 CORPUS = "libri2mix"
 # LibriMix pads with silence and rounds; the references are of the unpadded sources.

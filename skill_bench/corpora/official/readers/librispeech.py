@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import Fold, Utterance
 from skill_bench.corpora.official.files import audio_below, lines_of
-from skill_bench.errors import DataError
 
 CORPUS = "librispeech"
 _SPLITS = ("train-clean-100", "dev-clean", "test-clean")

@@ -12,9 +12,9 @@ from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
+from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import Fold, Utterance
 from skill_bench.corpora.official.files import all_present, lines_of
-from skill_bench.errors import DataError
 
 CORPUS = "quesst14"
 _LANGUAGE = "nnenglish"

@@ -11,11 +11,11 @@ import hashlib
 import re
 from pathlib import Path
 
+from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import Fold, Utterance
+from skill_bench.corpora.described.silence import silence_crops
+from skill_bench.corpora.described.tables import Silence
 from skill_bench.corpora.official.files import audio_below
-from skill_bench.corpora.silence import silence_crops
-from skill_bench.corpora.spec_parts import Silence
-from skill_bench.errors import DataError
 
 CORPUS = "speech_commands"
 WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")

@@ -1,0 +1,1 @@
+"""What every other room stands on: errors, specifications, documents, provenance, locks. Loads no torch."""

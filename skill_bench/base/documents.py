@@ -1,0 +1,151 @@
+"""Typed JSON files that are whole or absent: one step to write, refused when damaged, never NaN."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, NoReturn, Self
+
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+
+from skill_bench.base.errors import RecordError
+
+SCHEMA_VERSION = 1
+_DIGEST = "content_sha256"
+
+
+JsonObject = dict[str, JsonValue]
+"""A JSON object of any form."""
+
+
+class Frozen(BaseModel):
+    """Base of every spec and record: immutable fields, unknown keys refused, finite numbers only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Document(Frozen):
+    """A value with a file of its own; subclasses set ``kind`` to a literal.
+
+    The file holds ``schema_version``, ``kind`` and ``content_sha256`` (over the rest in canonical form), so that a
+    file of another version, another kind, or one edited after it was written is recognised.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    kind: str
+
+    def to_json(self) -> str:
+        """Strict JSON text, ending in a newline.
+
+        Raises:
+            RecordError: a value that JSON cannot hold, for example NaN.
+        """
+        try:
+            content = json.loads(json.dumps(self.model_dump(mode="json"), allow_nan=False))
+        except (ValueError, TypeError) as error:
+            raise RecordError(f"{self.kind} cannot be stored: {error}. Use None and a reason instead.") from error
+        return json.dumps({**content, _DIGEST: _digest(content)}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def write(self, path: Path) -> Path:
+        """Writes the file in one step; whoever reads sees the old one or the whole new one."""
+        return write_atomic(path, self.to_json().encode())
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The document in ``path``.
+
+        Raises:
+            RecordError: missing, damaged, edited, or of another version or kind; names the file and what to do.
+        """
+        return cls.parse(read_object(path), source=str(path))
+
+    @classmethod
+    def parse(cls, content: dict[str, Any], *, source: str) -> Self:
+        """The document in ``content``, the object of a file named ``source``.
+
+        Raises:
+            RecordError: as :meth:`read`.
+        """
+        found = content.get("schema_version")
+        if found != SCHEMA_VERSION:
+            raise RecordError(
+                f"{source}: schema_version is {found!r}, this skill-bench reads {SCHEMA_VERSION}. "
+                "Read it with the skill-bench that wrote it, or delete it and run that cell again."
+            )
+        expected = cls.model_fields["kind"].default
+        if content.get("kind") != expected:
+            raise RecordError(f"{source}: holds a {content.get('kind')!r}, expected a {expected!r}. Check the path.")
+        body = {key: value for key, value in content.items() if key != _DIGEST}
+        try:
+            document = cls.model_validate_json(json.dumps(body), strict=True)
+        except ValidationError as error:
+            _damaged(source, _first_problems(error))
+        if content.get(_DIGEST) != _digest(body):
+            _damaged(source, f"its contents do not fit its {_DIGEST}, so it was changed after it was written")
+        return document
+
+
+def write_atomic(path: Path, data: bytes | memoryview) -> Path:
+    """Writes ``data`` to ``path`` through a temporary file of the same folder, made durable before it is renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in ``path``; NaN and infinities are refused.
+
+    Raises:
+        RecordError: missing, not JSON, or not an object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read ({error.strerror}). Check the path.") from error
+    except ValueError as error:
+        _damaged(str(path), f"not valid JSON ({error})")
+    if not isinstance(content, dict):
+        _damaged(str(path), f"holds a {type(content).__name__}, expected an object")
+    return content
+
+
+def _damaged(source: str, problem: str) -> NoReturn:
+    raise RecordError(
+        f"{source}: {problem}. Restore it from a backup or version control, or delete it and run that cell again."
+    ) from None
+
+
+def _digest(content: dict[str, Any]) -> str:
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a value a record may hold")
+
+
+def _first_problems(error: ValidationError, limit: int = 3) -> str:
+    problems = [f"{'.'.join(map(str, p['loc'])) or 'record'}: {p['msg']}" for p in error.errors()]
+    more = f", and {len(problems) - limit} more" if len(problems) > limit else ""
+    return "; ".join(problems[:limit]) + more
+
+
+def _umask() -> int:
+    # mkstemp makes files that only their owner may read; a record is as readable as any other output.
+    current = os.umask(0)
+    os.umask(current)
+    return current

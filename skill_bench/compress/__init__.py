@@ -1,1 +1,0 @@
-"""From a teacher and speech to a smaller student: one stage a file."""

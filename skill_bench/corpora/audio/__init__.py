@@ -1,0 +1,1 @@
+"""Audio files: decoded, identified by content, changed by effects and imitated conditions."""

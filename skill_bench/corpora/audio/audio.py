@@ -1,0 +1,97 @@
+"""An audio file as a 16 kHz mono tensor, with what was done to it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+from torchaudio.functional import resample
+
+from skill_bench.base.errors import AudioError
+from skill_bench.corpora.audio.conditions import apply_conditions
+from skill_bench.corpora.audio.decode import MIN_SAMPLES, SAMPLE_RATE_HZ, decode
+from skill_bench.corpora.audio.effects import apply_effects
+from skill_bench.corpora.data import Utterance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audio:
+    """A waveform and where it came from.
+
+    Attributes:
+        waveform: ``(samples,)`` float32 at 16 kHz; integer formats lie in [-1, 1].
+        original_rate_hz: The file's own rate; another one than 16 kHz means that it was resampled.
+        original_channels: More than one means that they were averaged.
+        sha256: Of the waveform's float32 samples: the same audio in another container has the same hash.
+    """
+
+    waveform: Float[Tensor, " samples"]
+    original_rate_hz: int
+    original_channels: int
+    sha256: str
+
+    @property
+    def changed(self) -> str | None:
+        """What was done to the file's samples, for the record; None if nothing."""
+        steps = []
+        if self.original_channels > 1:
+            steps.append(f"{self.original_channels} channels averaged")
+        if self.original_rate_hz != SAMPLE_RATE_HZ:
+            steps.append(f"resampled from {self.original_rate_hz} Hz")
+        return ", ".join(steps) or None
+
+
+def load_audio(path: Path, *, source: str, start_frame: int | None = None, n_frames: int | None = None) -> Audio:
+    """Reads a file, or a segment of it (in frames of its own rate), as 16 kHz mono.
+
+    Resampling is torchaudio.functional.resample with its default windowed sinc.
+
+    Raises:
+        AudioError: whatever `skill_bench.corpora.audio.decode.decode` finds, or fewer than 400 samples at 16 kHz.
+    """
+    decoded = decode(path, source=source, start_frame=start_frame, n_frames=n_frames)
+    waveform = torch.from_numpy(decoded.samples.mean(axis=1))
+    if decoded.rate_hz != SAMPLE_RATE_HZ:
+        waveform = resample(waveform, decoded.rate_hz, SAMPLE_RATE_HZ)
+    if len(waveform) < MIN_SAMPLES:
+        raise AudioError(
+            f"{path} ({source}): {len(waveform)} samples at 16 kHz; at least {MIN_SAMPLES} (25 ms) are needed. "
+            "Remove the line from the manifest."
+        )
+    waveform = waveform.contiguous()
+    return Audio(
+        waveform=waveform,
+        original_rate_hz=decoded.rate_hz,
+        original_channels=decoded.samples.shape[1],
+        sha256=_hash(waveform.numpy()),
+    )
+
+
+def load_utterance(utterance: Utterance) -> Audio:
+    """`load_audio` of an utterance's file or segment, under its imitated conditions and its protocol's effects, if any.
+
+    Raises:
+        AudioError: as `load_audio`, or nothing is left without silence.
+    """
+    audio = load_audio(
+        utterance.path, source=utterance.source, start_frame=utterance.start_frame, n_frames=utterance.n_frames
+    )
+    if utterance.conditions is None and utterance.effects is None:
+        return audio
+    waveform = audio.waveform
+    if utterance.conditions is not None:
+        waveform = torch.from_numpy(apply_conditions(waveform.numpy(), utterance.conditions))
+    if utterance.effects is not None:
+        place = f"{utterance.path} ({utterance.source})"
+        waveform = apply_effects(waveform, utterance.effects, min_samples=MIN_SAMPLES, place=place).contiguous()
+    return replace(audio, waveform=waveform, sha256=_hash(waveform.numpy()))
+
+
+def _hash(samples: NDArray[np.float32]) -> str:
+    return hashlib.sha256(samples.tobytes()).hexdigest()

@@ -1,0 +1,1 @@
+"""Corpora described by a manifest and a suite.toml."""

@@ -1,0 +1,166 @@
+"""Manifests: tab-separated lists of speech.
+
+The format. UTF-8 text; one line an utterance; columns separated by one tab; the first line names the columns. Values
+stand as they are: no quotes, no escapes, so a value holds neither tab nor line break. Blank lines are ignored.
+
+- ``path`` (required): the audio file, relative to the audio root, which is the manifest's folder unless a suite says
+  otherwise. It may not leave that root.
+- ``id``: unique; default the path.
+- ``speaker``, ``seconds`` (a positive number): used where present.
+- any other column can be a target, a split or a filter, see `skill_bench.corpora.load`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from skill_bench.base.errors import ManifestError, suggest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line.
+
+    Attributes:
+        source: ``manifest.tsv:17``, for messages.
+        values: By column.
+    """
+
+    source: str
+    values: dict[str, str]
+
+    @property
+    def id(self) -> str:
+        """The ``id`` column, else the path."""
+        return self.values.get("id") or self.values["path"]
+
+    @property
+    def seconds(self) -> float | None:
+        """The ``seconds`` column, checked when the manifest was read; None if absent or empty."""
+        text = self.values.get("seconds", "")
+        return float(text) if text else None
+
+    def audio_path(self, root: Path) -> Path:
+        """The audio file under ``root``."""
+        return root / self.values["path"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """A manifest that was read and found sound."""
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def require(self, columns: Iterable[str], *, purpose: str) -> None:
+        """Checks that columns exist.
+
+        Raises:
+            ManifestError: names the missing column, its purpose, the nearest one and all that exist.
+        """
+        for column in columns:
+            if column not in self.columns:
+                raise ManifestError(
+                    f"{self.path}: no column {column!r} ({purpose}). {suggest(column, self.columns)}"
+                    f"Its columns are: {', '.join(self.columns)}."
+                )
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Reads and checks a manifest.
+
+    Raises:
+        ManifestError: no such file, not UTF-8, no or a faulty header, a line of another length, an empty, absolute or
+            escaping path, a duration that is not a positive number, an id that occurs twice; names file and line.
+    """
+    lines = _lines(path)
+    if not lines or not lines[0].strip():
+        raise ManifestError(f"{path}:1: no header. The first line names the columns, separated by tabs: path, ...")
+    columns = tuple(lines[0].split("\t"))
+    _check_header(path, columns)
+    rows: list[Row] = []
+    first_seen: dict[str, str] = {}
+    for number, line in enumerate(lines[1:], start=2):
+        if not line.strip():
+            continue
+        row = _row(path, number, columns, line)
+        if row.id in first_seen:
+            raise ManifestError(
+                f"{path}:{number}: the id {row.id!r} occurs already at {first_seen[row.id]}. Remove one of the lines, "
+                "or add a column 'id' with unique values."
+            )
+        first_seen[row.id] = row.source
+        rows.append(row)
+    if not rows:
+        raise ManifestError(f"{path}: has a header but no utterances.")
+    return Manifest(path=path, columns=columns, rows=tuple(rows))
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.is_file():
+        raise ManifestError(
+            f"{path}: no such manifest. Expected a tab-separated file with a header line and a column 'path'."
+        )
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ManifestError(f"{path}:{line}: not UTF-8 (byte {error.start}). Save the file as UTF-8.") from error
+    return text.replace("\r\n", "\n").split("\n")
+
+
+def _check_header(path: Path, columns: tuple[str, ...]) -> None:
+    repeated = sorted({column for column in columns if columns.count(column) > 1})
+    if repeated:
+        raise ManifestError(f"{path}:1: the header names {repeated[0]!r} twice.")
+    if "path" not in columns:
+        hint = "Separate the columns by tabs. " if len(columns) == 1 else suggest("path", columns)
+        raise ManifestError(f"{path}:1: no column 'path' in the header. {hint}Found: {', '.join(columns)}.")
+
+
+def _row(path: Path, number: int, columns: tuple[str, ...], line: str) -> Row:
+    values = line.split("\t")
+    if len(values) != len(columns):
+        raise ManifestError(
+            f"{path}:{number}: {len(values)} values, but the header names {len(columns)} columns "
+            f"({', '.join(columns)}). Values are separated by one tab and hold none."
+        )
+    row = Row(source=f"{path.name}:{number}", values=dict(zip(columns, values, strict=True)))
+    audio = row.values["path"]
+    if not audio.strip():
+        raise ManifestError(f"{path}:{number}: the path is empty.")
+    if escapes(audio):
+        raise ManifestError(
+            f"{path}:{number}: the path {audio!r} leaves the audio root. Give paths relative to it, and set the root "
+            "with audio_root in suite.toml."
+        )
+    seconds = row.values.get("seconds", "")
+    if seconds and not _is_duration(seconds):
+        raise ManifestError(f"{path}:{number}: seconds is {seconds!r}; expected a positive number.")
+    return row
+
+
+def escapes(path: str) -> bool:
+    """Whether a relative path leaves the folder that it is relative to, by itself (links are not followed)."""
+    pure = PurePosixPath(path.replace("\\", "/"))
+    if pure.is_absolute() or Path(path).is_absolute() or "\0" in path:
+        return True
+    depth = 0
+    for part in pure.parts:
+        depth += -1 if part == ".." else 1
+        if depth < 0:
+            return True
+    return False
+
+
+def _is_duration(text: str) -> bool:
+    try:
+        value = float(text)
+    except ValueError:
+        return False
+    return math.isfinite(value) and value > 0

@@ -1,0 +1,161 @@
+"""The smaller tables of a suite.toml; `skill_bench.corpora.described.suite_toml` shows all of them in one example."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class FrozenSpec(BaseModel):
+    """Base of every table: immutable, unknown keys refused, no silent conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+Names = Annotated[list[str], Field(min_length=1)]
+Count = Annotated[int, Field(ge=1)]
+Range = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
+class Split(FrozenSpec):
+    """Which values of a column mean train, dev and test."""
+
+    column: str = "split"
+    train: Names = ["train"]
+    dev: Names = ["dev"]
+    test: Names = ["test"]
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> Split:
+        values = [*self.train, *self.dev, *self.test]
+        if len(set(values)) < len(values):
+            raise ValueError("train, dev and test share a value")
+        return self
+
+
+class Folds(FrozenSpec):
+    """Cross-validation: each value of a column is once the test part; dev is drawn from the rest."""
+
+    column: str
+    dev_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    seed: int = 0
+
+
+class Silence(FrozenSpec):
+    """Utterances cut from noise recordings; train, dev and test cut disjoint stretches of each.
+
+    A count of None means the mean number of utterances of the other labels.
+    """
+
+    noise: Names
+    target: str = "_silence_"
+    seconds: Annotated[float, Field(gt=0.025)] = 1.0
+    train: Annotated[int, Field(ge=0)] | None = None
+    dev: Annotated[int, Field(ge=0)] | None = None
+    test: Annotated[int, Field(ge=0)] | None = None
+
+
+class Phones(FrozenSpec):
+    """What to do with a column of space-separated phones.
+
+    ``inventory``: the phones that may occur; another one is an error of the manifest. None allows all.
+    """
+
+    drop: list[str] = []
+    strip_stress: bool = False
+    inventory: Names | None = None
+
+
+class Text(FrozenSpec):
+    """What to do with a transcript: characters to remove; it is upper-cased and its blanks collapsed anyway.
+
+    ``characters``: those that may remain; another one is an error of the manifest. None allows all.
+    """
+
+    remove: str = ""
+    characters: str | None = None
+
+
+class ConditionRanges(FrozenSpec):
+    """Ranges, ``[least, most]``, that each utterance's imitated recording conditions are drawn from."""
+
+    gain_db: Range
+    low_hz: Range
+    high_hz: Range
+    snr_db: Range
+    noise_tilt: Range = [0.0, 0.9]
+
+    @model_validator(mode="after")
+    def _usable(self) -> ConditionRanges:
+        for name in type(self).model_fields:
+            least, most = getattr(self, name)
+            if least > most:
+                raise ValueError(f"{name} is [least, most], found [{least}, {most}]")
+        if self.low_hz[0] <= 0 or self.low_hz[1] >= self.high_hz[0] or self.high_hz[1] >= 8000:
+            raise ValueError("0 < low_hz < high_hz < 8000 is needed")
+        if self.noise_tilt[0] < 0 or self.noise_tilt[1] >= 1:
+            raise ValueError("noise_tilt lies in [0, 1)")
+        return self
+
+
+class ConditionTable(FrozenSpec):
+    """Imitated recording conditions. Dev is drawn like test; of several folds each has ranges between the two."""
+
+    seed: int = 0
+    train: ConditionRanges
+    test: ConditionRanges
+
+
+class Trials(FrozenSpec):
+    """Verification trials over dev and over test, drawn with a seed.
+
+    ``match`` names a column in which the two speakers of a different-speaker trial agree (their sex, say).
+    """
+
+    seed: int = 0
+    same_per_speaker: Count = 6
+    different_per_speaker: Count = 6
+    match: str | None = None
+
+
+class Mixtures(FrozenSpec):
+    """Two-speaker mixtures of the manifest's utterances, rendered into the cache folder."""
+
+    seed: int = 0
+    train: Count
+    dev: Count
+    test: Count
+    max_seconds: Annotated[float, Field(gt=0.5)] = 5.0
+    level_spread_db: Annotated[float, Field(ge=0)] = 4.0
+
+
+class Recordings(FrozenSpec):
+    """Whole recordings with a reference diarization, added to the test part."""
+
+    manifest: str
+    rttm: str = "rttm"
+
+
+class Documents(FrozenSpec):
+    """Documents for spoken-term search: one speaker's clips in a row, rendered into the cache folder."""
+
+    seed: int = 0
+    terms: Annotated[int, Field(ge=2)] = 4
+    dev: Count
+    test: Count
+    gap_seconds: Range = [0.02, 0.2]
+
+
+class Queries(FrozenSpec):
+    """Which lines are the spoken terms to find; drawn with a seed where a count is given.
+
+    A document contains a query whose whole target is a stretch of words in the document's.
+    """
+
+    column: str = "split"
+    dev: Names
+    test: Names
+    n_dev: Count | None = None
+    n_test: Count | None = None
+    seed: int = 0

@@ -1,0 +1,81 @@
+"""Verification trials: drawn with a seed over a set of utterances, or read from a list in VoxCeleb's form."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from skill_bench.base.errors import ManifestError
+from skill_bench.corpora.data import Trial, Utterance
+from skill_bench.corpora.described.partition import digest
+from skill_bench.corpora.described.tables import Trials
+
+
+def drawn_trials(
+    utterances: Sequence[Utterance], spec: Trials, *, attribute: Callable[[Utterance], str], where: str
+) -> tuple[Trial, ...]:
+    """Trials over ``utterances``, by a hash of the seed and both ids: the same in any order, on any machine.
+
+    Each speaker enrols for ``same_per_speaker`` trials with himself and ``different_per_speaker`` with others whose
+    ``attribute`` is the same. No pair comes twice.
+
+    Raises:
+        ManifestError: no speaker with two utterances, or none with another of the same attribute.
+    """
+    by_speaker: dict[str, list[Utterance]] = defaultdict(list)
+    for utterance in utterances:
+        by_speaker[utterance.target].append(utterance)
+    chosen: dict[tuple[str, str], bool] = {}
+    for speaker, own in sorted(by_speaker.items()):
+        others = [u for u in utterances if u.target != speaker and attribute(u) == attribute(own[0])]
+        same = [(a, b) for i, a in enumerate(own) for b in own[i + 1 :]]
+        different = [(a, b) for a in own for b in others]
+        for pairs, count, label in (
+            (same, spec.same_per_speaker, True),
+            (different, spec.different_per_speaker, False),
+        ):
+            ranked = sorted(pairs, key=lambda pair: digest(f"{spec.seed}:{pair[0].id}:{pair[1].id}"))
+            for first, second in ranked[:count]:
+                if (second.id, first.id) not in chosen:
+                    chosen[first.id, second.id] = label
+    if len(set(chosen.values())) < 2:
+        missing = "no speaker has two utterances" if True not in chosen.values() else "there is nobody else to compare"
+        raise ManifestError(f"{where}: {missing}, so there are no trials of both kinds. Check the target and match.")
+    return tuple(Trial(same=same, enrolment=a, test=b) for (a, b), same in chosen.items())
+
+
+def read_trials(path: Path, ids: Mapping[str, str]) -> tuple[Trial, ...]:
+    """The trials of a list with lines ``1 first second`` (same speaker) or ``0 first second``.
+
+    Args:
+        path: The list.
+        ids: Utterance id by the name that the list uses.
+
+    Raises:
+        ManifestError: no such list, a line of another form, or names that are not among ``ids``; all of them counted.
+    """
+    if not path.is_file():
+        raise ManifestError(f"{path}: no such trial list. Expected lines '1 first.wav second.wav'.")
+    trials: list[Trial] = []
+    absent: dict[str, int] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        fields = line.split()
+        if not fields:
+            continue
+        if len(fields) != 3 or fields[0] not in ("0", "1"):
+            raise ManifestError(f"{path}:{number}: found {line!r}; expected '1 first second' or '0 first second'.")
+        for name in fields[1:]:
+            if name not in ids:
+                absent.setdefault(name, number)
+        if not absent:
+            trials.append(Trial(same=fields[0] == "1", enrolment=ids[fields[1]], test=ids[fields[2]]))
+    if absent:
+        shown = ", ".join(f"{name} (line {number})" for name, number in list(absent.items())[:5])
+        raise ManifestError(
+            f"{path}: {len(absent)} files are named that are not there: {shown}. Complete the corpus, or use the list "
+            "that belongs to it."
+        )
+    if not trials:
+        raise ManifestError(f"{path}: holds no trial.")
+    return tuple(trials)

@@ -1,0 +1,1 @@
+"""Speech synthesised on this machine: the demo suite, and varied speech for training."""

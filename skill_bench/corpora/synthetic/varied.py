@@ -1,0 +1,137 @@
+"""Speech for pre-training, distillation and calibration: any folder or manifest, and synthesised speech."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from skill_bench.corpora.data import Utterance
+from skill_bench.corpora.listing import list_audio
+from skill_bench.corpora.synthetic.espeak import Voice
+from skill_bench.corpora.synthetic.sentences import grammar
+from skill_bench.corpora.synthetic.synthesis import Line, Spoken, synthesise
+from skill_bench.corpora.synthetic.voices import VARIANTS
+
+__all__ = ["list_audio", "synthesise_speech"]
+
+_LINES_A_SHARD = 100
+_RECIPE = 1  # part of every shard's name: another recipe never mixes with this one's files
+
+
+def synthesise_speech(
+    folder: Path,
+    *,
+    hours: float,
+    seed: int,
+    languages: Sequence[str] = ("en", "en", "en", "de", "es", "fr"),
+    workers: int | None = None,
+    progress: Callable[[float, float], None] | None = None,
+) -> list[Utterance]:
+    """Writes at least ``hours`` of varied synthetic sentences (16 kHz FLAC) into ``folder``, with manifest.tsv.
+
+    Shard after shard, each from ``(seed, shard number)`` alone and complete or absent: an interrupted call continues,
+    more hours extend the same folder, and the result does not depend on ``workers``. Voices, accents, pitch, rate,
+    level, noise and microphone colour vary from line to line.
+
+    Args:
+        folder: Where to write; made if missing.
+        hours: How much speech, at least.
+        seed: Of everything.
+        languages: Drawn from for each line; name one several times to hear it more often. See `sentences.languages`.
+        workers: Processes; default one a CPU core.
+        progress: Called with ``(seconds so far, seconds wanted)``.
+
+    Returns:
+        The utterances, labelled with their text.
+
+    Raises:
+        UnknownName: no grammar of that language.
+        SkillBenchError: the synthesiser failed.
+    """
+    for language in languages:
+        grammar(language)
+    folder.mkdir(parents=True, exist_ok=True)
+    workers = workers or os.cpu_count() or 1
+    identity = zlib.crc32(json.dumps([_RECIPE, seed, list(languages)]).encode())
+    rows: list[tuple[Line, Spoken]] = []
+    total, first, wanted = 0.0, 0, hours * 3600
+    with ThreadPoolExecutor(workers) as pool:
+        while total < wanted:
+            # Shards of the last round that are not needed stay on disk, unlisted, for a later call.
+            names = [f"shard-{identity:08x}-{number:05d}" for number in range(first, first + workers)]
+            plans = [_plan(seed, number, languages) for number in range(first, first + workers)]
+            first += workers
+            shards = pool.map(lambda name, plan: _shard(folder / name, plan), names, plans)
+            for name, plan, shard in zip(names, plans, shards, strict=True):
+                if total >= wanted:
+                    break
+                spoken = [
+                    Spoken(file=f"{name}/{said.file}", seconds=said.seconds, phones=said.phones) for said in shard
+                ]
+                rows += zip(plan, spoken, strict=True)
+                total += sum(said.seconds for said in spoken)
+                if progress:
+                    progress(total, wanted)
+    return _write_manifest(folder, rows)
+
+
+def _plan(seed: int, shard: int, languages: Sequence[str]) -> list[Line]:
+    rng = np.random.default_rng([seed, shard])
+    return [_line(rng, number, languages) for number in range(_LINES_A_SHARD)]
+
+
+def _line(rng: np.random.Generator, number: int, languages: Sequence[str]) -> Line:
+    chosen = grammar(languages[int(rng.integers(len(languages)))])
+    text = ", ".join(chosen.sentence(rng) for _ in range(1 + int(rng.integers(3))))
+    voice = Voice(
+        language=chosen.voices[int(rng.integers(len(chosen.voices)))],
+        variant=VARIANTS[int(rng.integers(len(VARIANTS)))],
+        pitch=int(rng.integers(20, 81)),
+        pitch_range=int(rng.integers(25, 91)),
+        rate_wpm=int(rng.integers(105, 191)),
+    )
+    return Line(
+        file=f"{number:03d}.flac", text=text, voice=voice,
+        level_db=float(rng.uniform(-34, -18)), snr_db=float(rng.uniform(10, 45)), tilt=float(rng.uniform(-0.8, 0.8)),
+        noise_colour=float(rng.uniform(0, 0.95)), seed=int(rng.integers(2**31)),
+    )  # fmt: skip
+
+
+def _shard(folder: Path, plan: list[Line]) -> list[Spoken]:
+    index = folder / "shard.json"
+    if index.is_file():
+        return [Spoken(**{**item, "phones": tuple(item["phones"])}) for item in json.loads(index.read_text("utf-8"))]
+    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    spoken = synthesise(plan, unfinished)
+    (unfinished / "shard.json").write_text(json.dumps([asdict(item) for item in spoken]), "utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.replace(folder)
+    return spoken
+
+
+def _write_manifest(folder: Path, rows: list[tuple[Line, Spoken]]) -> list[Utterance]:
+    header = "path\tseconds\tspeaker\tsplit\tlanguage\ttext\n"
+    lines = [
+        f"{said.file}\t{said.seconds:.3f}\t{line.voice.variant}\ttrain\t{line.voice.language}\t{line.text}\n"
+        for line, said in rows
+    ]
+    unfinished = folder / f".manifest.{os.getpid()}"
+    unfinished.write_text(header + "".join(lines), "utf-8")
+    unfinished.replace(folder / "manifest.tsv")
+    return [
+        Utterance(
+            id=said.file, path=folder / said.file, target=line.text, speaker=line.voice.variant,
+            seconds=said.seconds, source=f"manifest.tsv:{number}",
+        )
+        for number, (line, said) in enumerate(rows, start=2)
+    ]  # fmt: skip

@@ -1,0 +1,1 @@
+"""From a teacher and speech to a smaller student."""

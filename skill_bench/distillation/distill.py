@@ -1,0 +1,315 @@
+"""The whole path from a teacher to a student: similarity, groups, joint stage, pruning, final stage."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from skill_bench.base.progress import Progress, Silent
+from skill_bench.base.provenance import hardware
+from skill_bench.corpora.data import Utterance
+from skill_bench.corpora.listing import fingerprint
+from skill_bench.corpora.listing import fingerprint
+from skill_bench.distillation import groups as layer_groups
+from skill_bench.distillation import run_file
+from skill_bench.distillation.losses import GroupDistillation
+from skill_bench.distillation.objectives import FinalObjective, JointObjective, Teach, teaching
+from skill_bench.distillation.recipe import Recipe
+from skill_bench.distillation.run_file import RunFile
+from skill_bench.layers.measure import measure
+from skill_bench.layers.options import SimilarGroups
+from skill_bench.models.architecture import Architecture
+from skill_bench.models.checkpoint import LoadedModel
+from skill_bench.models.encoder import Encoder
+from skill_bench.pruning.options import Sparsity
+from skill_bench.pruning.prune import prune
+from skill_bench.pruning.sparsity import require_reachable, settle
+from skill_bench.records.similarity import Groups, LayerSimilarity
+from skill_bench.training.adamw import adamw
+from skill_bench.training.batches import SpeechBatches
+from skill_bench.training.engine import Engine, Processes
+from skill_bench.training.loop import Objective, Schedule, Training
+from skill_bench.training.loop import Progress as UpdateProgress
+from skill_bench.training.options import Stage
+
+SIMILARITY_FILE = "similarity.json"
+"""In the work folder: matrix, dendrogram and clusters of all layers; the groups are in the run's own file."""
+_LEARNT_WITHIN, _PRUNED_WITHIN = 0.1, 0.005
+"""How far from the target is not worth a note. The multipliers swing around it: bundled students came to +0.05."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Student:
+    """What a distillation gives.
+
+    Attributes:
+        encoder: small and plain.
+        groups: layers of each target.
+        similarity: ``(layers, layers)`` of the teacher, None where the recipe fixed the groups.
+        metadata: recipe, teacher, groups and sizes, as strings for the checkpoint.
+    """
+
+    encoder: Encoder
+    groups: Groups
+    similarity: NDArray[np.float64] | None
+    metadata: dict[str, str]
+
+
+def distill(
+    teacher: LoadedModel,
+    utterances: Sequence[Utterance],
+    *,
+    recipe: Recipe,
+    folder: Path,
+    processes: Processes | None = None,
+    progress: UpdateProgress | None = None,
+    stages: Progress | None = None,
+) -> Student:
+    """Distils ``teacher`` into a student; a killed run continues in ``folder``. Every process gets the student.
+
+    Args:
+        processes: default: one, on a GPU where there is one.
+        progress: told after every update.
+        stages: told about the work before the first update.
+
+    Raises:
+        UsageError: groups that name layers the teacher or the student does not have; a sparsity that its gates cannot
+            reach; a folder with another run.
+        DataError: speech that gives no similarity of layers, or too short utterances.
+        AudioError: lists every damaged file, before anything is trained.
+    """
+    processes = processes or Engine().launch()
+    encoder = teacher.encoder
+    processes.fabric.to_device(encoder)
+    stages = stages or Silent()
+    before = _size(encoder)
+    if recipe.sparsity:
+        require_reachable(_shape(encoder, recipe), recipe.sparsity, full_size=before)
+    batches = SpeechBatches(
+        utterances,
+        seconds_per_batch=recipe.data.seconds_per_batch,
+        min_seconds=recipe.data.min_seconds,
+        max_seconds=recipe.data.max_seconds,
+        seed=recipe.seed,
+    )
+    if n_short := len(utterances) - len(batches.utterances):
+        stages.note(
+            f"{len(batches.utterances)} of {len(utterances)} utterances take part, {batches.hours:.2f} h; {n_short} "
+            f"are shorter than data.min_seconds = {recipe.data.min_seconds:g}"
+        )
+    plan = _plan(teacher, utterances, recipe, folder, processes, stages)
+    torch.manual_seed(recipe.seed)
+    run = _Run(
+        recipe=recipe,
+        teach=teaching(encoder, plan.layer_groups),
+        groups=plan.student_groups,
+        batches=batches,
+        folder=folder,
+        processes=processes,
+        progress=progress,
+    )
+    target = GroupDistillation(dim=encoder.architecture.dim, n_groups=len(plan.layer_groups), options=recipe.loss)
+    student = _copy(encoder, recipe)  # draws random numbers: what comes after it depends on its place
+    took: list[float | None] = []
+    learnt_sparsity = None
+    if recipe.joint and recipe.sparsity:
+        pruned = run.joint(student, target, recipe.joint, recipe.sparsity, teacher_size=before)
+        student, target, learnt_sparsity = pruned.student, pruned.target, pruned.learnt_sparsity
+        took.append(pruned.seconds)
+    after = _size(student)
+    if recipe.sparsity and learnt_sparsity is not None:
+        _say_what_was_missed(stages, recipe.sparsity.target, learnt=learnt_sparsity, pruned=1 - after / before)
+    took.append(run.final(student, target))
+    metadata = {
+        "recipe": recipe.model_dump_json(),
+        "teacher_sha256": teacher.sha256,
+        "layer_groups": json.dumps(plan.layer_groups),
+        "n_parameters": str(after),
+        "teacher_n_parameters": str(before),
+        "sparsity": f"{1 - after / before:.6f}",
+        "data_fingerprint": fingerprint(utterances),
+        "training_hours": f"{batches.hours:.3f}",
+        "precision": processes.engine.precision,
+    }
+    if learnt_sparsity is not None:
+        metadata["learnt_sparsity"] = f"{learnt_sparsity:.6f}"
+    if None not in took:
+        metadata["compression_hours"] = f"{sum(filter(None, took)) / 3600:.4g}"
+        device = hardware().device_name(processes.fabric.device.type)
+        metadata["compressed_on"] = f"{processes.fabric.world_size} x {device}"
+    similarity = None if plan.similarity is None else np.array(plan.similarity)
+    if similarity is not None:
+        metadata["similarity"] = json.dumps(similarity.round(6).tolist())
+    student = student.eval().requires_grad_(False)
+    return Student(encoder=student, groups=plan.layer_groups, similarity=similarity, metadata=metadata)
+
+
+def _plan(
+    teacher: LoadedModel,
+    utterances: Sequence[Utterance],
+    recipe: Recipe,
+    folder: Path,
+    processes: Processes,
+    stages: Progress,
+) -> RunFile:
+    """What ``folder`` is continued with; a new folder is planned, once all audio has been found to be sound."""
+    path = folder / run_file.NAME
+    same: dict[str, Any] = {
+        "recipe": recipe,
+        "teacher_sha256": teacher.sha256,
+        "data_fingerprint": fingerprint(utterances),
+        "precision": processes.engine.precision,
+    }
+    if processes.fabric.broadcast(path.exists()):
+        found = RunFile.read(path)
+        found.require_same(path, **same)
+        return found
+    processes.check_audio(utterances, stages)
+    alike = processes.fabric.broadcast(_layers_alike(teacher, utterances, recipe, stages))
+    similarity = None if alike is None else np.array(alike.measures[0].matrix)
+    taught, learnt = layer_groups.choose(recipe, n_states=len(teacher.encoder.layers) + 1, similarity=similarity)
+    rows = None if alike is None else alike.measures[0].matrix
+    planned = RunFile(**same, layer_groups=taught, student_groups=learnt, similarity=rows)
+    if processes.is_first:
+        if alike is not None:
+            alike.write(folder / SIMILARITY_FILE)
+        planned.write(path)
+    return planned
+
+
+def _layers_alike(
+    teacher: LoadedModel, utterances: Sequence[Utterance], recipe: Recipe, stages: Progress
+) -> LayerSimilarity | None:
+    """What the groups are found from; None where the recipe does not look for them."""
+    options = recipe.groups
+    if not isinstance(options, SimilarGroups):
+        return None
+    return measure(
+        teacher,
+        utterances,
+        name=teacher.metadata.get("title", "teacher"),
+        measures=(options.measure,),
+        n_groups=options.n_groups,
+        linkage=options.linkage,
+        contiguous=options.contiguous,
+        n_utterances=options.n_calibration_utterances,
+        seed=recipe.seed,
+        progress=stages,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pruned:
+    """What the joint stage gives; ``learnt_sparsity``: what the gates were expected to remove before they settled."""
+
+    student: Encoder
+    target: GroupDistillation
+    seconds: float | None
+    learnt_sparsity: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """What both stages need. ``groups``: the student's layers for each target."""
+
+    recipe: Recipe
+    teach: Teach
+    groups: Groups
+    batches: SpeechBatches
+    folder: Path
+    processes: Processes
+    progress: UpdateProgress | None
+
+    def joint(
+        self, student: Encoder, target: GroupDistillation, stage: Stage, options: Sparsity, *, teacher_size: int
+    ) -> _Pruned:
+        objective = JointObjective(
+            student, target, teach=self.teach, groups=self.groups, options=options, teacher_size=teacher_size
+        )
+        parameters: list[dict[str, Any]] = [
+            {"params": [*student.parameters(), *target.parameters()]},
+            {"params": list(objective.gates.parameters()), "peak": options.gate_learning_rate},
+            {
+                "params": list(objective.lagrangian.parameters()),
+                "peak": options.multiplier_learning_rate,
+                "maximize": True,
+            },
+        ]
+        seconds = self._train("joint", stage, objective, parameters)
+        learnt = objective.sparsity().item()
+        settle(objective.gates, objective.shape, target=options.target, full_size=teacher_size)
+        # A copy: what DDP attached to the parameters of this stage stays with this stage.
+        return _Pruned(
+            student=prune(objective.student, objective.gates.eval().masks()),
+            target=copy.deepcopy(target),
+            seconds=seconds,
+            learnt_sparsity=learnt,
+        )
+
+    def final(self, student: Encoder, target: GroupDistillation) -> float | None:
+        if student.position_bias is not None and not any(layer.heads for layer in student.architecture.layers):
+            student.position_bias.requires_grad_(False)  # no attention is left that could teach it anything
+        objective = FinalObjective(student, target, teach=self.teach, groups=self.groups)
+        parameters = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+        return self._train("final", self.recipe.final, objective, [{"params": parameters}])
+
+    def _train(self, name: str, stage: Stage, objective: Objective, parameters: list[dict[str, Any]]) -> float | None:
+        options = self.recipe.optimizer
+        seconds = Training(
+            name=name,
+            folder=self.folder,
+            processes=self.processes,
+            objective=objective,
+            optimizer=adamw(parameters, options=options, fused=self.processes.engine.precision != "fp16"),
+            batches=self.batches,
+            schedule=Schedule(
+                n_updates=stage.n_updates, learning_rate=stage.learning_rate, warmup_updates=stage.warmup_updates
+            ),
+            max_gradient_norm=options.max_gradient_norm,
+            seed=self.recipe.seed,
+            progress=self.progress,
+        ).run()
+        objective.cpu()
+        return seconds
+
+
+def _say_what_was_missed(stages: Progress, target: float, *, learnt: float, pruned: float) -> None:
+    """Notes of a target that the gates did not come near, or that whole units do not meet."""
+    if abs(learnt - target) > _LEARNT_WITHIN:
+        stages.note(
+            f"the gates had learnt a sparsity of {learnt:.3f} where {target:g} is the target, and all of them were "
+            "moved to meet it. More joint updates, or higher sparsity.gate_learning_rate and "
+            "multiplier_learning_rate, let them learn it."
+        )
+    if abs(pruned - target) > _PRUNED_WITHIN:
+        stages.note(
+            f"the student's sparsity is {pruned:.4f} where {target:g} is the target: what was gated is too coarse to "
+            "meet it. Gates on feed-forward units (sparsity.ffn_drop_rate) are the finest."
+        )
+
+
+def _shape(teacher: Encoder, recipe: Recipe) -> Architecture:
+    """Of the student before anything is pruned."""
+    n_layers, whole = recipe.student.n_layers, teacher.architecture
+    return whole if n_layers == "all" else whole.with_layers(whole.layers[:n_layers])
+
+
+def _copy(teacher: Encoder, recipe: Recipe) -> Encoder:
+    """The teacher's front end and its first layers."""
+    student = Encoder(_shape(teacher, recipe), dropout=recipe.student.dropout)
+    kept = student.state_dict().keys()
+    student.load_state_dict({name: value for name, value in teacher.state_dict().items() if name in kept})
+    return student
+
+
+def _size(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

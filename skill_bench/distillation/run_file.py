@@ -1,0 +1,61 @@
+"""``run.json`` of a work folder: what is trained there, so that nothing else is continued by mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from skill_bench.base.documents import Document
+from skill_bench.base.errors import UsageError
+from skill_bench.distillation.recipe import Recipe
+from skill_bench.records.similarity import Groups
+
+NAME = "run.json"
+
+
+class RunFile(Document):
+    """A distillation: what was asked for, and the layer groups that were found.
+
+    Attributes:
+        data_fingerprint: sha256 over ids and durations of the utterances.
+        layer_groups: of the teacher.
+        student_groups: of the student, one for each of the teacher's.
+        similarity: of the teacher's layers, None where the groups do not come from it.
+    """
+
+    kind: Literal["distillation"] = "distillation"
+    recipe: Recipe
+    teacher_sha256: str
+    data_fingerprint: str
+    precision: str
+    layer_groups: Groups
+    student_groups: Groups
+    similarity: tuple[tuple[float, ...], ...] | None
+
+    def require_same(
+        self, path: Path, *, recipe: Recipe, teacher_sha256: str, data_fingerprint: str, precision: str
+    ) -> None:
+        """Checks that the run may go on.
+
+        Raises:
+            UsageError: names what differs.
+        """
+        differing = _differences(self.recipe.model_dump(), recipe.model_dump(), "recipe")
+        if self.teacher_sha256 != teacher_sha256:
+            differing.append("another teacher")
+        if self.data_fingerprint != data_fingerprint:
+            differing.append("other utterances")
+        if self.precision != precision:
+            differing.append(f"precision {self.precision} there, {precision} now")
+        if differing:
+            raise UsageError(
+                f"{path.parent} holds another run: {'; '.join(differing)}. Choose another --work-dir, or "
+                "delete this one."
+            )
+
+
+def _differences(there: Any, now: Any, where: str) -> list[str]:
+    if isinstance(there, dict) and isinstance(now, dict):
+        keys = dict.fromkeys([*there, *now])
+        return [found for key in keys for found in _differences(there.get(key), now.get(key), f"{where}.{key}")]
+    return [] if there == now else [f"{where} = {there} there, {now} now"]

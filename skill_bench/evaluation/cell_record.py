@@ -1,0 +1,160 @@
+"""The record of one cell: looked for before it runs, written after it, left behind where it failed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from skill_bench.base.errors import RecordError, SkillBenchError
+from skill_bench.base.provenance import collect
+from skill_bench.corpora.data import TaskData
+from skill_bench.evaluation.cell_result import CellResult
+from skill_bench.evaluation.forecast import Forecast, forecast_path
+from skill_bench.evaluation.kinds.cell import Source
+from skill_bench.evaluation.plan import Plan
+from skill_bench.records.record import Data, Failure, Key, Record, System, find_finished, record_path
+from skill_bench.tasks import TaskSpec
+
+_log = logging.getLogger(__name__)
+
+
+class EvaluatedUpstream(Source, Protocol):
+    """What a run needs of an upstream: features, and what goes into the record."""
+
+    def system(self) -> System:
+        """Name, role, identity and size of the model."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedCell:
+    """A cell without a result; ``seed`` and ``task`` are None where the upstream itself could not be loaded."""
+
+    upstream: str
+    task: str | None
+    seed: int | None
+    error: str
+
+
+class CellRecord:
+    """One seed's record: looked for, written, or left behind as a failure."""
+
+    def __init__(
+        self,
+        upstream: EvaluatedUpstream,
+        task: TaskSpec,
+        data: TaskData | SkillBenchError,
+        seed: int,
+        *,
+        plan: Plan,
+        started_at: str,
+    ) -> None:
+        self.data, self.plan, self.started_at = data, plan, started_at
+        self.identity = upstream.identity
+        self.key = Key(
+            suite=plan.suite,
+            protocol=task.protocol.name,
+            task=task.name,
+            task_version=task.version,
+            upstream=upstream.name,
+            seed=seed,
+        )
+        self.common: dict[str, Any] = {
+            "key": self.key,
+            "system": upstream.system(),
+            "metric": task.metric,
+            "task_spec": task.model_dump(mode="json"),
+        }
+
+    def finished(self) -> Record | None:
+        """The record of exactly this cell, if there is one: same model, same data, same settings."""
+        if isinstance(self.data, SkillBenchError):
+            return None
+        found = find_finished(self.plan.out_dir, self.key, identity=self.identity, fingerprint=self.data.fingerprint)
+        return found if found is not None and _stated(found.task_spec) == _stated(self.common["task_spec"]) else None
+
+    def save(self, result: CellResult) -> Record:
+        """Writes the record and reads it again."""
+        assert isinstance(self.data, TaskData)
+        record = Record(
+            status="finished",
+            metrics=result.metrics,
+            folds=result.folds if len(self.data.folds) > 1 else {},
+            selection=result.selection,
+            layer_weights=result.layer_weights,
+            data=_data(self.data, self.plan, result),
+            provenance=collect(
+                started_at=self.started_at,
+                seconds=result.seconds,
+                forecast_seconds=_expected(self.plan, self.key, self.identity),
+            ),
+            **self.common,
+        )
+        return Record.read(record.save(self.plan.out_dir, predictions=result.predictions))
+
+    def failed(self, error: Exception) -> FailedCell:
+        """Leaves a record that says so, and tells what to report."""
+        key = self.key
+        if not isinstance(error, SkillBenchError):
+            _log.error("%s on %s, seed %d", key.upstream, key.task, key.seed, exc_info=error)
+        failure = Failure(type=type(error).__name__, message=str(error))
+        _leave_failed_record(
+            Record(
+                status="failed",
+                error=failure,
+                data=_data(self.data, self.plan, None) if isinstance(self.data, TaskData) else None,
+                provenance=collect(started_at=self.started_at),
+                **self.common,
+            ),
+            self.plan,
+        )
+        text = str(error) if isinstance(error, SkillBenchError) else f"{failure.type}: {failure.message}"
+        return FailedCell(upstream=key.upstream, task=key.task, seed=key.seed, error=text)
+
+
+def _stated(task_spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides a score: no words for the reader, no table that the task has not (older records lack newer ones)."""
+    words = ("title", "reference")
+    return {name: value for name, value in task_spec.items() if value is not None and name not in words}
+
+
+def _expected(plan: Plan, key: Key, identity: str) -> dict[str, float]:
+    """What `skill-bench plan` said about such a cell, if it was asked."""
+    path = forecast_path(plan.out_dir, key.suite, key.upstream, key.protocol)
+    if not path.exists():
+        return {}
+    try:
+        found = Forecast.read(path)
+    except RecordError as error:
+        _log.warning("the forecast is left out of the record: %s", error)
+        return {}
+    return found.of_task(key.task) if found.identity == identity else {}
+
+
+def _leave_failed_record(record: Record, plan: Plan) -> None:
+    """Writes the failed record unless a damaged record, or a finished one that it says nothing about, is there."""
+    path = record_path(plan.out_dir, record.key)
+    try:
+        if record.data is None and path.exists() and Record.read(path).status == "finished":
+            return
+        record.save(plan.out_dir)
+    except RecordError as error:
+        _log.warning("no record of the failure was written: %s", error)
+
+
+def _data(data: TaskData, plan: Plan, result: CellResult | None) -> Data:
+    """Counts are added up over folds."""
+    return Data(
+        suite=data.suite,
+        synthetic=data.synthetic,
+        fingerprint=data.fingerprint,
+        limit=plan.limit,
+        n_train=sum(len(fold.train) for fold in data.folds),
+        n_dev=sum(len(fold.dev) for fold in data.folds),
+        n_test=sum(len(fold.test) for fold in data.folds),
+        n_resampled=result.n_resampled if result else 0,
+        n_mixed_down=result.n_mixed_down if result else 0,
+        notes=(*data.notes, *(result.notes if result else ())),
+    )

@@ -1,0 +1,108 @@
+"""What every kind of task gets, and what it gives back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from skill_bench.base.progress import Progress
+from skill_bench.corpora.data import Effects, TaskData, Utterance
+from skill_bench.evaluation.kinds.cuts import cuts
+from skill_bench.features.extract import Features, FeatureSource, extract
+from skill_bench.records.record import Selection
+from skill_bench.tasks import TaskSpec
+
+
+class Source(FeatureSource, Protocol):
+    """An upstream; ``downsample_rate`` is the number of 16 kHz samples from one frame to the next."""
+
+    downsample_rate: int
+
+
+class Clock:
+    """Wall-clock seconds of consecutive stages."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def mark(self, stage: str, *, shared_by: int = 1) -> None:
+        """The stage that ends now; what several seeds did together is shared out evenly."""
+        now = time.perf_counter()
+        self.seconds[stage], self._last = (now - self._last) / shared_by, now
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One upstream on one task, with one or several seeds.
+
+    Attributes:
+        task: Resolved for suite and protocol.
+        extracted: Every extraction that was asked for, for the record.
+        extraction_threads: CPU threads of extraction.
+    """
+
+    upstream: Source
+    task: TaskSpec
+    data: TaskData
+    seeds: tuple[int, ...]
+    cache_dir: Path
+    cache_limit_bytes: int | None = None
+    progress: Progress
+    device: torch.device
+    clock: Clock = field(default_factory=Clock)
+    extracted: list[Features] = field(default_factory=list)
+    extraction_threads: int = field(default_factory=torch.get_num_threads)
+
+    def features(
+        self, utterances: Iterable[Utterance], *, pooled: bool = False, max_seconds: float | None = None
+    ) -> Features:
+        """The hidden states of utterances, each once."""
+        found = extract(
+            self.upstream, self.heard(utterances), pooled=pooled, max_seconds=max_seconds, progress=self.progress,
+            cache_dir=self.cache_dir, cache_limit_bytes=self.cache_limit_bytes, n_threads=self.extraction_threads,
+        )  # fmt: skip
+        self.extracted.append(found)
+        return found
+
+    def heard(self, utterances: Iterable[Utterance]) -> list[Utterance]:
+        """Each utterance once, with what the protocol does to its audio."""
+        unique = list({utterance.id: utterance for utterance in utterances}.values())
+        if self.task.audio is None:
+            return unique
+        effects = Effects(gain_db=self.task.audio.gain_db, trim_silence=self.task.audio.trim_silence)
+        if effects == Effects():
+            return unique
+        return [replace(utterance, effects=effects) for utterance in unique]
+
+    def train_and_held_out(self, *, pooled: bool) -> tuple[Features, Features]:
+        """Features for training and for dev and test; the same object unless training utterances are cut."""
+        seconds = self.task.protocol.train_max_seconds
+        if seconds is None:
+            everything = self.features(self.data.utterances(), pooled=pooled)
+            return everything, everything
+        train = (one for fold in self.data.folds for u in fold.train for one in cuts(self.task, u))
+        held_out = (u for fold in self.data.folds for u in (*fold.dev, *fold.test))
+        return self.features(train, pooled=pooled, max_seconds=seconds), self.features(held_out, pooled=pooled)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solved:
+    """What a kind of task found.
+
+    Attributes:
+        rows: Test predictions as `skill_bench.metrics.scoring` describes them, still without counts.
+        layer_weights: Weight of each hidden state, mean over folds; they add up to 1.
+        selection: What was chosen on dev, and every dev point.
+        notes: Facts that belong beside the numbers.
+    """
+
+    rows: Sequence[dict[str, Any]]
+    layer_weights: tuple[float, ...]
+    selection: Selection
+    notes: tuple[str, ...] = ()

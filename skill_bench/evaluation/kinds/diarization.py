@@ -1,0 +1,272 @@
+"""Who speaks when: a forward LSTM with one output a speaker, trained under the best order of speakers.
+
+As s3prl 0.4.18 ``downstream/diarization``, except that recordings are never cut into chunks, and that labels have
+exactly the upstream's frames, where s3prl repeats or drops features at the end.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy import ndarray
+from torch import Tensor
+
+from skill_bench.base.errors import DataError
+from skill_bench.corpora.data import Fold, TaskData, Utterance
+from skill_bench.evaluation.kinds.cell import Cell, Solved
+from skill_bench.evaluation.kinds.checks import check_folds, place
+from skill_bench.evaluation.kinds.trained import train_folds
+from skill_bench.metrics.diarization import activity, diarization_errors, segments_of
+from skill_bench.metrics.ratio import Ratio, pooled
+from skill_bench.probes import batches, heads, permutation
+from skill_bench.probes.frames import FrameBatches
+from skill_bench.probes.parameters import Parameters
+from skill_bench.probes.training import Batch, DevScore
+from skill_bench.tasks import Decision, TaskSpec
+from skill_bench.upstream.interface import SAMPLE_RATE_HZ
+
+# Manifests round times.
+_TOLERANCE_SECONDS = 0.05
+Decided = tuple[float, int]
+"""Threshold and frames of the median filter."""
+
+
+def check(task: TaskSpec, data: TaskData) -> None:
+    """Every recording has segments, and each lies within it."""
+    for fold, where in check_folds(task, data):
+        for split, utterances in fold.splits():
+            for utterance in utterances:
+                _check_segments(utterance, f"{where}, {split}")
+
+
+def _check_segments(utterance: Utterance, where: str) -> None:
+    if not utterance.segments:
+        raise DataError(f"{where}: {place(utterance)} has no segment. Say who speaks when, or remove it.")
+    for segment in utterance.segments:
+        end = utterance.seconds
+        if not 0 <= segment.start_seconds < segment.end_seconds or (
+            end is not None and segment.end_seconds > end + _TOLERANCE_SECONDS
+        ):
+            length = "" if end is None else f" of {end:.2f} s"
+            raise DataError(
+                f"{where}: {place(utterance)}{length} has a segment of {segment.speaker!r} from "
+                f"{segment.start_seconds:.2f} to {segment.end_seconds:.2f} s. Segments have a length and lie within "
+                "the recording."
+            )
+
+
+def solve(cell: Cell) -> Iterator[Solved]:
+    """Trains on frames."""
+    frames = cell.features(cell.data.utterances())
+    cell.clock.mark("features", shared_by=len(cell.seeds))
+    problems = [
+        DiarizationProblem(
+            task=cell.task,
+            fold=fold,
+            features=frames,
+            frame_counts=frames.frame_counts,
+            frame_seconds=cell.upstream.downsample_rate / SAMPLE_RATE_HZ,
+            device=cell.device,
+        )
+        for fold in cell.data.folds
+    ]
+    return train_folds(cell, problems)
+
+
+class DiarizationProblem:
+    """A fold of a diarization task. There are as many outputs as one training recording has speakers at most.
+
+    Args:
+        task: Resolved for the suite.
+        fold: Recordings with segments.
+        features: ``(layers, frames, dim)`` by utterance id.
+        frame_counts: Frames by utterance id.
+        frame_seconds: From one frame to the next.
+        device: Where the head is trained.
+    """
+
+    def __init__(
+        self,
+        *,
+        task: TaskSpec,
+        fold: Fold,
+        features: Mapping[str, Tensor],
+        frame_counts: Mapping[str, int],
+        frame_seconds: float,
+        device: torch.device,
+    ) -> None:
+        assert isinstance(task.decision, Decision)
+        self.task, self.fold, self.decision = task, fold, task.decision
+        self.frame_counts, self.frame_seconds, self.device = frame_counts, frame_seconds, device
+        self.n_speakers = max(len({s.speaker for s in utterance.segments}) for utterance in fold.train)
+        self.decided: Decided | None = None
+        self.frames: FrameBatches[Tensor] = FrameBatches(
+            features=features,
+            frame_counts=frame_counts,
+            label=self._label,
+            kept=(*fold.train, *fold.dev),
+            device=device,
+        )
+
+    stack = None  # the shapes of batches differ between seeds
+
+    def initial(self, generator: torch.Generator) -> Parameters:
+        """Parameters of one cell."""
+        return heads.initial(
+            self.task.head,
+            n_layers=self.frames.n_layers,
+            dim=self.frames.dim,
+            n_outputs=self.n_speakers,
+            generator=generator,
+        )
+
+    def batches(self, generator: torch.Generator) -> Iterator[Batch[Tensor]]:
+        """Training batches without end."""
+        train, size = self.fold.train, self.task.protocol.batch_size
+        for chosen in batches.shuffled(n=len(train), batch_size=size, generator=generator):
+            yield self.frames.batch([train[i] for i in chosen])
+
+    def losses(
+        self, parameters: Parameters, batch: Batch[Tensor], randomness: heads.Randomness | None
+    ) -> Float[Tensor, " cells"]:
+        """Permutation-free binary cross-entropy per frame and speaker."""
+        return permutation.losses(self._scores(parameters, batch, randomness), batch.labels)
+
+    @torch.no_grad()
+    def score(self, parameters: Parameters) -> list[DevScore]:
+        """Error rate of dev under the first threshold and filter, and the loss, for every cell."""
+        n_cells = parameters[heads.LAYER_SCORES].shape[0]
+        errors: list[list[Ratio]] = [[] for _ in range(n_cells)]
+        total, n_frames = torch.zeros(n_cells), 0
+        for utterances in self._evaluation_batches(self.fold.dev):
+            batch = self.frames.batch(utterances)
+            scores = self._scores(parameters, batch, None)
+            total += (permutation.losses(scores, batch.labels) * sum(batch.lengths)).cpu()
+            n_frames += sum(batch.lengths)
+            for own, cell_scores in zip(errors, scores, strict=True):
+                for utterance, part in zip(utterances, torch.split(cell_scores, batch.lengths), strict=True):
+                    own.append(self._dev_error(utterance, part))
+        losses = (total / n_frames).tolist()
+        return [DevScore(value=self._mean(own), loss=loss) for own, loss in zip(errors, losses, strict=True)]
+
+    def test_rows(self, parameters: Parameters) -> list[dict[str, Any]]:
+        """The segments of every test recording, from the first cell."""
+        scores = self._all_scores(parameters, self.fold.test)
+        self.decided = self._decide(parameters, scores)
+        threshold, median_frames = self.decided
+        rows = []
+        for utterance, one in zip(self.fold.test, scores, strict=True):
+            active = permutation.decide(one, threshold=threshold, median_frames=median_frames)
+            rows.append(
+                {
+                    "id": utterance.id,
+                    "fold": self.fold.name,
+                    "n_frames": len(one),
+                    "frame_seconds": self.frame_seconds,
+                    "target": [list(segment) for segment in self._reference(utterance)],
+                    "prediction": [list(segment) for segment in segments_of(active)],
+                }
+            )
+        return rows
+
+    def notes(self) -> list[str]:
+        """More speakers than outputs, and how probabilities became segments."""
+        notes = []
+        more = [u for u in self.fold.test if len({s.speaker for s in u.segments}) > self.n_speakers]
+        if more:
+            notes.append(
+                f"{len(more)} of {len(self.fold.test)} test recordings have more than the {self.n_speakers} speakers "
+                "of training: the others are missed"
+            )
+        if self.decided is not None:
+            how = f"threshold {self.decided[0]:g}, median filter of {self.decided[1]} frames"
+            if len(self._candidates()) > 1:
+                how += f", the best of {len(self._candidates())} pairs on {self.decision.selected_on}"
+                how += ", as s3prl's recipe does: the score is too good" if self.decision.selected_on == "test" else ""
+            notes.append(how)
+        return notes
+
+    def _candidates(self) -> list[Decided]:
+        return list(itertools.product(self.decision.thresholds, self.decision.median_frames))
+
+    def _decide(self, parameters: Parameters, test_scores: Sequence[Tensor]) -> Decided:
+        candidates = self._candidates()
+        if len(candidates) == 1:
+            return candidates[0]
+        utterances, scores = self.fold.test, test_scores
+        if self.decision.selected_on == "dev":
+            utterances, scores = self.fold.dev, self._all_scores(parameters, self.fold.dev)
+
+        def error(decided: Decided) -> float:
+            found = pooled(self._errors(u, one, decided) for u, one in zip(utterances, scores, strict=True))
+            return found.numerator
+
+        return min(candidates, key=error)
+
+    @torch.no_grad()
+    def _all_scores(
+        self, parameters: Parameters, utterances: Sequence[Utterance]
+    ) -> list[Float[Tensor, "frames speakers"]]:
+        found: dict[str, Tensor] = {}
+        for some in self._evaluation_batches(utterances):
+            batch = self.frames.batch(some, keep=False)
+            parts = torch.split(self._scores(parameters, batch, None)[0], batch.lengths)
+            found |= {utterance.id: part for utterance, part in zip(some, parts, strict=True)}
+        return [found[utterance.id] for utterance in utterances]
+
+    def _evaluation_batches(self, utterances: Sequence[Utterance]) -> list[list[Utterance]]:
+        lengths = [self.frame_counts[utterance.id] for utterance in utterances]
+        buckets = batches.length_buckets(lengths=lengths, batch_size=self.task.protocol.batch_size)
+        return [[utterances[i] for i in bucket] for bucket in buckets]
+
+    def _scores(
+        self, parameters: Parameters, batch: Batch[Tensor], randomness: heads.Randomness | None
+    ) -> Float[Tensor, "cells rows speakers"]:
+        return heads.logits(self.task.head, parameters, batch.features, lengths=batch.lengths, randomness=randomness)
+
+    def _errors(self, utterance: Utterance, scores: Float[Tensor, "frames speakers"], decided: Decided) -> Ratio:
+        found = permutation.decide(scores, threshold=decided[0], median_frames=decided[1])
+        return diarization_errors(reference=self._active(utterance), found=found).rate
+
+    def _dev_error(self, utterance: Utterance, scores: Float[Tensor, "frames speakers"]) -> Ratio:
+        if self.decision.checkpoint_by == "der":
+            return self._errors(utterance, scores, self._candidates()[0])
+        wanted, found = self._label(utterance).cpu().numpy() > 0, (scores > 0).cpu().numpy()
+        orders = itertools.permutations(range(self.n_speakers))
+        wrong = min(int((wanted[:, list(order)] != found).sum()) for order in orders)
+        return Ratio(numerator=wrong, denominator=wanted.size)
+
+    def _mean(self, errors: Sequence[Ratio]) -> float | None:
+        """The error rate of all recordings; the frame error is s3prl's mean over recordings."""
+        if self.decision.checkpoint_by == "der":
+            return pooled(errors).percent
+        return float(np.mean([100 * error.numerator / error.denominator for error in errors]))
+
+    def _reference(self, utterance: Utterance) -> list[tuple[int, int, int]]:
+        """Segments in frames, speakers numbered by name; rounded to the nearest frame, as s3prl does."""
+        n_frames = self.frame_counts[utterance.id]
+        speakers = sorted({segment.speaker for segment in utterance.segments})
+        found = []
+        for segment in utterance.segments:
+            start, end = (
+                min(n_frames, int(np.rint(seconds / self.frame_seconds)))
+                for seconds in (segment.start_seconds, segment.end_seconds)
+            )
+            if start < end:
+                found.append((speakers.index(segment.speaker), start, end))
+        return found
+
+    def _active(self, utterance: Utterance) -> Bool[ndarray, "frames speakers"]:
+        return activity(self._reference(utterance), n_frames=self.frame_counts[utterance.id])
+
+    def _label(self, utterance: Utterance) -> Float[Tensor, "frames speakers"]:
+        """Activity with exactly `n_speakers` columns; a recording with more keeps those who speak most."""
+        active = self._active(utterance).astype(np.float32)
+        most = np.argsort(-active.sum(axis=0), kind="stable")[: self.n_speakers]
+        missing = max(0, self.n_speakers - active.shape[1])
+        return torch.from_numpy(np.pad(active[:, np.sort(most)], ((0, 0), (0, missing)))).to(self.device)

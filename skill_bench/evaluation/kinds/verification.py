@@ -1,0 +1,209 @@
+"""Is it the same speaker? An x-vector trained to tell training's speakers apart, cosines between its embeddings.
+
+As s3prl 0.4.18 ``downstream/sv_voxceleb1``; only protocol ``s3prl`` lowers audio by 3 dB, takes its silence out and
+draws cuts of long training utterances anew, from a few places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from skill_bench.base.errors import DataError
+from skill_bench.corpora.data import Fold, TaskData, Trial, Utterance
+from skill_bench.evaluation.kinds.cell import Cell, Solved
+from skill_bench.evaluation.kinds.checks import check_folds, place, some
+from skill_bench.evaluation.kinds.cuts import Drawn, cuts
+from skill_bench.evaluation.kinds.trained import train_folds
+from skill_bench.metrics.verification import equal_error_rate
+from skill_bench.probes import batches, heads, xvector
+from skill_bench.probes.frames import FrameBatches
+from skill_bench.probes.parameters import Parameters
+from skill_bench.probes.training import Batch, DevScore
+from skill_bench.tasks import TaskSpec
+
+
+def check(task: TaskSpec, data: TaskData) -> None:
+    """Speakers of training do not occur in test; trials of both kinds name utterances that are there."""
+    for fold, where in check_folds(task, data):
+        speakers = {utterance.target for utterance in fold.train}
+        if len(speakers) < 2:
+            raise DataError(f"{where}: training has {len(speakers)} speaker; at least 2 are needed.")
+        for split, utterances in (("dev", fold.dev), ("test", fold.test)):
+            known = [u for u in utterances if u.target in speakers]
+            if known:
+                names = sorted({u.target for u in known})
+                raise DataError(
+                    f"{where}: {some(names)} in train and in {split} (for example {place(known[0])}). "
+                    "Verification is about unknown speakers: keep their utterances in one part."
+                )
+        for split, trials, utterances in (("dev", fold.dev_trials, fold.dev), ("test", fold.trials, fold.test)):
+            _check_trials(trials, utterances, f"{where}, {split}")
+
+
+def _check_trials(trials: Sequence[Trial], utterances: Sequence[Utterance], where: str) -> None:
+    if len({trial.same for trial in trials}) < 2:
+        raise DataError(
+            f"{where}: {len(trials)} trials, of {'one kind' if trials else 'no kind'}; trials of equal and of "
+            "different speakers are needed. Check the trial list, or raise the limit."
+        )
+    absent = {i for trial in trials for i in (trial.enrolment, trial.test)} - {u.id for u in utterances}
+    if absent:
+        raise DataError(f"{where}: {some(sorted(absent))} in a trial but not among the utterances. Correct the list.")
+
+
+def solve(cell: Cell) -> Iterator[Solved]:
+    """Trains on frames."""
+    train, held_out = cell.train_and_held_out(pooled=False)
+    cell.clock.mark("features", shared_by=len(cell.seeds))
+    for fold in cell.data.folds:
+        for split, utterances in fold.splits():
+            counts = (train if split == "train" else held_out).frame_counts
+            short = [u for u in utterances if counts[u.id] < xvector.MIN_FRAMES]
+            if short:
+                raise DataError(
+                    f"task {cell.task.name!r}: {place(short[0])} and {len(short) - 1} more in {split} have fewer than "
+                    f"the {xvector.MIN_FRAMES} frames that an x-vector needs. Remove what is so short."
+                )
+    return train_folds(
+        cell,
+        [
+            VerificationProblem(
+                task=cell.task,
+                fold=fold,
+                train=train,
+                held_out=held_out,
+                train_counts=train.frame_counts,
+                held_out_counts=held_out.frame_counts,
+                device=cell.device,
+            )
+            for fold in cell.data.folds
+        ],
+    )
+
+
+class VerificationProblem:
+    """A fold of a verification task.
+
+    Args:
+        task: Resolved for the suite.
+        fold: Utterances and trials.
+        train: ``(layers, frames, dim)`` by utterance id, for the training part.
+        held_out: The same for dev and test.
+        train_counts: Frames by utterance id, for the training part.
+        held_out_counts: The same for dev and test.
+        device: Where the head is trained.
+    """
+
+    def __init__(
+        self,
+        *,
+        task: TaskSpec,
+        fold: Fold,
+        train: Mapping[str, Tensor],
+        held_out: Mapping[str, Tensor],
+        train_counts: Mapping[str, int],
+        held_out_counts: Mapping[str, int],
+        device: torch.device,
+    ) -> None:
+        self.task, self.fold, self.held_out_counts = task, fold, held_out_counts
+        on_test = task.protocol.checkpoint_selected_on == "test"
+        self.chosen_by, self.chosen_on = (fold.trials, fold.test) if on_test else (fold.dev_trials, fold.dev)
+        self.speakers = sorted({utterance.target for utterance in fold.train})
+        index = {speaker: i for i, speaker in enumerate(self.speakers)}
+        all_cuts = [cuts(task, utterance) for utterance in fold.train]
+        self.drawn = Drawn([len(found) for found in all_cuts])
+        self.train = [one for found in all_cuts for one in found]
+        self.frames: FrameBatches[int] = FrameBatches(
+            features=train,
+            frame_counts=train_counts,
+            label=lambda utterance: index[utterance.target],
+            kept=self.train,
+            device=device,
+        )
+        self.held_out: FrameBatches[str] = FrameBatches(
+            features=held_out,
+            frame_counts=held_out_counts,
+            label=lambda utterance: utterance.target,
+            kept=self.chosen_on,
+            device=device,
+        )
+
+    stack = None  # the shapes of batches differ between seeds
+
+    def initial(self, generator: torch.Generator) -> Parameters:
+        """Parameters of one cell."""
+        return xvector.initial(
+            self.task.head,
+            n_layers=self.frames.n_layers,
+            dim=self.frames.dim,
+            n_speakers=len(self.speakers),
+            generator=generator,
+        )
+
+    def batches(self, generator: torch.Generator) -> Iterator[Batch[int]]:
+        """Training batches without end."""
+        n, size = len(self.fold.train), self.task.protocol.batch_size
+        for chosen in batches.shuffled(n=n, batch_size=size, generator=generator):
+            yield self.frames.batch([self.train[i] for i in self.drawn.draw(chosen, generator)])
+
+    def losses(
+        self, parameters: Parameters, batch: Batch[int], randomness: heads.Randomness | None
+    ) -> Float[Tensor, " cells"]:
+        """AM-softmax, mean over the batch."""
+        embedded = xvector.embeddings(self.task.head, parameters, batch.features, lengths=batch.lengths)
+        return xvector.losses(self.task.head, parameters, embedded, batch.labels)
+
+    def score(self, parameters: Parameters) -> list[DevScore]:
+        """Equal error rate, and how far cosines are from the truth, in every cell.
+
+        Speakers are new, so there is no classification loss: the second is the mean of 1 - cosine over equal and of
+        the cosine over different speakers.
+        """
+        found = []
+        for scores in self._cosines(parameters, self.chosen_on, self.chosen_by, keep=True):
+            same = torch.tensor([trial.same for trial in self.chosen_by])
+            value = equal_error_rate(same=same.tolist(), scores=scores.tolist()) if scores.isfinite().all() else None
+            found.append(DevScore(value=value, loss=float(torch.where(same, 1 - scores, scores).mean())))
+        return found
+
+    def test_rows(self, parameters: Parameters) -> list[dict[str, Any]]:
+        """The cosine of every trial, from the first cell."""
+        (scores,) = self._cosines(parameters, self.fold.test, self.fold.trials, keep=False)
+        return [
+            {
+                "id": f"{trial.enrolment} {trial.test}",
+                "fold": self.fold.name,
+                "enrolment": trial.enrolment,
+                "test": trial.test,
+                "target": "same" if trial.same else "different",
+                "score": score,
+            }
+            for trial, score in zip(self.fold.trials, scores.tolist(), strict=True)
+        ]
+
+    def notes(self) -> list[str]:
+        """Nothing to say."""
+        return []
+
+    @torch.no_grad()
+    def _cosines(
+        self, parameters: Parameters, utterances: Sequence[Utterance], trials: Sequence[Trial], *, keep: bool
+    ) -> Float[Tensor, "cells trials"]:
+        place_of = {utterance.id: i for i, utterance in enumerate(utterances)}
+        lengths = [self.held_out_counts[utterance.id] for utterance in utterances]
+        embedded: list[Tensor] = [torch.empty(0)] * len(utterances)
+        for bucket in batches.length_buckets(lengths=lengths, batch_size=self.task.protocol.batch_size):
+            batch = self.held_out.batch([utterances[i] for i in bucket], keep=keep)
+            found = xvector.embeddings(self.task.head, parameters, batch.features, lengths=batch.lengths)
+            for column, i in enumerate(bucket):
+                embedded[i] = found[:, column]
+        stacked = F.normalize(torch.stack(embedded, dim=1).double(), dim=-1).cpu()
+        left = stacked[:, [place_of[trial.enrolment] for trial in trials]]
+        right = stacked[:, [place_of[trial.test] for trial in trials]]
+        return (left * right).sum(dim=-1)

@@ -1,0 +1,1 @@
+"""How alike a teacher's layers are, and the groups that follow from it."""

@@ -1,0 +1,59 @@
+"""How the teacher's layers are put into groups: what a recipe's ``[groups]`` may say."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from skill_bench.base.documents import Frozen
+from skill_bench.base.specs import Count, Positive
+from skill_bench.records.similarity import Groups, Linkage, MeasureName
+
+
+class SimilarGroups(Frozen):
+    """Clusters of the teacher's layers by their similarity (SKILL)."""
+
+    method: Literal["similarity"]
+    measure: MeasureName
+    linkage: Linkage
+    n_groups: Positive | Literal["auto"]
+    contiguous: bool
+    include_input: bool
+    n_calibration_utterances: Positive
+
+
+class FixedGroups(Frozen):
+    """Groups by hand. ``student_layers``: what stands in for each in a student of another depth; default the same."""
+
+    method: Literal["fixed"]
+    layers: Groups
+    student_layers: Groups | None = None
+
+    @model_validator(mode="after")
+    def _groups_can_be_averaged(self) -> Self:
+        if not self.layers or not all(self.layers) or not all(self.student_layers or self.layers):
+            raise ValueError("expected at least one group, and at least one layer in each")
+        if self.student_layers is not None and len(self.student_layers) != len(self.layers):
+            raise ValueError(f"{len(self.layers)} groups of layers, but {len(self.student_layers)} of student_layers")
+        twice = [list(group) for group in (*self.layers, *(self.student_layers or ())) if len({*group}) < len(group)]
+        if twice:
+            raise ValueError(f"the group {twice[0]} names a layer twice; name each once")
+        return self
+
+
+class RandomGroups(Frozen):
+    """A random partition, drawn from ``seed`` (a control)."""
+
+    method: Literal["random"]
+    n_groups: Positive
+    include_input: bool
+    seed: Count
+
+
+class UniformGroups(Frozen):
+    """Equal runs of layers (a control)."""
+
+    method: Literal["uniform"]
+    n_groups: Positive
+    include_input: bool

@@ -1,0 +1,1 @@
+"""A small teacher from nothing: masked prediction of units."""

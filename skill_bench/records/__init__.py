@@ -1,0 +1,1 @@
+"""What a run leaves: typed JSON documents of scores, costs and the similarity of layers. Loads no torch."""

@@ -1,0 +1,106 @@
+"""What an upstream costs: parameters, multiply-adds, throughput, memory. One small record an upstream.
+
+``run`` writes it to ``<out>/<suite>/<upstream>/profile.json``, beside the upstream's results; ``profile`` writes it to
+``<out>/profile/<upstream>/profile.json``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from skill_bench.base.documents import Document, Frozen
+from skill_bench.base.provenance import Provenance
+from skill_bench.records.record import System, upstream_folder
+
+
+class Band(Frozen):
+    """An estimate between the least and the most that the probe saw."""
+
+    low: float
+    estimate: float
+    high: float
+
+    def times(self, factor: float) -> Band:
+        return Band(low=self.low * factor, estimate=self.estimate * factor, high=self.high * factor)
+
+    def plus(self, other: Band) -> Band:
+        return Band(low=self.low + other.low, estimate=self.estimate + other.estimate, high=self.high + other.high)
+
+
+class Parameters(Frozen):
+    """Counts of numbers, not of bytes. A shared tensor counts once. Buffers are not parameters."""
+
+    total: int
+    trainable: int
+    buffers: int
+    n_bytes: int
+    by_component: dict[str, int]
+
+
+class Macs(Frozen):
+    """Multiply-adds over the challenge's 32 utterances, one at a time; see measure/macs.py for what counts.
+
+    ``buckets`` are the sums over eight utterances each, shortest first. ``superb`` adds, for every attention layer, the
+    bias additions and the scaling, masking and softmax that the challenge's own tool counts.
+    """
+
+    total: int
+    superb: int
+    buckets: tuple[int, ...]
+    superb_buckets: tuple[int, ...]
+    by_operation: dict[str, int]
+    lengths_samples: tuple[int, ...]
+
+
+class Throughput(Frozen):
+    """Seconds of audio encoded per second, over repeats after warm-up."""
+
+    median: float
+    minimum: float
+    maximum: float
+    batch_seconds: tuple[float, ...]
+    n_warmup: int
+    batch_size: int
+    utterance_seconds: float
+    dtype: str
+    device: str
+    n_threads: int
+
+
+class Memory(Frozen):
+    """Bytes that the allocator handed out at most during one forward, above what was there before (the weights)."""
+
+    peak_bytes: int
+    weight_bytes: int
+    batch_size: int
+    utterance_seconds: float
+    dtype: str
+    device: str
+    method: str
+
+
+class Profile(Document):
+    """The cost of one upstream. A part that was not measured is None, and ``reasons`` says why under its name."""
+
+    kind: Literal["profile"] = "profile"
+    system: System
+    parameters: Parameters | None
+    macs: Macs | None
+    throughput: Throughput | None
+    memory: Memory | None
+    reasons: dict[str, str] = Field(default_factory=dict)
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _parts_or_reasons(self) -> Self:
+        absent = {name for name in ("parameters", "macs", "throughput", "memory") if getattr(self, name) is None}
+        if absent != set(self.reasons):
+            raise ValueError(f"reasons explain {sorted(self.reasons)}, absent are {sorted(absent)}")
+        return self
+
+    def path(self, out_dir: Path, suite: str = "profile") -> Path:
+        """The profile's place below ``out_dir``."""
+        return upstream_folder(out_dir, suite, self.system.name) / "profile.json"

@@ -1,0 +1,60 @@
+"""How alike the layers of a model are, and how they cluster: one JSON a model."""
+
+from __future__ import annotations
+
+from typing import Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from skill_bench.base.documents import Document, Frozen
+from skill_bench.base.provenance import Provenance
+
+MeasureName = Literal["cka", "cosine", "mutual_knn"]
+MEASURES: tuple[MeasureName, ...] = get_args(MeasureName)
+Linkage = Literal["average", "complete", "single", "ward"]
+LINKAGES: tuple[Linkage, ...] = get_args(Linkage)
+Groups = tuple[tuple[int, ...], ...]
+"""A partition of layers."""
+
+
+class Similarity(Frozen):
+    """One measure.
+
+    Attributes:
+        matrix: ``(layers, layers)``, hidden states h0..hN.
+        tree: merges in scipy's form: two clusters, distance, size.
+        groups: partition of the layers.
+        silhouettes: mean silhouette by number of groups, where that number was chosen.
+    """
+
+    measure: MeasureName
+    matrix: tuple[tuple[float, ...], ...]
+    tree: tuple[tuple[float, float, float, float], ...]
+    groups: Groups
+    silhouettes: dict[int, float] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        n_layers = len(self.matrix)
+        if any(len(row) != n_layers for row in self.matrix) or len(self.tree) != n_layers - 1:
+            raise ValueError(f"{self.measure}: matrix and tree are not of the same {n_layers} layers")
+        if sorted(layer for group in self.groups for layer in group) != list(range(n_layers)):
+            raise ValueError(f"{self.measure}: the groups do not partition the {n_layers} layers")
+        return self
+
+
+class LayerSimilarity(Document):
+    """All measures of one model over the same utterances; ``data_fingerprint`` of all that they were chosen from."""
+
+    kind: Literal["layer_similarity"] = "layer_similarity"
+    model: str
+    checkpoint_sha256: str
+    data_fingerprint: str | None = None
+    n_utterances: int
+    audio_seconds: float
+    seed: int
+    linkage: Linkage
+    contiguous: bool
+    n_groups: int | Literal["auto"]
+    measures: tuple[Similarity, ...]
+    provenance: Provenance

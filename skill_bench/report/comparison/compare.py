@@ -1,0 +1,199 @@
+"""Two systems of the table, task by task, on the test items that both were tested on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from skill_bench.base.errors import RecordError, UnknownName, UsageError
+from skill_bench.report.statistics.interval import LEVEL, enough_speakers
+from skill_bench.report.statistics.paired import Comparison, Overall, compare, holm, overall
+from skill_bench.report.statistics.sample import Sample, knows_speakers, mean_of
+from skill_bench.report.table.columns import Column
+from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.table import Row, Section, Table
+from skill_bench.report.table.uncertainty import Rows, predictions_of, samples_of
+
+ONE_SEED = (
+    "one seed: the test speaks of these trained probes; how much another training seed would change is not in it. "
+    "Run with --seeds 3 or more to include it."
+)
+
+BY_SPEAKER = "tested over whole speakers, since utterances of one speaker are alike"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskComparison:
+    """One task. ``p_holm`` is corrected for the number of tasks compared; ``verdict`` says it in words."""
+
+    column: Column
+    found: Comparison
+    p_holm: float
+    verdict: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemComparison:
+    """``b`` beside ``a`` in one section.
+
+    Attributes:
+        section: Its label.
+        a, b: Titles, told apart by origin where they are equal.
+        tasks: The tasks that both have.
+        mean: Over these tasks; None for a single one.
+        level: Below which a corrected p-value is called a difference.
+        notes: What could not be compared, and what the test does not cover.
+    """
+
+    section: str
+    a: str
+    b: str
+    tasks: tuple[TaskComparison, ...]
+    mean: Overall | None
+    level: float
+    notes: tuple[str, ...]
+
+
+def compare_systems(table: Table, a: str, b: str, *, level: float = 1 - LEVEL) -> list[SystemComparison]:
+    """Compares two systems in every section that holds both.
+
+    Args:
+        table: Measured sections are searched.
+        a, b: ``[origin:]name[@hash]``: the name (or title) of a system, with ``run:`` or ``shipped:`` before it and the
+            beginning of the model's hash behind it where the name alone fits several.
+        level: Of the test, after Holm's correction over tasks.
+
+    Raises:
+        UnknownName: no measured system of that name.
+        UsageError: a name fits several systems of one section, both are the same records, or no section holds both.
+    """
+    measured = [section for section in table.sections if section.source == "measured"]
+    known = [row for section in measured for row in section.rows]
+    for wanted in (a, b):
+        if not any(_fits(row, wanted) for row in known):
+            raise UnknownName("measured system", wanted, {row.system for row in known})
+    pairs = [(section, _the_one(section, a), _the_one(section, b)) for section in measured]
+    found = [_compare(section, one, other, level) for section, one, other in pairs if one and other]
+    if not found:
+        raise UsageError(
+            f"{a!r} and {b!r} have no section in common: they were run on other suites, data, protocols or task "
+            "versions. Run both with the same options."
+        )
+    return found
+
+
+def compare_entries(
+    column: Column, a: Sequence[Entry], b: Sequence[Entry], *, level: float = 1 - LEVEL, by_speaker: bool = False
+) -> Comparison:
+    """``b`` beside ``a`` on one metric; the entries of each differ in their seeds alone.
+
+    Where the entries of a system are of several models, trained with several seeds, what was repeated is that training:
+    each model counts once, by the mean over its own entries.
+
+    Args:
+        level: Of the test.
+        by_speaker: Whole speakers are swapped and drawn, where the predictions say who speaks and there are enough:
+            the question is then what other speakers would show. By items it is what these speakers would.
+
+    Raises:
+        RecordError: predictions are missing or changed, or the test items differ.
+    """
+    ours, theirs = ([(entry, predictions_of(entry)) for entry in entries] for entries in (a, b))
+    items = [_repetitions(found, column.metric) for found in (ours, theirs)]
+    if items[0][0].units != items[1][0].units:
+        raise RecordError(f"{a[0].file} and {b[0].file}: were tested on different items. Run one of them again.")
+    if by_speaker and all(knows_speakers(rows, column.metric) for _, rows in (*ours, *theirs)):
+        speakers = [_repetitions(found, column.metric, by_speaker=True) for found in (ours, theirs)]
+        if enough_speakers(speakers[0][0]) and speakers[0][0].units == speakers[1][0].units:
+            return compare(*speakers, level=1 - level, units="speakers")
+    return compare(*items, level=1 - level)
+
+
+def entries_of(row: Row, column: Column) -> list[Entry]:
+    """The row's records of the column's task that have its metric."""
+    own = [entry for entry in row.entries if entry.record.key.task == column.task]
+    return [e for e in own if (m := e.record.metrics.get(column.metric)) is not None and m.value is not None]
+
+
+def verdict(difference: float, low: float, high: float, *, shown: bool, a: str, b: str) -> str:
+    """The result in words; ``shown`` says whether the test found a difference."""
+    if shown:
+        return f"{b} is {'better' if difference > 0 else 'worse'} than {a} by {abs(difference):.1f} points"
+    return f"no difference shown: {b} may be {_side(low)} to {_side(high)}"
+
+
+def _compare(section: Section, a: Row, b: Row, level: float) -> SystemComparison:
+    if a is b:
+        raise UsageError(f"both names mean {a.title!r} ({a.origin}). Name two systems.")
+    names = (a.title, b.title) if a.title != b.title else (f"{a.origin}:{a.title}", f"{b.origin}:{b.title}")
+    found: list[tuple[Column, Comparison]] = []
+    notes = []
+    for column in section.judged:
+        lacking = [name for name, row in zip(names, (a, b), strict=True) if column.name not in row.cells]
+        if lacking:
+            notes.append(f"{column.task}: left out, no result of {' and '.join(lacking)}")
+            continue
+        try:
+            ours, theirs = entries_of(a, column), entries_of(b, column)
+            found.append((column, compare_entries(column, ours, theirs, level=level, by_speaker=True)))
+        except RecordError as error:
+            notes.append(f"{column.task}: left out, {error}")
+    corrected = holm([one.p_value for _, one in found])
+    tasks = tuple(
+        TaskComparison(
+            column=column,
+            found=one,
+            p_holm=p,
+            verdict=verdict(
+                one.difference, one.interval.low, one.interval.high, shown=p < level, a=names[0], b=names[1]
+            ),
+        )
+        for (column, one), p in zip(found, corrected, strict=True)
+    )
+    if by_speaker := [f"{t.column.task} ({t.found.n_units})" for t in tasks if t.found.units == "speakers"]:
+        notes.append(f"{BY_SPEAKER}: {', '.join(by_speaker)}")
+    if once := [task.column.task for task in tasks if task.found.n_seeds == (1, 1)]:
+        notes.append(ONE_SEED if len(once) == len(tasks) else f"{', '.join(once)}: {ONE_SEED}")
+    return SystemComparison(
+        section=section.label,
+        a=names[0],
+        b=names[1],
+        tasks=tasks,
+        mean=overall([task.found for task in tasks], level=1 - level) if len(tasks) > 1 else None,
+        level=level,
+        notes=tuple(notes),
+    )
+
+
+def _repetitions(found: Sequence[tuple[Entry, Rows]], metric: str, *, by_speaker: bool = False) -> list[Sample]:
+    """A sample for each model where there are several, else one for each seed."""
+    by_model: dict[str, list[Sample]] = defaultdict(list)
+    samples = samples_of(found, metric, by_speaker=by_speaker)
+    for (entry, _), sample in zip(found, samples, strict=True):
+        by_model[entry.record.system.identity].append(sample)
+    return samples if len(by_model) == 1 else [mean_of(own) for own in by_model.values()]
+
+
+def _the_one(section: Section, wanted: str) -> Row | None:
+    fitting = [row for row in section.rows if _fits(row, wanted)]
+    if len({row.identity for row in fitting}) == 1:  # one model, run here and shipped: its own run is meant
+        fitting = [row for row in fitting if row.origin == "run"][:1] or fitting
+    if len(fitting) > 1:
+        choices = ", ".join(f"{row.origin}:{row.system}@{(row.identity or '')[:8]}" for row in fitting)
+        raise UsageError(f"{wanted!r} fits {len(fitting)} rows of {section.label}. Name one of: {choices}.")
+    return fitting[0] if fitting else None
+
+
+def _fits(row: Row, wanted: str) -> bool:
+    origin, colon, rest = wanted.partition(":")
+    if colon and row.origin == origin and _fits(row, rest):
+        return True
+    name, _, beginning = wanted.partition("@")
+    return wanted in (row.system, row.title) or (
+        bool(beginning) and row.system == name and (row.identity or "").startswith(beginning)
+    )
+
+
+def _side(points: float) -> str:
+    return f"{abs(points):.1f} points {'better' if points > 0 else 'worse'}" if round(points, 1) else "equal"

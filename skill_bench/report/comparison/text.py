@@ -1,0 +1,99 @@
+"""A comparison of two systems as text and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from tabulate import tabulate
+
+from skill_bench.report.comparison.compare import SystemComparison, verdict
+from skill_bench.report.statistics.interval import Interval
+
+_COLUMNS = (
+    "section", "a", "b", "task", "metric", "unit", "a_value", "b_value", "difference_points", "low_points",
+    "high_points", "p_value", "p_value_holm", "units", "n_units", "a_n_seeds", "b_n_seeds", "method", "verdict",
+)  # fmt: skip
+
+
+def to_text(found: SystemComparison, *, style: str = "simple") -> str:
+    """A table with a row a task, and the notes. ``style`` as tabulate names it."""
+    rows = [
+        [
+            task.column.heading,
+            f"{task.found.a:.2f}",
+            f"{task.found.b:.2f}",
+            *_difference(task.found.difference, task.found.interval),
+            p_text(task.found.p_value),
+            p_text(task.p_holm),
+            task.verdict,
+        ]
+        for task in found.tasks
+    ]
+    if (mean := found.mean) is not None:
+        said = verdict(
+            mean.difference,
+            mean.interval.low,
+            mean.interval.high,
+            shown=mean.p_value < found.level,
+            a=found.a,
+            b=found.b,
+        )
+        rows.append(
+            ["mean, points", "", "", *_difference(mean.difference, mean.interval), p_text(mean.p_value), "", said]
+        )
+    headings = ["task", found.a, found.b, "difference", f"{100 * (1 - found.level):g} % CI", "p", "p Holm", "verdict"]
+    align = ["left", *["right"] * 6, "left"]
+    grid = tabulate(rows, headings, style, colalign=align, disable_numparse=True) if rows else "nothing to compare"
+    notes = [f"  {note}" for note in found.notes]
+    explained = f"  difference: {found.b} minus {found.a} in points, higher better (error rates as 100 minus them)"
+    return "\n".join([found.section, "", grid, "", explained, *notes]) + "\n"
+
+
+def to_csv(found: Sequence[SystemComparison]) -> str:
+    """A row a task in full precision, units in the column names."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for one in found:
+        for task in one.tasks:
+            c = task.found
+            writer.writerow(
+                {
+                    "section": one.section,
+                    "a": one.a,
+                    "b": one.b,
+                    "task": task.column.task,
+                    "metric": task.column.metric,
+                    "unit": task.column.unit,
+                    "a_value": c.a,
+                    "b_value": c.b,
+                    "difference_points": c.difference,
+                    "low_points": c.interval.low,
+                    "high_points": c.interval.high,
+                    "p_value": c.p_value,
+                    "p_value_holm": task.p_holm,
+                    "units": c.units,
+                    "n_units": c.n_units,
+                    "a_n_seeds": c.n_seeds[0],
+                    "b_n_seeds": c.n_seeds[1],
+                    "method": c.method,
+                    "verdict": task.verdict,
+                }
+            )
+    return text.getvalue()
+
+
+def p_text(p: float) -> str:
+    """Three digits; very small ones as a bound, since 10,000 permutations say no more."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _difference(difference: float, interval: Interval) -> list[str]:
+    return [signed(difference, 2), f"[{signed(interval.low, 1)}, {signed(interval.high, 1)}]"]
+
+
+def signed(value: float, digits: int) -> str:
+    """With its sign; what rounds to zero is ``+0``."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}"  # adding 0 makes -0 a 0

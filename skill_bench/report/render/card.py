@@ -1,0 +1,123 @@
+"""A model card: what a model is, where it comes from, how large and how good it is. Says what is not known."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from tabulate import tabulate
+
+from skill_bench.report.render.render import markdown
+from skill_bench.report.table.build import build
+from skill_bench.report.table.collect import Collection
+
+UNKNOWN = "not stated"
+_SHOWN = ("similarity", "recipe", "title", "licence", "data", "teacher", "n_parameters")
+
+
+def model_card(
+    *,
+    title: str,
+    sha256: str,
+    n_parameters: int,
+    n_hidden_states: int,
+    dim: int,
+    family: str,
+    metadata: Mapping[str, str],
+    collections: Iterable[Collection],
+    loads_with_transformers: bool,
+) -> str:
+    """Markdown with the hub's header.
+
+    Args:
+        metadata: what the checkpoint says of itself.
+        collections: records of any models; those of this one (equal ``sha256``) are shown.
+    """
+    licence = metadata.get("licence")
+    header = [
+        "---",
+        "license: mit" if licence == "MIT" else f"license: other\nlicense_name: {json.dumps(licence or UNKNOWN)}",
+        f"library_name: {'transformers' if loads_with_transformers else 'skill-bench'}",
+        "pipeline_tag: feature-extraction",
+        f"tags: [speech, {family}, skill-bench]",
+        "---",
+    ]
+    facts = [
+        ("architecture", f"{family}, {n_hidden_states} hidden states of width {dim}, 16 kHz, 20 ms a frame"),
+        ("parameters", f"{n_parameters:,}" + _compared(n_parameters, metadata)),
+        ("teacher", _teacher(metadata)),
+        ("recipe", _recipe_name(metadata)),
+        ("training data", _data(metadata)),
+        ("licence", licence or UNKNOWN),
+        ("sha256 of architecture and weights", f"`{sha256}`"),
+        *((key.replace("_", " "), value) for key, value in sorted(metadata.items()) if _is_short(key, value)),
+    ]
+    parts = [
+        "\n".join(header),
+        f"# {title}",
+        tabulate(facts, ("", ""), "github", disable_numparse=True),
+        "## Use\n\n```bash\nskill-bench run --upstream skill --ckpt FOLDER\n```",
+    ]
+    if loads_with_transformers:
+        parts.append('```python\ntransformers.AutoModel.from_pretrained("FOLDER")\n```')
+    else:
+        parts.append(
+            "The weights are a skill-bench checkpoint (safetensors): transformers has no place for a pruned shape."
+        )
+    parts += ["## Scores", _scores(sha256, collections)]
+    if "recipe" in metadata:
+        parts += ["## Recipe", f"```json\n{_pretty(metadata['recipe'])}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _scores(sha256: str, collections: Iterable[Collection]) -> str:
+    found = [collection.where(lambda record: record.system.checkpoint_sha256 == sha256) for collection in collections]
+    own = [replace(collection, problems=()) for collection in found]
+    if not any(collection.entries for collection in own):
+        return "No records of this model were given."
+    return re.sub(r"^## ", "### ", markdown(build(own)), flags=re.MULTILINE).rstrip()
+
+
+def _compared(n_parameters: int, metadata: Mapping[str, str]) -> str:
+    teacher = metadata.get("teacher_n_parameters", "")
+    if not teacher.isdecimal() or int(teacher) == 0:
+        return ""
+    return f", {1 - n_parameters / int(teacher):.2%} fewer than its teacher's {int(teacher):,}"
+
+
+def _teacher(metadata: Mapping[str, str]) -> str:
+    named = [metadata["teacher"]] if "teacher" in metadata else []
+    hashed = [f"sha256 `{metadata['teacher_sha256']}`"] if "teacher_sha256" in metadata else []
+    return ", ".join(named + hashed) or UNKNOWN
+
+
+def _recipe_name(metadata: Mapping[str, str]) -> str:
+    text = metadata.get("recipe", UNKNOWN)
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return text
+    return str(content.get("name", "see below")) if isinstance(content, dict) else text
+
+
+def _data(metadata: Mapping[str, str]) -> str:
+    hours = metadata.get("training_hours")
+    return (
+        ", ".join(
+            [*([metadata["data"]] if "data" in metadata else []), *([f"{hours} hours of speech"] if hours else [])]
+        )
+        or UNKNOWN
+    )
+
+
+def _is_short(key: str, value: str) -> bool:
+    return key not in _SHOWN and not key.startswith(("teacher_", "training_hours")) and len(value) <= 120
+
+
+def _pretty(text: str) -> str:
+    try:
+        return json.dumps(json.loads(text), indent=1, ensure_ascii=False)
+    except ValueError:
+        return text

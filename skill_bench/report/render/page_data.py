@@ -1,0 +1,149 @@
+"""What the page shows, as one JSON object: the table's frame as it is, and what its columns and rows mean."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+
+from skill_bench import __version__
+from skill_bench.base.errors import RecordError
+from skill_bench.records.record import Record
+from skill_bench.report.render.layout import COSTS, SCORES
+from skill_bench.report.render.students import TreeOf, layers_alike, learning
+from skill_bench.report.table.columns import Column
+from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.table import Row, Section, Table
+
+Json = dict[str, Any]
+_HIGHER_IS_CHEAPER = {"throughput_audio_seconds_per_second"}
+_DESCRIPTIONS = {
+    "mean_points": "Mean over the section's tasks, error rates as 100 minus them",
+    "superb_score": "The SUPERB challenge's score: 0 is FBANK, 1000 the best system when the board opened",
+    "overall_score": "Mean of the eleven SUPERB metrics, error rates as 100 minus them",
+    "retention_percent": "The score, in per cent of the system's own teacher's",
+    "parameters_millions": "Parameters, in millions",
+    "macs_superb_giga": "Multiply-adds over the 32 utterances of the SUPERB challenge, counted its way, in billions",
+    "throughput_audio_seconds_per_second": "Seconds of audio encoded per second",
+    "peak_memory_mebibytes": "Weights and peak of one forward pass, in MiB",
+    "compression_hours": "Device-hours that the updates of its distillation took, as its checkpoint says",
+}
+
+
+def page_data(table: Table, *, folder: Path, bibliography: str, tree_of: TreeOf) -> Json:
+    """Everything the page's script reads.
+
+    Args:
+        folder: of the page, for relative links to records.
+        tree_of: clusters layers, for the dendrograms.
+    """
+    frame = table.frame
+    return {
+        "version": __version__,
+        "frame": {"columns": list(frame.columns), "rows": [[_plain(v) for v in row] for row in frame.to_numpy(object)]},
+        "sections": [_section(section) for section in table.sections],
+        "details": [_details(row, folder, tree_of) for section in table.sections for row in section.rows],
+        "bibliography": bibliography,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A cell as JSON has it: numpy's numbers as Python's, what is absent as null."""
+    if value is None or value is pd.NA or value != value:
+        return None
+    return value.item() if hasattr(value, "item") else value
+
+
+def _section(section: Section) -> Json:
+    """The columns to show of one section: scores, costs, tasks, without empty ones."""
+    rows = section.rows
+    columns = [
+        _column(name, heading, "score", digits, higher=True)
+        for name, heading, digits in SCORES
+        if any(getattr(row, name) is not None for row in rows)
+    ]
+    columns += [
+        _column(name, heading, "cost", digits, higher=name in _HIGHER_IS_CHEAPER)
+        for name, heading, digits in COSTS
+        if any(getattr(row.costs, name) is not None for row in rows)
+    ]
+    columns += [_judged(column) for column in section.shown if any(column.name in row.cells for row in rows)]
+    return {
+        "label": section.label,
+        "suite": section.suite,
+        "synthetic": section.synthetic,
+        "published": section.source == "published",
+        "machines": list(dict.fromkeys(row.costs.measured_on for row in rows if row.costs.measured_on)),
+        "columns": columns,
+    }
+
+
+def _judged(column: Column) -> Json:
+    return _column(column.name, column.heading, "task", 2, higher=column.higher_is_better) | {"task": column.task}
+
+
+def _column(name: str, heading: str, group: str, digits: int, *, higher: bool) -> Json:
+    better = "higher" if higher else "lower"
+    column = {"name": name, "heading": heading, "group": group, "digits": digits, "better": better}
+    return column | ({"description": _DESCRIPTIONS[name]} if name in _DESCRIPTIONS else {})
+
+
+def _details(row: Row, folder: Path, tree_of: TreeOf) -> Json | None:
+    """A row's records and what they say about the model; None for a published row."""
+    if not row.entries:
+        return None
+    entries = sorted(row.entries, key=lambda entry: (entry.record.key.task, entry.record.key.seed))
+    newest = max((entry.record for entry in entries), key=lambda record: record.provenance.started_at)
+    details: Json = {
+        "about": {name: value for name, value in _about(newest).items() if value is not None},
+        "records": [_record(entry, folder) for entry in entries],
+        "no_interval": {name: cell.no_interval for name, cell in row.cells.items() if cell.no_interval is not None},
+    }
+    # What is wrong with either is among the table's problems.
+    with suppress(RecordError):
+        if (alike := layers_alike(newest.system, tree_of)) is not None:
+            details["similarity"] = alike
+    with suppress(RecordError):
+        if stages := learning(newest.system):
+            details["curves"] = stages
+    return details
+
+
+def _about(newest: Record) -> dict[str, str | None]:
+    provenance, git = newest.provenance, newest.provenance.git
+    return {
+        "teacher": newest.system.teacher,
+        "licence": newest.system.licence,
+        "checkpoint sha256": newest.system.checkpoint_sha256,
+        "skill-bench": provenance.skill_bench_version,
+        "git": None if git is None else git.commit[:12] + (", with changes" if git.dirty else ""),
+        "torch": provenance.packages.get("torch"),
+        "hardware": provenance.hardware.cpu_model,
+        "newest record": provenance.started_at[:10],
+    }
+
+
+def _record(found: Entry, folder: Path) -> Json:
+    record = found.record
+    entry: Json = {"task": record.key.task, "seed": record.key.seed, "metric": record.metric}
+    if found.file is not None:
+        entry["href"] = quote(Path(os.path.relpath(found.file, folder)).as_posix())
+    if (metric := record.metrics.get(record.metric)) is not None:
+        entry |= {"value": metric.value, "numerator": metric.numerator, "denominator": metric.denominator}
+    if record.data is not None:
+        entry |= {
+            "version": record.key.task_version,
+            "data": record.data.fingerprint[:12],
+            "n_test": record.data.n_test,
+        }
+    if record.selection is not None and record.selection.learning_rate is not None:
+        entry["learning_rate"] = record.selection.learning_rate
+    if len(record.layer_weights) > 1:
+        entry["layer_weights"] = [round(weight, 5) for weight in record.layer_weights]
+    if record.error is not None:
+        entry["error"] = f"{record.error.type}: {record.error.message}"
+    return entry

@@ -1,0 +1,1 @@
+"""From records and published rows to one table."""

@@ -1,0 +1,209 @@
+"""Makes the table from records, profiles and published rows.
+
+Measured and published rows stand in different sections. The mean (and the rank by it) exists only for a row that has
+every task of its section.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from skill_bench.records.profile import Profile
+from skill_bench.records.record import Record
+from skill_bench.report.table.blocks import Block, SystemId, split
+from skill_bench.report.table.collect import Collection
+from skill_bench.report.table.columns import Column, published_column
+from skill_bench.report.table.costs import measured_costs, published_costs
+from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.published import PublishedRow
+from skill_bench.report.table.relative import with_ranks, with_retention
+from skill_bench.report.table.score import OFFICIAL_SUITES, overall_score, superb_score
+from skill_bench.report.table.stale import staleness
+from skill_bench.report.table.table import Cell, Row, Section, Table
+
+
+def build(
+    collections: Sequence[Collection], published: Sequence[PublishedRow] = (), *, problems: Sequence[str] = ()
+) -> Table:
+    """One table of everything; measured sections first.
+
+    Args:
+        collections: Records and profiles, with their own problems.
+        published: Rows from papers; a section a suite.
+        problems: Further ones, to be listed with the others.
+    """
+    profiles = [(c.origin, profile) for c in collections for profile in c.profiles]
+    sections = [_measured(block, profiles) for block in split(entry for c in collections for entry in c.entries)]
+    sections += [
+        _published(suite, [row for row in published if row.suite == suite])
+        for suite in dict.fromkeys(row.suite for row in published)
+    ]
+    clashes = [clash for section in sections for clash in _clashes(section)]
+    return Table(
+        sections=tuple(_told_apart(section) for section in sections),
+        problems=(*(problem for c in collections for problem in c.problems), *problems, *dict.fromkeys(clashes)),
+    )
+
+
+def _measured(block: Block, profiles: list[tuple[str, Profile]]) -> Section:
+    columns = {column.name: column for own in block.systems.values() for e in own for column in _columns(e.record)}
+    judged = {column.task: column for column in columns.values() if column.primary}
+    tasks = tuple(sorted({entry.record.key.task for own in block.systems.values() for entry in own}))
+    rows = [_measured_row(id_, own, profiles, block.suite) for id_, own in block.systems.items()]
+    rows = [replace(row, mean_points=_mean_points(row, [judged.get(task) for task in tasks])) for row in rows]
+    ordered = tuple(columns[name] for name in sorted(columns))
+    rows = with_retention(with_ranks(rows, score=lambda row: row.mean_points), score=lambda row: row.mean_points)
+    return Section(
+        label=block.label,
+        source="measured",
+        suite=block.suite,
+        protocol=block.protocol,
+        synthetic=block.synthetic,
+        tasks=tasks,
+        columns=ordered,
+        rows=tuple(rows),
+    )
+
+
+def _measured_row(id_: SystemId, entries: tuple[Entry, ...], profiles: list[tuple[str, Profile]], suite: str) -> Row:
+    origin, name, identity = id_
+    newest = max((entry.record for entry in entries), key=lambda r: r.provenance.started_at)
+    cells, notes = _cells(entries)
+    values = {column: cell.value for column, cell in cells.items()}
+    # Both scores are defined on SUPERB's own corpora, whole.
+    official = suite in OFFICIAL_SUITES and not any(e.record.data and e.record.data.limit for e in entries)
+    return Row(
+        source="measured",
+        origin=origin,
+        system=name,
+        title=newest.system.title,
+        kind=newest.system.kind,
+        identity=identity,
+        teacher=newest.system.teacher,
+        cells=cells,
+        costs=measured_costs(profiles, origin, newest.system),
+        superb_score=superb_score(values) if official else None,
+        overall_score=overall_score(values) if official else None,
+        notes=tuple(notes),
+        entries=entries,
+    )
+
+
+def _columns(record: Record) -> list[Column]:
+    return [
+        Column(
+            task=record.key.task,
+            metric=name,
+            unit=metric.unit,
+            higher_is_better=metric.higher_is_better,
+            primary=name == record.metric,
+        )
+        for name, metric in record.metrics.items()
+    ]
+
+
+def _cells(entries: Iterable[Entry]) -> tuple[dict[str, Cell], list[str]]:
+    """A cell for every metric that has a value; what is absent is a note."""
+    found: dict[Column, dict[int, tuple[float, Entry]]] = defaultdict(dict)
+    notes = []
+    for entry in sorted(entries, key=lambda e: (e.record.key.task, e.record.key.seed)):
+        record = entry.record
+        cell = f"{record.key.task} seed {record.key.seed}"
+        if (stale := staleness(record)) is not None:
+            notes.append(f"{cell} is {stale}")
+        if record.error is not None:
+            notes.append(f"{cell} failed: {record.error.type}: {record.error.message}")
+        for column in _columns(record):
+            metric = record.metrics[column.metric]
+            if metric.value is None:
+                notes.append(f"{cell} has no {column.metric}: {metric.reason}")
+            else:
+                found[column][record.key.seed] = (metric.value, entry)
+    return {column.name: _cell(column, by_seed) for column, by_seed in found.items()}, notes
+
+
+def _cell(column: Column, by_seed: dict[int, tuple[float, Entry]]) -> Cell:
+    values = {seed: value for seed, (value, _) in by_seed.items()}
+    return Cell(
+        column=column,
+        value=statistics.fmean(values.values()),
+        by_seed=values,
+        std=statistics.stdev(values.values()) if len(values) > 1 else None,
+        files=tuple(entry.file for _, entry in by_seed.values() if entry.file is not None),
+    )
+
+
+def _mean_points(row: Row, judged: list[Column | None]) -> float | None:
+    """The mean over the section's tasks with higher better; None unless every one is there.
+
+    A task whose every cell failed has no column, and makes every row incomplete.
+    """
+    points = []
+    for column in judged:
+        cell = None if column is None else row.cells.get(column.name)
+        if cell is None or not cell.column.has_points:
+            return None
+        points.append(cell.points)
+    return statistics.fmean(points) if points else None
+
+
+def _published(suite: str, published: list[PublishedRow]) -> Section:
+    columns = {name: column for one in published for name in one.values if (column := published_column(name))}
+    rows = [_published_row(one, columns) for one in published]
+    # A paper may lack a task; its rank is by the score that needs all of them.
+    rows = with_ranks(rows, score=lambda row: row.superb_score)
+    return Section(
+        label=f"{suite}, as published",
+        source="published",
+        suite=suite,
+        protocol=None,
+        synthetic=False,
+        tasks=tuple(dict.fromkeys(column.task for column in columns.values())),
+        columns=tuple(columns.values()),
+        rows=tuple(with_retention(rows, score=lambda row: row.overall_score)),
+    )
+
+
+def _published_row(one: PublishedRow, columns: dict[str, Column]) -> Row:
+    known = {name: value for name, value in one.values.items() if value is not None}
+    return Row(
+        source="published",
+        origin=one.source,
+        system=one.system,
+        title=one.system,
+        teacher=one.teacher,
+        cells={name: Cell(column=columns[name], value=value) for name, value in known.items() if name in columns},
+        costs=published_costs(one.values),
+        superb_score=superb_score(one.values),
+        overall_score=overall_score(one.values),
+        superb_score_published=one.values.get("superb_score_published"),
+    )
+
+
+def _clashes(section: Section) -> list[str]:
+    """Different models of one origin under one title: nobody could tell the rows apart."""
+    identities: dict[tuple[str, str], dict[str, Row]] = defaultdict(dict)
+    for row in section.rows:
+        if row.identity is not None:
+            identities[row.origin, row.title][row.identity] = row
+    return [
+        f"{section.label}: {len(found)} different models are called {title!r} "
+        f"({', '.join(str(next(iter(row.files), row.identity)) for row in found.values())}). The table adds their "
+        "hashes; give each its own title, or remove the records of one."
+        for (_, title), found in identities.items()
+        if len(found) > 1
+    ]
+
+
+def _told_apart(section: Section) -> Section:
+    """The section with a part of the hash in titles that several models share."""
+    models = {(row.title, row.identity) for row in section.rows}
+    shared = {title for title, n in Counter(title for title, _ in models).items() if n > 1}
+    rows = [
+        replace(row, title=f"{row.title} [{row.identity[:8]}]") if row.title in shared and row.identity else row
+        for row in section.rows
+    ]
+    return replace(section, rows=tuple(rows))

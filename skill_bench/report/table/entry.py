@@ -1,0 +1,17 @@
+"""A record with where it was found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from skill_bench.records.record import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A record and its file. ``origin`` tells a user's run from records that came with the package."""
+
+    record: Record
+    file: Path | None = None
+    origin: str = "run"

@@ -1,0 +1,125 @@
+"""Numbers from papers and the public board: ``leaderboard/published/<suite>.csv``, a row a system."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from skill_bench.base.errors import RecordError, suggest
+from skill_bench.report.table.columns import published_column
+
+_TEXT = ("system", "teacher", "distillation_data", "source")
+_NUMBERS = ("parameters_millions", "macs_superb_giga", "superb_score_published")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedRow:
+    """One system as somebody else reported it; ``values`` by column name, None where nothing was published."""
+
+    suite: str
+    system: str
+    teacher: str | None
+    distillation_data: str | None
+    source: str
+    values: dict[str, float | None]
+
+
+def read_published(folder: Path) -> list[PublishedRow]:
+    """Every row of every CSV file in ``folder``.
+
+    Raises:
+        RecordError: whatever :func:`published_rows` finds, all of it.
+    """
+    rows, problems = published_rows(folder)
+    if problems:
+        raise RecordError("\n".join(problems))
+    return rows
+
+
+def published_rows(folder: Path) -> tuple[list[PublishedRow], tuple[str, ...]]:
+    """The rows that can be used, and what is wrong with the others, by file and line.
+
+    Wrong are: no file at all, an unknown column (the whole file is left out), a cell that is no number, a row without
+    system or source, and one name for several rows (all of them are left out).
+    """
+    paths = sorted(folder.glob("*.csv"))
+    if not paths:
+        return [], (f"{folder}: holds no *.csv. Reinstall skill-bench, or name another folder.",)
+    rows: list[PublishedRow] = []
+    problems: list[str] = []
+    for path in paths:
+        try:
+            own, wrong = _read(path)
+        except (RecordError, csv.Error, UnicodeDecodeError) as error:
+            problems.append(str(error) if isinstance(error, RecordError) else f"{path}: not a CSV file ({error}).")
+        else:
+            rows += own
+            problems += wrong
+    return rows, tuple(problems)
+
+
+def _read(path: Path) -> tuple[list[PublishedRow], list[str]]:
+    found: dict[str, list[tuple[int, PublishedRow]]] = defaultdict(list)
+    problems = []
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        _check_columns(path, list(reader.fieldnames or ()))
+        for cells in reader:
+            try:
+                row = _row(path, reader.line_num, cells)
+                found[row.system].append((reader.line_num, row))
+            except RecordError as error:
+                problems.append(str(error))
+    for system, several in found.items():
+        if len(several) > 1:
+            lines = ", ".join(str(line) for line, _ in several)
+            problems.append(
+                f"{path}: {system!r} is there {len(several)} times (lines {lines}); none of them is used. Keep one "
+                "row, or tell them apart by name."
+            )
+    return [several[0][1] for several in found.values() if len(several) == 1], problems
+
+
+def _check_columns(path: Path, columns: list[str]) -> None:
+    for needed in ("system", "source"):
+        if needed not in columns:
+            raise RecordError(f"{path}: has no column {needed!r}. Add it; every row must say where it is from.")
+    for name in columns:
+        if name not in _TEXT and name not in _NUMBERS and published_column(name) is None:
+            known = (*_TEXT, *_NUMBERS, "ks_accuracy_percent")
+            raise RecordError(
+                f"{path}: unknown column {name!r}. {suggest(name, known)}"
+                "A metric is named task_metric_unit, as in ks_accuracy_percent."
+            )
+
+
+def _row(path: Path, line: int, cells: dict[str, str]) -> PublishedRow:
+    where = f"{path}:{line}"
+    if None in cells or None in cells.values():
+        raise RecordError(f"{where}: has another number of cells than the heading. Quote cells that hold commas.")
+    if not cells["system"].strip():
+        raise RecordError(f"{where}: has no system. Name it, or delete the line.")
+    if not cells["source"].strip():
+        raise RecordError(f"{where}: {cells['system']!r} has no source. Cite where its numbers were published.")
+    return PublishedRow(
+        suite=path.stem,
+        system=cells["system"].strip(),
+        teacher=cells.get("teacher") or None,
+        distillation_data=cells.get("distillation_data") or None,
+        source=cells["source"].strip(),
+        values={name: _number(where, name, cell) for name, cell in cells.items() if name not in _TEXT},
+    )
+
+
+def _number(where: str, name: str, cell: str) -> float | None:
+    if not cell.strip():
+        return None
+    try:
+        value = float(cell)
+    except ValueError:
+        raise RecordError(f"{where}: {name} is {cell!r}, not a number. Leave unpublished cells empty.") from None
+    if value != value or value in (float("inf"), float("-inf")):
+        raise RecordError(f"{where}: {name} is {cell!r}. Leave unpublished cells empty.")
+    return value

@@ -1,0 +1,80 @@
+"""What a row is beside the others of its section: its ranks, and how much of its own teacher it keeps."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from skill_bench.report.table.table import Cell, Row
+
+Score = Callable[[Row], float | None]
+
+
+def with_ranks(rows: Iterable[Row], *, score: Score) -> list[Row]:
+    """The rows with ranks by ``score`` and in every cell, best first; rows without a score last.
+
+    Equal values share a rank.
+    """
+    rows = list(rows)
+    scores = [value for row in rows if (value := score(row)) is not None]
+    points: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        for name, cell in row.cells.items():
+            points[name].append(cell.points)
+
+    def ranked(row: Row) -> Row:
+        own = score(row)
+        cells = {name: replace(cell, rank=_place(cell.points, points[name])) for name, cell in row.cells.items()}
+        return replace(row, cells=cells, rank=None if own is None else _place(own, scores))
+
+    done = [ranked(row) for row in rows]
+    return sorted(done, key=lambda r: (r.rank is None, r.rank or 0, r.title.lower(), r.origin, r.identity or ""))
+
+
+def with_retention(rows: Sequence[Row], *, score: Score) -> list[Row]:
+    """The rows with what they keep of their own teacher, in per cent of its points and of its ``score``.
+
+    The teacher is the row of the section with the student's ``teacher`` as its name, from the same origin if that has
+    one. Where the student's checkpoint names its teacher's hash, a teacher of another hash does not count. A teacher
+    with fewer than one point gives no retention.
+    """
+    return [row if (teacher := _teacher(row, rows)) is None else _retention(row, teacher, score) for row in rows]
+
+
+def _retention(row: Row, teacher: Row, score: Score) -> Row:
+    def kept(cell: Cell) -> float | None:
+        of = teacher.cells.get(cell.column.name)
+        return _percent(cell.points, of.points) if of is not None and cell.column.has_points else None
+
+    own, its = score(row), score(teacher)
+    return replace(
+        row,
+        cells={name: replace(cell, retention_percent=kept(cell)) for name, cell in row.cells.items()},
+        retention_percent=None if own is None or its is None else _percent(own, its),
+    )
+
+
+def _teacher(row: Row, rows: Sequence[Row]) -> Row | None:
+    named = [other for other in rows if row.teacher is not None and other.system == row.teacher and other is not row]
+    wanted = _detail(row, "teacher_sha256")
+    fitting = [t for t in named if wanted is None or _checkpoint(t) in (None, wanted)]
+    same_origin = [teacher for teacher in fitting if teacher.origin == row.origin]
+    return next(iter(same_origin or fitting), None)
+
+
+def _detail(row: Row, name: str) -> str | None:
+    found = row.entries[-1].record.system.details.get(name) if row.entries else None
+    return found if isinstance(found, str) else None
+
+
+def _checkpoint(row: Row) -> str | None:
+    return row.entries[-1].record.system.checkpoint_sha256 if row.entries else None
+
+
+def _percent(own: float, of: float) -> float | None:
+    return 100 * own / of if of >= 1 else None
+
+
+def _place(value: float, values: Sequence[float]) -> int:
+    return 1 + sum(other > value for other in values)

@@ -1,0 +1,27 @@
+"""Which records were made by an older version of their task."""
+
+from __future__ import annotations
+
+import tomllib
+
+from skill_bench.base import catalog
+from skill_bench.base.errors import SkillBenchError
+from skill_bench.records.record import Record
+
+
+def staleness(record: Record) -> str | None:
+    """What is wrong with the record's version, or None; a task that is not in the catalog is nobody's to judge."""
+    current = _current_version(record.key.task)
+    if current is None or record.key.task_version >= current:
+        return None
+    return (
+        f"stale: task {record.key.task!r} was version {record.key.task_version} and is now {current}; run "
+        "skill-bench rescore on the record, or run that cell again"
+    )
+
+
+def _current_version(task: str) -> int | None:
+    try:
+        return int(tomllib.loads(catalog.entry("tasks", task).read_text(encoding="utf-8"))["version"])
+    except SkillBenchError:  # not in the catalog, or there is none
+        return None

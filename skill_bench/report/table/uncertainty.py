@@ -1,0 +1,98 @@
+"""Adds to every measured cell its interval, from the predictions beside the records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from skill_bench.base.errors import RecordError
+from skill_bench.records.record import read_predictions
+from skill_bench.report.statistics.interval import NO_SPREAD, interval_of, speaker_interval_of
+from skill_bench.report.statistics.sample import Sample, knows_speakers, sample_of
+from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.table import Cell, Row, Table
+
+Rows = Sequence[Mapping[str, Any]]
+_BY_HAND = "made in memory: it has no predictions"
+
+
+def with_intervals(table: Table) -> Table:
+    """The table with an interval in every measured cell, or the reason why there is none.
+
+    Predictions that cannot be read become problems of the table.
+    """
+    problems: dict[str, None] = dict.fromkeys(table.problems)
+    sections = []
+    for section in table.sections:
+        rows = [_row(row, problems) for row in section.rows] if section.source == "measured" else section.rows
+        sections.append(replace(section, rows=tuple(rows)))
+    return Table(sections=tuple(sections), problems=tuple(problems))
+
+
+def predictions_of(entry: Entry) -> Rows:
+    """The rows beside a record.
+
+    Raises:
+        RecordError: there are none, or not those that the record was written with.
+    """
+    if entry.file is None:
+        raise RecordError(f"{entry.record.key.upstream} on {entry.record.key.task}: {_BY_HAND}.")
+    return read_predictions(entry.file, entry.record)
+
+
+def samples_of(found: Sequence[tuple[Entry, Rows]], metric: str, *, by_speaker: bool = False) -> list[Sample]:
+    """The metric's sample of each record and its predictions, over the same items or, ``by_speaker``, speakers.
+
+    Raises:
+        RecordError: the predictions are of different items, or cannot give the metric.
+    """
+    samples = [sample_of(entry.record, rows, metric, by_speaker=by_speaker) for entry, rows in found]
+    for (entry, _), sample in zip(found, samples, strict=True):
+        if sample.units != samples[0].units:
+            raise RecordError(f"{entry.file}: was tested on other items than {found[0][0].file}.")
+    return samples
+
+
+def _row(row: Row, problems: dict[str, None]) -> Row:
+    rows: dict[int, Rows | RecordError] = {}
+    cells = {}
+    for name, cell in row.cells.items():
+        entries = [e for e in row.entries if _holds(e, cell)]
+        for entry in entries:
+            if id(entry) not in rows:
+                rows[id(entry)] = _read(entry, problems)
+        cells[name] = _cell(cell, [(entry, rows[id(entry)]) for entry in entries])
+    return replace(row, cells=cells)
+
+
+def _holds(entry: Entry, cell: Cell) -> bool:
+    metric = entry.record.metrics.get(cell.column.metric)
+    return entry.record.key.task == cell.column.task and metric is not None and metric.value is not None
+
+
+def _read(entry: Entry, problems: dict[str, None]) -> Rows | RecordError:
+    try:
+        return predictions_of(entry)
+    except RecordError as error:
+        if entry.file is not None and entry.record.predictions is not None:
+            problems[str(error)] = None
+        return error
+
+
+def _cell(cell: Cell, found: Sequence[tuple[Entry, Rows | RecordError]]) -> Cell:
+    readable = []
+    for entry, rows in found:
+        if isinstance(rows, RecordError):
+            return replace(cell, no_interval=str(rows))
+        readable.append((entry, rows))
+    metric = cell.column.metric
+    try:
+        interval = interval_of(samples_of(readable, metric))
+        speakers = None
+        if all(knows_speakers(rows, metric) for _, rows in readable):
+            speakers = speaker_interval_of(samples_of(readable, metric, by_speaker=True))
+    except RecordError as error:
+        return replace(cell, no_interval=str(error))
+    no_interval = NO_SPREAD if interval is None else None
+    return replace(cell, interval=interval, speaker_interval=speakers, no_interval=no_interval)

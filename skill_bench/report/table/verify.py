@@ -1,0 +1,166 @@
+"""Computes every measured number of the table again from the stored predictions, and names any that does not match.
+
+What is checked of a record: the counts in every row of predictions against its target and prediction, every metric and
+every fold against these rows, and that all systems of a section were tested on the same items with the same targets.
+Of the table: every cell and the mean. Costs are measurements without predictions; that profiles were not
+changed after they were written is checked when they are read.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from skill_bench.base.errors import RecordError
+from skill_bench.metrics.scoring import SCORERS, score, with_counts
+from skill_bench.records.record import Metric, Record
+from skill_bench.report.table.blocks import variant
+from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.table import Row, Section, Table
+from skill_bench.report.table.uncertainty import predictions_of
+
+Rows = Sequence[Mapping[str, Any]]
+_RELATIVE = 1e-9  # sums in another order
+
+
+@dataclass
+class Verification:
+    """What was found.
+
+    Attributes:
+        n_records: Records whose predictions were read.
+        n_numbers: Numbers that were computed again.
+        mismatches: Those that do not match, a sentence each.
+        unverified: Records and metrics that cannot be computed again, with the reason.
+    """
+
+    n_records: int = 0
+    n_numbers: int = 0
+    mismatches: list[str] = field(default_factory=list)
+    unverified: list[str] = field(default_factory=list)
+
+    def compare(self, what: str, stated: float | None, found: float | None) -> None:
+        """Counts one number, and names it if it differs."""
+        self.n_numbers += 1
+        same = stated == found if stated is None or found is None else math.isclose(stated, found, rel_tol=_RELATIVE)
+        if not same:
+            self.mismatches.append(f"{what} is {stated!r}, the predictions give {found!r}")
+
+
+def verify(table: Table) -> Verification:
+    """Verifies every measured section; a record that stands in several is read once."""
+    found = Verification()
+    again: dict[int, Mapping[str, Metric]] = {}
+    targets: dict[Any, tuple[str, dict[tuple[str, str], Any]]] = {}
+    measured = [section for section in table.sections if section.source == "measured"]
+    for entry in _unique(entry for section in measured for row in section.rows for entry in row.entries):
+        if entry.record.status == "finished":
+            again[id(entry)] = _record(entry, found, targets)
+    for section in measured:
+        for row in section.rows:
+            _row(section, row, again, found)
+    return found
+
+
+def _unique(entries: Iterable[Entry]) -> list[Entry]:
+    return list({id(entry): entry for entry in entries}.values())
+
+
+def _record(entry: Entry, found: Verification, targets: dict[Any, Any]) -> Mapping[str, Metric]:
+    """The record's metrics from its predictions; empty where they cannot be had."""
+    record, where = entry.record, str(entry.file)
+    if record.metric not in SCORERS:
+        found.unverified.append(f"{where}: its metric {record.metric!r} is not known to this skill-bench")
+        return {}
+    try:
+        rows = predictions_of(entry)
+        if record.predictions is not None and len(rows) != record.predictions.n:
+            raise RecordError(f"{where}: has {len(rows)} predictions, says {record.predictions.n}")
+        metrics, folds = _score(record, rows)
+        _counts(record, rows, where, found)
+    except RecordError as error:
+        # Without predictions nothing can be checked; with others than the record's, nothing can be believed.
+        (found.unverified if record.predictions is None else found.mismatches).append(str(error))
+        return {}
+    except (KeyError, TypeError, ValueError) as error:
+        found.mismatches.append(f"{where}: its predictions cannot be scored ({type(error).__name__}: {error})")
+        return {}
+    found.n_records += 1
+    _same_items(record, rows, where, found, targets)
+    for name, stated in record.metrics.items():
+        _metric(f"{where}: {name}", stated, metrics.get(name), found)
+    for fold, by_name in record.folds.items():
+        for name, stated in by_name.items():
+            _metric(f"{where}: {name} of fold {fold}", stated, folds.get(fold, {}).get(name), found)
+    return metrics
+
+
+def _score(record: Record, rows: Rows) -> tuple[dict[str, Metric], dict[str, dict[str, Metric]]]:
+    further = record.task_spec.get("further_metrics") or ()
+    return score(
+        record.metric,
+        rows,
+        further=[str(name) for name in further] if isinstance(further, list | tuple) else (),
+        mean_of_folds=record.task_spec.get("aggregate") == "mean_of_folds",
+    )
+
+
+def _counts(record: Record, rows: Rows, where: str, found: Verification) -> None:
+    wrong = []
+    for row in rows:
+        counted = with_counts(record.metric, row)
+        if any(row.get(name) != counted[name] for name in ("numerator", "denominator")):
+            wrong.append(str(row.get("id")))
+    found.n_numbers += 2 * len(rows)
+    if wrong:
+        found.mismatches.append(
+            f"{where}: the counts of {len(wrong)} predictions do not fit their texts, the first is {wrong[0]!r}"
+        )
+
+
+def _metric(what: str, stated: Metric, again: Metric | None, found: Verification) -> None:
+    if again is None:
+        found.unverified.append(f"{what} cannot be computed from predictions")
+        return
+    found.compare(what, stated.value, again.value)
+    if stated.numerator is not None or stated.denominator is not None:
+        found.compare(f"{what}, numerator,", stated.numerator, again.numerator)
+        found.compare(f"{what}, denominator,", stated.denominator, again.denominator)
+
+
+def _same_items(record: Record, rows: Rows, where: str, found: Verification, targets: dict[Any, Any]) -> None:
+    """All records of one variant of a task have the same items and targets; in frames, if frames are as long."""
+    own = {(str(row["fold"]), str(row["id"])): row["target"] for row in rows}
+    key = (
+        record.key.suite,
+        record.key.protocol,
+        record.key.task,
+        variant(record),
+        frozenset(row.get("frame_seconds") for row in rows),
+    )
+    first, expected = targets.setdefault(key, (where, own))
+    if own != expected:
+        differing = [item for item in {**own, **expected} if own.get(item) != expected.get(item)]
+        found.mismatches.append(
+            f"{where}: {len(differing)} test items or targets differ from those of {first}, which has the same data; "
+            f"the first is {differing[0][1]!r}"
+        )
+
+
+def _row(section: Section, row: Row, again: Mapping[int, Mapping[str, Metric]], found: Verification) -> None:
+    """The row's cells and its mean, where all of its records could be computed again."""
+    where = f"{section.label}: {row.title}"
+    values: dict[str, float] = {}
+    for name, cell in row.cells.items():
+        own = [e for e in row.entries if e.record.key.task == cell.column.task and e.record.status == "finished"]
+        metrics = [again[id(entry)].get(cell.column.metric) for entry in own]
+        by_seed = [metric.value for metric in metrics if metric is not None and metric.value is not None]
+        if len(by_seed) == len(cell.by_seed):
+            values[name] = statistics.fmean(by_seed)
+            found.compare(f"{where}: {name}", cell.value, values[name])
+    if row.mean_points is not None and all(column.name in values for column in section.judged):
+        points = [column.points(values[column.name]) for column in section.judged]
+        found.compare(f"{where}: mean_points", row.mean_points, statistics.fmean(points))

@@ -1,0 +1,226 @@
+"""Distils and evaluates a grid of students; what is finished is kept, and the same call continues with the rest.
+
+Layout of the output folder::
+
+    students/NAME.safetensors       a finished student; NAME.work beside it holds its checkpoints and logs
+    records/<suite>/NAME/...        its records, as `skill-bench run` writes them
+    records/similarity.json         the layers of the teacher
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from skill_bench.base.errors import CheckpointError, SkillBenchError
+from skill_bench.base.progress import Progress
+from skill_bench.corpora.data import Utterance
+from skill_bench.corpora.listing import fingerprint, list_audio
+from skill_bench.distillation.distill import distill
+from skill_bench.evaluation.cell_record import EvaluatedUpstream
+from skill_bench.evaluation.evaluate import evaluate, load_request
+from skill_bench.evaluation.plan import Plan, UpstreamRequest
+from skill_bench.layers.measure import measure
+from skill_bench.measure.profile import profile
+from skill_bench.models import checkpoint
+from skill_bench.models.checkpoint import LoadedModel
+from skill_bench.records.profile import Profile
+from skill_bench.records.record import System, upstream_folder
+from skill_bench.records.similarity import LayerSimilarity
+from skill_bench.sweep.grid import Grid, Job
+from skill_bench.sweep.recorded import is_recorded, read_recipe
+from skill_bench.sweep.twins import twins
+from skill_bench.training.engine import Engine, Processes
+from skill_bench.training.loop import Progress as UpdateProgress
+from skill_bench.upstream.encoder import EncoderUpstream
+from skill_bench.upstream.interface import Upstream
+
+TEACHER = "teacher"
+SIMILARITY_FILE = "similarity.json"
+
+
+@dataclass(kw_only=True)
+class Drive:
+    """One run over a grid.
+
+    Args:
+        jobs: the students; those of one seed are distilled and evaluated before those of the next.
+        teacher: checkpoint of any readable format.
+        data: speech for distillation and calibration, as `skill-bench distill --data` takes it.
+        data_root: corpora of the grid's suite.
+        out: see the module's text.
+        updates: makes what is told about a student's updates, from its name.
+    """
+
+    grid: Grid
+    jobs: Sequence[Job]
+    teacher: Path
+    data: Sequence[Path]
+    data_root: Path | None
+    out: Path
+    cache_dir: Path
+    device: str
+    progress: Progress
+    updates: Callable[[str], UpdateProgress]
+    failures: list[str] = field(default_factory=list)
+
+    def run(self) -> list[str]:
+        """Makes every record that is missing; returns what failed, a line each."""
+        self._similarity()
+        baselines = [TEACHER, *(name for name in self.grid.upstreams if name != TEACHER)]
+        self._evaluate(baselines, self.grid.tasks, {})
+        same = twins(self.jobs, LayerSimilarity.read(self._similarity_path))
+        for name, other in same.items():
+            self.progress.note(f"{name}: finds the groups of {other.name}, so it is not distilled")
+        jobs = [job for job in self.jobs if job.name not in same and not self._is_done(job)]
+        for _, group in itertools.groupby(jobs, key=lambda job: job.seed):
+            made = {job.name: (job, path) for job in group if (path := self._student(job)) is not None}
+            for tasks in dict.fromkeys(job.tasks for job, _ in made.values()):
+                self._evaluate([name for name, (job, _) in made.items() if job.tasks == tasks], tasks, made)
+        return self.failures
+
+    @functools.cached_property
+    def _speech(self) -> list[Utterance]:
+        return list_audio(self.data)
+
+    @functools.cached_property
+    def _processes(self) -> Processes:
+        return Engine(device=self.device).launch()
+
+    @functools.cached_property
+    def _teacher(self) -> LoadedModel:
+        return checkpoint.load(self.teacher)
+
+    @property
+    def _similarity_path(self) -> Path:
+        return self.out / "records" / SIMILARITY_FILE
+
+    def _similarity(self) -> None:
+        path = self._similarity_path
+        if path.exists():
+            found = LayerSimilarity.read(path)
+            if found.checkpoint_sha256 == self._teacher.sha256:
+                if not self._is_of_this_data(found.data_fingerprint):
+                    raise CheckpointError(
+                        f"{path}: was measured on other speech than --data names, from which the students here were "
+                        "distilled. Give the same --data, or another --out."
+                    )
+                return
+        measure(self._teacher, self._speech, name=TEACHER, progress=self.progress).write(path)
+
+    def _is_of_this_data(self, there: str | None) -> bool:
+        """Files of earlier versions do not say what they were made from."""
+        return there is None or there == fingerprint(self._speech)
+
+    def _is_done(self, job: Job) -> bool:
+        """Whether its weights are gone, and nobody needs them any more."""
+        if job.recipe is None or self._student_path(job).exists():
+            return False
+        done = is_recorded(job, grid=self.grid, records=self.out / "records", teacher_sha256=self._teacher.sha256)
+        if done:
+            self.progress.note(f"{job.name}: all its records are there, so it is not distilled again")
+        return done
+
+    def _student_path(self, job: Job) -> Path:
+        return self.out / "students" / f"{job.name}.safetensors"
+
+    def _student(self, job: Job) -> Path | None:
+        """Its checkpoint, distilled now or before; None where that failed."""
+        try:
+            return self._distilled(job)
+        except SkillBenchError as error:
+            self._failed(f"{job.name} was not distilled: {error}")
+            return None
+
+    def _distilled(self, job: Job) -> Path:
+        if job.checkpoint is not None:
+            return job.checkpoint
+        assert job.recipe is not None
+        path = self._student_path(job)
+        if path.exists():
+            found = checkpoint.load(path).metadata
+            same = {
+                "recipe": read_recipe(found.get("recipe", "")) == job.recipe,
+                "teacher": found.get("teacher_sha256") == self._teacher.sha256,
+                "data": self._is_of_this_data(found.get("data_fingerprint")),
+            }
+            if not all(same.values()):
+                differing = " and ".join(key for key, value in same.items() if not value)
+                raise CheckpointError(
+                    f"{path}: not the {differing} that the grid asks for. Give another --out, "
+                    "rename the row, or move the file away to have it distilled again."
+                )
+            return path
+        student = distill(
+            self._teacher,
+            self._speech,
+            recipe=job.recipe,
+            folder=path.with_suffix(".work"),
+            processes=self._processes,
+            progress=self.updates(job.name),
+            stages=self.progress,
+        )
+        metadata = student.metadata | {"title": _title(job), "teacher": TEACHER}
+        checkpoint.save(student.encoder, path, metadata=metadata, dtype=torch.float16)
+        self.progress.note(f"{job.name}: {student.metadata['n_parameters']} parameters in {path}")
+        return path
+
+    def _evaluate(self, names: list[str], tasks: tuple[str, ...], students: dict[str, tuple[Job, Path]]) -> None:
+        def load(request: UpstreamRequest) -> EvaluatedUpstream:
+            found = self._upstream(request, students)
+            self._profile(found)
+            return found
+
+        plan = Plan(
+            upstreams=[UpstreamRequest(name=name) for name in names],
+            suite=self.grid.suite,
+            tasks=tasks,
+            seeds=self.grid.probe_seeds,
+            out_dir=self.out / "records",
+            cache_dir=self.cache_dir,
+            data_root=self.data_root,
+            limit=self.grid.limit,
+            device=self.device,
+        )
+        for failure in evaluate(plan, progress=self.progress, load=load).failures:
+            # evaluate has shown it
+            self.failures.append(f"{failure.upstream}, {failure.task}, seed {failure.seed}: {failure.error}")
+
+    def _upstream(self, request: UpstreamRequest, students: dict[str, tuple[Job, Path]]) -> Upstream:
+        if request.name == TEACHER:
+            title = self._teacher.metadata.get("title", "Teacher")
+            system = System(name=TEACHER, title=title, kind="teacher", identity="")
+            return EncoderUpstream(loaded=self._teacher, system=system)
+        if request.name not in students:
+            return load_request(request)
+        job, path = students[request.name]
+        return EncoderUpstream(
+            loaded=checkpoint.load(path),
+            system=System(
+                name=job.name,
+                title=_title(job),
+                kind="student",
+                identity="",
+                teacher=TEACHER,
+                details={"evidence_row": job.row.name, "distillation_seed": job.seed},
+            ),
+        )
+
+    def _profile(self, upstream: Upstream) -> None:
+        """Parameters and multiply-adds beside the records, once a model."""
+        path = upstream_folder(self.out / "records", self.grid.suite, upstream.name) / "profile.json"
+        if not path.exists() or Profile.read(path).system.identity != upstream.identity:
+            profile(upstream, system=upstream.system(), timed=False).write(path)
+
+    def _failed(self, text: str) -> None:
+        self.failures.append(text)
+        self.progress.note(f"failed: {text}")
+
+
+def _title(job: Job) -> str:
+    return f"{job.row.title or job.row.name}, seed {job.seed}"

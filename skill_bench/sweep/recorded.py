@@ -1,0 +1,51 @@
+"""Students whose weights are gone and whose records are complete: nothing is left to do for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from skill_bench.base.errors import RecordError
+from skill_bench.distillation.recipe import Recipe
+from skill_bench.records.record import Key, Record, record_path
+from skill_bench.sweep.grid import Grid, Job
+from skill_bench.tasks import load_task
+
+
+def is_recorded(job: Job, *, grid: Grid, records: Path, teacher_sha256: str) -> bool:
+    """Whether ``records`` hold every cell of ``job``: finished, of its recipe and teacher, of today's task versions."""
+    return all(
+        _is_of(job, record_path(records, key), key, grid=grid, teacher_sha256=teacher_sha256)
+        for task in job.tasks
+        for key in (
+            Key(suite=grid.suite, task=task, task_version=load_task(task).version, upstream=job.name, seed=seed)
+            for seed in grid.probe_seeds
+        )
+    )
+
+
+def read_recipe(text: object) -> Recipe | None:
+    """The recipe in a student's metadata, with the defaults of fields that came later; None where it is none."""
+    try:
+        return Recipe.model_validate_json(str(text))
+    except ValidationError:
+        return None
+
+
+def _is_of(job: Job, path: Path, key: Key, *, grid: Grid, teacher_sha256: str) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        record = Record.read(path)
+    except RecordError:
+        return False  # whoever runs the cell is told
+    said = record.system.details
+    return (
+        record.status == "finished"
+        and record.key == key
+        and record.data is not None
+        and record.data.limit == grid.limit
+        and said.get("teacher_sha256") == teacher_sha256
+        and read_recipe(said.get("recipe")) == job.recipe
+    )

@@ -1,0 +1,1 @@
+"""What the records of a sweep say, as one page."""

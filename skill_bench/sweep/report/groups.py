@@ -1,0 +1,202 @@
+"""The students of a grid as data: rows over distillation seeds, differences, what was changed, what is missing."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from skill_bench.report.statistics.interval import Interval
+from skill_bench.report.statistics.repeated import mean_interval
+from skill_bench.report.table.columns import Column
+from skill_bench.report.table.table import Row, Section
+
+Recipe = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A mean, and its interval if it has one. ``values``: one for each independent repetition."""
+
+    value: float
+    values: tuple[float, ...]
+    interval: Interval | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a row should have: distillation seeds (None for a system that was not distilled) and tasks."""
+
+    seeds: tuple[int | None, ...]
+    tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """One line of the evidence: a student over its distillation seeds, or a system that was not distilled here.
+
+    Attributes:
+        rows: by distillation seed; {None: row} for a system without.
+        recipe: that all its students share, without seeds; empty if not known.
+        changes: what of ``recipe`` differs from the recipe of the row that is called like it, ``groups.n_groups`` ->
+            (before, after); empty for that row itself.
+    """
+
+    name: str
+    title: str
+    rows: Mapping[int | None, Row]
+    recipe: Recipe
+    changes: Mapping[str, tuple[Any, Any]]
+
+    @property
+    def is_ablation(self) -> bool:
+        """Whether it is a variant of another group."""
+        return bool(self.changes)
+
+    @property
+    def is_teacher(self) -> bool:
+        """Whether it is the teacher of the others."""
+        return any(entry.record.system.kind == "teacher" for row in self.rows.values() for entry in row.entries)
+
+    @property
+    def is_student(self) -> bool:
+        """Whether it was distilled here, as opposed to a system that exists once."""
+        return None not in self.rows
+
+    @property
+    def n_probe_seeds(self) -> tuple[int, int]:
+        """The fewest and the most probe seeds that a cell has."""
+        counts = {len(cell.by_seed) for row in self.rows.values() for cell in row.cells.values()} or {0}
+        return min(counts), max(counts)
+
+    def metric(self, column: Column) -> Estimate | None:
+        """Mean over distillation seeds of means over probe seeds; None without a value."""
+        cells = {seed: row.cells[column.name] for seed, row in self.rows.items() if column.name in row.cells}
+        return self._estimate(
+            [cell.value for cell in cells.values()], [v for cell in cells.values() for v in cell.by_seed.values()]
+        )
+
+    def mean_points(self) -> Estimate | None:
+        """Of the rows that have every task; None if none has."""
+        complete = [row for row in self.rows.values() if row.mean_points is not None]
+        points = [row.mean_points for row in complete if row.mean_points is not None]
+        return self._estimate(points, _points_by_probe_seed(complete[0]) if complete else [])
+
+    def _estimate(self, by_training: Sequence[float], by_probe: Sequence[float]) -> Estimate | None:
+        if not by_training:
+            return None
+        # A model that is there once varies by its probes alone.
+        values = by_training if self.is_student else by_probe
+        return Estimate(value=statistics.fmean(by_training), values=tuple(values), interval=mean_interval(values))
+
+
+def groups_of(section: Section) -> list[Group]:
+    """The section's rows, grouped; best mean first, incomplete ones last."""
+    rows: dict[str, dict[int | None, Row]] = defaultdict(dict)
+    for row in section.rows:
+        details = row.entries[-1].record.system.details if row.entries else {}
+        name, seed = details.get("evidence_row"), details.get("distillation_seed")
+        if isinstance(name, str) and isinstance(seed, int):
+            rows[name][seed] = row
+        else:
+            rows[row.system][None] = row
+    found = [_group(name, own) for name, own in rows.items()]
+    by_name = {group.name: group for group in found}
+    compared = [_with_changes(group, by_name.get(str(group.recipe.get("name")))) for group in found]
+
+    def order(group: Group) -> tuple[bool, float, str]:
+        mean = group.mean_points()
+        return mean is None, 0.0 if mean is None else -mean.value, group.name
+
+    return sorted(compared, key=order)
+
+
+def missing(section: Section, groups: Sequence[Group], expected: Mapping[str, Wanted] | None = None) -> list[str]:
+    """What is not there: rows of ``expected``, by name, without a record, and cells that others have.
+
+    A row that is not in ``expected`` should have every task of the section.
+    """
+    expected = expected or {}
+    by_name = {group.name: group for group in groups}
+    lines = []
+    for name, wanted in expected.items():
+        absent = [seed for seed in wanted.seeds if name not in by_name or seed not in by_name[name].rows]
+        if absent:
+            said = "" if absent == [None] else f", distillation seed {', '.join(map(str, absent))}"
+            lines.append(f"{name}{said}: no records")
+    probe_seeds = {seed for row in section.rows for task in section.tasks for seed in _probe_seeds(section, row, task)}
+    for task in dict.fromkeys((*section.tasks, *(task for wanted in expected.values() for task in wanted.tasks))):
+        asked = [group for group in groups if group.name not in expected or task in expected[group.name].tasks]
+        lacking: dict[tuple[int, ...], list[str]] = defaultdict(list)
+        for row in (row for group in asked for row in group.rows.values()):
+            if absent_seeds := probe_seeds - _probe_seeds(section, row, task):
+                lacking[tuple(sorted(absent_seeds))].append(row.system)
+        lines += [
+            f"{task}, probe seed {', '.join(map(str, absent_seeds))}: no result of {', '.join(systems)}"
+            for absent_seeds, systems in lacking.items()
+        ]
+    for row in section.rows:
+        lines += [f"{row.system}: {note}" for note in row.notes]
+    return lines
+
+
+def common_tasks(groups: Sequence[Group], section: Section) -> frozenset[str]:
+    """The tasks that every row of every group has."""
+    rows = [row for group in groups for row in group.rows.values()]
+    return frozenset(task for task in section.tasks if all(_probe_seeds(section, row, task) for row in rows))
+
+
+def _probe_seeds(section: Section, row: Row, task: str) -> set[int]:
+    """With which the row has a result for the task."""
+    cells = [row.cells[c.name] for c in section.judged if c.task == task and c.name in row.cells]
+    return {seed for cell in cells for seed in cell.by_seed}
+
+
+def _group(name: str, rows: dict[int | None, Row]) -> Group:
+    ordered = dict(sorted(rows.items(), key=lambda item: -1 if item[0] is None else item[0]))
+    first = next(iter(ordered.values()))
+    title = first.title if None in ordered else first.title.partition(", seed ")[0]
+    return Group(name=name, title=title, rows=ordered, recipe=_recipe(first), changes={})
+
+
+def _recipe(row: Row) -> Recipe:
+    text = row.entries[-1].record.system.details.get("recipe") if row.entries else None
+    try:
+        content = json.loads(text) if isinstance(text, str) else {}
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _with_changes(group: Group, base: Group | None) -> Group:
+    if base is None or base.name == group.name or not group.recipe:
+        return group
+    before, after = _flat(base.recipe), _flat(group.recipe)
+    changed = {
+        key: (before.get(key), after.get(key))
+        for key in sorted({*before, *after})
+        # An option that is off does not differ from one that did not exist yet.
+        if (before.get(key) or None) != (after.get(key) or None)
+        and key.rpartition(".")[2] not in ("seed", "name", "title", "source")
+    }
+    return replace(group, changes=changed)
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def _points_by_probe_seed(row: Row) -> list[float]:
+    """Mean points of each probe seed that has every task of the row."""
+    judged = [cell for cell in row.cells.values() if cell.column.primary and cell.column.has_points]
+    seeds = set.intersection(*(set(cell.by_seed) for cell in judged)) if judged else set()
+    return [statistics.fmean(cell.column.points(cell.by_seed[seed]) for cell in judged) for seed in sorted(seeds)]

@@ -1,0 +1,157 @@
+"""docs/evidence.md: every number from records, every absent one said to be absent."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from skill_bench.records.similarity import LayerSimilarity
+from skill_bench.report.comparison.compare import entries_of
+from skill_bench.report.render.heat_map import TITLES
+from skill_bench.report.render.layout import ABSENT
+from skill_bench.report.table.build import build
+from skill_bench.report.table.collect import Collection
+from skill_bench.report.table.columns import Column
+from skill_bench.report.table.table import Section
+from skill_bench.sweep.report.cells import bullets, grid, macs, parameters, systems
+from skill_bench.sweep.report.compared import ablation, against_reference, teacher_against_controls
+from skill_bench.sweep.report.groups import Group, Wanted, groups_of, missing
+
+_HOW = (
+    "Mean [95 % interval]. A student's interval is Student's t over its distillation seeds, each averaged over the "
+    "probe seeds; that of a system which exists once is over its probe seeds. ↑ higher is better, ↓ lower is better. "
+    f"mean: over the tasks, error rates as 100 minus them, only where no task is missing. {ABSENT}: not there. "
+    "Seeds: distillation x probe."
+)
+_HOW_RATES = (
+    "How often each learning rate was the best on dev, over all seeds: how well a system does goes with it, and it is "
+    "part of what is compared."
+)
+_FLOOR_POINTS = 10.0
+"""Below which no system's points tell much of it."""
+
+
+def write_up(
+    collection: Collection,
+    *,
+    similarity: LayerSimilarity | None,
+    figures: Sequence[Path] = (),
+    command: str,
+    expected: Mapping[str, Wanted] | None = None,
+    same: Mapping[str, str] | None = None,
+) -> str:
+    """The whole page as Markdown.
+
+    Args:
+        collection: the records.
+        figures: of ``similarity``, as the page should name them.
+        command: that makes this page again.
+        expected: what should be there, by row, see :func:`skill_bench.sweep.report.groups.missing`.
+        same: rows that were not distilled, and the row whose students theirs would be.
+
+    Raises:
+        RecordError: predictions of a record are missing or changed, or were made on other test items.
+    """
+    sections = build([collection]).sections
+    parts = [
+        "# Evidence",
+        f"Written from {len(collection.records)} records by `{command}`. Nothing here is typed by hand.",
+    ]
+    if not sections:
+        parts.append("There are no records yet.")
+    for section in sections:
+        parts += _section(section, collection, expected, same or {}, several=len(sections) > 1)
+    parts += _layers(similarity, figures)
+    if collection.records:
+        parts += ["## The code behind the records", _commits(collection)]
+    if collection.problems:
+        parts += ["## Files that could not be used", bullets(collection.problems)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(
+    section: Section,
+    collection: Collection,
+    expected: Mapping[str, Wanted] | None,
+    same: Mapping[str, str],
+    *,
+    several: bool,
+) -> list[str]:
+    groups = groups_of(section)
+    main, variants = ([g for g in groups if g.is_ablation == wanted] for wanted in (False, True))
+    parts = [f"## Systems{f': {section.label}' if several else ''}"]
+    parts.append(f"Suite {section.label}.{' The speech is synthetic.' if section.synthetic else ''}")
+    parts += [systems(section, main, [("params M", parameters), ("MACs G", macs)]), _HOW]
+    parts += _floors(section, main)
+    parts += against_reference(section, main)
+    parts += teacher_against_controls(section, main)
+    parts += ["## Learning rates chosen", _rates(section, main), _HOW_RATES]
+    parts.append("## Ablation")
+    parts += ablation(section, collection, variants) if variants else ["No variants of a recipe have been recorded."]
+    if same:
+        parts.append(
+            bullets([f"{a} finds the groups of {b}: the same student, not distilled." for a, b in same.items()])
+        )
+    absent = missing(section, groups, expected)
+    parts += ["## Missing", bullets(absent) if absent else "Nothing: every row has every task and seed."]
+    return parts
+
+
+def _floors(section: Section, groups: Sequence[Group]) -> list[str]:
+    """A sentence for each task that is too hard for everybody."""
+    said = []
+    for column in section.judged:
+        found = [estimate.value for group in groups if (estimate := group.metric(column)) is not None]
+        if found and column.has_points and max(column.points(value) for value in found) < _FLOOR_POINTS:
+            beside = [c.label for c in section.shown if c.task == column.task and c is not column]
+            said.append(
+                f"{column.label} is {min(found):.1f} at best: too hard for every system here, so "
+                f"that it hardly tells them apart.{f' {beside[0]} tells more.' if beside else ''}"
+            )
+    return said
+
+
+def _rates(section: Section, groups: Sequence[Group]) -> str:
+    rows = [[group.title, *(_rates_of(group, column) for column in section.judged)] for group in groups]
+    tested = []
+    for column in section.judged:
+        entries = [entry for g in groups for row in g.rows.values() for entry in entries_of(row, column)]
+        sizes = [entry.record.data.n_test for entry in entries if entry.record.data is not None]
+        tested.append(str(statistics.mode(sizes)) if sizes else ABSENT)
+    return grid([*rows, ["test items", *tested]], ["system", *(column.task.upper() for column in section.judged)])
+
+
+def _rates_of(group: Group, column: Column) -> str:
+    """``0.01 x 7, 0.001 x 2``; of a task with folds, each fold's."""
+    counts: Counter[float] = Counter()
+    for entry in (entry for row in group.rows.values() for entry in entries_of(row, column)):
+        if (selection := entry.record.selection) is not None:
+            single = [] if selection.learning_rate is None else [selection.learning_rate]
+            counts.update(selection.per_fold.values() or single)
+    return ", ".join(f"{rate:g} x {n}" for rate, n in counts.most_common()) or ABSENT
+
+
+def _commits(collection: Collection) -> str:
+    counts: Counter[str] = Counter()
+    for record in collection.records:
+        git = record.provenance.git
+        counts["no repository" if git is None else git.commit[:10] + (", changed" if git.dirty else "")] += 1
+    listed = ", ".join(f"{name} ({n})" for name, n in counts.most_common())
+    return f"Commits, with the number of records: {listed}. *changed*: with changes that were not committed."
+
+
+def _layers(found: LayerSimilarity | None, figures: Sequence[Path]) -> list[str]:
+    parts = ["## Layers of the teacher"]
+    if found is None:
+        return [*parts, "No similarity of its layers has been recorded."]
+    parts.append(
+        f"{found.n_utterances} utterances, {found.audio_seconds / 60:.1f} minutes; linkage {found.linkage}, "
+        f"{'neighbouring clusters only' if found.contiguous else 'any clusters'}, "
+        f"{found.n_groups} groups asked for. Checkpoint sha256 `{found.checkpoint_sha256}`."
+    )
+    rows = [[TITLES[one.measure], json.dumps([list(group) for group in one.groups])] for one in found.measures]
+    parts.append(grid(rows, ["measure", "groups of hidden states"]))
+    return parts + [f"![{path.stem}]({path.as_posix()})" for path in figures if path.suffix == ".svg"]

@@ -1,0 +1,60 @@
+"""Two groups of a grid on the same test items: task by task and in the mean, over items and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from skill_bench.report.comparison.compare import compare_entries, entries_of
+from skill_bench.report.statistics.paired import Comparison, Overall, overall
+from skill_bench.report.table.columns import Column
+from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.table import Section
+from skill_bench.sweep.report.groups import Group
+
+
+@dataclass(frozen=True, kw_only=True)
+class Differences:
+    """How many points one group has more than another.
+
+    Attributes:
+        tasks: By column name, for the tasks that both have.
+        mean: Over the section's tasks; None where one is missing.
+    """
+
+    tasks: Mapping[str, Comparison]
+    mean: Overall | None
+
+
+def judged_by(section: Section) -> list[Column]:
+    """By which metric each task is judged, where it is one that counts in points."""
+    return [column for column in section.judged if column.has_points]
+
+
+def differences(section: Section, reference: Group, other: Group) -> Differences:
+    """``other`` minus ``reference``, both over all their distillation and probe seeds.
+
+    Raises:
+        RecordError: predictions are missing or changed, or were made on other test items.
+    """
+    columns = judged_by(section)
+    found = {}
+    for column in columns:
+        ours, theirs = _entries(reference, column), _entries(other, column)
+        if ours and theirs:
+            found[column.name] = compare_entries(column, ours, theirs, by_speaker=True)
+    complete = bool(columns) and len(found) == len(columns)
+    return Differences(tasks=found, mean=overall(list(found.values())) if complete else None)
+
+
+def tally(found: Iterable[Comparison]) -> str:
+    """``ahead 3 (decided 2), behind 1 (decided 0)``: of the tasks that both have."""
+    found = list(found)
+    ahead, behind = ([one for one in found if sign * one.difference > 0] for sign in (1, -1))
+    sure_ahead = sum(one.interval.low > 0 for one in ahead)
+    sure_behind = sum(one.interval.high < 0 for one in behind)
+    return f"ahead {len(ahead)} (decided {sure_ahead}), behind {len(behind)} (decided {sure_behind})"
+
+
+def _entries(group: Group, column: Column) -> list[Entry]:
+    return [entry for row in group.rows.values() for entry in entries_of(row, column)]

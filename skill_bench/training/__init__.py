@@ -1,0 +1,1 @@
+"""One training loop for pre-training and distillation: batches, devices, checkpoints, logs."""

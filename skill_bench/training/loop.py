@@ -1,0 +1,258 @@
+"""The one training loop: schedule, clipping, processes, atomic checkpoints, exact continuation."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import pickle
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from lightning.fabric.wrappers import _FabricModule, _FabricOptimizer
+from torch import Tensor, nn
+
+from skill_bench.base.documents import write_atomic
+from skill_bench.base.errors import CheckpointError, SkillBenchError, UsageError
+from skill_bench.base.locks import Lock
+from skill_bench.training.batches import Batch, Plan, SpeechBatches
+from skill_bench.training.engine import Processes
+from skill_bench.training.training_log import Log, TrainingLog
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Linear warm-up to ``learning_rate``, then linear decay to 0 at ``n_updates``."""
+
+    n_updates: int
+    learning_rate: float
+    warmup_updates: int
+
+    def factor(self, update: int) -> float:
+        """Fraction of the peak learning rate at ``update`` (0-based)."""
+        if update < self.warmup_updates:
+            return (update + 1) / self.warmup_updates
+        return max(0.0, (self.n_updates - update) / max(1, self.n_updates - self.warmup_updates))
+
+
+@runtime_checkable
+class Progress(Protocol):
+    """Told after every update."""
+
+    def __call__(self, update: int, n_updates: int, log: Log) -> None: ...
+
+
+class Objective(nn.Module):
+    """What is trained: its children hold the parameters and are what a checkpoint stores.
+
+    Randomness that all processes must share comes from ``shared`` (of the CPU); other randomness from torch's global
+    generator, which is seeded differently for each process. Both are seeded anew for every update from the seed and
+    its number, so that a checkpoint needs no generator's state, and a run may go on with another number of processes.
+    """
+
+    def forward(
+        self, update: int, waves: Float[Tensor, "batch samples"], shared: torch.Generator
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """The loss, a mean over utterances, and what to log."""
+        raise NotImplementedError
+
+    shrink_every_updates: int | None = None
+    """How often :meth:`shrink` is called between two updates; None: never."""
+
+    def shrink(self, optimizer: torch.optim.Optimizer) -> None:
+        """Removes what training no longer needs, from the modules and from the optimiser."""
+
+    def shrink_as(self, modules: Mapping[str, Mapping[str, Tensor]], optimizer: torch.optim.Optimizer) -> None:
+        """Removes what is missing in ``modules``, the children's states of a checkpoint."""
+
+
+MOST_SKIPPED = 50
+"""Updates that fp16's scaler may skip in a row. Each halves the scale: from 2^16 it takes 16 to reach 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """One stage.
+
+    Attributes:
+        name: its checkpoint is ``folder/name.ckpt``, its log ``folder/name.csv``.
+        optimizer: groups may hold ``peak``, their own peak learning rate.
+    """
+
+    name: str
+    folder: Path
+    processes: Processes
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    batches: SpeechBatches
+    schedule: Schedule
+    max_gradient_norm: float
+    seed: int
+    progress: Progress | None = None
+
+    def run(self) -> float | None:
+        """Trains the objective in place; a killed run continues from its last checkpoint with the same numbers.
+
+        Every process takes a part of each batch, in passes that fit its device; gradients are those of the mean over
+        the whole batch.
+
+        Returns:
+            Seconds that its updates took, times the processes; those that a kill lost do not count. None where the run
+            was begun by a version that did not take the time.
+
+        Raises:
+            UsageError: another process trains in the folder.
+            SkillBenchError: loss or gradients are not finite; names the utterances. The last good checkpoint is kept.
+        """
+        lock = Lock(self.folder / ".lock")
+        if self.processes.is_first and not lock.take():
+            raise UsageError(
+                f"{self.folder}: another process trains there. Wait for it or stop it; for a run of its own, choose "
+                "another --work-dir."
+            )
+        try:
+            return self._run()
+        finally:
+            lock.release()
+
+    def _run(self) -> float | None:
+        self.processes.fabric.to_device(self.objective.train())
+        if self.processes.is_first:
+            for unfinished in self.folder.glob(f".{self.checkpoint.name}.*.tmp"):
+                unfinished.unlink()  # a process was killed while it wrote it
+        # Every process goes by what the first one sees: a folder that is not shared is an error, not two starts.
+        done, spent = self._restore() if self.processes.fabric.broadcast(self.checkpoint.exists()) else (0, 0.0)
+        if done >= self.schedule.n_updates:
+            return spent
+        batches = self.batches.start_at(done, self.processes.part)
+        last, every = self.schedule.n_updates, self.processes.engine.checkpoint_every_updates
+        since, skipped = time.perf_counter(), 0
+        with self._log(done) as log:
+            for segment in self._segments(done):
+                if segment.start and segment.start % (self.objective.shrink_every_updates or math.inf) == 0:
+                    self.objective.shrink(self.optimizer)  # a checkpoint of this moment was written before it
+                module, optimizer = self.processes.fabric.setup(self.objective, self.optimizer)
+                for update, (plan, passes) in zip(segment, batches, strict=False):
+                    numbers = self._update(update, plan, passes, module, optimizer)
+                    skipped = 0 if math.isfinite(numbers["gradient_norm"]) else skipped + 1
+                    if skipped > MOST_SKIPPED:
+                        self._stop(f"gradients of {skipped} updates in a row are not finite", update, plan, guilty=True)
+                    if log is not None:
+                        log.append(numbers)
+                        if self.progress is not None:
+                            self.progress(update + 1, last, numbers)
+                    if (update + 1) % every == 0 or update + 1 == last:
+                        now = time.perf_counter()
+                        if spent is not None:
+                            spent += (now - since) * self.processes.fabric.world_size
+                        since = now
+                        self._save(update + 1, spent)
+        return spent
+
+    def _segments(self, done: int) -> Iterator[range]:
+        """The updates to come, cut where the objective may shrink."""
+        last, every = self.schedule.n_updates, self.objective.shrink_every_updates
+        while done < last:
+            stop = last if every is None else min(last, (done // every + 1) * every)
+            yield range(done, stop)
+            done = stop
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / f"{self.name}.ckpt"
+
+    def _update(
+        self, update: int, plan: Plan, passes: tuple[Batch, ...], module: _FabricModule, optimizer: _FabricOptimizer
+    ) -> Log:
+        for group in self.optimizer.param_groups:
+            group["lr"] = group.get("peak", self.schedule.learning_rate) * self.schedule.factor(update)
+        self.optimizer.zero_grad(set_to_none=True)
+        sums: dict[str, Tensor] = {}
+        for number, batch in enumerate(passes):
+            torch.manual_seed(_seed(self.seed, self.name, update, self.processes.fabric.global_rank, number))
+            shared = torch.Generator().manual_seed(_seed(self.seed, self.name, update))
+            with self.processes.fabric.no_backward_sync(module, enabled=number + 1 < len(passes)):
+                loss, log = module(update, batch.waves.to(self.processes.fabric.device), shared)
+                # DDP averages over processes; the shares of all of them sum to 1.
+                self.processes.fabric.backward(loss * (batch.share * self.processes.fabric.world_size))
+            for key, value in {"loss": loss, **log}.items():
+                weighted = batch.share * value.detach().double()
+                sums[key] = sums[key] + weighted if key in sums else weighted
+        norm = self.processes.fabric.clip_gradients(
+            self.objective, self.optimizer, max_norm=self.max_gradient_norm, error_if_nonfinite=False
+        )
+        assert norm is not None
+        local_loss = sums["loss"].item()
+        totals = self.processes.fabric.all_reduce(torch.stack(list(sums.values())), reduce_op="sum")
+        assert isinstance(totals, Tensor)
+        numbers = {"update": update, "gradient_norm": norm.item(), "seconds": plan.seconds}
+        numbers |= {"learning_rate": self.optimizer.param_groups[0]["lr"]}
+        numbers |= dict(zip(sums, totals.tolist(), strict=True))
+        if not math.isfinite(numbers["loss"]):
+            self._stop(f"the loss is {numbers['loss']}", update, plan, guilty=not math.isfinite(local_loss))
+        # In fp16 the scaler skips such an update and lowers its scale.
+        if not math.isfinite(numbers["gradient_norm"]) and self.processes.engine.precision != "fp16":
+            self._stop(f"the gradients' norm is {numbers['gradient_norm']}", update, plan, guilty=True)
+        optimizer.step()
+        return numbers
+
+    def _stop(self, what: str, update: int, plan: Plan, *, guilty: bool) -> NoReturn:
+        guilty_ids = self.processes.gather(plan.ids(self.processes.part) if guilty else [])
+        ids = [name for found in guilty_ids for name in found]
+        kept = f"The last good checkpoint is {self.checkpoint}" if self.checkpoint.exists() else "No checkpoint yet"
+        raise SkillBenchError(
+            f"{self.name}: {what} at update {update}. Batch: {', '.join(ids)}. {kept}; lower the learning rate or "
+            "remove damaged files."
+        )
+
+    def _log(self, done: int) -> AbstractContextManager[TrainingLog | None]:
+        if not self.processes.is_first:
+            return nullcontext()
+        return TrainingLog(self.folder, self.name, updates_done=done, tensorboard=self.processes.engine.tensorboard)
+
+    def _save(self, updates_done: int, spent: float | None) -> None:
+        if not self.processes.is_first:
+            return
+        state: dict[str, Any] = {
+            "updates_done": updates_done,
+            "seconds": spent,
+            "modules": {name: module.state_dict() for name, module in self.objective.named_children()},
+            "optimizer": self.optimizer.state_dict(),
+            "precision": self.processes.fabric.strategy.precision.state_dict(),
+        }
+        written = io.BytesIO()
+        torch.save(state, written)
+        write_atomic(self.checkpoint, written.getbuffer())
+
+    def _restore(self) -> tuple[int, float | None]:
+        try:
+            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+            reason = (str(error).splitlines() or ["it ends too early"])[0]
+            raise CheckpointError(
+                f"{self.checkpoint}: cannot be read ({reason}). If it is damaged, delete it to "
+                "train this stage again; if several machines train, they must share the folder."
+            ) from error
+        try:
+            self.objective.shrink_as(state["modules"], self.optimizer)
+            for name, module in self.objective.named_children():
+                module.load_state_dict(state["modules"][name])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"{self.checkpoint}: is of another model or recipe ({str(error).splitlines()[0]}). Delete the "
+                "folder to start again, or choose another one."
+            ) from error
+        self.processes.fabric.strategy.precision.load_state_dict(state.get("precision", {}))
+        return int(state["updates_done"]), state.get("seconds")
+
+
+def _seed(*parts: object) -> int:
+    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:7])

@@ -1,0 +1,86 @@
+"""An upstream over a wav2vec 2.0, HuBERT or WavLM encoder, whole or pruned."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from skill_bench.models.checkpoint import LoadedModel
+from skill_bench.models.cpu import inference
+from skill_bench.models.encoder import Encoder, pad
+from skill_bench.records.record import System
+from skill_bench.upstream.interface import CODE_VERSION, Upstream
+
+MAX_BATCH_SAMPLES = 60 * 16000
+"""Padded audio in one forward pass: bounds memory, changes no result."""
+
+
+class EncoderUpstream(Upstream):
+    """Hidden states h0 (input of the first layer) to hN (output of the last; after the final norm in pre-norm models).
+
+    Args:
+        loaded: Encoder and hash of its weights.
+        system: Name, role and title; identity, hash, sizes and what the checkpoint says of itself are filled in.
+    """
+
+    def __init__(self, *, loaded: LoadedModel, system: System) -> None:
+        architecture = loaded.encoder.architecture
+        names = [f"h{index}" for index in range(len(architecture.layers) + 1)]
+        said = loaded.metadata
+        super().__init__(
+            system=system.model_copy(
+                update={
+                    "identity": hashlib.sha256(f"encoder {CODE_VERSION} {loaded.sha256}".encode()).hexdigest(),
+                    "checkpoint_sha256": loaded.sha256,
+                    "n_parameters": sum(parameter.numel() for parameter in loaded.encoder.parameters()),
+                    "n_hidden_states": len(names),
+                    "licence": said.get("licence") or system.licence,
+                    "details": {**system.details, "format": loaded.format, "family": architecture.family, **said},
+                }
+            ),
+            downsample_rate=architecture.hop_samples,
+            dim=architecture.dim,
+            layer_names=names,
+        )
+        self.encoder: Encoder = loaded.encoder.eval().requires_grad_(False)
+
+    @property
+    def runs_concurrently(self) -> bool:
+        """On a CPU, where a call keeps nothing for the next."""
+        return self.encoder.norm.weight.device.type == "cpu"
+
+    @torch.no_grad()
+    def hidden_states(self, waves: list[Float[Tensor, " samples"]]) -> list[Float[Tensor, "layers frames dim"]]:
+        """See :meth:`Upstream.hidden_states`; waves are batched by length, whatever their order."""
+        device = self.encoder.norm.weight.device
+        results = [torch.empty(self.n_hidden_states, 0, self.dim, device=device)] * len(waves)
+        shortest = self.encoder.architecture.receptive_field_samples
+        usable = [index for index, wave in enumerate(waves) if len(wave) >= shortest]
+        for indices in _batches(usable, [len(wave) for wave in waves]):
+            if inference.applies(self.encoder):
+                found = inference.hidden_states(self.encoder, [waves[index] for index in indices])
+                for index, utterance in zip(indices, found, strict=True):
+                    results[index] = utterance
+                continue
+            batch, lengths = pad([waves[index].to(device, torch.float32) for index in indices])
+            states, counts = self.encoder(batch, lengths)
+            stacked = torch.stack(states, dim=1)
+            for index, utterance, count in zip(indices, stacked, counts.tolist(), strict=True):
+                results[index] = utterance[:, :count]
+        return results
+
+
+def _batches(indices: list[int], lengths: list[int]) -> Iterator[list[int]]:
+    """Neighbours in length together, at most MAX_BATCH_SAMPLES with padding (or one utterance)."""
+    batch: list[int] = []
+    for index in sorted(indices, key=lambda i: lengths[i]):
+        if batch and (len(batch) + 1) * lengths[index] > MAX_BATCH_SAMPLES:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch

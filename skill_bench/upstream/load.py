@@ -1,0 +1,29 @@
+"""An upstream by the name that a user gives it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from skill_bench.upstream import folder, hub
+from skill_bench.upstream.interface import Upstream
+
+
+def load_upstream(name: str, ckpt: str | Path | None = None, **options: Any) -> Upstream:
+    """An upstream by name, ready for use on the CPU.
+
+    Args:
+        name: A folder of ``upstreams/``, the path of any other such folder, or ``hf:ORG/MODEL``
+            (``hf:ORG/MODEL@REVISION``) from the Hugging Face hub.
+        ckpt: Weights instead of the bundled ones, for upstreams that have weights: a file or folder in any readable
+            format. The name then ends in the first digits of their hash, since it is another system.
+        options: Passed on to the upstream's ``UpstreamExpert``.
+
+    Raises:
+        UnknownName: no upstream of that name; suggests a near one.
+        UsageError: ``ckpt`` for an upstream that takes none, or a faulty upstream folder.
+        CheckpointError: weights missing or unreadable.
+    """
+    if name.startswith(hub.PREFIX):
+        return hub.load(name, ckpt, **options)
+    return folder.load(name, ckpt, **options)

@@ -1,0 +1,87 @@
+"""``upstream.toml``: what an upstream is, as a frozen object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from skill_bench.base.errors import SpecError
+from skill_bench.base.specs import read_toml, validate
+from skill_bench.records.record import System
+
+NAME_DIGITS = 8
+"""How much of a checkpoint's hash is in the name of an upstream that was given other weights than its own."""
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Filterbank(BaseModel):
+    """Log-mel energies, their deltas, and whether each utterance gets zero mean and unit variance."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    n_mels: Positive = 80
+    frame_length_ms: Annotated[float, Field(gt=0)] = 25.0
+    frame_shift_ms: Annotated[float, Field(gt=0)] = 10.0
+    delta_order: Annotated[int, Field(ge=0)] = 2
+    delta_window: Annotated[int, Field(ge=3)] = 5
+    normalize_utterance: bool
+
+
+class UpstreamSpec(BaseModel):
+    """One upstream folder.
+
+    ``encoder``: a model with ``weights`` in the folder. ``untrained``: the model of the ``architecture`` file with
+    random weights drawn from ``seed``. ``filterbank``: no model. ``module``: a torch module that ``expert.py`` builds,
+    with ``weights`` in the folder or none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    title: str
+    kind: Literal["encoder", "untrained", "filterbank", "module"]
+    role: Literal["student", "teacher", "baseline", "control", "other"]
+    description: str
+    licence: str | None = None
+    weights: str | None = None
+    teacher: str | None = None
+    architecture: str | None = None
+    seed: int | None = None
+    filterbank: Filterbank | None = None
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        needed = {"encoder": {"weights"}, "untrained": {"architecture", "seed"}, "filterbank": {"filterbank"}}
+        for kind, keys in needed.items():
+            for key in sorted(keys):
+                if (key, self.kind) == ("weights", "module"):
+                    continue
+                if (getattr(self, key) is not None) != (kind == self.kind):
+                    raise ValueError(f"{key!r} must be given for kind = {kind!r}, and for it alone")
+        return self
+
+    def system(self) -> System:
+        """The record's view of it; identity and sizes follow from the model."""
+        return System(
+            name=self.name,
+            title=self.title,
+            kind=self.role,
+            identity="",
+            teacher=self.teacher,
+            licence=self.licence,
+        )
+
+
+def read_spec(folder: Path) -> UpstreamSpec:
+    """The checked ``upstream.toml`` of an upstream's folder.
+
+    Raises:
+        SpecError: missing or not valid; names the file, the key and the nearest valid key.
+    """
+    path = folder / "upstream.toml"
+    spec = validate(UpstreamSpec, read_toml(path), source=str(path))
+    if spec.name != folder.name:
+        raise SpecError(f"{path}: name = {spec.name!r}, but the folder is {folder.name!r}. Make them equal.")
+    return spec

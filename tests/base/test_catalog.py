@@ -1,0 +1,45 @@
+"""What counts as a task or an upstream."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from skill_bench.base import catalog
+from skill_bench.base.errors import UnknownName
+from skill_bench.cli.main import app
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(catalog, "folder", lambda kind: tmp_path)
+    return tmp_path
+
+
+def test_a_copy_that_an_installer_left_behind_is_no_upstream(root: Path) -> None:
+    for name in ("mine", "~ine", ".mine"):
+        (root / name).mkdir()
+        (root / name / "upstream.toml").touch()
+    assert catalog.names("upstreams") == ["mine"]
+
+
+def test_a_near_name_is_suggested(root: Path) -> None:
+    for name in ("ks", "~s"):
+        (root / f"{name}.toml").touch()
+    assert catalog.entry("tasks", "ks") == root / "ks.toml"
+    with pytest.raises(UnknownName, match=r"'kss'.*ks"):
+        catalog.entry("tasks", "kss")
+
+
+def test_list_shows_everything_by_its_title_in_columns() -> None:
+    lines = CliRunner().invoke(app, ["list"], catch_exceptions=False).output.splitlines()
+    kinds: tuple[catalog.Listed, ...] = ("tasks", "upstreams")
+    for kind in kinds:
+        names = catalog.names(kind)
+        start = lines.index(f"{kind}:") + 1
+        shown = lines[start : start + len(names)]
+        assert [line.split()[0] for line in shown] == names
+        column = 2 + max(map(len, names)) + 2
+        assert all(line[column - 1] == " " and line[column] != " " for line in shown)

@@ -1,0 +1,133 @@
+"""The formulas of a distillation, on numbers small enough to work out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from small_recipes import recipe
+
+from skill_bench.distillation.losses import GroupDistillation
+from skill_bench.models.factories import architecture
+from skill_bench.pruning.gates import Gates, HardConcrete, each
+from skill_bench.pruning.options import Sparsity
+from skill_bench.pruning.sparsity import Lagrangian
+from skill_bench.training.loop import Schedule
+
+
+@pytest.mark.parametrize(
+    ("warmup", "factors"),
+    [
+        (4, {0: 1 / 4, 1: 2 / 4, 3: 1.0, 4: 1.0, 7: 3 / 6, 9: 1 / 6}),
+        (0, {0: 1.0, 5: 5 / 10, 9: 1 / 10}),
+        (10, {0: 1 / 10, 9: 1.0}),
+    ],
+)
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_the_end(warmup: int, factors: dict[int, float]) -> None:
+    schedule = Schedule(n_updates=10, learning_rate=1.0, warmup_updates=warmup)
+    assert {update: schedule.factor(update) for update in factors} == pytest.approx(factors, rel=1e-12)  # float64
+
+
+@pytest.mark.parametrize(("sparsity", "target"), [(0.75, 0.25), (0.25, 0.5)])
+def test_the_constraint_is_linear_and_quadratic_in_the_gap(sparsity: float, target: float) -> None:
+    lagrangian = Lagrangian()
+    lagrangian.linear.data.fill_(3.0)
+    lagrangian.quadratic.data.fill_(8.0)
+    found = lagrangian(torch.tensor(sparsity, dtype=torch.float64), target)
+    found.backward()
+    gap = sparsity - target
+    # Binary fractions: float32 has no error.
+    assert found.item() == {0.5: 3.5, -0.25: -0.25}[gap]
+    assert lagrangian.linear.grad == gap
+    assert lagrangian.quadratic.grad == gap**2
+
+
+# Two groups of two frames of width two. Means of |student - teacher|: 1.25 and 1.75; cosines: 0.96, 0 and -1, 1.
+STUDENT = [[[3.0, 4.0], [1.0, 0.0]], [[1.0, 2.0], [2.0, 0.0]]]
+TEACHER = [[[4.0, 3.0], [0.0, 2.0]], [[-1.0, -2.0], [1.0, 0.0]]]
+LOG_SIGMOID = -np.log1p(np.exp(-np.array([[0.96, 0.0], [-1.0, 1.0]]))).mean(1)
+
+
+@pytest.mark.parametrize(
+    ("l1_weight", "cosine_weight", "cosine", "of_groups"),
+    [
+        (1.0, 0.0, "plain", (1.25, 1.75)),
+        (0.0, 1.0, "plain", (-0.48, 0.0)),
+        (2.0, 3.0, "plain", (2 * 1.25 - 3 * 0.48, 2 * 1.75)),
+        (2.0, 3.0, "log_sigmoid", (2 * 1.25 - 3 * LOG_SIGMOID[0], 2 * 1.75 - 3 * LOG_SIGMOID[1])),
+    ],
+)
+def test_the_distance_is_l1_minus_the_cosine_averaged_over_groups(
+    l1_weight: float, cosine_weight: float, cosine: str, of_groups: tuple[float, float]
+) -> None:
+    changes = {"l1_weight": l1_weight, "cosine_weight": cosine_weight, "cosine": cosine}
+    options = recipe("skill", *(f"loss.{key}={value}" for key, value in changes.items())).loss
+    target = GroupDistillation(dim=2, n_groups=2, options=options)  # its heads start as the identity
+    found, log = target([torch.tensor([group]) for group in STUDENT], [torch.tensor([group]) for group in TEACHER])
+    # Float32: a few roundings of numbers of about 1.
+    assert found.item() == pytest.approx(float(np.mean(of_groups)), rel=1e-6, abs=1e-6)
+    assert log["l1"].item() == pytest.approx(1.5, rel=1e-6)
+    assert log["cosine"].item() == pytest.approx(0.24, rel=1e-6)
+
+
+@pytest.mark.parametrize(("heads", "numbers"), [("per_group", 3), ("shared", 1), ("first_alone", 2)])
+def test_linear_heads_start_as_the_identity(heads: str, numbers: int) -> None:
+    target = GroupDistillation(dim=5, n_groups=3, options=recipe("skill", f"loss.heads={heads}").loss)
+    assert len(target.heads) == numbers
+    for head in target.heads:
+        assert isinstance(head, torch.nn.Linear)
+        assert torch.equal(head.weight, torch.eye(5))
+        assert not head.bias.any()
+
+
+def sparsity(*changes: str) -> Sparsity:
+    found = recipe("skill", *(f"sparsity.{change}" for change in changes)).sparsity
+    assert found
+    return found
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+@pytest.mark.parametrize(
+    ("log_alpha", "changes", "kept"),
+    [
+        # With 2/3 ln 11 added, 0.97, 0.08, 0.89 and 0.20 are open: two are kept. 0.8 / (2/3) = 1.2.
+        ([2.0, -4.0, 0.5, -3.0], [], [sigmoid(2.4), 0.0, sigmoid(0.6), 0.0]),
+        # 0.89, 0.65 and 0.75: two again, where sigmoid(log_alpha) alone gave 1.3.
+        ([0.5, -1.0, -0.5], [], [sigmoid(0.6), 0.0, sigmoid(-0.6)]),
+        # 1.00, 0.92 and 0.69, with 2 ln 11 added: three.
+        (
+            [0.5, -2.4, -4.0],
+            ["temperature=2.0", "evaluation_slope=0.5"],
+            [sigmoid(0.125), sigmoid(-0.6), sigmoid(-1.0)],
+        ),
+        # The first, with another slope: 1 / (2/3) = 1.5.
+        ([2.0, -4.0, 0.5, -3.0], ["evaluation_slope=1.0"], [sigmoid(3.0), 0.0, sigmoid(0.75), 0.0]),
+    ],
+)
+def test_evaluation_keeps_the_likeliest_gates_at_values_of_their_own_slope(
+    log_alpha: list[float], changes: list[str], kept: list[float]
+) -> None:
+    gate = HardConcrete(len(log_alpha), drop_rate=0.5, options=sparsity(*changes)).eval()
+    gate.log_alpha.data = torch.tensor(log_alpha)
+    assert gate().tolist() == pytest.approx(kept, rel=1e-6)  # float32
+
+
+def test_gates_start_as_open_as_the_recipe_says() -> None:
+    """As DPHuBERT starts them: the sigmoid of log alpha is one minus the drop rate."""
+    rates = {"channels": 0.1, "heads": 0.2, "ffn": 0.7, "attention_blocks": 0.4, "ffn_blocks": 0.35}
+    keys = dict(zip(rates, ("channel", "head", "ffn", "attention_block", "ffn_block"), strict=True))
+    shape = architecture(channels=8, dim=16, n_layers=2, n_heads=2, ffn_dim=12, position_kernel=8, position_groups=2)
+    gates = Gates(shape, sparsity(*(f"{keys[kind]}_drop_rate={rate}" for kind, rate in rates.items())))
+    counts = {"channels": [8] * 7, "heads": [2] * 2, "ffn": [12] * 2}
+    counts |= {"attention_blocks": [1] * 2, "ffn_blocks": [1] * 2}
+    for kind, rate in rates.items():
+        found = each(getattr(gates, kind))
+        assert [len(gate.log_alpha) for gate in found] == counts[kind]
+        for gate in found:
+            # log alpha is spread by 0.01, the slope of the sigmoid is at most 1/4: six standard deviations.
+            assert torch.sigmoid(gate.log_alpha).tolist() == pytest.approx([1 - rate] * len(gate.log_alpha), abs=0.015)

@@ -1,0 +1,217 @@
+"""A run over cells: records, skipping, failures, interruption."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_speech import FakeUpstream, class_data
+
+from skill_bench.base.errors import CheckpointError, ManifestError, UnknownName, UsageError
+from skill_bench.corpora.data import TaskData
+from skill_bench.evaluation import evaluate as module
+from skill_bench.evaluation.evaluate import Outcome, evaluate
+from skill_bench.evaluation.plan import Plan, UpstreamRequest
+from skill_bench.records.record import Record, System, read_predictions
+from skill_bench.tasks import TaskSpec, load_task
+
+
+class Evaluated(FakeUpstream):
+    def system(self) -> System:
+        return System(name=self.name, title="Fake", kind="control", identity=self.identity)
+
+
+class World:
+    """Data and upstreams of a run, to be changed by a test; counts how often an upstream was loaded."""
+
+    def __init__(self, data: TaskData) -> None:
+        self.data: dict[str, TaskData | Exception] = {name: replace(data, task=name) for name in ("ks", "sid", "er")}
+        self.upstreams: dict[str, Evaluated | Exception] = {"fake": Evaluated()}
+
+    def load_data(self, suite: str, task: str, **_: object) -> TaskData:
+        found = self.data[task]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def load(self, request: UpstreamRequest) -> Evaluated:
+        found = self.upstreams[request.name]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    made = World(class_data(tmp_path / "audio"))
+    monkeypatch.setattr(module, "load_task_data", made.load_data)
+
+    def quick(name: str) -> TaskSpec:
+        task = load_task(name)
+        settings = {"steps": 4, "evaluate_every_steps": 2, "learning_rates": (0.01,)}
+        return task.model_copy(update={"suites": {}, "protocol": task.protocol.model_copy(update=settings)})
+
+    monkeypatch.setattr(module, "load_task", quick)
+    return made
+
+
+@pytest.fixture
+def run(world: World, tmp_path: Path) -> Callable[..., Outcome]:
+    def call(**changes: object) -> Outcome:
+        plan = Plan(
+            upstreams=[UpstreamRequest(name="fake")],
+            suite="demo",
+            tasks=["ks", "sid"],
+            seeds=[0, 1],
+            out_dir=tmp_path / "out",
+            cache_dir=tmp_path / "cache",
+        )
+        return evaluate(replace(plan, **changes), load=world.load)  # type: ignore[arg-type]
+
+    return call
+
+
+def test_every_cell_leaves_a_record_and_its_predictions(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    outcome = run()
+    assert (len(outcome.records), outcome.n_skipped, outcome.failures) == (4, 0, [])
+    names = sorted(path.name for path in (tmp_path / "out" / "demo" / "fake").glob("*.json"))
+    assert names == ["ks-s0.json", "ks-s1.json", "sid-s0.json", "sid-s1.json"]
+    path = tmp_path / "out" / "demo" / "fake" / "sid-s1.json"
+    record = Record.read(path)
+    assert record == outcome.records[3]
+    assert record.data is not None
+    assert (record.data.n_train, record.data.n_dev, record.data.n_test) == (9, 3, 6)
+    assert record.task_spec["protocol"]["steps"] == 4  # type: ignore[index,call-overload]
+    assert set(record.provenance.seconds) == {"features", "training", "test"}
+    assert len(read_predictions(path, record)) == 6
+
+
+def test_finished_cells_are_skipped_and_new_ones_run(run: Callable[..., Outcome], world: World) -> None:
+    first = run(tasks=["ks"])
+    second = run()
+    assert (len(second.records), second.n_skipped) == (4, 2)
+    assert second.records[:2] == first.records
+    again = run()
+    assert (len(again.records), again.n_skipped) == (4, 4)
+
+
+@pytest.mark.parametrize("change", ["model", "data", "settings"])
+def test_another_model_data_or_setting_is_run_again(
+    run: Callable[..., Outcome], world: World, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    run(tasks=["ks"])
+    if change == "model":
+        world.upstreams["fake"] = Evaluated(identity="fake-2")
+    elif change == "data":
+        world.data["ks"] = replace(world.data["ks"], fingerprint="other")  # type: ignore[type-var]
+    else:
+        quick = vars(module)["load_task"]
+
+        def slower(name: str) -> TaskSpec:
+            task: TaskSpec = quick(name)
+            return task.model_copy(update={"protocol": task.protocol.model_copy(update={"steps": 6})})
+
+        monkeypatch.setattr(module, "load_task", slower)
+    outcome = run(tasks=["ks"])
+    assert (len(outcome.records), outcome.n_skipped) == (2, 0)
+
+
+def test_a_failed_cell_leaves_a_record_and_the_rest_goes_on(
+    run: Callable[..., Outcome], world: World, tmp_path: Path
+) -> None:
+    world.data["ks"] = ManifestError("manifest.tsv:3: bad line")
+    outcome = run(seeds=[0])
+    assert [r.key.task for r in outcome.records] == ["sid"]
+    assert [(f.task, f.seed, f.error) for f in outcome.failures] == [("ks", 0, "manifest.tsv:3: bad line")]
+    failed = Record.read(tmp_path / "out" / "demo" / "fake" / "ks-s0.json")
+    assert failed.status == "failed"
+    assert failed.error is not None
+    assert (failed.error.type, failed.error.message) == ("ManifestError", "manifest.tsv:3: bad line")
+    assert failed.data is None
+
+
+def test_a_failed_cell_is_tried_again(run: Callable[..., Outcome], world: World, tmp_path: Path) -> None:
+    world.upstreams["fake"] = Evaluated(poison=True)
+    assert "NaN" in run(tasks=["ks"], seeds=[0]).failures[0].error
+    path = tmp_path / "out" / "demo" / "fake" / "ks-s0.json"
+    failed = Record.read(path)
+    assert failed.data is not None
+    assert failed.data.n_train == 9
+    world.upstreams["fake"] = Evaluated()
+    outcome = run(tasks=["ks"], seeds=[0])
+    assert (len(outcome.records), outcome.n_skipped, outcome.failures) == (1, 0, [])
+    assert Record.read(path).status == "finished"
+
+
+def test_lost_data_does_not_hide_a_finished_record(run: Callable[..., Outcome], world: World, tmp_path: Path) -> None:
+    record = run(tasks=["ks"], seeds=[0]).records[0]
+    world.data["ks"] = ManifestError("the disk is not mounted")
+    outcome = run(tasks=["ks"], seeds=[0])
+    assert len(outcome.failures) == 1
+    assert Record.read(tmp_path / "out" / "demo" / "fake" / "ks-s0.json") == record
+
+
+def test_an_unexpected_error_is_recorded_with_its_type(
+    run: Callable[..., Outcome], world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Evaluated):
+        def hidden_states(self, waves: object) -> list[object]:  # type: ignore[override]
+            raise RuntimeError("out of memory")
+
+    world.upstreams["fake"] = Broken()
+    with caplog.at_level(logging.CRITICAL):
+        outcome = run(tasks=["ks"], seeds=[0])
+    assert outcome.failures[0].error == "RuntimeError: out of memory"
+
+
+def test_interruption_keeps_finished_cells(
+    run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    whole = vars(module)["run_cells"]
+
+    def interrupted(upstream: FakeUpstream, task: TaskSpec, data: TaskData, **options: object) -> object:
+        if task.name == "sid":
+            raise KeyboardInterrupt
+        return whole(upstream, task, data, **options)
+
+    monkeypatch.setattr(module, "run_cells", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    names = sorted(path.name for path in (tmp_path / "out" / "demo" / "fake").glob("*.json"))
+    assert names == ["ks-s0.json", "ks-s1.json"]
+    monkeypatch.setattr(module, "run_cells", whole)
+    outcome = run()
+    assert (len(outcome.records), outcome.n_skipped) == (4, 2)
+
+
+def test_a_damaged_record_is_reported_and_left_alone(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    run(tasks=["ks"])
+    path = tmp_path / "out" / "demo" / "fake" / "ks-s0.json"
+    path.write_text("{")
+    outcome = run(tasks=["ks"])
+    assert [(f.task, f.seed) for f in outcome.failures] == [("ks", 0)]
+    assert "ks-s0.json" in outcome.failures[0].error
+    assert path.read_text() == "{"
+
+
+def test_one_bad_checkpoint_does_not_stop_the_other_upstreams(run: Callable[..., Outcome], world: World) -> None:
+    world.upstreams["bad"] = CheckpointError("bad.safetensors: not a checkpoint")
+    outcome = run(upstreams=[UpstreamRequest(name="bad"), UpstreamRequest(name="fake")], tasks=["ks"], seeds=[0])
+    assert [(f.upstream, f.task, f.error) for f in outcome.failures] == [
+        ("bad", None, "bad.safetensors: not a checkpoint")
+    ]
+    assert len(outcome.records) == 1
+
+
+def test_a_wrong_plan_is_refused_at_once(run: Callable[..., Outcome], world: World, tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="unknown task 'kss'"):
+        run(tasks=["ks", "kss"])
+    world.data["sid"] = UsageError("--suite local needs --data-root DIR")
+    with pytest.raises(UsageError, match="--data-root"):
+        run()
+    with pytest.raises(UsageError, match=r"seeds \[1\] are given more than once"):
+        run(seeds=[1, 0, 1])
+    assert not (tmp_path / "out").exists()

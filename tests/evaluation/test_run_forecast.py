@@ -1,0 +1,132 @@
+"""What is counted in a forecast, and that records hold it. Times themselves are never asserted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_speech import FakeUpstream, class_data, sequence_data
+
+from skill_bench.base.provenance import collect
+from skill_bench.corpora.data import Fold, TaskData
+from skill_bench.evaluation import evaluate as module
+from skill_bench.evaluation import forecast as forecasts
+from skill_bench.evaluation.forecast import Forecast, Prober
+from skill_bench.evaluation.plan import Plan, UpstreamRequest
+from skill_bench.features.extract import extract
+from skill_bench.records.profile import Band
+from skill_bench.records.record import System
+from skill_bench.tasks import TaskSpec, load_task
+
+
+class Upstream(FakeUpstream):
+    def system(self) -> System:
+        return System(name="fake", title="Fake", identity=self.identity)
+
+
+@pytest.fixture(autouse=True)
+def _short_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecasts, "_PROBE_SECONDS", 0.0)
+
+
+def short(name: str, **changes: object) -> TaskSpec:
+    task = load_task(name).for_suite("demo")
+    return task.model_copy(
+        update={"protocol": task.protocol.model_copy(update={"steps": 8, "evaluate_every_steps": 4, **changes})}
+    )
+
+
+def prober(folder: Path) -> Prober:
+    return Prober(upstream=FakeUpstream(), seeds=(0, 1), cache_dir=folder)
+
+
+def in_order(band: Band) -> bool:
+    return 0 <= band.low <= band.estimate <= band.high
+
+
+def test_what_has_to_be_extracted(tmp_path: Path) -> None:
+    data = class_data(tmp_path / "a")
+    found = prober(tmp_path).probe(short("ks"), data, data)
+    total = sum(u.seconds or 0 for u in data.utterances())
+    assert found.missing_audio_seconds == pytest.approx(total)
+    assert found.disk_bytes == 4 * 3 * 16 * len(data.utterances())
+    assert in_order(found.features_seconds)
+    assert in_order(found.training_seconds)
+    assert found.training_seconds.estimate > 0
+
+
+def test_frames_take_disk_by_their_length(tmp_path: Path) -> None:
+    data = sequence_data(tmp_path / "a", task="pr", n_train=8)
+    found = prober(tmp_path).probe(short("pr"), data, data)
+    whole = extract(FakeUpstream(), data.utterances(), pooled=False, cache_dir=tmp_path / "other")
+    exact = sum(2 * 3 * 16 * n for n in whole.frame_counts.values())
+    assert found.disk_bytes == pytest.approx(exact, rel=0.1)
+    assert found.resident_bytes == pytest.approx(2 * exact, rel=0.1)
+
+
+def test_what_is_cached_or_counted_costs_nothing(tmp_path: Path) -> None:
+    data = class_data(tmp_path / "a")
+    again = prober(tmp_path)
+    assert again.probe(short("ks"), data, data).missing_audio_seconds > 0
+    second = again.probe(short("ks"), data, data)
+    assert (second.missing_audio_seconds, second.disk_bytes) == (0, 0)
+    assert second.features_seconds.high == 0
+    extract(FakeUpstream(), data.utterances(), pooled=True, cache_dir=tmp_path)
+    assert prober(tmp_path).probe(short("ks"), data, data).missing_audio_seconds == 0
+
+
+def test_training_grows_with_steps_and_stops_early_at_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = class_data(tmp_path / "a")
+    monkeypatch.setattr(Prober, "_step_and_evaluation", lambda *_: (0.5, 2.0, 1.0))
+    made = prober(tmp_path)
+    assert made._training(short("ks"), data, data).estimate == 8 * 0.5 + 2 * 2.0 + 1.0
+    assert made._training(short("ks", steps=80), data, data).estimate == 80 * 0.5 + 20 * 2.0 + 1.0
+    patient = made._training(short("ks", steps=80, patience_evaluations=3), data, data)
+    assert patient.low == pytest.approx((16 * 0.5 + 4 * 2.0 + 1.0) / 1.25)
+    fold = data.folds[0]
+    larger = replace(data, folds=(Fold(name="f", train=fold.train, dev=fold.dev * 3, test=fold.test * 2),))
+    assert made._training(short("ks"), larger, data).estimate == 8 * 0.5 + 2 * 6.0 + 2.0
+
+
+def test_searching_grows_with_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fold = class_data(tmp_path / "a").folds[0]
+    few = replace(class_data(tmp_path / "a"), folds=(replace(fold, queries=fold.test[:2], dev_queries=fold.dev[:1]),))
+    many = replace(few, folds=(replace(few.folds[0], queries=fold.test[:4], dev_queries=fold.dev[:2]),))
+    monkeypatch.setattr(Prober, "_timed", lambda *_: (3.0, 0.0))
+    assert prober(tmp_path)._training(load_task("qbe"), many, few).estimate == 6.0
+
+
+def test_the_record_holds_forecast_and_truth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = class_data(tmp_path / "a")
+
+    def load_data(*_: object, **__: object) -> TaskData:
+        return data
+
+    def load_short(name: str) -> TaskSpec:
+        return short(name)
+
+    load: Callable[[UpstreamRequest], Upstream] = lambda request: Upstream()  # noqa: E731
+    monkeypatch.setattr(module, "load_task_data", load_data)
+    monkeypatch.setattr(module, "load_task", load_short)
+    monkeypatch.setattr(module, "load_request", load)
+    plan = Plan(
+        upstreams=[UpstreamRequest(name="fake")], suite="demo", tasks=["ks"], seeds=[0, 1],
+        out_dir=tmp_path / "out", cache_dir=tmp_path,
+    )  # fmt: skip
+    [made] = module.forecast(plan)
+    assert Forecast.read(made.path(tmp_path / "out")) == made
+    assert in_order(made.seconds)
+    assert in_order(made.peak_memory_bytes)
+    outcome = module.evaluate(plan, load=load)
+    assert len(outcome.records) == 2
+    for record in outcome.records:
+        assert record.provenance.forecast_seconds == made.of_task("ks")
+        assert set(record.provenance.seconds) == {"features", "training", "test"}
+    other = made.model_copy(update={"identity": "another model", "provenance": collect()})
+    other.write(made.path(tmp_path / "out"))
+    record = module.evaluate(replace(plan, seeds=[2]), load=load).records[0]
+    assert record.provenance.forecast_seconds == {}

@@ -1,0 +1,237 @@
+"""A whole small grid: distilled, evaluated, recorded, continued."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_speech import class_data
+from small_models import noise, small_teacher
+
+from skill_bench.base.errors import CheckpointError
+from skill_bench.base.progress import Silent
+from skill_bench.corpora.data import TaskData
+from skill_bench.evaluation import evaluate as evaluation
+from skill_bench.measure.profile import profile
+from skill_bench.models import checkpoint
+from skill_bench.records.record import Record
+from skill_bench.records.similarity import LayerSimilarity
+from skill_bench.sweep import drive as module
+from skill_bench.sweep.drive import Drive
+from skill_bench.sweep.grid import choose, read_grid
+from skill_bench.sweep.twins import twins
+from skill_bench.tasks import TaskSpec, load_task
+
+GRID = """
+suite = "demo"
+tasks = ["ks"]
+seeds = [0, 1]
+probe_seeds = [0, 1]
+upstreams = ["fbank"]
+
+[changes]
+joint = { n_updates = 3, warmup_updates = 1 }
+final = { n_updates = 2, warmup_updates = 1 }
+data = { seconds_per_batch = 1.0, min_seconds = 0.1 }
+sparsity = { target = 0.5, ramp_updates = 1, gate_learning_rate = 0.1 }
+
+[[students]]
+name = "skill"
+title = "SKILL"
+recipe = "skill"
+changes = { groups = { n_groups = 3, n_calibration_utterances = 2 } }
+
+[[students]]
+name = "uniform"
+recipe = "uniform_groups"
+seeds = [0]
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    lines = [f"{u.path.name}\ttrain\t{u.seconds}\n" for u in noise(tmp_path / "noise")]
+    (tmp_path / "noise" / "manifest.tsv").write_text("".join(["path\tsplit\tseconds\n", *lines]))
+    teacher = small_teacher(tmp_path / "teacher.safetensors")
+    (tmp_path / "grid.toml").write_text(GRID)
+    data = class_data(tmp_path / "tones")
+
+    def load_data(suite: str, task: str, **_: object) -> TaskData:
+        return replace(data, task=task)
+
+    def quick(name: str) -> TaskSpec:
+        task = load_task(name)
+        settings = {"steps": 4, "evaluate_every_steps": 2, "learning_rates": (0.01,)}
+        return task.model_copy(update={"suites": {}, "protocol": task.protocol.model_copy(update=settings)})
+
+    monkeypatch.setattr(module, "profile", functools.partial(profile, lengths_samples=(4_000,) * 32))
+    monkeypatch.setattr(evaluation, "load_task_data", load_data)
+    monkeypatch.setattr(evaluation, "load_task", quick)
+
+    def call(only: tuple[str, ...] = (), told: Callable[[str], None] = lambda name: None) -> list[str]:
+        grid, jobs = read_grid(tmp_path / "grid.toml")
+
+        def updates(name: str) -> Callable[..., None]:
+            told(name)
+            return lambda *_: None
+
+        return Drive(
+            grid=grid,
+            jobs=choose(jobs, only),
+            teacher=teacher,
+            data=[tmp_path / "noise"],
+            data_root=None,
+            out=tmp_path / "out",
+            cache_dir=tmp_path / "cache",
+            device="cpu",
+            progress=Silent(),
+            updates=updates,
+        ).run()
+
+    return call
+
+
+def names(tmp_path: Path) -> list[str]:
+    return sorted(path.name for path in (tmp_path / "out" / "records" / "demo").iterdir())
+
+
+def test_grid_leaves_students_records_profiles_and_similarity(run: Callable[..., list[str]], tmp_path: Path) -> None:
+    assert run() == []
+    assert names(tmp_path) == ["fbank", "skill-s0", "skill-s1", "teacher", "uniform-s0"]
+    for name in names(tmp_path):
+        files = {path.name for path in (tmp_path / "out" / "records" / "demo" / name).glob("*.json")}
+        assert files == {"ks-s0.json", "ks-s1.json", "profile.json"}
+    record = Record.read(tmp_path / "out" / "records" / "demo" / "skill-s1" / "ks-s0.json")
+    assert (record.key.upstream, record.key.seed, record.system.kind) == ("skill-s1", 0, "student")
+    assert (record.system.title, record.system.teacher) == ("SKILL, seed 1", "teacher")
+    assert (record.system.details["evidence_row"], record.system.details["distillation_seed"]) == ("skill", 1)
+    student = checkpoint.load(tmp_path / "out" / "students" / "skill-s1.safetensors")
+    assert record.system.checkpoint_sha256 == student.sha256
+    assert '"seed":1' in student.metadata["recipe"]
+    other = checkpoint.load(tmp_path / "out" / "students" / "skill-s0.safetensors")
+    assert other.sha256 != student.sha256
+    found = LayerSimilarity.read(tmp_path / "out" / "records" / "similarity.json")
+    assert found.checkpoint_sha256 == student.metadata["teacher_sha256"]
+
+
+def test_a_row_has_the_tasks_it_asks_for(run: Callable[..., list[str]], tmp_path: Path) -> None:
+    text = GRID.replace('tasks = ["ks"]', 'tasks = ["ks", "sid"]').replace("seeds = [0, 1]", "seeds = [0]")
+    (tmp_path / "grid.toml").write_text(text + 'tasks = ["ks"]\n')
+    assert run() == []
+    found = {
+        name: {path.stem for path in (tmp_path / "out" / "records" / "demo" / name).glob("*-s*.json")}
+        for name in names(tmp_path)
+    }
+    both = {"ks-s0", "sid-s0"}
+    assert found == {"fbank": both, "teacher": both, "skill-s0": both, "uniform-s0": {"ks-s0"}}
+
+
+def test_what_is_finished_is_not_done_again(
+    run: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distilled: list[str] = []
+    assert run(only=("uniform",), told=distilled.append) == []
+    assert distilled == ["uniform-s0"]
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    monkeypatch.setattr(module, "measure", None)  # a second measurement would fail
+    assert run(only=("uniform",), told=distilled.append) == []
+    assert distilled == ["uniform-s0"]
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_student_with_all_records_is_not_distilled_again_when_its_weights_are_gone(
+    run: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    distilled: list[str] = []
+    assert run(only=("uniform",)) == []
+    weights = tmp_path / "out" / "students" / "uniform-s0.safetensors"
+    shutil.rmtree(weights.with_suffix(".work"))
+    weights.unlink()
+    assert run(only=("uniform",), told=distilled.append) == []
+    assert distilled == []
+    assert not weights.exists()
+    (tmp_path / "grid.toml").write_text(GRID.replace("target = 0.5", "target = 0.6"))
+    assert run(only=("uniform",), told=distilled.append) == []
+    assert distilled == ["uniform-s0"], "records of another recipe are not this student's"
+    (tmp_path / "out" / "records" / "demo" / "uniform-s0" / "ks-s1.json").unlink()
+    weights.unlink()
+    shutil.rmtree(weights.with_suffix(".work"))
+    assert run(only=("uniform",), told=distilled.append) == []
+    assert distilled == ["uniform-s0"] * 2, "one record is missing"
+
+
+def test_a_student_of_another_recipe_is_not_taken_for_this_one(run: Callable[..., list[str]], tmp_path: Path) -> None:
+    assert run(only=("uniform",)) == []
+    (tmp_path / "grid.toml").write_text(GRID.replace("target = 0.5", "target = 0.6"))
+    failures = run(only=("uniform",))
+    assert len(failures) == 1
+    assert "uniform-s0 was not distilled" in failures[0]
+    assert "not the recipe that the grid asks for. Give another --out" in failures[0]
+
+
+def test_other_speech_is_not_taken_for_this_one(run: Callable[..., list[str]], tmp_path: Path) -> None:
+    assert run(only=("uniform",)) == []
+    manifest = tmp_path / "noise" / "manifest.tsv"
+    manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(CheckpointError, match=r"similarity\.json: was measured on other speech than --data names"):
+        run(only=("uniform",))
+    (tmp_path / "out" / "records" / "similarity.json").unlink()
+    failures = run(only=("uniform",))
+    assert any("not the data that the grid asks for. Give another --out" in failure for failure in failures)
+
+
+def test_a_row_with_groups_that_cannot_be_does_not_stop_the_others(
+    run: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    impossible = "n_groups = 9, n_calibration_utterances = 8"
+    row = "\n[[students]]\nname = 'nine'\nrecipe = 'skill'\nseeds = [0]\n"
+    rows = row + f"changes = {{ groups = {{ {impossible} }} }}\n"
+    (tmp_path / "grid.toml").write_text(GRID + rows)
+    failures = run(only=("nine", "uniform"))
+    assert "uniform-s0" in names(tmp_path)
+    assert len(failures) == 1
+    assert "nine-s0 was not distilled: 9 groups of 5 layers: expected 1 to 5" in failures[0]
+
+
+def test_given_checkpoints_are_evaluated_and_missing_ones_reported(
+    run: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    small_teacher(tmp_path / "given-0.safetensors")
+    (tmp_path / "grid.toml").write_text(
+        GRID + '\n[[students]]\nname = "given"\ncheckpoint = "given-{seed}.safetensors"\n'
+    )
+    failures = run(only=("given",))
+    assert "given-s0" in names(tmp_path)
+    assert len(failures) == 1
+    assert "given-1.safetensors: no such checkpoint" in failures[0]
+
+
+def test_a_student_that_would_be_the_same_is_not_distilled(
+    run: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two blocks of alike layers are found by any linkage; three groups are another student."""
+    rows = [("skill", "linkage = 'average'"), ("single", "linkage = 'single'"), ("three", "n_groups = 3")]
+    text = GRID[: GRID.index("[[students]]")].replace("seeds = [0, 1]", "seeds = [0]")
+    for name, change in rows:
+        groups = f"n_groups = 2, n_calibration_utterances = 64, {change}" if "n_groups" not in change else change
+        text += f"[[students]]\nname = '{name}'\nrecipe = 'skill'\nchanges = {{ groups = {{ {groups} }} }}\n"
+    run()
+    (tmp_path / "grid.toml").write_text(text)
+    _, jobs = read_grid(tmp_path / "grid.toml")
+    found = LayerSimilarity.read(tmp_path / "out" / "records" / "similarity.json")
+    assert found.n_utterances != 64
+    assert not twins(jobs, found)  # calibrated on other speech
+    n = len(found.measures[0].matrix)
+    alike = [[1.0 if a == b else 0.9 if (a < 2) == (b < 2) else 0.1 for a in range(n)] for b in range(n)]
+    measures = [one.model_copy(update={"matrix": alike}) for one in found.measures]
+    found = found.model_copy(update={"n_utterances": 64, "measures": measures})
+    assert {name: other.name for name, other in twins(jobs, found).items()} == {"single-s0": "skill-s0"}
+    told: list[str] = []
+    monkeypatch.setattr(module, "twins", lambda jobs, _: twins(jobs, found))
+    monkeypatch.setattr(Drive, "_student", lambda _, job: told.append(job.name))
+    run()
+    assert told == ["skill-s0", "three-s0"]

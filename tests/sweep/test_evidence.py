@@ -1,0 +1,304 @@
+"""The evidence page from made-up records: means, intervals, changes, gaps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import made_samples as made
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from typer.testing import CliRunner
+
+from skill_bench.base.errors import RecordError
+from skill_bench.base.provenance import Git
+from skill_bench.cli.main import app
+from skill_bench.records.record import Record, Selection, System
+from skill_bench.report.statistics.repeated import mean_interval
+from skill_bench.report.table.build import build
+from skill_bench.report.table.collect import Collection, collect
+from skill_bench.report.table.table import Section
+from skill_bench.sweep.report.groups import Group, Wanted, groups_of, missing
+from skill_bench.sweep.report.page import write_up
+from skill_bench.sweep.report.paired import differences
+
+MakeRecord = Callable[..., Record]
+SCORES = {"skill": (60, 62, 67), "dphubert": (50, 52, 51), "skill-k2": (61,)}
+RECIPES: dict[str, dict[str, Any]] = {
+    "skill": {"name": "skill", "groups": {"method": "similarity", "n_groups": 4}},
+    "dphubert": {"name": "dphubert", "groups": {"method": "fixed"}},
+    # Written when there was one option more, which is off.
+    "skill-k2": {"name": "skill", "groups": {"method": "similarity", "n_groups": 2}, "sparsity": {"remove": False}},
+}
+
+
+@pytest.fixture
+def folder(make_record: MakeRecord, tmp_path: Path) -> Path:
+    """Three rows of students on two tasks with two probe seeds, a teacher, a baseline; one cell failed."""
+    for name, scores in SCORES.items():
+        for seed, score in enumerate(scores):
+            system = System(
+                name=f"{name}-s{seed}", title=f"{name.upper()}, seed {seed}", kind="student", identity=f"{name}{seed}",
+                n_parameters=1500, teacher="teacher",
+                details={
+                    "evidence_row": name, "distillation_seed": seed,
+                    "recipe": json.dumps({**RECIPES[name], "seed": seed}),
+                },
+            )  # fmt: skip
+            for probe in (0, 1):
+                for task, value in (("ks", score + probe), ("pr", 100 - score)):
+                    failed = (name, seed, task, probe) == ("dphubert", 2, "pr", 1)
+                    record = make_record(
+                        f"{name}-s{seed}", task, None if failed else value, seed=probe, identity=f"{name}{seed}"
+                    )
+                    save(record.model_copy(update={"system": system}), tmp_path / "records")
+    for probe, value in ((0, 70), (1, 74)):
+        save(make_record("teacher", "ks", value, seed=probe), tmp_path / "records")
+        save(make_record("teacher", "pr", 30, seed=probe), tmp_path / "records")
+    save(make_record("fbank", "ks", 20), tmp_path / "records")
+    return tmp_path / "records"
+
+
+def save(record: Record, folder: Path) -> None:
+    """With predictions on a hundred items that give the record's value: the first ones right, or wrong."""
+    metric = record.metrics.get(record.metric)
+    if metric is None or metric.value is None:
+        record.save(folder)
+        return
+    counted = np.arange(100) < metric.value
+    is_label = record.metric == "accuracy"
+    record.save(folder, predictions=made.label_rows(counted) if is_label else made.error_rows(counted, np.ones(100)))
+
+
+@pytest.fixture
+def section(folder: Path) -> Section:
+    (found,) = build([collect(folder)]).sections
+    return found
+
+
+@pytest.fixture
+def groups(section: Section) -> dict[str, Group]:
+    return {group.name: group for group in groups_of(section)}
+
+
+def test_rows_are_students_over_their_seeds(section: Section, groups: dict[str, Group]) -> None:
+    assert list(groups) == ["teacher", "skill", "skill-k2", "dphubert", "fbank"], "best first, incomplete last"
+    skill = groups["skill"]
+    assert (list(skill.rows), skill.title, skill.n_probe_seeds) == ([0, 1, 2], "SKILL", (2, 2))
+    ks = next(column for column in section.judged if column.task == "ks")
+    found = skill.metric(ks)
+    assert found is not None
+    assert found.values == (60.5, 62.5, 67.5)  # each the mean of its two probe seeds
+    assert found.value == pytest.approx(np.mean([60.5, 62.5, 67.5]))
+    half = 4.302652729911275 * np.std([60.5, 62.5, 67.5], ddof=1) / np.sqrt(3)  # t(0.975, 2)
+    assert found.interval is not None
+    assert (found.interval.low, found.interval.high) == pytest.approx((found.value - half, found.value + half))
+    teacher = groups["teacher"].metric(ks)
+    assert teacher is not None
+    assert teacher.values == (70, 74)  # it exists once, so its probes are what varies
+    assert groups["fbank"].mean_points() is None
+    mean = skill.mean_points()
+    assert mean is not None
+    assert mean.values == pytest.approx((60.25, 62.25, 67.25))
+
+
+def test_a_student_counts_once_a_distillation_seed(section: Section, groups: dict[str, Group]) -> None:
+    found = differences(section, groups["skill"], groups["dphubert"])
+    ks, pr = found.tasks["ks_accuracy_percent"], found.tasks["pr_per_percent"]
+    assert (ks.n_seeds, pr.n_seeds) == ((3, 3), (3, 3)), "not six probes"
+    assert (ks.a, ks.b) == pytest.approx((63.5, 51.5))
+    assert (ks.difference, pr.difference) == pytest.approx((-12.0, -12.0)), "an error rate counts the other way"
+    assert found.mean is not None
+    assert found.mean.difference == pytest.approx(-12.0)
+    assert found.mean.interval.high < 0
+    # Seeds that vary by s add 2 s^2 / 3 to the variance, whatever the items do: pooled over both rows.
+    of_seeds = (np.var([60.5, 62.5, 67.5], ddof=1) + np.var([50.5, 52.5, 51.5], ddof=1)) / 2 * 2 / 3
+    assert ks.standard_error > of_seeds**0.5
+    back = differences(section, groups["dphubert"], groups["skill"])
+    assert back.mean is not None
+    assert back.mean.difference == pytest.approx(12.0)
+
+
+def test_a_row_without_a_task_has_no_mean(section: Section, groups: dict[str, Group]) -> None:
+    found = differences(section, groups["skill"], groups["fbank"])
+    assert list(found.tasks) == ["ks_accuracy_percent"]
+    assert found.mean is None
+
+
+def test_predictions_that_changed_are_not_compared(folder: Path) -> None:
+    next(folder.glob("*/dphubert-s0/ks-s0.predictions.jsonl")).write_text("{}\n")
+    with pytest.raises(RecordError, match=r"dphubert-s0.ks-s0"):
+        write_up(collect(folder), similarity=None, command="x")
+
+
+def test_a_variant_is_known_by_what_its_recipe_changes(groups: dict[str, Group]) -> None:
+    assert groups["skill-k2"].changes == {"groups.n_groups": (4, 2)}
+    assert [name for name, group in groups.items() if group.is_ablation] == ["skill-k2"]
+
+
+def test_gaps_are_named(section: Section, groups: dict[str, Group]) -> None:
+    seeds: dict[str, tuple[int | None, ...]] = {
+        "skill": (0, 1, 2), "skill-k2": (0, 1), "logmel": (None,), "skill-k9": (0,)
+    }  # fmt: skip
+    expected = {name: Wanted(seeds=own, tasks=("ks", "pr")) for name, own in seeds.items()}
+    found = missing(section, list(groups.values()), expected)
+    for line in (
+        "skill-k2, distillation seed 1: no records",
+        "logmel: no records",
+        "skill-k9, distillation seed 0: no records",
+        "pr, probe seed 1: no result of dphubert-s2",
+        "dphubert-s2: pr seed 1 failed: AudioError: a.wav: empty",
+        "pr, probe seed 0, 1: no result of fbank",
+        "ks, probe seed 1: no result of fbank",
+    ):
+        assert line in found, line
+    assert not any(line.startswith("skill,") or line.startswith("teacher") for line in found)
+    lacking = {name for line in found for name in line.partition("no result of ")[2].split(", ") if name}
+    assert lacking == {"dphubert-s2", "fbank"}
+
+
+def test_a_row_lacks_only_what_it_should_have(section: Section, groups: dict[str, Group]) -> None:
+    asked = {name: Wanted(seeds=tuple(group.rows), tasks=("ks", "pr")) for name, group in groups.items()}
+    asked["fbank"] = Wanted(seeds=(None,), tasks=("ks", "asr"))
+    asked["dphubert"] = Wanted(seeds=(0, 1, 2), tasks=("ks",))
+    found = missing(section, list(groups.values()), asked)
+    assert [line for line in found if "no result" in line] == [
+        "ks, probe seed 1: no result of fbank",
+        "asr, probe seed 0, 1: no result of fbank",
+    ]
+
+
+def test_the_page_says_who_wins_and_what_is_not_there(folder: Path) -> None:
+    same = {"skill-single": "skill"}
+    text = write_up(
+        collect(folder),
+        similarity=None,
+        command="x",
+        expected={"logmel": Wanted(seeds=(None,), tasks=("ks",))},
+        same=same,
+    )
+    assert "- skill-single finds the groups of skill: the same student, not distilled." in text
+    assert "- DPHUBERT is worse than SKILL by 12.0 points (p " in text
+    assert "groups.n_groups 4 → 2" in text
+    assert "- logmel: no records" in text
+    assert "No similarity of its layers has been recorded." in text
+    assert "The speech is synthetic." in text
+    row = next(line for line in text.splitlines() if line.startswith("| SKILL "))
+    assert "63.5 [54.5, 72.5]" in row
+    assert "3 x 2" in row
+
+
+def test_the_teacher_is_held_against_what_learnt_nothing(folder: Path, make_record: MakeRecord) -> None:
+    system = System(name="teacher", title="Teacher", kind="teacher", identity="t")
+    for probe, accuracy, per in ((0, 70, 30), (1, 74, 32)):
+        for task, value in (("ks", accuracy), ("pr", per)):
+            record = make_record("teacher", task, value, seed=probe, identity="t")
+            save(record.model_copy(update={"system": system}), folder)
+            save(make_record("noise", task, 40 if task == "ks" else 30, seed=probe), folder)
+    text = write_up(collect(folder), similarity=None, command="x")
+    table = text.partition("## The teacher against the controls")[2].partition("## Learning rates")[0]
+    (noise,) = [line for line in table.splitlines() if "noise" in line.lower()]
+    cells = [cell.strip() for cell in noise.strip("|").split("|")]
+    assert cells[1].startswith("+32.0 [+"), "far apart"
+    assert cells[2].startswith("-1.0 ["), "an error rate: lower is better"
+    assert cells[3] == "ahead 1 (decided 1), behind 1 (decided 0)"
+    (fbank,) = [line for line in table.splitlines() if "fbank" in line.lower()]
+    cells = [cell.strip() for cell in fbank.strip("|").split("|")]
+    assert cells[1].startswith("+52.0 [+")
+    assert cells[2:] == ["–", "ahead 1 (decided 1), behind 0 (decided 0)"], "no result does not count"
+
+
+def test_a_task_that_is_too_hard_for_all_is_named(folder: Path, make_record: MakeRecord) -> None:
+    for name in ("teacher", "fbank"):
+        save(make_record(name, "asr", 94), folder)
+    too_hard = "PER % is 94.0 at best: too hard for every system here"
+    assert too_hard in write_up(collect(folder), similarity=None, command="x")
+    save(make_record("noise", "asr", 89), folder)
+    assert "too hard" not in write_up(collect(folder), similarity=None, command="x")
+
+
+def test_learning_rates_are_counted_over_seeds_and_folds(folder: Path, make_record: MakeRecord) -> None:
+    for seed, rate in enumerate((0.01, 0.01, 0.1)):
+        chosen = Selection(metric="accuracy", learning_rate=rate)
+        save(make_record("noise", "ks", 40, seed=seed, selection=chosen), folder)
+    chosen = Selection(metric="accuracy", learning_rate=0.1, per_fold={"a": 0.001, "b": 0.1, "c": 0.001})
+    save(make_record("noise", "er", 40, selection=chosen), folder)
+    text = write_up(collect(folder), similarity=None, command="x")
+    table = text.partition("## Learning rates chosen")[2].partition("## Ablation")[0]
+    row = next(line for line in table.splitlines() if line.startswith("| Noise "))
+    assert [cell.strip() for cell in row.split("|")[2:-1]] == ["0.001 x 2, 0.1 x 1", "0.01 x 2, 0.1 x 1", "–"]
+    counted = next(line for line in table.splitlines() if line.startswith("| test items "))
+    assert [cell.strip() for cell in counted.split("|")[2:-1]] == ["100", "100", "100"]
+
+
+def test_the_code_behind_the_records_is_named(folder: Path, make_record: MakeRecord) -> None:
+    record = make_record("noise", "ks", 40)
+    git = Git(commit="0123456789" * 4, dirty=True)
+    save(record.model_copy(update={"provenance": record.provenance.model_copy(update={"git": git})}), folder)
+    assert "0123456789, changed (1)" in write_up(collect(folder), similarity=None, command="x")
+
+
+def test_without_a_teacher_there_is_nothing_to_hold_against(folder: Path) -> None:
+    for path in folder.glob("*/teacher/*.json"):
+        path.unlink()
+    assert "## The teacher" not in write_up(collect(folder), similarity=None, command="x")
+
+
+def test_variants_are_compared_on_the_tasks_that_all_of_them_have(folder: Path) -> None:
+    for path in folder.glob("*/skill-k2-s0/pr-*.json"):
+        path.unlink()
+    text = write_up(collect(folder), similarity=None, command="x")
+    ablation = text.partition("## Ablation")[2]
+    row = next(line for line in ablation.splitlines() if "n_groups 4 → 2" in line)
+    cells = [cell.strip() for cell in row.split("|")]
+    assert cells[5].startswith("-2.0 ["), "KS alone: 61.5, and 63.5 is the mean of all seeds of skill"
+    assert "does not tell any of the changes apart" in ablation
+    assert cells[2:5] == ["61.5", "61.5", "1 x 2"]
+    assert "On ks, which all of them have" in ablation
+    assert "- pr, probe seed 0, 1: no result of fbank, skill-k2-s0" in ablation
+    whole = next(line for line in text.splitlines() if line.startswith("| SKILL "))
+    assert "63.2 [54.3, 72.2]" in whole, "the mean of both tasks"
+
+
+def test_a_seed_that_one_task_alone_has_is_missing_from_the_others(folder: Path) -> None:
+    for path in folder.glob("*/*/pr-s1.json"):
+        path.unlink()
+    text = write_up(collect(folder), similarity=None, command="x")
+    (line,) = [line for line in text.splitlines() if line.startswith("- pr, probe seed 1: no result of ")]
+    assert "teacher" in line
+    assert "skill-s2" in line
+
+
+def test_nothing_recorded_is_a_page_that_says_so() -> None:
+    text = write_up(Collection(origin="run"), similarity=None, command="x")
+    assert "Written from 0 records" in text
+    assert "There are no records yet." in text
+
+
+def test_command_writes_the_same_page_twice(folder: Path, tmp_path: Path) -> None:
+    arguments = ["evidence", "write", "--records", str(folder), "--out", str(tmp_path / "docs" / "evidence.md")]
+    written = []
+    for _ in range(2):
+        done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+        assert done.exit_code == 0
+        written.append((tmp_path / "docs" / "evidence.md").read_bytes())
+    assert written[0] == written[1]
+    assert b"## Ablation" in written[0]
+
+
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=9))
+def test_intervals_are_scipys(a: list[float]) -> None:
+    found = mean_interval(a)
+    assert found is not None
+    if np.std(a) > 1e-6:
+        expected = stats.ttest_1samp(a, 0).confidence_interval()
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-6, abs=1e-6)
+
+
+def test_one_value_has_no_interval() -> None:
+    assert mean_interval([3.0]) is None

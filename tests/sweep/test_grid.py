@@ -1,0 +1,127 @@
+"""The grid file: what it means, and what is told when it is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from skill_bench.base import catalog
+from skill_bench.base.errors import SpecError, UnknownName
+from skill_bench.layers.options import SimilarGroups, UniformGroups
+from skill_bench.sweep.grid import choose, read_grid
+
+HEAD = 'suite = "demo"\ntasks = ["ks"]\nseeds = [0, 1]\nprobe_seeds = [0]\n'
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "grid.toml"
+    path.write_text(HEAD + text)
+    return path
+
+
+def test_rows_and_seeds_make_jobs_in_rounds(tmp_path: Path) -> None:
+    grid, jobs = read_grid(
+        write(
+            tmp_path,
+            """
+scale_updates = 0.01
+changes = { data = { seconds_per_batch = 16.0 }, joint = { learning_rate = 5e-4 } }
+[[students]]
+name = "skill-k4"
+recipe = "skill"
+[[students]]
+name = "skill-k2"
+recipe = "skill"
+changes = { groups = { n_groups = 2, linkage = "ward", contiguous = false }, joint = { learning_rate = 1e-4 } }
+seeds = [0]
+[[students]]
+name = "random_groups"
+recipe = "random_groups"
+changes.groups.seed = "{seed}"
+[[students]]
+name = "given"
+checkpoint = "other/given-{seed}.safetensors"
+""",
+        )
+    )
+    assert [job.name for job in jobs] == [
+        "skill-k4-s0", "skill-k2-s0", "random_groups-s0", "given-s0", "skill-k4-s1", "random_groups-s1", "given-s1",
+    ]  # fmt: skip
+    by_name = {job.name: job for job in jobs}
+    k2 = by_name["skill-k2-s0"].recipe
+    assert k2 is not None
+    assert isinstance(k2.groups, SimilarGroups)
+    assert (k2.groups.n_groups, k2.groups.linkage, k2.groups.contiguous) == (2, "ward", False)
+    assert k2.joint
+    assert (k2.joint.learning_rate, k2.joint.n_updates, k2.data.seconds_per_batch) == (1e-4, 500, 16.0)
+    other = by_name["random_groups-s1"].recipe
+    assert other is not None
+    assert other.seed == 1
+    assert other.groups.method == "random"
+    assert other.groups.seed == 1
+    assert by_name["given-s1"].checkpoint == tmp_path / "other" / "given-1.safetensors"
+    assert by_name["given-s1"].recipe is None
+    assert grid.upstreams == ()
+    assert [job.name for job in choose(jobs, ["skill-k2", "given"])] == ["skill-k2-s0", "given-s0", "given-s1"]
+    assert choose(jobs, []) == jobs
+    with pytest.raises(UnknownName, match=r"unknown student 'skill-k3'\. Did you mean"):
+        choose(jobs, ["skill-k3"])
+
+
+def test_common_changes_leave_out_stages_that_a_recipe_does_not_have(tmp_path: Path) -> None:
+    common = "changes = { joint = { learning_rate = 5e-4 }, final = { learning_rate = 3e-4 } }\n"
+    _, jobs = read_grid(write(tmp_path, common + '[[students]]\nname = "d"\nrecipe = "distilhubert"\n'))
+    recipe = jobs[0].recipe
+    assert recipe is not None
+    assert recipe.joint is False
+    assert recipe.final.learning_rate == 3e-4
+
+
+def test_another_method_comes_with_its_keys_in_any_order(tmp_path: Path) -> None:
+    groups = 'changes = { groups = { n_groups = 3, include_input = true, method = "uniform" } }\n'
+    _, jobs = read_grid(write(tmp_path, '[[students]]\nname = "u"\nrecipe = "skill"\n' + groups))
+    assert jobs[0].recipe is not None
+    assert jobs[0].recipe.groups == UniformGroups(method="uniform", n_groups=3, include_input=True)
+
+
+def test_the_shipped_grid_is_valid() -> None:
+    grid, jobs = read_grid(catalog.folder("leaderboard") / "evidence.toml")
+    main = {"skill", "dphubert", "random_groups", "uniform_groups", "distilhubert"}
+    assert main <= {row.name for row in grid.students}
+    assert all(row.seeds is None and row.tasks is None for row in grid.students if row.name in main)
+    assert set(grid.tasks) == {"ks", "sid", "er", "pr", "asr"}
+    assert len(grid.seeds) >= 3
+    assert len(grid.probe_seeds) >= 3
+    recipes = [job.recipe for job in jobs]
+    assert all(recipes)
+    assert len({r.model_dump_json() for r in recipes if r}) == len(recipes), "two rows are the same experiment"
+
+
+def test_a_recipe_file_is_relative_to_the_grid(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('extends = "skill"\ntitle = "Mine"\nsource = "here"\n')
+    _, jobs = read_grid(write(tmp_path, '[[students]]\nname = "mine"\nrecipe = "mine.toml"\n'))
+    assert jobs[0].recipe is not None
+    assert jobs[0].recipe.title == "Mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[[students]]\nname = "a"\nrecipee = "skill"', "unknown key .*Did you mean 'recipe'"),
+        ('[[students]]\nname = "a"', "'a' needs either 'recipe' or 'checkpoint'"),
+        ('[[students]]\nname = "a"\ncheckpoint = "a.safetensors"', r"put {seed} in its name or give seeds"),
+        ('[[students]]\nname = "A b"\nrecipe = "skill"', "key 'students.0.name'"),
+        ('[[students]]\nname = "a"\nrecipe = "skill"\nchanges.groups.n_group = 2', "student 'a': .*n_groups"),
+        ('[[students]]\nname = "a"\nrecipe = "skill"\n[[students]]\nname = "a"\nrecipe = "skill"', "more than once"),
+        ('upstreams = ["fbank"]\n[[students]]\nname = "fbank"\nrecipe = "skill"', "called fbank, as upstreams are"),
+        ('[[students]]\nname = "a"\nrecipe = "skil"', "unknown recipe 'skil'"),
+        ('upstreams = ["fbnk"]\nstudents = []', "unknown upstream 'fbnk'"),
+        ('[[students]]\nname = "a"\nrecipe = "skill"\ntasks = ["kw"]', "unknown task 'kw'"),
+        ('[[students]]\nname = "a"\nrecipe = "skill"\ntasks = []', "students.0.tasks"),
+        ('scale_updates = 0.0\nstudents = []', "scale_updates"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises((SpecError, UnknownName), match=message):
+        read_grid(write(tmp_path, text))
