@@ -1,9 +1,9 @@
-"""Dependencies point one way. Every import, at module level or inside a function, is read from the source."""
+"""The floors of the house: an import, at module level or inside a function, leads down, and none in a circle."""
 
 from __future__ import annotations
 
 import ast
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,104 +12,123 @@ import skill_bench
 
 PACKAGE = Path(skill_bench.__file__).parent
 
-# What each part may import, besides itself. Parts of one layer that use each other say so here.
-BASE = {"errors", "catalog", "schema", "provenance", "record", "efficiency", "layer_similarity", "progress", "specs"}
-ALLOWED: dict[str, set[str]] = {
-    "errors": set(),
-    "progress": set(),
-    "user_cache": set(),
-    "specs": {"errors"},
-    "catalog": {"errors"},
-    "schema": {"errors"},
-    "provenance": {"schema"},
-    "record": {"errors", "schema", "provenance"},
-    "efficiency": {"schema", "provenance", "record"},
-    "layer_similarity": {"schema", "provenance"},
-    "report": {"errors", "catalog", "schema", "record", "efficiency", "layer_similarity", "metrics"},
-    "tasks": BASE,
-    "metrics": BASE,
-    "models": BASE,
-    "corpora": BASE,
-    "features": BASE | {"models", "corpora"},
-    "probes": BASE | {"tasks", "metrics", "corpora", "features"},
-    "compress": BASE | {"models", "corpora", "features", "measure"},
-    "measure": BASE | {"models"},
-    "s3prl": BASE | {"models", "corpora", "features"},
-    "kinds": BASE | {"tasks", "metrics", "corpora", "features", "probes"},
-    "speed": BASE
-    | {"tasks", "corpora", "models", "measure", "compress", "features", "probes", "kinds", "s3prl", "evaluate", "plan"},
-    "rescore": BASE | {"tasks", "metrics"},
-    "run": BASE | {"tasks", "metrics", "corpora", "kinds"},
-    "forecast": BASE | {"tasks", "corpora", "features", "measure", "probes", "kinds"},
-    "plan": {"record"},
-    "cell_record": BASE | {"tasks", "corpora", "kinds", "run", "forecast", "plan"},
-    "evaluate": BASE | {"tasks", "corpora", "features", "kinds", "run", "forecast", "plan", "cell_record"},
-    "guard": BASE | {"features", "measure", "report", "evaluate", "plan", "cell_record", "user_cache"},
-    "evidence": BASE
-    | {"tasks", "models", "corpora", "features", "measure", "compress", "evaluate", "plan", "cell_record"},
+# From the ground up. A room imports rooms of lower floors only, never one beside it.
+FLOORS = (
+    {"__init__", "base"},
+    {"records", "models", "corpora"},
+    {"tasks", "metrics", "upstream", "features", "layers", "pruning", "training", "measure"},
+    {"probes", "pretraining", "distillation", "report", "s3prl"},
+    {"evaluation"},
+    {"sweep", "guard"},
+    {"cli"},
+    {"__main__"},
+)
+# The same inside rooms of several folders; files that lie in no folder are `room/`.
+INNER_FLOORS = {
+    "report": ({"statistics"}, {"table"}, {"render", "comparison"}),
+    "layers": ({"measures"}, {""}),
+    "evaluation": ({"kinds"}, {""}),
+    "sweep": ({""}, {"report"}),
 }
-TOP = {"cli", "__main__"}  # may import everything, and nothing imports it
+LIGHT = ("base", "records", "report")
+"""Rooms that load without torch."""
 
 
-def parts() -> dict[str, list[Path]]:
-    """Part -> its Python files; a part is a top-level module or package."""
-    found: dict[str, list[Path]] = {}
+def modules() -> dict[str, Path]:
+    """Every module of the package by its dotted name."""
+    found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
-        name = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        if name not in ("__init__", "_bundled"):
-            found.setdefault(name, []).append(path)
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        if "_bundled" not in parts:
+            found[".".join(parts if parts[-1] != "__init__" or len(parts) == 2 else parts[:-1])] = path
     return found
 
 
-def imported(path: Path) -> set[tuple[str, int]]:
-    """(part, line) of every import from skill_bench in one file."""
+MODULES = modules()
+
+
+def imported(path: Path) -> set[str]:
+    """The package's modules that one file imports, also inside functions and for types only."""
     found = set()
-    package = ["skill_bench", *path.relative_to(PACKAGE).parts[:-1]]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names: list[str] = []
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            module = ".".join([*base, *([node.module] if node.module else [])])
-            names = [f"{module}.{alias.name}" for alias in node.names] if module == "skill_bench" else [module]
-        for name in names:
-            head, _, rest = name.partition(".")
-            if head == "skill_bench" and rest and not rest.startswith("_"):
-                found.add((rest.split(".")[0], getattr(node, "lineno", 0)))
-    return found
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+            base = "skill_bench.__init__" if node.module == "skill_bench" else node.module
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                found.add(name if name in MODULES else base or "")
+    return {name for name in found if name in MODULES}
 
 
-def test_every_part_has_a_place() -> None:
-    assert set(parts()) - set(ALLOWED) - TOP == set(), "say in ALLOWED what the new part may import"
-    assert len(parts()) >= 15
+IMPORTS = {name: imported(path) - {name} for name, path in MODULES.items()}
 
 
-def test_the_allowed_imports_have_no_cycle() -> None:
-    tuple(TopologicalSorter(ALLOWED).static_order())  # raises CycleError
-    assert not any(TOP & allowed for allowed in ALLOWED.values())
+def room(module: str) -> str:
+    return module.split(".")[1]
 
 
-@pytest.mark.parametrize("part", sorted(set(ALLOWED)))
-def test_imports_point_down(part: str) -> None:
+def folder(module: str) -> str:
+    """The folder inside the room; "" for a file that lies in the room itself."""
+    parts = MODULES[module].relative_to(PACKAGE).parts
+    return parts[1] if len(parts) > 2 else ""
+
+
+def storey(floors: tuple[set[str], ...], name: str) -> int:
+    return next(number for number, floor in enumerate(floors) if name in floor)
+
+
+def test_every_room_has_a_floor() -> None:
+    rooms = {room(module) for module in MODULES}
+    assert rooms == set().union(*FLOORS), "say in FLOORS where the new room stands"
+    assert sum(map(len, FLOORS)) == len(rooms)
+
+
+@pytest.mark.parametrize("name", sorted(set().union(*FLOORS)))
+def test_a_room_imports_lower_floors_only(name: str) -> None:
     wrong = [
-        f"{path.relative_to(PACKAGE)}:{line} imports {other}"
-        for path in parts().get(part, [])
-        for other, line in sorted(imported(path))
-        if other != part and other not in ALLOWED[part]
+        f"{module} imports {other}"
+        for module in MODULES
+        if room(module) == name
+        for other in sorted(IMPORTS[module])
+        if room(other) != name and storey(FLOORS, room(other)) >= storey(FLOORS, name)
     ]
     assert wrong == []
 
 
+@pytest.mark.parametrize("name", sorted(INNER_FLOORS))
+def test_so_do_the_folders_of_a_room(name: str) -> None:
+    floors = INNER_FLOORS[name]
+    wrong = [
+        f"{module} imports {other}"
+        for module, others in IMPORTS.items()
+        if room(module) == name and MODULES[module].name != "__init__.py"
+        for other in sorted(others)
+        if room(other) == name
+        and folder(other) != folder(module)
+        and storey(floors, folder(other)) >= storey(floors, folder(module))
+    ]
+    assert wrong == []
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    try:
+        tuple(TopologicalSorter(IMPORTS).static_order())
+    except CycleError as error:
+        pytest.fail(f"a circle of imports: {' -> '.join(error.args[1])}")
+
+
 def test_imports_are_found() -> None:
-    assert {name for name, _ in imported(PACKAGE / "record.py")} == {"errors", "provenance", "schema"}
-    assert ("report", 0) not in imported(PACKAGE / "cli" / "run.py")
-    assert "report" in {name for name, _ in imported(PACKAGE / "cli" / "run.py")}, "imports inside functions count"
+    lazy = IMPORTS["skill_bench.cli.run"]
+    assert any(name.startswith("skill_bench.report") for name in lazy), "imports inside functions count"
+    assert "skill_bench.__init__" in IMPORTS["skill_bench.cli.main"]
+    assert sum(map(len, IMPORTS.values())) > 900
 
 
 def test_no_torch_is_imported_by_what_must_load_fast() -> None:
-    for part in ("errors", "catalog", "schema", "provenance", "record", "efficiency", "layer_similarity", "report"):
-        for path in parts()[part]:
+    for module, path in MODULES.items():
+        if room(module) in LIGHT:
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
                 names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []

@@ -8,10 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from skill_bench.records.similarity import Linkage
     from skill_bench.report.table.table import Table
 
 
@@ -33,13 +29,13 @@ def leaderboard(
     from skill_bench.report.render.students import with_problems
     from skill_bench.report.table.load import load_table
 
-    table = with_problems(load_table(results, suite=suite, published=published), _tree)
+    table = with_problems(load_table(results, suite=suite, published=published))
     listed = "\n".join(f"  {problem}" for problem in table.problems)
     if strict and table.problems:
         raise RecordError(f"{len(table.problems)} problems, no table was written:\n{listed}")
     if verify:
         _verify(table, strict=strict)
-    written = [*write_tables(table, out), write_page(table, out, tree_of=_tree)]
+    written = [*write_tables(table, out), write_page(table, out)]
     if figures:
         from skill_bench.report.render.figures import write_figures
 
@@ -47,7 +43,9 @@ def leaderboard(
     for path in written:
         typer.echo(path)
     labels = [section.label for section in table.sections]
-    typer.echo(f"{len(table.frame)} rows in {len(labels)} sections: {'; '.join(labels)}")
+    typer.echo(
+        f"{sum(len(section.rows) for section in table.sections)} rows in {len(labels)} sections: {'; '.join(labels)}"
+    )
     if table.problems:
         typer.echo(f"{len(table.problems)} problems:\n{listed}", err=True)
 
@@ -67,11 +65,3 @@ def _verify(table: Table, *, strict: bool) -> None:
     )
     for one in found.unverified:
         typer.echo(f"not verified: {one}", err=True)
-
-
-def _tree(matrix: NDArray[np.float64], linkage: Linkage, contiguous: bool) -> list[list[float]]:
-    """Merges of layers. The report reads records only; clustering is the distiller's."""
-    from skill_bench.layers.cluster import cluster
-
-    merges = cluster(matrix, n_groups=1, linkage_method=linkage, contiguous=contiguous).tree
-    return [[float(value) for value in merge] for merge in merges]

@@ -48,7 +48,7 @@ def run(
     from skill_bench.corpora.load import tasks_of
     from skill_bench.evaluation.evaluate import evaluate
     from skill_bench.evaluation.plan import Plan
-    from skill_bench.report.table.load import show
+    from skill_bench.report.render.run_table import show
 
     plan = Plan(
         upstreams=requests(upstream, ckpt),

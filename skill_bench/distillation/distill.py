@@ -18,7 +18,6 @@ from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.provenance import hardware
 from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.listing import fingerprint
-from skill_bench.corpora.listing import fingerprint
 from skill_bench.distillation import groups as layer_groups
 from skill_bench.distillation import run_file
 from skill_bench.distillation.losses import GroupDistillation

@@ -11,13 +11,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from pages import many, tree_of
+from pages import many
 from safetensors.numpy import save_file
 
 from skill_bench.base import catalog
 from skill_bench.base.errors import RecordError
 from skill_bench.records.record import Record, System
 from skill_bench.report.render import students
+from skill_bench.report.render.frame import to_frame
 from skill_bench.report.render.page import bibliography, cited, render_page, write_page
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection
@@ -41,7 +42,7 @@ def one(record: Record) -> Any:
 
 
 def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
-    page = write_page(load_table(), tmp_path, tree_of=tree_of).read_text()
+    page = write_page(load_table(), tmp_path).read_text()
     assert re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?:https?:)?//""", page) == []
     assert "<link" not in page
     assert "import(" not in page
@@ -50,14 +51,14 @@ def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
 
 def test_the_same_records_give_the_same_page(tmp_path: Path) -> None:
     table = load_table()
-    assert render_page(table, folder=tmp_path, tree_of=tree_of) == render_page(table, folder=tmp_path, tree_of=tree_of)
+    assert render_page(table, folder=tmp_path) == render_page(table, folder=tmp_path)
 
 
 def test_it_holds_the_frame_in_full_precision(tmp_path: Path) -> None:
     table = load_table()
-    data = data_in(render_page(table, folder=tmp_path, tree_of=tree_of))
+    data = data_in(render_page(table, folder=tmp_path))
     shown = pd.DataFrame(data["frame"]["rows"], columns=data["frame"]["columns"])
-    csv = pd.read_csv(io.StringIO(table.frame.to_csv(index=False)))
+    csv = pd.read_csv(io.StringIO(to_frame(table).to_csv(index=False)))
     numbers = csv.select_dtypes("number").columns
     assert len(numbers) > 20
     pd.testing.assert_frame_equal(shown[numbers].astype(float), csv[numbers].astype(float), check_exact=True)
@@ -67,7 +68,7 @@ def test_it_holds_the_frame_in_full_precision(tmp_path: Path) -> None:
 
 def test_links_are_relative_and_lead_to_the_records(tmp_path: Path, make_record: Callable[..., Record]) -> None:
     make_record("a b#c").save(tmp_path / "results")
-    page = write_page(load_table(tmp_path / "results", published=False), tmp_path / "site", tree_of=tree_of)
+    page = write_page(load_table(tmp_path / "results", published=False), tmp_path / "site")
     hrefs = [r["href"] for details in data_in(page.read_text())["details"] for r in details["records"]]
     own = [href for href in hrefs if href.startswith("../results/")]
     assert len(own) == 1
@@ -80,14 +81,14 @@ def test_links_are_relative_and_lead_to_the_records(tmp_path: Path, make_record:
 def test_a_hostile_title_stays_text(tmp_path: Path, make_record: Callable[..., Record]) -> None:
     hostile = "</script><script>alert(1)</script><!-- & \u2028"
     system = System(name="x", title=hostile, identity="x")
-    page = render_page(one(make_record(system=system)), folder=tmp_path, tree_of=tree_of)
+    page = render_page(one(make_record(system=system)), folder=tmp_path)
     assert "<script>alert" not in page
     assert hostile in {row[data_in(page)["frame"]["columns"].index("title")] for row in data_in(page)["frame"]["rows"]}
 
 
 def test_a_student_shows_how_alike_its_teachers_layers_are(tmp_path: Path, make_record: Callable[..., Record]) -> None:
     system = System(name="mine", title="Mine", identity="x", details=dict(STUDENT))
-    (details,) = data_in(render_page(one(make_record(system=system)), folder=tmp_path, tree_of=tree_of))["details"]
+    (details,) = data_in(render_page(one(make_record(system=system)), folder=tmp_path))["details"]
     assert details["similarity"]["matrix"] == MATRIX
     assert details["similarity"]["groups"] == [[0, 1], [2]]
     first, second = details["similarity"]["tree"]
@@ -99,11 +100,11 @@ def test_a_student_shows_how_alike_its_teachers_layers_are(tmp_path: Path, make_
 def test_a_damaged_similarity_is_a_problem_of_the_table(make_record: Callable[..., Record], tmp_path: Path) -> None:
     system = System(name="mine", title="Mine", identity="x", details={"similarity": "[[1, 2]"})
     table = one(make_record(system=system))
-    page = render_page(table, folder=tmp_path, tree_of=tree_of)
+    page = render_page(table, folder=tmp_path)
     (details,) = data_in(page)["details"]
     assert "similarity" not in details
     assert "<li>Mine: the similarity in its checkpoint cannot be used" in page
-    (problem,) = students.with_problems(table, tree_of).problems
+    (problem,) = students.with_problems(table).problems
     assert "Expected a square matrix and layer_groups" in problem
 
 
@@ -144,10 +145,10 @@ def test_every_cited_paper_is_in_the_bibliography() -> None:
 
 
 def test_an_empty_table_makes_a_page(tmp_path: Path) -> None:
-    page = render_page(build([]), folder=tmp_path, tree_of=tree_of)
+    page = render_page(build([]), folder=tmp_path)
     assert data_in(page)["frame"]["rows"] == []
 
 
 def test_five_hundred_systems_stay_small(tmp_path: Path, make_record: Callable[..., Record]) -> None:
-    page = write_page(many(make_record, 500, tmp_path), tmp_path, tree_of=tree_of)
+    page = write_page(many(make_record, 500, tmp_path), tmp_path)
     assert page.stat().st_size < 4_000_000

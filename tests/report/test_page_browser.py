@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
-from pages import chromium, many, open_page, tree_of
+from pages import chromium, many, open_page
 
 from skill_bench.records.record import Record
+from skill_bench.report.render.frame import to_frame
 from skill_bench.report.render.page import write_page
 from skill_bench.report.table.load import load_table
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of the shipped records and published rows, with one run whose record file is beside it."""
-    return write_page(load_table(), tmp_path_factory.mktemp("site"), tree_of=tree_of)
+    return write_page(load_table(), tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +181,7 @@ def test_downloads(browser: Browser, site: Path, tmp_path: Path) -> None:
             with page.expect_download() as download:
                 page.locator(f'[data-file="{name}"]').click()
             download.value.save_as(tmp_path / name)
-    (tmp_path / "table.csv").write_text(load_table().frame.to_csv(index=False))
+    (tmp_path / "table.csv").write_text(to_frame(load_table()).to_csv(index=False))
     table = pd.read_csv(tmp_path / "table.csv")
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "skill-bench.csv"), table, check_dtype=False, check_exact=True)
     assert len(pd.read_json(tmp_path / "skill-bench.json")["rows"]) == len(table)
@@ -224,7 +225,7 @@ CONTRAST = """() => {
 
 
 def test_five_hundred_rows(browser: Browser, tmp_path: Path, make_record: Callable[..., Record]) -> None:
-    site = write_page(many(make_record, 500, tmp_path), tmp_path, tree_of=tree_of)
+    site = write_page(many(make_record, 500, tmp_path), tmp_path)
     with open_page(browser, site) as page:
         assert len(titles(page)) == 500
         page.locator('#table-body td[data-column="ks_accuracy_percent"]').first.hover()
@@ -248,7 +249,7 @@ def test_a_hostile_title_is_shown_as_it_is(
 
     hostile = "<img src=x onerror=alert(1)></script><b>bold"
     record = make_record(system=System(name="x", title=hostile, identity="x"))
-    site = write_page(build([Collection(origin="run", entries=(Entry(record=record),))]), tmp_path, tree_of=tree_of)
+    site = write_page(build([Collection(origin="run", entries=(Entry(record=record),))]), tmp_path)
     with open_page(browser, site) as page:
         assert titles(page) == [hostile]
         assert page.locator("img").count() == 0

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from skill_bench.base import catalog
 from skill_bench.base.errors import RecordError
 from skill_bench.cli.main import app
+from skill_bench.report.render.frame import to_frame
 from skill_bench.report.table.collect import collect
 from skill_bench.report.table.load import load_table
 
@@ -65,7 +66,7 @@ def test_every_fault_is_named(spoiled: Path, fault: str) -> None:
 
 
 def test_the_table_is_made_from_the_rest(spoiled: Path) -> None:
-    frame = load_table(spoiled).frame
+    frame = to_frame(load_table(spoiled))
     assert sorted(frame["system"]) == ["Good", "double", "good", "good"]
 
 

@@ -14,10 +14,11 @@ from skill_bench.base import catalog
 from skill_bench.base.errors import RecordError
 from skill_bench.records.record import Metric
 from skill_bench.report.render.render import markdown, write_tables
+from skill_bench.report.render.run_table import show
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection, collect
 from skill_bench.report.table.entry import Entry
-from skill_bench.report.table.load import load_table, show
+from skill_bench.report.table.load import load_table
 from skill_bench.report.table.published import read_published
 
 

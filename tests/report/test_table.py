@@ -9,6 +9,7 @@ import pytest
 
 from skill_bench.records.profile import Profile
 from skill_bench.records.record import Metric, Record, System
+from skill_bench.report.render.frame import to_frame
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection
 from skill_bench.report.table.columns import published_column
@@ -32,7 +33,7 @@ def section_labels(found: Table) -> list[str]:
 
 
 def row(found: Table, **where: str) -> dict[Any, Any]:
-    frame = found.frame
+    frame = to_frame(found)
     for column, value in where.items():
         frame = frame[frame[column] == value]
     assert len(frame) == 1, frame
@@ -91,15 +92,15 @@ def test_a_mean_and_a_rank_only_for_complete_rows(make_record: Any) -> None:
         make_record("c", "ks", 80),
         make_record("c", "pr", 20),
     )
-    assert list(found.frame["system"]) == ["c", "b", "a"]
-    assert found.frame["rank"].tolist()[:2] == [1, 2]
-    assert found.frame["rank"].isna().tolist() == [False, False, True]
-    assert found.frame["mean_points"].isna().tolist() == [False, False, True]
+    assert list(to_frame(found)["system"]) == ["c", "b", "a"]
+    assert to_frame(found)["rank"].tolist()[:2] == [1, 2]
+    assert to_frame(found)["rank"].isna().tolist() == [False, False, True]
+    assert to_frame(found)["mean_points"].isna().tolist() == [False, False, True]
 
 
 def test_equal_scores_share_a_rank(make_record: Any) -> None:
     found = table(make_record("a"), make_record("b"), make_record("c", numerator=10))
-    assert found.frame["rank"].tolist() == [1, 1, 3]
+    assert to_frame(found)["rank"].tolist() == [1, 1, 3]
 
 
 def test_a_failed_cell_is_absent_and_says_why(make_record: Any) -> None:
@@ -138,7 +139,7 @@ def test_a_metric_without_a_value_is_absent_and_says_why(make_record: Any) -> No
 def test_suites_and_protocols_never_mix(make_record: Any, difference: dict[str, Any], labels: set[str]) -> None:
     found = table(make_record("a"), make_record("b", **difference))
     assert set(section_labels(found)) == labels
-    assert found.frame["rank"].tolist() == [1, 1]
+    assert to_frame(found)["rank"].tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,7 @@ def test_variants_of_a_task_never_mix(make_record: Any, difference: dict[str, An
     found = table(make_record("a"), make_record("b", **difference))
     assert len(section_labels(found)) == 2
     assert all("ks version" in label for label in section_labels(found))
-    assert found.frame["rank"].tolist() == [1, 1]
+    assert to_frame(found)["rank"].tolist() == [1, 1]
 
 
 def test_a_title_may_change_without_a_new_block(make_record: Any) -> None:
@@ -166,13 +167,13 @@ def test_a_system_without_the_disputed_task_stands_in_every_block_it_fits(make_r
         make_record("b", "pr", 20),
         make_record("c", "pr", 10),
     )
-    by_block = found.frame.groupby("section")["system"].apply(sorted).tolist()
+    by_block = to_frame(found).groupby("section")["system"].apply(sorted).tolist()
     assert by_block == [["a", "c"], ["b", "c"]]
 
 
 def test_two_checkpoints_of_one_upstream_are_two_rows(make_record: Any) -> None:
     found = table(make_record(identity="one"), make_record(identity="two", seed=1))
-    assert found.frame["identity"].tolist() == ["one", "two"]
+    assert to_frame(found)["identity"].tolist() == ["one", "two"]
 
 
 def test_the_same_system_run_now_and_shipped_is_two_rows(make_record: Any) -> None:
@@ -182,7 +183,7 @@ def test_the_same_system_run_now_and_shipped_is_two_rows(make_record: Any) -> No
             collection(make_record(), origin="shipped"),
         ]
     )
-    assert sorted(found.frame["origin"]) == ["run", "shipped"]
+    assert sorted(to_frame(found)["origin"]) == ["run", "shipped"]
 
 
 def test_published_rows_stand_apart(make_record: Any) -> None:
@@ -195,7 +196,7 @@ def test_published_rows_stand_apart(make_record: Any) -> None:
         values={"ks_accuracy_percent": 99.0, "superb_score_published": None},
     )
     found = table(make_record(protocol="s3prl"), published=(one,))
-    assert found.frame["source"].tolist() == ["measured", "published"]
+    assert to_frame(found)["source"].tolist() == ["measured", "published"]
     assert len(section_labels(found)) == 2
     paper = row(found, system="Paper")
     assert paper["origin"] == "a paper"
@@ -254,13 +255,15 @@ def test_every_task_has_its_own_rank(make_record: Any) -> None:
     found = table(
         make_record("a", "ks", 90), make_record("a", "pr", 50), make_record("b", "ks", 80), make_record("b", "pr", 10)
     )
-    ranks = {r["system"]: (r["ks_accuracy_percent_rank"], r["pr_per_percent_rank"]) for _, r in found.frame.iterrows()}
+    ranks = {
+        r["system"]: (r["ks_accuracy_percent_rank"], r["pr_per_percent_rank"]) for _, r in to_frame(found).iterrows()
+    }
     assert ranks == {"a": (1, 2), "b": (2, 1)}
 
 
 def test_models_under_one_title_are_told_apart_and_named(make_record: Any) -> None:
     found = table(make_record(identity="one" * 20), make_record(identity="two" * 20, seed=1))
-    assert sorted(found.frame["title"]) == ["Skill [oneoneon]", "Skill [twotwotw]"]
+    assert sorted(to_frame(found)["title"]) == ["Skill [oneoneon]", "Skill [twotwotw]"]
     assert len(found.problems) == 1
     assert "2 different models are called 'Skill'" in found.problems[0]
 

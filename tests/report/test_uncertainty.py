@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from skill_bench.records.record import Metric
+from skill_bench.report.render.frame import to_frame
 from skill_bench.report.render.render import markdown
 from skill_bench.report.statistics.interval import NO_SPREAD
 from skill_bench.report.table.build import build
@@ -54,8 +55,8 @@ def test_seeds_are_in_it_and_csv_and_markdown_show_it(out: Path) -> None:
     assert cell.interval is not None
     assert cell.interval.method == "Wilson, bootstrap of 100 test items and 2 seeds"
     table = with_intervals(build([collect(out)]))
-    assert table.frame["ks_accuracy_percent_low"].tolist() == [cell.interval.low]
-    assert table.frame["ks_accuracy_percent_high"].tolist() == [cell.interval.high]
+    assert to_frame(table)["ks_accuracy_percent_low"].tolist() == [cell.interval.low]
+    assert to_frame(table)["ks_accuracy_percent_high"].tolist() == [cell.interval.high]
     assert f"{cell.value:.2f} [{cell.interval.low:.1f}, {cell.interval.high:.1f}]" in markdown(table)
 
 
@@ -72,7 +73,7 @@ def test_speakers_are_drawn_where_they_are_known(out: Path, tmp_path: Path, make
     assert cell.speaker_interval is not None
     assert cell.speaker_interval.method == "bootstrap of 8 speakers"
     assert cell.speaker_interval.low < cell.interval.low < cell.value < cell.interval.high < cell.speaker_interval.high
-    frame = with_intervals(build([collect(tmp_path / "spoken")])).frame
+    frame = to_frame(with_intervals(build([collect(tmp_path / "spoken")])))
     assert frame["ks_accuracy_percent_speaker_low"].tolist() == [cell.speaker_interval.low]
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from made_records import record
-from pages import chromium, many, tree_of
+from pages import chromium, many
 
 from skill_bench.report.render.page import write_page
 from skill_bench.report.table.load import load_table
@@ -72,9 +72,9 @@ def main() -> None:
     n_rows = parser.parse_args().rows
     with tempfile.TemporaryDirectory() as temporary, chromium() as browser:
         folder = Path(temporary)
-        print("shipped,", measure(browser, write_page(load_table(), folder / "shipped", tree_of=tree_of)))
+        print("shipped,", measure(browser, write_page(load_table(), folder / "shipped")))
         table = many(record, n_rows, folder, tasks=TEN)
-        print(f"{n_rows} made-up rows,", measure(browser, write_page(table, folder / "many", tree_of=tree_of)))
+        print(f"{n_rows} made-up rows,", measure(browser, write_page(table, folder / "many")))
 
 
 if __name__ == "__main__":

@@ -11,11 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from skill_bench.layers.cluster import cluster
 from skill_bench.records.record import Record, System
-from skill_bench.records.similarity import Linkage
 from skill_bench.report.statistics.interval import Interval
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection
@@ -28,12 +25,6 @@ if TYPE_CHECKING:
 TASKS = ("ks", "er", "sid", "pr")
 PATIENCE_MILLISECONDS = 300_000  # a browser beside busy processes is slow, not wrong
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-
-
-def tree_of(matrix: NDArray[np.float64], linkage: Linkage, contiguous: bool) -> list[list[float]]:
-    """As the command line gives it to the page."""
-    merges: list[list[float]] = cluster(matrix, n_groups=1, linkage_method=linkage, contiguous=contiguous).tree.tolist()
-    return merges
 
 
 def many(

@@ -16,7 +16,7 @@ from skill_bench.base.documents import write_atomic
 from skill_bench.base.errors import RecordError
 from skill_bench.report.render.layout import columns_of
 from skill_bench.report.render.page_data import page_data
-from skill_bench.report.render.students import TreeOf, with_problems
+from skill_bench.report.render.students import with_problems
 from skill_bench.report.table.table import Table
 
 STYLES = ("style.css", "charts.css")
@@ -25,19 +25,18 @@ SCRIPTS = ("dom.js", "state.js", "table.js", "details.js", "scales.js", "pareto.
 """In the order in which they are joined; all of them share one function's scope."""
 
 
-def write_page(table: Table, folder: Path, *, tree_of: TreeOf) -> Path:
+def write_page(table: Table, folder: Path) -> Path:
     """Writes ``index.html`` into ``folder``; links to records are relative to it."""
-    return write_atomic(folder / "index.html", render_page(table, folder=folder, tree_of=tree_of).encode())
+    return write_atomic(folder / "index.html", render_page(table, folder=folder).encode())
 
 
-def render_page(table: Table, *, folder: Path, tree_of: TreeOf) -> str:
+def render_page(table: Table, *, folder: Path) -> str:
     """The page's text, the same for the same records.
 
     Args:
         folder: where the page will be, which decides the links to the records.
-        tree_of: clusters layers, for the dendrograms.
     """
-    table = with_problems(table, tree_of)
+    table = with_problems(table)
     templates = catalog.folder("leaderboard") / "templates"
     environment = Environment(
         loader=FileSystemLoader(templates), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -48,7 +47,7 @@ def render_page(table: Table, *, folder: Path, tree_of: TreeOf) -> str:
         problems=table.problems,
         style=Markup("\n".join(_read(templates / name) for name in STYLES)),
         script=Markup("\n".join(_read(templates / name) for name in SCRIPTS)),
-        data=embedded(page_data(table, folder=folder, bibliography=bibliography(), tree_of=tree_of)),
+        data=embedded(page_data(table, folder=folder, bibliography=bibliography())),
     )
 
 

@@ -13,8 +13,9 @@ import pandas as pd
 from skill_bench import __version__
 from skill_bench.base.errors import RecordError
 from skill_bench.records.record import Record
+from skill_bench.report.render.frame import to_frame
 from skill_bench.report.render.layout import COSTS, SCORES
-from skill_bench.report.render.students import TreeOf, layers_alike, learning
+from skill_bench.report.render.students import layers_alike, learning
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.entry import Entry
 from skill_bench.report.table.table import Row, Section, Table
@@ -34,19 +35,18 @@ _DESCRIPTIONS = {
 }
 
 
-def page_data(table: Table, *, folder: Path, bibliography: str, tree_of: TreeOf) -> Json:
+def page_data(table: Table, *, folder: Path, bibliography: str) -> Json:
     """Everything the page's script reads.
 
     Args:
         folder: of the page, for relative links to records.
-        tree_of: clusters layers, for the dendrograms.
     """
-    frame = table.frame
+    frame = to_frame(table)
     return {
         "version": __version__,
         "frame": {"columns": list(frame.columns), "rows": [[_plain(v) for v in row] for row in frame.to_numpy(object)]},
         "sections": [_section(section) for section in table.sections],
-        "details": [_details(row, folder, tree_of) for section in table.sections for row in section.rows],
+        "details": [_details(row, folder) for section in table.sections for row in section.rows],
         "bibliography": bibliography,
     }
 
@@ -92,7 +92,7 @@ def _column(name: str, heading: str, group: str, digits: int, *, higher: bool) -
     return column | ({"description": _DESCRIPTIONS[name]} if name in _DESCRIPTIONS else {})
 
 
-def _details(row: Row, folder: Path, tree_of: TreeOf) -> Json | None:
+def _details(row: Row, folder: Path) -> Json | None:
     """A row's records and what they say about the model; None for a published row."""
     if not row.entries:
         return None
@@ -105,7 +105,7 @@ def _details(row: Row, folder: Path, tree_of: TreeOf) -> Json | None:
     }
     # What is wrong with either is among the table's problems.
     with suppress(RecordError):
-        if (alike := layers_alike(newest.system, tree_of)) is not None:
+        if (alike := layers_alike(newest.system)) is not None:
             details["similarity"] = alike
     with suppress(RecordError):
         if stages := learning(newest.system):

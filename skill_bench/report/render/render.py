@@ -8,6 +8,7 @@ from rich.console import Console
 from tabulate import tabulate
 
 from skill_bench.base.documents import write_atomic
+from skill_bench.report.render.frame import to_frame
 from skill_bench.report.render.latex import latex
 from skill_bench.report.render.layout import ABSENT, columns_of, notes_of, with_interval
 from skill_bench.report.table.table import Section, Table
@@ -23,7 +24,7 @@ LEGEND = (
 def write_tables(table: Table, folder: Path) -> list[Path]:
     """Writes ``table.csv`` (every column, full precision), ``table.md`` and ``table.tex`` into ``folder``."""
     texts = {
-        "table.csv": table.frame.to_csv(index=False, lineterminator="\n"),
+        "table.csv": to_frame(table).to_csv(index=False, lineterminator="\n"),
         "table.md": markdown(table),
         "table.tex": latex(table),
     }

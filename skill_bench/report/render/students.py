@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from skill_bench.base import catalog
 from skill_bench.base.errors import RecordError
+from skill_bench.layers.cluster import cluster
 from skill_bench.records.record import System
-from skill_bench.records.similarity import LINKAGES, Linkage
+from skill_bench.records.similarity import LINKAGES
 from skill_bench.report.table.table import Row, Table
 
 Json = dict[str, Any]
@@ -24,15 +23,13 @@ STAGES = ("joint", "final")
 CURVES = ("loss", "sparsity")
 MAX_POINTS = 300
 _OF_ONE_TRAINING = ("recipe", "teacher_sha256", "sparsity")
-TreeOf = Callable[[NDArray[np.float64], Linkage, bool], list[list[float]]]
-"""(similarity, linkage, contiguous) -> merges in scipy's form: two clusters, distance, size."""
 
 
-def with_problems(table: Table, tree_of: TreeOf) -> Table:
+def with_problems(table: Table) -> Table:
     """The table with what is wrong with its students' similarities and curves among its problems."""
     found: dict[str, None] = dict.fromkeys(table.problems)
     for row in (row for section in table.sections for row in section.rows if row.entries):
-        for part in (lambda system: layers_alike(system, tree_of), learning):
+        for part in (layers_alike, learning):
             try:
                 part(newest_system(row))
             except RecordError as error:
@@ -45,7 +42,7 @@ def newest_system(row: Row) -> System:
     return max((entry.record for entry in row.entries), key=lambda record: record.provenance.started_at).system
 
 
-def layers_alike(system: System, tree_of: TreeOf) -> Json | None:
+def layers_alike(system: System) -> Json | None:
     """The similarity matrix, the groups and the merges that a student's checkpoint carries; None if it has none.
 
     Raises:
@@ -59,13 +56,15 @@ def layers_alike(system: System, tree_of: TreeOf) -> Json | None:
         groups = [[int(layer) for layer in group] for group in json.loads(str(details["layer_groups"]))]
         clustering = json.loads(str(details.get("recipe", "{}"))).get("groups") or {}
         linkage = LINKAGES[LINKAGES.index(clustering.get("linkage", "average"))]
-        tree = tree_of(matrix, linkage, clustering.get("contiguous", True))
+        contiguous = clustering.get("contiguous", True)
+        tree = cluster(matrix, n_groups=1, linkage_method=linkage, contiguous=contiguous).tree
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise RecordError(
             f"{system.title}: the similarity in its checkpoint cannot be used ({error!r}). "
             "Expected a square matrix and layer_groups, as `skill-bench distill` writes them."
         ) from error
-    return {"matrix": matrix.tolist(), "groups": groups, "tree": tree, "measure": clustering.get("measure", "cka")}
+    merges = [[float(value) for value in merge] for merge in tree]
+    return {"matrix": matrix.tolist(), "groups": groups, "tree": merges, "measure": clustering.get("measure", "cka")}
 
 
 def learning(system: System) -> list[Json]:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -26,7 +25,7 @@ from skill_bench.report.table.columns import Column
 from skill_bench.report.table.entry import Entry
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 Source = Literal["measured", "published"]
 
@@ -171,10 +170,3 @@ class Table:
     def columns(self) -> tuple[Column, ...]:
         """Every metric of any section, once."""
         return tuple({column.name: column for section in self.sections for column in section.columns}.values())
-
-    @cached_property
-    def frame(self) -> pd.DataFrame:
-        """All sections as one data frame, a row a system; the columns of the CSV file."""
-        from skill_bench.report.render.frame import to_frame
-
-        return to_frame(self)
