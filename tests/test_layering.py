@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import ast
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 
 import pytest
-
-import skill_bench
-
-PACKAGE = Path(skill_bench.__file__).parent
+from house import MODULES, folder, imports, room
 
 # From the ground up. A room imports rooms of lower floors only, never one beside it.
 FLOORS = (
@@ -34,47 +30,6 @@ LIGHT = ("base", "records", "report")
 """Rooms that load without torch."""
 
 
-def modules() -> dict[str, Path]:
-    """Every module of the package by its dotted name."""
-    found = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-        if "_bundled" not in parts:
-            found[".".join(parts if parts[-1] != "__init__" or len(parts) == 2 else parts[:-1])] = path
-    return found
-
-
-MODULES = modules()
-
-
-def imported(path: Path) -> set[str]:
-    """The package's modules that one file imports, also inside functions and for types only."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
-            base = "skill_bench.__init__" if node.module == "skill_bench" else node.module
-            for alias in node.names:
-                name = f"{node.module}.{alias.name}"
-                found.add(name if name in MODULES else base or "")
-    return {name for name in found if name in MODULES}
-
-
-IMPORTS = {name: imported(path) - {name} for name, path in MODULES.items()}
-
-
-def room(module: str) -> str:
-    return module.split(".")[1]
-
-
-def folder(module: str) -> str:
-    """The folder inside the room; "" for a file that lies in the room itself."""
-    parts = MODULES[module].relative_to(PACKAGE).parts
-    return parts[1] if len(parts) > 2 else ""
-
-
 def storey(floors: tuple[set[str], ...], name: str) -> int:
     return next(number for number, floor in enumerate(floors) if name in floor)
 
@@ -91,7 +46,7 @@ def test_a_room_imports_lower_floors_only(name: str) -> None:
         f"{module} imports {other}"
         for module in MODULES
         if room(module) == name
-        for other in sorted(IMPORTS[module])
+        for other in sorted(imports()[module])
         if room(other) != name and storey(FLOORS, room(other)) >= storey(FLOORS, name)
     ]
     assert wrong == []
@@ -102,7 +57,7 @@ def test_so_do_the_folders_of_a_room(name: str) -> None:
     floors = INNER_FLOORS[name]
     wrong = [
         f"{module} imports {other}"
-        for module, others in IMPORTS.items()
+        for module, others in imports().items()
         if room(module) == name and MODULES[module].name != "__init__.py"
         for other in sorted(others)
         if room(other) == name
@@ -114,16 +69,16 @@ def test_so_do_the_folders_of_a_room(name: str) -> None:
 
 def test_no_module_imports_itself_by_a_detour() -> None:
     try:
-        tuple(TopologicalSorter(IMPORTS).static_order())
+        tuple(TopologicalSorter(imports()).static_order())
     except CycleError as error:
         pytest.fail(f"a circle of imports: {' -> '.join(error.args[1])}")
 
 
 def test_imports_are_found() -> None:
-    lazy = IMPORTS["skill_bench.cli.run"]
+    lazy = imports()["skill_bench.cli.run"]
     assert any(name.startswith("skill_bench.report") for name in lazy), "imports inside functions count"
-    assert "skill_bench.__init__" in IMPORTS["skill_bench.cli.main"]
-    assert sum(map(len, IMPORTS.values())) > 900
+    assert "skill_bench.__init__" in imports()["skill_bench.cli.main"]
+    assert sum(map(len, imports().values())) > 900
 
 
 def test_no_torch_is_imported_by_what_must_load_fast() -> None:

@@ -1,0 +1,96 @@
+"""The house as data: every module, what it imports, and in which room it lies. ``python tests/support/house.py`` draws it.
+
+Prints the graph of rooms as Mermaid (with ``--folders`` one node a folder), then the figures of the source.
+"""
+
+from __future__ import annotations
+
+import ast
+import statistics
+import sys
+from functools import cache
+from pathlib import Path
+
+import skill_bench
+
+PACKAGE = Path(skill_bench.__file__).parent
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its dotted name."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        if "_bundled" not in parts:
+            found[".".join(parts if parts[-1] != "__init__" or len(parts) == 2 else parts[:-1])] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imported(path: Path) -> set[str]:
+    """The package's modules that one file imports, also inside functions and for types only."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+            base = "skill_bench.__init__" if node.module == "skill_bench" else node.module
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                found.add(name if name in MODULES else base or "")
+    return {name for name in found if name in MODULES}
+
+
+@cache
+def imports() -> dict[str, set[str]]:
+    """Module -> the modules it imports."""
+    return {name: imported(path) - {name} for name, path in MODULES.items()}
+
+
+def room(module: str) -> str:
+    """The folder below the package, or the module that lies there itself."""
+    return module.split(".")[1]
+
+
+def folder(module: str) -> str:
+    """The folder inside the room; "" for a file that lies in the room itself."""
+    parts = MODULES[module].relative_to(PACKAGE).parts
+    return parts[1] if len(parts) > 2 else ""
+
+
+def arrows(*, folders: bool = False) -> set[tuple[str, str]]:
+    """Which room imports which; with ``folders`` the same between folders, ``room/folder``."""
+
+    def place(module: str) -> str:
+        return "/".join(filter(None, (room(module), folder(module)))) if folders else room(module)
+
+    pairs = {(place(module), place(other)) for module, others in imports().items() for other in others}
+    return {(one, other) for one, other in pairs if one != other}
+
+
+def _figures() -> str:
+    lengths, functions = [], {}
+    for name, path in MODULES.items():
+        text = path.read_text(encoding="utf-8")
+        lengths.append(len(text.splitlines()))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                functions[f"{name}.{node.name}"] = (node.end_lineno or 0) - node.lineno + 1
+    longest = max(functions, key=lambda name: functions[name])
+    rooms = {room(module) for module in MODULES}
+    return (
+        f"{len(lengths)} files, {sum(lengths)} lines: median {statistics.median(lengths):g}, longest {max(lengths)}\n"
+        f"{len(functions)} functions: median {statistics.median(functions.values()):g} lines, "
+        f"longest {functions[longest]} ({longest})\n"
+        f"{len(rooms)} rooms, {len(arrows())} arrows between them, {len(arrows(folders=True))} between folders"
+    )
+
+
+if __name__ == "__main__":
+    print("graph TD")
+    for one, other in sorted(arrows(folders="--folders" in sys.argv)):
+        print(f"  {one} --> {other}")
+    print(_figures(), file=sys.stderr)
