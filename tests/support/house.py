@@ -1,4 +1,4 @@
-"""The house as data: every module, what it imports, and in which room it lies. ``python tests/support/house.py`` draws it.
+"""The house as data: every module, its imports and its room. ``python tests/support/house.py`` draws it.
 
 Prints the graph of rooms as Mermaid (with ``--folders`` one node a folder), then the figures of the source.
 """
