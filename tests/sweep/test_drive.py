@@ -187,6 +187,7 @@ def test_what_was_packed_is_finished_and_what_is_missing_is_made_beside_it(
     (records / "demo.zip").unlink()
     pack(records, records / "demo.zip")
     shutil.rmtree(records / "demo")
+    (records / "similarity.json").unlink()
     assert run(only=("uniform",), told=distilled.append) == []
     assert distilled == []
     assert {path.relative_to(records).as_posix() for path in records.rglob("*.json")} == {"demo/teacher/ks-s1.json"}
