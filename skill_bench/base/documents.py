@@ -11,6 +11,7 @@ from typing import Any, NoReturn, Self
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
+from skill_bench.base.archive import read_bytes
 from skill_bench.base.errors import RecordError
 
 SCHEMA_VERSION = 1
@@ -83,9 +84,18 @@ class Document(Frozen):
             document = cls.model_validate_json(json.dumps(body), strict=True)
         except ValidationError as error:
             _damaged(source, _first_problems(error))
-        if content.get(_DIGEST) != _digest(body):
-            _damaged(source, f"its contents do not fit its {_DIGEST}, so it was changed after it was written")
+        check_digest(content, source=source)
         return document
+
+
+def check_digest(content: dict[str, Any], *, source: str) -> None:
+    """Of a document of any kind, read from the file named ``source``.
+
+    Raises:
+        RecordError: it is not what was written.
+    """
+    if content.get(_DIGEST) != _digest({key: value for key, value in content.items() if key != _DIGEST}):
+        _damaged(source, f"its contents do not fit its {_DIGEST}, so it was changed after it was written")
 
 
 def write_atomic(path: Path, data: bytes | memoryview) -> Path:
@@ -107,13 +117,13 @@ def write_atomic(path: Path, data: bytes | memoryview) -> Path:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in ``path``; NaN and infinities are refused.
+    """The JSON object in ``path``, a file or one in an archive; NaN and infinities are refused.
 
     Raises:
         RecordError: missing, not JSON, or not an object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        content = json.loads(read_bytes(path).decode(), parse_constant=_refuse_constant)
     except OSError as error:
         raise RecordError(f"{path}: cannot be read ({error.strerror}). Check the path.") from error
     except ValueError as error:

@@ -12,7 +12,7 @@ from skill_bench.cli.options import CacheDir, Checkpoint, Device, names_in, seed
 
 
 def check(
-    against: Annotated[Path, typer.Option(help="Folder of the baseline; --update makes it.")],
+    against: Annotated[Path, typer.Option(help="Folder of the baseline (--update makes it), or an archive of it.")],
     upstream: Annotated[str | None, typer.Option("--upstream", "-u", help="The baseline's by default.")] = None,
     ckpt: Checkpoint = None,
     suite: Annotated[str | None, typer.Option(help="The baseline's by default; demo for a new one.")] = None,

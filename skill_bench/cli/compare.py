@@ -15,7 +15,7 @@ def compare(
     b: Annotated[str, typer.Argument(help="The system that is judged beside it.")],
     results: Annotated[
         Path | None,
-        typer.Option(help="Folder of records, results by default; the bundled ones are always read."),
+        typer.Option(help="Folder or archive of records, results by default; the bundled ones are always read."),
     ] = None,
     suite: Annotated[str | None, typer.Option(help="Only this suite.")] = None,
     level: Annotated[float, typer.Option(min=0.0001, max=0.5, help="Error level, corrected over tasks.")] = 0.05,

@@ -65,13 +65,14 @@ def run_grid(
 
 @app.command("write")
 def write_page(
-    records: Annotated[Path, typer.Option(help="Folder of records, as `evidence run` leaves it.")],
+    records: Annotated[Path, typer.Option(help="Folder or archive of records, as `evidence run` leaves it.")],
     out: Annotated[Path, typer.Option(help="The page to write; figures lie beside it.")] = Path("docs/evidence.md"),
     grid: Annotated[
         Path | None, typer.Option(help="The grid: rows of it without records are said to be missing.")
     ] = None,
 ) -> None:
     """Write the comparison from records: students, controls, differences, ablation, layers of the teacher, gaps."""
+    from skill_bench.base.archive import find
     from skill_bench.base.documents import write_atomic
     from skill_bench.base.errors import UsageError
     from skill_bench.records.similarity import LayerSimilarity
@@ -84,8 +85,8 @@ def write_page(
     if out.suffix != ".md":
         raise UsageError(f"--out {out}: expected a name ending in .md.")
     collection = collect(records)
-    path = records / "similarity.json"
-    similarity = LayerSimilarity.read(path) if path.is_file() else None
+    path = find(records, "similarity.json")
+    similarity = None if path is None else LayerSimilarity.read(path)
     figures = [] if similarity is None else write_figures(similarity, out.with_suffix(""))
     expected, same = None, {}
     if grid is not None:

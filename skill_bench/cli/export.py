@@ -16,7 +16,8 @@ def export(
     format: Annotated[str, typer.Option(help="safetensors, dphubert or huggingface.")] = "safetensors",
     half: Annotated[bool, typer.Option(help="Store float16 (safetensors only).")] = False,
     records: Annotated[
-        list[Path] | None, typer.Option(help="Folder of records whose scores go into the model card; repeat.")
+        list[Path] | None,
+        typer.Option(help="Records, a folder or archive, whose scores go into the model card; repeat."),
     ] = None,
     title: Annotated[str | None, typer.Option(help="What the model is called.")] = None,
     teacher: Annotated[str | None, typer.Option(help="Name of its teacher.")] = None,

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 def leaderboard(
-    results: Annotated[Path | None, typer.Option(help="Folder of records; the bundled ones are always read.")] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Folder or archive of records; the bundled ones are always read.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for table.csv, table.md, table.tex and index.html.")] = Path(
         "leaderboard"
     ),

@@ -24,6 +24,7 @@ from skill_bench.cli import (
     pretrain,
     profile,
     rescore,
+    results,
     run,
     show,
     similarity,
@@ -68,6 +69,7 @@ app.command("bench")(bench.bench)
 app.add_typer(cache.app, name="cache")
 app.command("doctor")(doctor.doctor)
 app.add_typer(evidence.app, name="evidence")
+app.add_typer(results.app, name="results")
 app.command("show")(show.show)
 app.command("rescore")(rescore.rescore)
 app.add_typer(plan.app, name="plan")

@@ -9,21 +9,14 @@ import typer
 
 
 def rescore(
-    records: Annotated[list[Path], typer.Argument(help="Record files, or folders of them.")],
+    records: Annotated[list[Path], typer.Argument(help="Record files, folders or archives.")],
 ) -> None:
     """Recompute metrics from the predictions that records keep; stale records become current ones where they can."""
-    from skill_bench.base.errors import RecordError, UsageError
+    from skill_bench.base.errors import RecordError
     from skill_bench.evaluation.rescore import rescore as score_again
-    from skill_bench.records.record import documents
+    from skill_bench.records.store import record_files
 
-    files = []
-    for path in records:
-        if path.is_dir():
-            files += [file for file, content in documents(path) if content.get("kind") == "record"]
-        else:
-            files.append(path)
-    if not files:
-        raise UsageError(f"no record in {', '.join(map(str, records))}. Name record files, or the --out of a run.")
+    files = record_files(records)
     refused = []
     for file in files:
         try:

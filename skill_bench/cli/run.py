@@ -106,16 +106,14 @@ def _profile(plan: Plan, progress: ConsoleProgress) -> None:
     from skill_bench.base.errors import SkillBenchError
     from skill_bench.evaluation.evaluate import load_request
     from skill_bench.measure.profile import profile as measure
-    from skill_bench.records.profile import Profile
-    from skill_bench.records.record import upstream_folder
+    from skill_bench.records.profile import find_profile
 
     for request in plan.upstreams:
         try:
             model = load_request(request)
         except SkillBenchError:
             continue  # its cells have said why
-        path = upstream_folder(plan.out_dir, plan.suite, model.name) / "profile.json"
-        if path.exists() and Profile.read(path).system.identity == model.identity:
+        if find_profile(plan.out_dir, plan.suite, model.system()) is not None:
             continue
         with progress.stage(f"{request.name}: parameters, MACs, throughput, memory", total=1) as advance:
             measured = measure(model.to(plan.device), system=model.system())

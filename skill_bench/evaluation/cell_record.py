@@ -14,7 +14,7 @@ from skill_bench.evaluation.cell_result import CellResult
 from skill_bench.evaluation.forecast import Forecast, forecast_path
 from skill_bench.evaluation.kinds.cell import Source
 from skill_bench.evaluation.plan import Plan
-from skill_bench.records.record import Data, Failure, Key, Record, System, find_finished, record_path
+from skill_bench.records.record import Data, Failure, Key, Record, System, find_finished, find_record
 from skill_bench.tasks import TaskSpec
 
 _log = logging.getLogger(__name__)
@@ -135,9 +135,9 @@ def _expected(plan: Plan, key: Key, identity: str) -> dict[str, float]:
 
 def _leave_failed_record(record: Record, plan: Plan) -> None:
     """Writes the failed record unless a damaged record, or a finished one that it says nothing about, is there."""
-    path = record_path(plan.out_dir, record.key)
     try:
-        if record.data is None and path.exists() and Record.read(path).status == "finished":
+        path = find_record(plan.out_dir, record.key)
+        if record.data is None and path is not None and Record.read(path).status == "finished":
             return
         record.save(plan.out_dir)
     except RecordError as error:

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from skill_bench.base.archive import inside
 from skill_bench.base.errors import RecordError
 from skill_bench.metrics.scoring import score, with_counts
 from skill_bench.records.record import Metric, Record, read_predictions
@@ -40,7 +41,7 @@ def rescore(file: Path, *, task: TaskSpec | None = None) -> Rescored:
 
     Raises:
         RecordError: the record failed, keeps no predictions, is of a version whose predictions would be others now,
-            or gives other numbers although the version is the same.
+            gives other numbers although the version is the same, or would be replaced and lies in an archive.
     """
     before = Record.read(file)
     if before.status != "finished":
@@ -59,6 +60,11 @@ def rescore(file: Path, *, task: TaskSpec | None = None) -> Rescored:
     if before.key.task_version == task.version:
         _must_agree(file, before.metrics, metrics)
         return Rescored(file=file, before=before, after=before)
+    if (archive := inside(file)) is not None:
+        raise RecordError(
+            f"{file}: is of version {before.key.task_version}, now {task.version}, and an archive stays as it is. "
+            f"Unpack it (skill-bench results unpack {archive[0]} --out FOLDER), score the folder again, and pack that."
+        )
     after = before.model_copy(
         update={
             "key": before.key.model_copy(update={"task_version": task.version}),

@@ -6,7 +6,7 @@ Layout::
     <folder>/<suite>/<upstream>/<task>-s<seed>.json the records, as `skill-bench run` leaves them
     <folder>/<suite>/<upstream>/*.predictions.jsonl their predictions
 
-It is small text, made to be committed beside the code that it guards.
+It is small text, made to be committed beside the code that it guards; packed into an archive it serves as well.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from skill_bench.base.archive import find
 from skill_bench.base.documents import Document, Frozen
 from skill_bench.base.errors import UsageError
 from skill_bench.base.provenance import Provenance
@@ -78,9 +79,10 @@ def read_baseline(folder: Path) -> Baseline:
         UsageError: there is none; says how to make one.
         RecordError: it is damaged or was edited.
     """
-    if not (folder / FILE).is_file():
+    path = find(folder, FILE)
+    if path is None:
         raise UsageError(
             f"{folder} holds no {FILE}. Make a baseline from the version you trust: "
             f"skill-bench check --against {folder} --upstream NAME --suite demo --tasks ks --update --reason 'first'"
         )
-    return Baseline.read(folder / FILE)
+    return Baseline.read(path)

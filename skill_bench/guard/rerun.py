@@ -120,6 +120,8 @@ def update(
     if (folder / FILE).is_file():
         earlier = read_baseline(folder)
         history = (*earlier.history, earlier.as_change())
+    elif folder.is_file():
+        raise UsageError(f"{folder} is a file, and a new baseline is a folder. Name one, or unpack the archive first.")
     elif folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty and holds no {FILE}. Name a folder of its own for the baseline.")
     started_at = now()

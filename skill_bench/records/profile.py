@@ -11,6 +11,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from skill_bench.base.archive import find
 from skill_bench.base.documents import Document, Frozen
 from skill_bench.base.provenance import Provenance
 from skill_bench.records.record import System, upstream_folder
@@ -103,4 +104,19 @@ class Profile(Document):
 
     def path(self, out_dir: Path, suite: str = "profile") -> Path:
         """The profile's place below ``out_dir``."""
-        return upstream_folder(out_dir, suite, self.system.name) / "profile.json"
+        return _path(out_dir, suite, self.system.name)
+
+
+def find_profile(place: Path, suite: str, system: System) -> Profile | None:
+    """The profile of exactly this model in a folder or archive of records, or None: then it has to be measured.
+
+    Raises:
+        RecordError: a file is there and cannot be trusted.
+    """
+    path = find(place, _path(Path(), suite, system.name))
+    found = None if path is None else Profile.read(path)
+    return found if found is not None and found.system.identity == system.identity else None
+
+
+def _path(out_dir: Path, suite: str, name: str) -> Path:
+    return upstream_folder(out_dir, suite, name) / "profile.json"

@@ -21,16 +21,17 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from skill_bench.base.documents import Document, Frozen, JsonObject, read_object, write_atomic
+from skill_bench.base.archive import find, read_bytes
+from skill_bench.base.documents import Document, Frozen, JsonObject, write_atomic
 from skill_bench.base.errors import RecordError
 from skill_bench.base.provenance import Provenance
 
 DEFAULT_PROTOCOL = "strict"
-_REPLACED = "replaced"
+REPLACED = "replaced"
 
 
 class Key(Frozen):
@@ -143,7 +144,7 @@ class Failure(Frozen):
 class Predictions(Frozen):
     """The JSON-lines file beside the record."""
 
-    file: str
+    file: Annotated[str, Field(pattern=r"^[^/\\]+$")]
     n: int
     sha256: str
 
@@ -222,9 +223,18 @@ def safe_name(name: str) -> str:
     """``name`` as one path component; a name that has to be changed gets a hash, so that no two names meet."""
     cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")[:80]
     # Some file systems do not tell "A" from "a".
-    if cleaned == name and name == name.lower() and name != _REPLACED:
+    if cleaned == name and name == name.lower() and name != REPLACED:
         return name
     return f"{cleaned.lower() or 'name'}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
+def find_record(place: Path, key: Key) -> Path | None:
+    """Where the record of ``key`` is in a folder or archive of records, or None.
+
+    Raises:
+        RecordError: an archive cannot be trusted.
+    """
+    return find(place, record_path(Path(), key))
 
 
 def find_finished(out_dir: Path, key: Key, *, identity: str, fingerprint: str) -> Record | None:
@@ -233,8 +243,8 @@ def find_finished(out_dir: Path, key: Key, *, identity: str, fingerprint: str) -
     Raises:
         RecordError: a file is there and cannot be trusted.
     """
-    path = record_path(out_dir, key)
-    if not path.exists():
+    path = find_record(out_dir, key)
+    if path is None:
         return None
     found = Record.read(path)
     wanted = (key, identity, fingerprint)
@@ -251,22 +261,12 @@ def read_predictions(record_file: Path, record: Record) -> list[dict[str, Any]]:
         raise RecordError(f"{record_file}: keeps no predictions. Run that cell again.")
     path = record_file.parent / record.predictions.file
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         raise RecordError(f"{path}: cannot be read ({error.strerror}). Run that cell again.") from error
     if hashlib.sha256(data).hexdigest() != record.predictions.sha256:
         raise RecordError(f"{path}: is not the file that {record_file.name} was written with. Run that cell again.")
     return [json.loads(line) for line in data.decode().splitlines()]
-
-
-def documents(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """Every JSON object below ``folder``, sorted by path, without those moved aside.
-
-    Raises:
-        RecordError: a file is damaged.
-    """
-    paths = sorted(folder.rglob("*.json"))
-    return [(path, read_object(path)) for path in paths if _REPLACED not in path.relative_to(folder).parts]
 
 
 def _experiment(record: Record) -> tuple[Key, str, str | None]:
@@ -285,7 +285,7 @@ def _write_predictions(path: Path, rows: Iterable[Mapping[str, JsonValue]]) -> P
 
 def _move_aside(path: Path, earlier: Record) -> None:
     stamp = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-    folder = path.parent / _REPLACED
+    folder = path.parent / REPLACED
     folder.mkdir(exist_ok=True)
     names = [path.name] if earlier.predictions is None else [earlier.predictions.file, path.name]
     for name in names:  # the record last: while it is in place, the move is repeated

@@ -5,6 +5,8 @@ Layout of the output folder::
     students/NAME.safetensors       a finished student; NAME.work beside it holds its checkpoints and logs
     records/<suite>/NAME/...        its records, as `skill-bench run` writes them
     records/similarity.json         the layers of the teacher
+
+Records that were packed are found in ``records/*.zip`` too; new ones lie beside these.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from skill_bench.base.archive import find
 from skill_bench.base.errors import CheckpointError, SkillBenchError
 from skill_bench.base.progress import Progress
 from skill_bench.corpora.data import Utterance
@@ -29,8 +32,8 @@ from skill_bench.layers.measure import measure
 from skill_bench.measure.profile import profile
 from skill_bench.models import checkpoint
 from skill_bench.models.checkpoint import LoadedModel
-from skill_bench.records.profile import Profile
-from skill_bench.records.record import System, upstream_folder
+from skill_bench.records.profile import find_profile
+from skill_bench.records.record import System
 from skill_bench.records.similarity import LayerSimilarity
 from skill_bench.sweep.grid import Grid, Job
 from skill_bench.sweep.recorded import is_recorded, read_recipe
@@ -71,10 +74,10 @@ class Drive:
 
     def run(self) -> list[str]:
         """Makes every record that is missing; returns what failed, a line each."""
-        self._similarity()
+        similarity = self._similarity()
         baselines = [TEACHER, *(name for name in self.grid.upstreams if name != TEACHER)]
         self._evaluate(baselines, self.grid.tasks, {})
-        same = twins(self.jobs, LayerSimilarity.read(self._similarity_path))
+        same = twins(self.jobs, similarity)
         for name, other in same.items():
             self.progress.note(f"{name}: finds the groups of {other.name}, so it is not distilled")
         jobs = [job for job in self.jobs if job.name not in same and not self._is_done(job)]
@@ -97,12 +100,13 @@ class Drive:
         return checkpoint.load(self.teacher)
 
     @property
-    def _similarity_path(self) -> Path:
-        return self.out / "records" / SIMILARITY_FILE
+    def _records(self) -> Path:
+        return self.out / "records"
 
-    def _similarity(self) -> None:
-        path = self._similarity_path
-        if path.exists():
+    def _similarity(self) -> LayerSimilarity:
+        """The layers of the teacher, measured now or before."""
+        path = find(self._records, SIMILARITY_FILE)
+        if path is not None:
             found = LayerSimilarity.read(path)
             if found.checkpoint_sha256 == self._teacher.sha256:
                 if not self._is_of_this_data(found.data_fingerprint):
@@ -110,8 +114,10 @@ class Drive:
                         f"{path}: was measured on other speech than --data names, from which the students here were "
                         "distilled. Give the same --data, or another --out."
                     )
-                return
-        measure(self._teacher, self._speech, name=TEACHER, progress=self.progress).write(path)
+                return found
+        measured = measure(self._teacher, self._speech, name=TEACHER, progress=self.progress)
+        measured.write(self._records / SIMILARITY_FILE)
+        return measured
 
     def _is_of_this_data(self, there: str | None) -> bool:
         """Files of earlier versions do not say what they were made from."""
@@ -121,7 +127,7 @@ class Drive:
         """Whether its weights are gone, and nobody needs them any more."""
         if job.recipe is None or self._student_path(job).exists():
             return False
-        done = is_recorded(job, grid=self.grid, records=self.out / "records", teacher_sha256=self._teacher.sha256)
+        done = is_recorded(job, grid=self.grid, records=self._records, teacher_sha256=self._teacher.sha256)
         if done:
             self.progress.note(f"{job.name}: all its records are there, so it is not distilled again")
         return done
@@ -181,7 +187,7 @@ class Drive:
             suite=self.grid.suite,
             tasks=tasks,
             seeds=self.grid.probe_seeds,
-            out_dir=self.out / "records",
+            out_dir=self._records,
             cache_dir=self.cache_dir,
             data_root=self.data_root,
             limit=self.grid.limit,
@@ -213,9 +219,9 @@ class Drive:
 
     def _profile(self, upstream: Upstream) -> None:
         """Parameters and multiply-adds beside the records, once a model."""
-        path = upstream_folder(self.out / "records", self.grid.suite, upstream.name) / "profile.json"
-        if not path.exists() or Profile.read(path).system.identity != upstream.identity:
-            profile(upstream, system=upstream.system(), timed=False).write(path)
+        if find_profile(self._records, self.grid.suite, upstream.system()) is None:
+            measured = profile(upstream, system=upstream.system(), timed=False)
+            measured.write(measured.path(self._records, self.grid.suite))
 
     def _failed(self, text: str) -> None:
         self.failures.append(text)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from skill_bench.base.errors import RecordError
 from skill_bench.distillation.recipe import Recipe
-from skill_bench.records.record import Key, Record, record_path
+from skill_bench.records.record import Key, Record, find_record
 from skill_bench.sweep.grid import Grid, Job
 from skill_bench.tasks import load_task
 
@@ -16,7 +16,7 @@ from skill_bench.tasks import load_task
 def is_recorded(job: Job, *, grid: Grid, records: Path, teacher_sha256: str) -> bool:
     """Whether ``records`` hold every cell of ``job``: finished, of its recipe and teacher, of today's task versions."""
     return all(
-        _is_of(job, record_path(records, key), key, grid=grid, teacher_sha256=teacher_sha256)
+        _is_of(job, find_record(records, key), key, grid=grid, teacher_sha256=teacher_sha256)
         for task in job.tasks
         for key in (
             Key(suite=grid.suite, task=task, task_version=load_task(task).version, upstream=job.name, seed=seed)
@@ -33,8 +33,8 @@ def read_recipe(text: object) -> Recipe | None:
         return None
 
 
-def _is_of(job: Job, path: Path, key: Key, *, grid: Grid, teacher_sha256: str) -> bool:
-    if not path.is_file():
+def _is_of(job: Job, path: Path | None, key: Key, *, grid: Grid, teacher_sha256: str) -> bool:
+    if path is None:
         return False
     try:
         record = Record.read(path)

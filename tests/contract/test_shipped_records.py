@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import zipfile
+from pathlib import Path
+
 from skill_bench.base import catalog
-from skill_bench.records.record import Record
+from skill_bench.records.store import contents, pack
 from skill_bench.report.render.frame import to_frame
 from skill_bench.report.table.blocks import variant
 from skill_bench.report.table.build import build
@@ -21,9 +24,24 @@ def test_shipped_records_are_whole_and_finished() -> None:
 
 
 def test_shipped_records_lie_where_their_keys_say() -> None:
-    for path in RESULTS.glob("*/*/*.json"):
-        if path.name != "profile.json":
-            assert Record.read(path).path(RESULTS) == path
+    found = contents(RESULTS)
+    assert {name: record.path(Path()).as_posix() for name, record in found.records.items()} == {
+        name: name for name in found.records
+    }
+
+
+def test_shipped_records_are_one_archive_a_suite_packed_as_the_command_packs_them(tmp_path: Path) -> None:
+    archives = sorted(RESULTS.glob("*.zip"))
+    assert [path.name for path in RESULTS.iterdir() if path.is_dir()] == []
+    for archive in archives:
+        assert {record.key.suite for record in collect(archive).records} == {archive.stem}
+        pack(archive, tmp_path / archive.name)
+        # The zlib of another machine may compress otherwise; names, order, times and contents are the same.
+        with zipfile.ZipFile(archive) as shipped, zipfile.ZipFile(tmp_path / archive.name) as again:
+            assert shipped.namelist() == again.namelist()
+            for one, other in zip(shipped.infolist(), again.infolist(), strict=True):
+                assert (one.date_time, one.CRC, one.external_attr) == (other.date_time, other.CRC, other.external_attr)
+    assert [archive.stem for archive in archives] == ["demo"]
 
 
 def test_shipped_records_have_the_settings_that_a_run_has_today() -> None:

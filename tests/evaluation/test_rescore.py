@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from skill_bench.base import catalog
+from skill_bench.base.archive import find, read_bytes
 from skill_bench.base.errors import RecordError
 from skill_bench.cli.main import app
 from skill_bench.evaluation.rescore import rescore
@@ -17,16 +17,24 @@ from skill_bench.metrics import scoring
 from skill_bench.metrics.ratio import Ratio
 from skill_bench.metrics.scoring import Scorer
 from skill_bench.records.record import Record, read_predictions
+from skill_bench.records.store import pack
 from skill_bench.report.render.describe import describe
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import collect
 from skill_bench.tasks import TaskSpec, load_task
 
-SHIPPED = catalog.folder("leaderboard") / "results" / "demo" / "skill"
+RESULTS = catalog.folder("leaderboard") / "results"
+
+
+def _shipped(name: str) -> Path | None:
+    return find(RESULTS, f"demo/skill/{name}")
+
+
 CURRENT = [
     task
     for task in catalog.names("tasks")
-    if (file := SHIPPED / f"{task}-s0.json").exists() and Record.read(file).key.task_version == load_task(task).version
+    if (file := _shipped(f"{task}-s0.json")) is not None
+    and Record.read(file).key.task_version == load_task(task).version
 ]
 
 
@@ -34,7 +42,9 @@ def _copy(tmp_path: Path, task: str) -> Path:
     folder = tmp_path / "demo" / "skill"
     folder.mkdir(parents=True, exist_ok=True)
     for name in (f"{task}-s0.json", f"{task}-s0.predictions.jsonl"):
-        shutil.copy(SHIPPED / name, folder / name)
+        file = _shipped(name)
+        assert file is not None
+        (folder / name).write_bytes(read_bytes(file))
     return folder / f"{task}-s0.json"
 
 
@@ -111,7 +121,7 @@ def _older(file: Path) -> Record:
 
 def test_stale_records_are_marked_and_never_share_a_table_with_current_ones(tmp_path: Path) -> None:
     _older(_copy(tmp_path, "ks"))
-    table = build([collect(tmp_path), collect(SHIPPED.parents[1], origin="shipped")])
+    table = build([collect(tmp_path), collect(RESULTS, origin="shipped")])
     for section in table.sections:
         versions = {e.record.key.task_version for row in section.rows for e in row.entries if e.record.key.task == "ks"}
         assert len(versions) <= 1
@@ -121,6 +131,19 @@ def test_stale_records_are_marked_and_never_share_a_table_with_current_ones(tmp_
         "ks seed 0 is stale: task 'ks' was version 0 and is now 1; run skill-bench rescore on the record, or run that "
         "cell again"
     ]
+
+
+def test_a_record_in_an_archive_is_confirmed_but_never_replaced(tmp_path: Path) -> None:
+    _copy(tmp_path / "records", "ks")
+    place = tmp_path / "a.zip"
+    pack(tmp_path / "records", place)
+    before = place.read_bytes()
+    file = place / "demo" / "skill" / "ks-s0.json"
+    assert not rescore(file).changed
+    with pytest.raises(RecordError, match=r"version 1, now 2, and an archive stays as it is\. Unpack it \(skill-bench"):
+        rescore(file, task=_newer("ks"))
+    assert place.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "records"]
 
 
 def test_commands(tmp_path: Path) -> None:

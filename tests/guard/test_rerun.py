@@ -22,6 +22,7 @@ from skill_bench.guard.judge import Rules
 from skill_bench.guard.rerun import Place, check, update
 from skill_bench.guard.written import to_junit, to_markdown
 from skill_bench.records.record import System
+from skill_bench.records.store import pack
 from skill_bench.tasks import load_task
 
 pytest_plugins = ["pytester"]
@@ -133,6 +134,14 @@ def test_what_an_update_refuses(folder: Path, place: Place, tmp_path: Path) -> N
         update(folder, SETTINGS, reason="x", place=replace(place, load=broken))
     assert sorted(path.name for path in folder.rglob("*")) == before
     assert read_baseline(folder).reason == "first"
+
+
+def test_a_packed_baseline_serves_as_its_folder_does(folder: Path, place: Place, tmp_path: Path) -> None:
+    packed = tmp_path / "baseline.zip"
+    pack(folder, packed)
+    assert check(packed, place=place).findings == check(folder, place=place).findings
+    with pytest.raises(UsageError, match=r"baseline\.zip is a file, and a new baseline is a folder"):
+        update(packed, SETTINGS, reason="x", place=place)
 
 
 def test_no_baseline_says_how_to_make_one(tmp_path: Path, place: Place) -> None:

@@ -18,6 +18,7 @@ from skill_bench.base import provenance
 from skill_bench.base.errors import RecordError
 from skill_bench.records import record
 from skill_bench.records.record import CurvePoint, Data, Failure, Key, Metric, Record, Selection, System
+from skill_bench.records.store import record_files
 
 PROVENANCE = provenance.collect(seconds={"extract": 1.5, "train": 2.25})
 names = st.text(min_size=1, max_size=20)
@@ -277,7 +278,7 @@ def test_a_finished_record_of_other_data_is_moved_aside_not_lost(tmp_path: Path)
     assert [Record.read(p) for p in kept] == [first]
     old = list(path.parent.glob("replaced/*-ks-s0.predictions.jsonl"))
     assert ["yes" in p.read_text() for p in old] == [True]
-    assert [p for p, _ in record.documents(tmp_path)] == [path]
+    assert record_files([tmp_path]) == [path]
 
 
 def test_the_same_experiment_is_replaced_in_place(tmp_path: Path) -> None:
@@ -306,4 +307,4 @@ def test_damage_in_a_folder_is_not_passed_over(tmp_path: Path) -> None:
     make().save(tmp_path)
     (tmp_path / "half.json").write_text("{")
     with pytest.raises(RecordError, match=r"half\.json"):
-        record.documents(tmp_path)
+        record_files([tmp_path])

@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 from skill_bench.base import catalog
 from skill_bench.base.errors import RecordError
 from skill_bench.records.record import Record, System
+from skill_bench.records.store import pack
 from skill_bench.report.render import students
 from skill_bench.report.render.frame import to_frame
 from skill_bench.report.render.page import bibliography, cited, render_page, write_page
@@ -76,6 +77,21 @@ def test_links_are_relative_and_lead_to_the_records(tmp_path: Path, make_record:
     from urllib.parse import unquote
 
     assert all((page.parent / unquote(href)).is_file() for href in hrefs)
+
+
+def test_records_in_an_archive_are_written_beside_the_page(tmp_path: Path, make_record: Callable[..., Record]) -> None:
+    """No link leads into an archive; the page opens from disk wherever it is moved with its folder."""
+    mine = make_record("mine")
+    mine.save(tmp_path / "results")
+    pack(tmp_path / "results", tmp_path / "a.zip")
+    page = write_page(load_table(tmp_path / "a.zip", published=False), tmp_path / "site")
+    hrefs = [r["href"] for details in data_in(page.read_text())["details"] for r in details["records"]]
+    assert "records/run/demo/mine/ks-s0.json" in hrefs
+    assert any(href.startswith("records/shipped/") for href in hrefs)
+    for href in hrefs:
+        Record.read(page.parent / href)
+    assert Record.read(page.parent / "records/run/demo/mine/ks-s0.json") == mine
+    assert len(list((page.parent / "records").rglob("*.json"))) == len(hrefs)
 
 
 def test_a_hostile_title_stays_text(tmp_path: Path, make_record: Callable[..., Record]) -> None:

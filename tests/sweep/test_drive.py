@@ -20,6 +20,8 @@ from skill_bench.measure.profile import profile
 from skill_bench.models import checkpoint
 from skill_bench.records.record import Record
 from skill_bench.records.similarity import LayerSimilarity
+from skill_bench.records.store import pack, unpack
+from skill_bench.report.table.collect import collect
 from skill_bench.sweep import drive as module
 from skill_bench.sweep.drive import Drive
 from skill_bench.sweep.grid import choose, read_grid
@@ -162,6 +164,34 @@ def test_a_student_with_all_records_is_not_distilled_again_when_its_weights_are_
     shutil.rmtree(weights.with_suffix(".work"))
     assert run(only=("uniform",), told=distilled.append) == []
     assert distilled == ["uniform-s0"] * 2, "one record is missing"
+
+
+def test_what_was_packed_is_finished_and_what_is_missing_is_made_beside_it(
+    run: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distilled: list[str] = []
+    assert run(only=("uniform",)) == []
+    records = tmp_path / "out" / "records"
+    pack(records, records / "demo.zip")
+    shutil.rmtree(records / "demo")
+    (records / "similarity.json").unlink()
+    shutil.rmtree(tmp_path / "out" / "students")
+    monkeypatch.setattr(module, "measure", None)  # a second measurement would fail
+    assert run(only=("uniform",), told=distilled.append) == []
+    assert distilled == []
+    assert [path.name for path in records.iterdir()] == ["demo.zip"]
+    unpack(records / "demo.zip", records)
+    (records / "demo" / "teacher" / "ks-s1.json").unlink()
+    pack(records, records / "demo.zip", force=True)
+    assert len(collect(records).records) == 6, "what is in the archive stays in it"
+    (records / "demo.zip").unlink()
+    pack(records, records / "demo.zip")
+    shutil.rmtree(records / "demo")
+    (records / "similarity.json").unlink()
+    assert run(only=("uniform",), told=distilled.append) == []
+    assert distilled == []
+    assert {path.relative_to(records).as_posix() for path in records.rglob("*.json")} == {"demo/teacher/ks-s1.json"}
+    assert len(collect(records).records) == 6
 
 
 def test_a_student_of_another_recipe_is_not_taken_for_this_one(run: Callable[..., list[str]], tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ from markupsafe import Markup
 
 from skill_bench import __version__
 from skill_bench.base import catalog
+from skill_bench.base.archive import read_bytes
 from skill_bench.base.documents import write_atomic
 from skill_bench.base.errors import RecordError
 from skill_bench.report.render.layout import columns_of
-from skill_bench.report.render.page_data import page_data
+from skill_bench.report.render.page_data import copy_of, page_data
 from skill_bench.report.render.students import with_problems
 from skill_bench.report.table.table import Table
 
@@ -26,7 +27,13 @@ SCRIPTS = ("dom.js", "state.js", "table.js", "details.js", "scales.js", "pareto.
 
 
 def write_page(table: Table, folder: Path) -> Path:
-    """Writes ``index.html`` into ``folder``; links to records are relative to it."""
+    """Writes ``index.html`` into ``folder``; links to records are relative to it.
+
+    Records that lie in archives are written beside it, below ``records``: a page opened from disk can show no others.
+    """
+    for entry in (entry for section in table.sections for row in section.rows for entry in row.entries):
+        if entry.file is not None and (copy := copy_of(entry, folder)) is not None:
+            write_atomic(copy, read_bytes(entry.file))
     return write_atomic(folder / "index.html", render_page(table, folder=folder).encode())
 
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from skill_bench import __version__
+from skill_bench.base.archive import inside
 from skill_bench.base.errors import RecordError
 from skill_bench.records.record import Record
 from skill_bench.report.render.frame import to_frame
@@ -49,6 +50,12 @@ def page_data(table: Table, *, folder: Path, bibliography: str) -> Json:
         "details": [_details(row, folder) for section in table.sections for row in section.rows],
         "bibliography": bibliography,
     }
+
+
+def copy_of(entry: Entry, folder: Path) -> Path | None:
+    """Where a page in ``folder`` keeps a record that lies in an archive, into which no link can lead; else None."""
+    found = None if entry.file is None else inside(entry.file)
+    return None if found is None else folder / "records" / entry.origin / found[1]
 
 
 def _plain(value: Any) -> Any:
@@ -131,7 +138,7 @@ def _record(found: Entry, folder: Path) -> Json:
     record = found.record
     entry: Json = {"task": record.key.task, "seed": record.key.seed, "metric": record.metric}
     if found.file is not None:
-        entry["href"] = quote(Path(os.path.relpath(found.file, folder)).as_posix())
+        entry["href"] = quote(Path(os.path.relpath(copy_of(found, folder) or found.file, folder)).as_posix())
     if (metric := record.metrics.get(record.metric)) is not None:
         entry |= {"value": metric.value, "numerator": metric.numerator, "denominator": metric.denominator}
     if record.data is not None:

@@ -1,22 +1,23 @@
-"""Finds records and profiles below a folder; what cannot be trusted is named, never passed over."""
+"""Finds records and profiles in a folder or archive; what cannot be trusted is named, never passed over."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from skill_bench.base.archive import files, is_place
 from skill_bench.base.documents import read_object
 from skill_bench.base.errors import RecordError
 from skill_bench.records.profile import Profile
-from skill_bench.records.record import Key, Record
+from skill_bench.records.record import Key, Record, record_path
 from skill_bench.report.table.entry import Entry
 
 
 @dataclass(frozen=True, kw_only=True)
 class Collection:
-    """What one folder holds; ``folder`` is None for records made in memory."""
+    """What one folder or archive holds; ``folder`` is None for records made in memory."""
 
     origin: str
     folder: Path | None = None
@@ -35,19 +36,21 @@ class Collection:
 
 
 def collect(folder: Path, *, origin: str = "run") -> Collection:
-    """Every ``<suite>/<upstream>/*.json`` below ``folder``.
+    """Every ``<suite>/<upstream>/*.json`` in ``folder``, which may be an archive or hold some.
 
     A damaged file, and all but one of several records of one cell, are among the ``problems``.
 
     Raises:
-        RecordError: ``folder`` does not exist.
+        RecordError: ``folder`` does not exist, or an archive cannot be trusted.
     """
-    if not folder.is_dir():
+    if not is_place(folder):
         raise RecordError(
-            f"{folder}: no such folder of records. Check the path; `skill-bench run` and `evidence run` make them."
+            f"{folder}: no such folder or archive (.zip) of records. Check the path; `skill-bench run` and "
+            "`evidence run` make folders, `skill-bench results pack` makes archives."
         )
     entries, profiles, problems = [], [], []
-    for path in sorted(folder.glob("*/*/*.json")):
+    found = files(folder, depth=3)
+    for path in [path for path in found.values() if path.suffix == ".json"]:
         try:
             content = read_object(path)
             if content.get("kind") == "profile":
@@ -56,13 +59,13 @@ def collect(folder: Path, *, origin: str = "run") -> Collection:
                 entries.append(Entry(record=Record.parse(content, source=str(path)), file=path, origin=origin))
         except RecordError as error:
             problems.append(str(error))
-    kept, doubled = _one_per_cell(entries, folder)
+    kept, doubled = _one_per_cell(entries, found)
     return Collection(
         origin=origin, folder=folder, entries=tuple(kept), profiles=tuple(profiles), problems=(*problems, *doubled)
     )
 
 
-def _one_per_cell(entries: list[Entry], folder: Path) -> tuple[list[Entry], list[str]]:
+def _one_per_cell(entries: list[Entry], files_by_name: Mapping[str, Path]) -> tuple[list[Entry], list[str]]:
     """Entries without doubles, and a problem for each cell that had several.
 
     The record that lies where its key says stays; if none does, nobody can tell which is meant, and none stays.
@@ -72,7 +75,8 @@ def _one_per_cell(entries: list[Entry], folder: Path) -> tuple[list[Entry], list
         by_cell[entry.record.key, entry.record.system.identity].append(entry)
     kept, problems = [], []
     for (key, _), found in by_cell.items():
-        chosen = found if len(found) == 1 else [e for e in found if e.file == e.record.path(folder)]
+        own_place = files_by_name.get(record_path(Path(), key).as_posix())
+        chosen = found if len(found) == 1 else [entry for entry in found if entry.file == own_place]
         kept += chosen
         if len(found) > 1:
             files = ", ".join(str(entry.file) for entry in found)

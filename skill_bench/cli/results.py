@@ -1,0 +1,73 @@
+"""``skill-bench results``: a folder of records as one file, and back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from skill_bench.records.store import Contents
+
+app = typer.Typer(help="Folders of records as archives: pack, unpack, list.", no_args_is_help=True)
+
+
+@app.command("pack")
+def pack_records(
+    folder: Annotated[Path, typer.Argument(help="Folder of records; archives that lie in it are packed with it.")],
+    out: Annotated[Path, typer.Option(help="FILE.zip, which every command reads where it reads a folder of records.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+) -> None:
+    """Pack records, their predictions and the profiles into one archive; the same records give the same bytes."""
+    from skill_bench.records.store import pack
+
+    found = pack(folder, out, force=force)
+    typer.echo(f"{out}: {_counted(found)}, {out.stat().st_size / 1e6:.1f} MB")
+    _say_left_out(found)
+
+
+@app.command("unpack")
+def unpack_records(
+    archive: Annotated[Path, typer.Argument(help="FILE.zip, as `results pack` makes it.")],
+    out: Annotated[Path, typer.Option(help="Folder for the records.")],
+) -> None:
+    """Write the files of an archive as a folder of records."""
+    from skill_bench.records.store import unpack
+
+    found = unpack(archive, out)
+    typer.echo(f"{out}: {_counted(found)}")
+    _say_left_out(found)
+
+
+@app.command("list")
+def list_records(
+    place: Annotated[Path, typer.Argument(help="Folder or archive of records.")],
+) -> None:
+    """One line a system: its records, finished and failed, by task. Every file is checked against its digest."""
+    from skill_bench.records.store import contents
+
+    found = contents(place)
+    by_system: dict[tuple[str, str, str], Counter[str]] = {}
+    for record in found.records.values():
+        key = record.key
+        task = key.task if record.status == "finished" else f"{key.task} (failed)"
+        by_system.setdefault((key.suite, key.protocol, key.upstream), Counter())[task] += 1
+    for system, tasks in sorted(by_system.items()):
+        counted = ", ".join(f"{task} x {n}" if n > 1 else task for task, n in sorted(tasks.items()))
+        typer.echo(f"{'  '.join(system)}  {tasks.total()} records: {counted}")
+    typer.echo(f"{place}: {_counted(found)}")
+    _say_left_out(found)
+
+
+def _counted(found: Contents) -> str:
+    return f"{len(found.records)} records in {len(found.files)} files"
+
+
+def _say_left_out(found: Contents) -> None:
+    if found.left_out:
+        typer.echo(
+            f"{len(found.left_out)} files that belong to no record are left out, the first is {found.left_out[0]}",
+            err=True,
+        )
