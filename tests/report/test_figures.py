@@ -15,6 +15,7 @@ from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection
 from skill_bench.report.table.entry import Entry
 from skill_bench.report.table.load import load_table
+from skill_bench.report.table.quantities import MEAN, PARAMETERS, SUPERB
 from skill_bench.report.table.table import Section, Table
 
 
@@ -47,8 +48,7 @@ def test_published_systems_have_a_mark_of_their_own(table: Table) -> None:
         assert figure is not None
         marks = [line.get_marker() for line in figure.axes[0].lines]
         n_rows = sum(
-            row.costs.parameters_millions is not None
-            and (row.superb_score if section is published else row.mean_points) is not None
+            row.value(PARAMETERS) is not None and row.value(SUPERB if section is published else MEAN) is not None
             for row in section.rows
         )
         assert n_rows > 4

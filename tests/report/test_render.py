@@ -20,6 +20,7 @@ from skill_bench.report.table.collect import Collection, collect
 from skill_bench.report.table.entry import Entry
 from skill_bench.report.table.load import load_table
 from skill_bench.report.table.published import published_rows
+from skill_bench.report.table.quantities import MEAN
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def test_character_error_rates_stand_behind_what_judges(make_record: Any) -> Non
     heading = [cell.strip() for cell in markdown(table).splitlines()[2].strip("|").split("|")]
     assert heading[2:6] == [c.heading for c in section.shown]
     # They are shown, and judge nothing.
-    assert section.rows[0].mean_points == pytest.approx((1 + 20) / 2)
+    assert section.rows[0].value(MEAN) == pytest.approx((1 + 20) / 2)
 
 
 def test_csv_keeps_full_precision(out: Path, make_record: Any, tmp_path: Path) -> None:

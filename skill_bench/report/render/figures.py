@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -12,6 +12,8 @@ import numpy as np
 
 from skill_bench.report.render.figure_files import save
 from skill_bench.report.table.columns import Column
+from skill_bench.report.table.quantities import MEAN, SUPERB, quantities
+from skill_bench.report.table.quantity import Quantity
 from skill_bench.report.table.table import Row, Section, Table
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ COLOURS = {
     "published": "#c0264f",
 }
 OTHER = "#0a6b4d"
-COSTS = {"parameters_millions": "parameters (millions)", "macs_superb_giga": "MACs (billions, 32 utterances)"}
 Point = tuple[float, float, Row]
 """Cost, quality (higher better), system."""
 _SPOTS = ((6, -3, "left"), (-6, -3, "right"), (5, 4, "left"), (5, -10, "left"), (-5, 4, "right"), (-5, -10, "right"))
@@ -53,15 +54,15 @@ def pareto(section: Section) -> Figure | None:
     """
     from matplotlib.figure import Figure
 
-    quality, name = _score(section)
-    panels = {cost: _points(section.rows, quality, cost) for cost in COSTS}
-    panels = {cost: points for cost, points in panels.items() if any(price > 0 for price, _, _ in points)}
+    quality = SUPERB if any(row.value(SUPERB) is not None for row in section.rows) else MEAN
+    found = [(cost.axis, _points(section.rows, quality, cost)) for cost in quantities("cost") if cost.axis]
+    panels = [(name, points) for name, points in found if any(price > 0 for price, _, _ in points)]
     if not panels:
         return None
     figure = Figure(figsize=(4.6 * len(panels), 3.4), layout="constrained")
-    for axes, (cost, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
-        axes.set_xlabel(COSTS[cost], fontsize=9)
-        axes.set_ylabel(name, fontsize=9)
+    for axes, (name, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        axes.set_xlabel(name, fontsize=9)
+        axes.set_ylabel(str(quality.axis), fontsize=9)
         axes.set_title(section.label, fontsize=9, loc="left")
         _scatter(axes, points)
     return figure
@@ -126,14 +127,8 @@ def front(points: Sequence[Point]) -> list[Point]:
     return kept
 
 
-def _score(section: Section) -> tuple[Callable[[Row], float | None], str]:
-    if any(row.superb_score is not None for row in section.rows):
-        return (lambda row: row.superb_score), "SUPERB score"
-    return (lambda row: row.mean_points), "mean over tasks"
-
-
-def _points(rows: Sequence[Row], quality: Callable[[Row], float | None], cost: str) -> list[Point]:
-    found = [(getattr(row.costs, cost), quality(row), row) for row in rows]
+def _points(rows: Sequence[Row], quality: Quantity, cost: Quantity) -> list[Point]:
+    found = [(row.value(cost), row.value(quality), row) for row in rows]
     return [(price, value, row) for price, value, row in found if price is not None and value is not None]
 
 

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from skill_bench.report.table.columns import Column
+from skill_bench.report.table.quantities import quantities
+from skill_bench.report.table.quantity import Quantity
+from skill_bench.report.table.relative import place
 from skill_bench.report.table.table import Cell, Row, Section
 
 ABSENT = "–"
-SCORES: tuple[tuple[str, str, int], ...] = (
-    ("mean_points", "mean", 1),
-    ("superb_score", "SUPERB score", 0),
-    ("overall_score", "overall", 1),
-    ("retention_percent", "of teacher %", 1),
-)
-COSTS: tuple[tuple[str, str, int], ...] = (
-    ("parameters_millions", "params M", 2),
-    ("macs_superb_giga", "MACs G", 1),
-    ("throughput_audio_seconds_per_second", "audio s/s", 0),
-    ("peak_memory_mebibytes", "peak MiB", 0),
-    ("compression_hours", "compression h", 2),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +38,8 @@ def columns_of(section: Section, *, metric: Callable[[Cell], str] | None = None)
         TextColumn(heading="system", texts=tuple(row.title for row in rows), is_text=True),
         TextColumn(heading="source", texts=tuple(source_of(row) for row in rows), is_text=True),
         *(_metric(column, section, metric) for column in section.shown),
-        *(
-            _number(heading, [getattr(row, name) for row in rows], digits, best=True)
-            for name, heading, digits in SCORES
-        ),
-        *(_number(heading, [getattr(row.costs, name) for row in rows], digits) for name, heading, digits in COSTS),
+        *(_quantity(score, rows) for score in quantities("score", printed=True)),
+        *(_quantity(cost, rows) for cost in quantities("cost", printed=True)),
     ]
     return [column for column in columns if column.is_text or set(column.texts) != {ABSENT}]
 
@@ -77,7 +64,7 @@ def source_of(row: Row) -> str:
 def notes_of(section: Section) -> list[str]:
     """What the rows have to say: failed cells, absent values, the hardware."""
     said = [f"{row.title}: {'; '.join(row.notes)}" for row in section.rows if row.notes]
-    machines = dict.fromkeys(row.costs.measured_on for row in section.rows if row.costs.measured_on)
+    machines = dict.fromkeys(row.measured_on for row in section.rows if row.measured_on)
     return said + [f"throughput and memory measured on {machine}" for machine in machines]
 
 
@@ -90,10 +77,10 @@ def _metric(column: Column, section: Section, metric: Callable[[Cell], str]) -> 
     )
 
 
-def _number(heading: str, values: list[float | None], digits: int, *, best: bool = False) -> TextColumn:
-    known = [value for value in values if value is not None]
+def _quantity(quantity: Quantity, rows: Sequence[Row]) -> TextColumn:
+    values = [row.value(quantity) for row in rows]
     return TextColumn(
-        heading=heading,
-        texts=tuple(ABSENT if value is None else f"{value:.{digits}f}" for value in values),
-        places=tuple(None if v is None else 1 + sum(o > v for o in known) for v in values) if best else None,
+        heading=quantity.heading,
+        texts=tuple(quantity.text(value, absent=ABSENT) for value in values),
+        places=tuple(place(value, values) for value in values) if quantity.kind == "score" else None,
     )

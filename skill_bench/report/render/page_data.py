@@ -14,25 +14,14 @@ from skill_bench import __version__
 from skill_bench.base.errors import RecordError
 from skill_bench.records.record import Record
 from skill_bench.report.render.frame import to_frame
-from skill_bench.report.render.layout import COSTS, SCORES
 from skill_bench.report.render.students import layers_alike, learning
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.quantities import quantities
+from skill_bench.report.table.quantity import Quantity
 from skill_bench.report.table.table import Row, Section, Table
 
 Json = dict[str, Any]
-_HIGHER_IS_CHEAPER = {"throughput_audio_seconds_per_second"}
-_DESCRIPTIONS = {
-    "mean_points": "Mean over the section's tasks, error rates as 100 minus them",
-    "superb_score": "The SUPERB challenge's score: 0 is FBANK, 1000 the best system when the board opened",
-    "overall_score": "Mean of the eleven SUPERB metrics, error rates as 100 minus them",
-    "retention_percent": "The score, in per cent of the system's own teacher's",
-    "parameters_millions": "Parameters, in millions",
-    "macs_superb_giga": "Multiply-adds over the 32 utterances of the SUPERB challenge, counted its way, in billions",
-    "throughput_audio_seconds_per_second": "Seconds of audio encoded per second",
-    "peak_memory_mebibytes": "Weights and peak of one forward pass, in MiB",
-    "compression_hours": "Device-hours that the updates of its distillation took, as its checkpoint says",
-}
 
 
 def page_data(table: Table, *, folder: Path, bibliography: str) -> Json:
@@ -61,35 +50,31 @@ def _plain(value: Any) -> Any:
 def _section(section: Section) -> Json:
     """The columns to show of one section: scores, costs, tasks, without empty ones."""
     rows = section.rows
-    columns = [
-        _column(name, heading, "score", digits, higher=True)
-        for name, heading, digits in SCORES
-        if any(getattr(row, name) is not None for row in rows)
-    ]
-    columns += [
-        _column(name, heading, "cost", digits, higher=name in _HIGHER_IS_CHEAPER)
-        for name, heading, digits in COSTS
-        if any(getattr(row.costs, name) is not None for row in rows)
-    ]
+    printed = quantities("score", printed=True) + quantities("cost", printed=True)
+    columns = [_quantity(one) for one in printed if any(row.value(one) is not None for row in rows)]
     columns += [_judged(column) for column in section.shown if any(column.name in row.cells for row in rows)]
     return {
         "label": section.label,
         "suite": section.suite,
         "synthetic": section.synthetic,
         "published": section.source == "published",
-        "machines": list(dict.fromkeys(row.costs.measured_on for row in rows if row.costs.measured_on)),
+        "machines": list(dict.fromkeys(row.measured_on for row in rows if row.measured_on)),
         "columns": columns,
     }
 
 
 def _judged(column: Column) -> Json:
-    return _column(column.name, column.heading, "task", 2, higher=column.higher_is_better) | {"task": column.task}
+    better = "higher" if column.higher_is_better else "lower"
+    return _column(column.name, column.heading, "task", 2, better) | {"task": column.task}
 
 
-def _column(name: str, heading: str, group: str, digits: int, *, higher: bool) -> Json:
-    better = "higher" if higher else "lower"
-    column = {"name": name, "heading": heading, "group": group, "digits": digits, "better": better}
-    return column | ({"description": _DESCRIPTIONS[name]} if name in _DESCRIPTIONS else {})
+def _quantity(one: Quantity) -> Json:
+    column = _column(one.name, one.heading, one.kind, one.decimals, one.better)
+    return column if one.description is None else column | {"description": one.description}
+
+
+def _column(name: str, heading: str, group: str, digits: int | None, better: str) -> Json:
+    return {"name": name, "heading": heading, "group": group, "digits": digits, "better": better}
 
 
 def _details(row: Row, folder: Path) -> Json | None:

@@ -12,15 +12,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from skill_bench.records.profile import Profile
-from skill_bench.records.record import Record
+from skill_bench.records.record import Record, System
 from skill_bench.report.table.blocks import Block, SystemId, split
 from skill_bench.report.table.collect import Collection
 from skill_bench.report.table.columns import Column, published_column
-from skill_bench.report.table.costs import measured_costs, published_costs
 from skill_bench.report.table.entry import Entry
 from skill_bench.report.table.published import PublishedRow
+from skill_bench.report.table.quantities import MEAN, OVERALL, SUPERB, read_quantities
+from skill_bench.report.table.quantity import Facts
 from skill_bench.report.table.relative import with_ranks, with_retention
-from skill_bench.report.table.score import OFFICIAL_SUITES, overall_score, superb_score
+from skill_bench.report.table.score import OFFICIAL_SUITES
 from skill_bench.report.table.stale import staleness
 from skill_bench.report.table.table import Cell, Row, Section, Table
 
@@ -53,9 +54,9 @@ def _measured(block: Block, profiles: list[tuple[str, Profile]]) -> Section:
     judged = {column.task: column for column in columns.values() if column.primary}
     tasks = tuple(sorted({entry.record.key.task for own in block.systems.values() for entry in own}))
     rows = [_measured_row(id_, own, profiles, block.suite) for id_, own in block.systems.items()]
-    rows = [replace(row, mean_points=_mean_points(row, [judged.get(task) for task in tasks])) for row in rows]
+    rows = [_with_mean(row, [judged.get(task) for task in tasks]) for row in rows]
     ordered = tuple(columns[name] for name in sorted(columns))
-    rows = with_retention(with_ranks(rows, score=lambda row: row.mean_points), score=lambda row: row.mean_points)
+    rows = with_retention(with_ranks(rows, by=MEAN), by=MEAN)
     return Section(
         label=block.label,
         source="measured",
@@ -72,7 +73,7 @@ def _measured_row(id_: SystemId, entries: tuple[Entry, ...], profiles: list[tupl
     origin, name, identity = id_
     newest = max((entry.record for entry in entries), key=lambda r: r.provenance.started_at)
     cells, notes = _cells(entries)
-    values = {column: cell.value for column, cell in cells.items()}
+    profile = _newest_profile(profiles, origin, newest.system)
     # Both scores are defined on SUPERB's own corpora, whole.
     official = suite in OFFICIAL_SUITES and not any(e.record.data and e.record.data.limit for e in entries)
     return Row(
@@ -84,12 +85,33 @@ def _measured_row(id_: SystemId, entries: tuple[Entry, ...], profiles: list[tupl
         identity=identity,
         teacher=newest.system.teacher,
         cells=cells,
-        costs=measured_costs(profiles, origin, newest.system),
-        superb_score=superb_score(values) if official else None,
-        overall_score=overall_score(values) if official else None,
+        quantities=read_quantities(
+            Facts(
+                values={column: cell.value for column, cell in cells.items()} if official else {},
+                system=newest.system,
+                profile=profile,
+            )
+        ),
+        compressed_on=None if (devices := newest.system.details.get("compressed_on")) is None else str(devices),
+        measured_on=None if profile is None else _machine(profile),
         notes=tuple(notes),
         entries=entries,
     )
+
+
+def _newest_profile(profiles: list[tuple[str, Profile]], origin: str, system: System) -> Profile | None:
+    """Of exactly this model and origin."""
+    fitting = [
+        p for o, p in profiles if (o, p.system.name, p.system.identity) == (origin, system.name, system.identity)
+    ]
+    return max(fitting, key=lambda p: p.provenance.started_at, default=None)
+
+
+def _machine(profile: Profile) -> str | None:
+    if profile.throughput is None:
+        return None
+    device = profile.provenance.hardware.device_name(profile.throughput.device)
+    return f"{device}, {profile.throughput.n_threads} threads, {profile.throughput.dtype}"
 
 
 def _columns(record: Record) -> list[Column]:
@@ -136,8 +158,8 @@ def _cell(column: Column, by_seed: dict[int, tuple[float, Entry]]) -> Cell:
     )
 
 
-def _mean_points(row: Row, judged: list[Column | None]) -> float | None:
-    """The mean over the section's tasks with higher better; None unless every one is there.
+def _with_mean(row: Row, judged: list[Column | None]) -> Row:
+    """The row with its mean over the section's tasks, higher better; without one unless every task is there.
 
     A task whose every cell failed has no column, and makes every row incomplete.
     """
@@ -145,16 +167,16 @@ def _mean_points(row: Row, judged: list[Column | None]) -> float | None:
     for column in judged:
         cell = None if column is None else row.cells.get(column.name)
         if cell is None or not cell.column.has_points:
-            return None
+            return row
         points.append(cell.points)
-    return statistics.fmean(points) if points else None
+    return replace(row, quantities={**row.quantities, MEAN.name: statistics.fmean(points)}) if points else row
 
 
 def _published(suite: str, published: list[PublishedRow]) -> Section:
     columns = {name: column for one in published for name in one.values if (column := published_column(name))}
     rows = [_published_row(one, columns) for one in published]
     # A paper may lack a task; its rank is by the score that needs all of them.
-    rows = with_ranks(rows, score=lambda row: row.superb_score)
+    rows = with_ranks(rows, by=SUPERB)
     return Section(
         label=f"{suite}, as published",
         source="published",
@@ -163,7 +185,7 @@ def _published(suite: str, published: list[PublishedRow]) -> Section:
         synthetic=False,
         tasks=tuple(dict.fromkeys(column.task for column in columns.values())),
         columns=tuple(columns.values()),
-        rows=tuple(with_retention(rows, score=lambda row: row.overall_score)),
+        rows=tuple(with_retention(rows, by=OVERALL)),
     )
 
 
@@ -176,10 +198,7 @@ def _published_row(one: PublishedRow, columns: dict[str, Column]) -> Row:
         title=one.system,
         teacher=one.teacher,
         cells={name: Cell(column=columns[name], value=value) for name, value in known.items() if name in columns},
-        costs=published_costs(one.values),
-        superb_score=superb_score(one.values),
-        overall_score=overall_score(one.values),
-        superb_score_published=one.values.get("superb_score_published"),
+        quantities=read_quantities(Facts(values=one.values)),
     )
 
 

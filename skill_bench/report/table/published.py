@@ -9,9 +9,9 @@ from pathlib import Path
 
 from skill_bench.base.errors import RecordError, suggest
 from skill_bench.report.table.columns import published_column
+from skill_bench.report.table.quantities import publishable
 
 _TEXT = ("system", "teacher", "distillation_data", "source")
-_NUMBERS = ("parameters_millions", "macs_superb_giga", "superb_score_published")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +74,10 @@ def _check_columns(path: Path, columns: list[str]) -> None:
     for needed in ("system", "source"):
         if needed not in columns:
             raise RecordError(f"{path}: has no column {needed!r}. Add it; every row must say where it is from.")
+    numbers = publishable()
     for name in columns:
-        if name not in _TEXT and name not in _NUMBERS and published_column(name) is None:
-            known = (*_TEXT, *_NUMBERS, "ks_accuracy_percent")
+        if name not in _TEXT and name not in numbers and published_column(name) is None:
+            known = (*_TEXT, *numbers, "ks_accuracy_percent")
             raise RecordError(
                 f"{path}: unknown column {name!r}. {suggest(name, known)}"
                 "A metric is named task_metric_unit, as in ks_accuracy_percent."

@@ -5,7 +5,7 @@
     │   ├── columns: the metrics in it; ``judged`` are those by which a task is judged
     │   └── rows: best first
     │       ├── cells: column name -> Cell (value, interval, spread over seeds, rank, retention, record files)
-    │       ├── costs: parameters, MACs, throughput, memory, what the compression took
+    │       ├── quantities: name -> score over tasks, or cost (parameters, MACs, throughput, memory)
     │       └── entries: the records themselves (layer weights, learning curves, provenance)
     └── problems: what was left out or is doubtful, a sentence each
 
@@ -18,14 +18,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from skill_bench.report.statistics.interval import Interval
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.entry import Entry
-
-if TYPE_CHECKING:
-    pass
+from skill_bench.report.table.quantity import Quantity
 
 Source = Literal["measured", "published"]
 
@@ -67,25 +65,6 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Costs:
-    """What a system costs; None where it was not measured or not published.
-
-    ``measured_on`` names the machine of throughput and memory. ``compression_hours``: what training the student took,
-    times the devices, on ``compressed_on``; ``compression_speech_hours``: of how much audio; as its checkpoint says.
-    """
-
-    parameters_millions: float | None = None
-    macs_giga: float | None = None
-    macs_superb_giga: float | None = None
-    throughput_audio_seconds_per_second: float | None = None
-    peak_memory_mebibytes: float | None = None
-    compression_hours: float | None = None
-    compression_speech_hours: float | None = None
-    compressed_on: str | None = None
-    measured_on: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Row:
     """One system in one section.
 
@@ -98,11 +77,10 @@ class Row:
         identity: Hash of the model; None for a published row.
         teacher: Name of the system it was compressed from.
         cells: By column name; a metric without a value is missing, and ``notes`` say why.
-        mean_points: Mean of the judged metrics with higher better; None unless the row has every task of the section.
-        superb_score, overall_score: See `skill_bench.report.table.score`; None unless every task is there.
-        superb_score_published: As the source printed it.
+        quantities: Scores and costs by name, see `skill_bench.report.table.quantities`; what is not known is not in it.
+        compressed_on: The devices that its compression took, as its checkpoint says.
+        measured_on: The machine of throughput and memory.
         rank: By mean points (measured) or SUPERB score (published); None for an incomplete row.
-        retention_percent: The score behind ``rank`` (published rows: the overall score), of the teacher's.
         notes: Failed cells, absent values.
         entries: The records of a measured row.
     """
@@ -115,15 +93,16 @@ class Row:
     identity: str | None = None
     teacher: str | None = None
     cells: Mapping[str, Cell]
-    costs: Costs
-    mean_points: float | None = None
-    superb_score: float | None = None
-    overall_score: float | None = None
-    superb_score_published: float | None = None
+    quantities: Mapping[str, float]
+    compressed_on: str | None = None
+    measured_on: str | None = None
     rank: int | None = None
-    retention_percent: float | None = None
     notes: tuple[str, ...] = ()
     entries: tuple[Entry, ...] = ()
+
+    def value(self, quantity: Quantity) -> float | None:
+        """A score or a cost; None where it is not known. A mean or score needs every task of its section."""
+        return self.quantities.get(quantity.name)
 
     @property
     def files(self) -> tuple[Path, ...]:

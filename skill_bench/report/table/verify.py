@@ -19,6 +19,7 @@ from skill_bench.metrics.scoring import SCORERS, score, with_counts
 from skill_bench.records.record import Metric, Record
 from skill_bench.report.table.blocks import variant
 from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.quantities import MEAN
 from skill_bench.report.table.table import Row, Section, Table
 from skill_bench.report.table.uncertainty import predictions_of
 
@@ -161,6 +162,6 @@ def _row(section: Section, row: Row, again: Mapping[int, Mapping[str, Metric]], 
         if len(by_seed) == len(cell.by_seed):
             values[name] = statistics.fmean(by_seed)
             found.compare(f"{where}: {name}", cell.value, values[name])
-    if row.mean_points is not None and all(column.name in values for column in section.judged):
+    if (mean := row.value(MEAN)) is not None and all(column.name in values for column in section.judged):
         points = [column.points(values[column.name]) for column in section.judged]
-        found.compare(f"{where}: mean_points", row.mean_points, statistics.fmean(points))
+        found.compare(f"{where}: {MEAN.name}", mean, statistics.fmean(points))

@@ -12,6 +12,7 @@ from typing import Any
 from skill_bench.report.statistics.interval import Interval
 from skill_bench.report.statistics.repeated import mean_interval
 from skill_bench.report.table.columns import Column
+from skill_bench.report.table.quantities import MEAN
 from skill_bench.report.table.table import Row, Section
 
 Recipe = Mapping[str, Any]
@@ -81,9 +82,9 @@ class Group:
 
     def mean_points(self) -> Estimate | None:
         """Of the rows that have every task; None if none has."""
-        complete = [row for row in self.rows.values() if row.mean_points is not None]
-        points = [row.mean_points for row in complete if row.mean_points is not None]
-        return self._estimate(points, _points_by_probe_seed(complete[0]) if complete else [])
+        complete = [(row, mean) for row in self.rows.values() if (mean := row.value(MEAN)) is not None]
+        by_probe = _points_by_probe_seed(complete[0][0]) if complete else []
+        return self._estimate([mean for _, mean in complete], by_probe)
 
     def _estimate(self, by_training: Sequence[float], by_probe: Sequence[float]) -> Estimate | None:
         if not by_training:

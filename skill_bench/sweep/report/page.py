@@ -15,8 +15,9 @@ from skill_bench.report.render.layout import ABSENT
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection
 from skill_bench.report.table.columns import Column
+from skill_bench.report.table.quantities import MACS_SUPERB, PARAMETERS
 from skill_bench.report.table.table import Section
-from skill_bench.sweep.report.cells import bullets, grid, macs, parameters, systems
+from skill_bench.sweep.report.cells import bullets, cost, grid, systems
 from skill_bench.sweep.report.compared import ablation, against_reference, teacher_against_controls
 from skill_bench.sweep.report.groups import Group, Wanted, groups_of, missing
 
@@ -84,7 +85,7 @@ def _section(
     main, variants = ([g for g in groups if g.is_ablation == wanted] for wanted in (False, True))
     parts = [f"## Systems{f': {section.label}' if several else ''}"]
     parts.append(f"Suite {section.label}.{' The speech is synthetic.' if section.synthetic else ''}")
-    parts += [systems(section, main, [("params M", parameters), ("MACs G", macs)]), _HOW]
+    parts += [systems(section, main, [cost(PARAMETERS), cost(MACS_SUPERB)]), _HOW]
     parts += _floors(section, main)
     parts += against_reference(section, main)
     parts += teacher_against_controls(section, main)
