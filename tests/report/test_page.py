@@ -25,7 +25,7 @@ from skill_bench.report.render.frame import to_frame
 from skill_bench.report.render.page import bibliography, render_page, write_page
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection
-from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.load import load_table
 from skill_bench.report.table.published import published_rows
 
@@ -41,7 +41,7 @@ def data_in(page: str) -> dict[str, Any]:
 
 
 def one(record: Record) -> Any:
-    return build([Collection(origin="run", entries=(Entry(record=record),))])
+    return build([Collection(origin="run", entries=(FoundRecord(record=record),))])
 
 
 def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_learning_curves_are_thinned_by_means(tmp_path: Path, monkeypatch: pytes
 
 def test_every_cited_paper_is_in_the_bibliography() -> None:
     rows, _ = published_rows(catalog.folder("leaderboard") / "published")
-    papers = {number for row in rows for number in re.findall(r"arXiv[: ]\s*(\d{4}\.\d{4,5})", row.source)}
+    papers = {number for row in rows for number in re.findall(r"arXiv[: ]\s*(\d{4}\.\d{4,5})", row.citation)}
     assert len(papers) >= 4
     assert papers <= set(re.findall(r"eprint\s*=\s*\{([\d.]+)\}", bibliography()))
 

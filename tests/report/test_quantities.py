@@ -15,7 +15,7 @@ from skill_bench.report.render.render import write_tables
 from skill_bench.report.table import quantities
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection
-from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.published import PublishedRow, published_rows
 from skill_bench.report.table.quantity import Quantity
 from skill_bench.report.table.table import Table
@@ -38,9 +38,9 @@ DISK = Quantity(
 def table(make_record: Any, make_profile: Any, monkeypatch: pytest.MonkeyPatch) -> Table:
     """One measured and one published system, with one quantity more than there are."""
     monkeypatch.setattr(quantities, "QUANTITIES", (*quantities.QUANTITIES, DISK))
-    measured = Collection(origin="run", entries=(Entry(record=make_record()),), profiles=(make_profile(),))
+    measured = Collection(origin="run", entries=(FoundRecord(record=make_record()),), profiles=(make_profile(),))
     published = PublishedRow(
-        suite="superb", system="P", teacher=None, distillation_data=None, source="x", values={"disk_megabytes": 99.04}
+        suite="superb", system="P", teacher=None, distillation_data=None, citation="x", values={"disk_megabytes": 99.04}
     )
     return build([measured], [published])
 
@@ -86,7 +86,7 @@ def test_the_frame_knows_its_mean_and_its_ranks(make_record: Any) -> None:
     wrong = {"a": {"ks": 40, "pr": 50}, "b": {"ks": 20, "pr": 60}}
     records = [make_record(name, "ks", 100 - own["ks"]) for name, own in wrong.items()]
     records += [make_record(name, "pr", own["pr"]) for name, own in wrong.items()]
-    frame = to_frame(build([Collection(origin="run", entries=tuple(Entry(record=one) for one in records))]))
+    frame = to_frame(build([Collection(origin="run", entries=tuple(FoundRecord(record=one) for one in records))]))
     assert frame[frame.mean_column].tolist() == [60, 55]
     assert frame.rank_columns == ["rank", "ks_accuracy_percent_rank", "pr_per_percent_rank"]
     assert frame[frame.rank_columns].to_numpy().tolist() == [[1, 1, 2], [2, 2, 1]]

@@ -17,7 +17,7 @@ from skill_bench.report.render.render import markdown, write_tables
 from skill_bench.report.render.run_table import show
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection, collect
-from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.load import load_table
 from skill_bench.report.table.published import published_rows
 from skill_bench.report.table.quantities import MEAN
@@ -86,7 +86,7 @@ def test_character_error_rates_stand_behind_what_judges(make_record: Any) -> Non
         }
         return make_record(task=task, metric=metric, metrics=found)
 
-    entries = tuple(Entry(record=made) for made in (rates("asr", "wer", 99), rates("sf", "f1", 20)))
+    entries = tuple(FoundRecord(record=made) for made in (rates("asr", "wer", 99), rates("sf", "f1", 20)))
     table = build([Collection(origin="run", entries=entries)])
     (section,) = table.sections
     assert [c.heading for c in section.shown] == ["ASR WER % ↓", "ASR CER % ↓", "SF F1 % ↑", "SF CER % ↓"]

@@ -14,7 +14,7 @@ from skill_bench.report.render.figure_files import save
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.quantities import MEAN, SUPERB, quantities
 from skill_bench.report.table.quantity import Quantity
-from skill_bench.report.table.table import Row, Section, Table
+from skill_bench.report.table.table import Section, SystemRow, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,7 @@ COLOURS = {
     "published": "#c0264f",
 }
 OTHER = "#0a6b4d"
-Point = tuple[float, float, Row]
+Point = tuple[float, float, SystemRow]
 """Cost, quality (higher better), system."""
 _SPOTS = ((6, -3, "left"), (-6, -3, "right"), (5, 4, "left"), (5, -10, "left"), (-5, 4, "right"), (-5, -10, "right"))
 """Where a name may stand beside its mark, in points."""
@@ -72,7 +72,7 @@ def tasks(section: Section) -> Figure | None:
     """A panel a task: each system's value as a bar, best first, with its confidence interval where there is one."""
     from matplotlib.figure import Figure
 
-    shown = [column for column in section.judged if any(column.name in row.cells for row in section.rows)]
+    shown = [column for column in section.judged if any(column.name in row.scores for row in section.rows)]
     if not shown:
         return None
     across = min(3, len(shown))
@@ -109,7 +109,7 @@ def layers(section: Section) -> Figure | None:
     return figure
 
 
-def layer_weights(row: Row) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:
+def layer_weights(row: SystemRow) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:
     """By task, the mean over seeds of a row's layer weights, ``(states,)``; empty for a single state."""
     found: dict[str, list[tuple[float, ...]]] = {}
     for entry in sorted(row.entries, key=lambda entry: entry.record.key.task):
@@ -127,7 +127,7 @@ def front(points: Sequence[Point]) -> list[Point]:
     return kept
 
 
-def _points(rows: Sequence[Row], quality: Quantity, cost: Quantity) -> list[Point]:
+def _points(rows: Sequence[SystemRow], quality: Quantity, cost: Quantity) -> list[Point]:
     found = [(row.value(cost), row.value(quality), row) for row in rows]
     return [(price, value, row) for price, value, row in found if price is not None and value is not None]
 
@@ -171,7 +171,7 @@ def _floor(values: Sequence[float]) -> float:
     )
 
 
-def _told(price: float, value: float, row: Row, floor: float) -> str:
+def _told(price: float, value: float, row: SystemRow, floor: float) -> str:
     said = [_short(row.title)] + ([] if price else ["no parameters"]) + ([f"{value:.0f}"] if value < floor else [])
     return said[0] if len(said) == 1 else f"{said[0]} ({', '.join(said[1:])})"
 
@@ -197,8 +197,8 @@ def _label(axes: Axes, wanted: Sequence[tuple[float, float, str]]) -> None:
             name.remove()
 
 
-def _bars(axes: Axes, rows: Sequence[Row], column: Column) -> None:
-    own = [(row, cell) for row in rows if (cell := row.cells.get(column.name)) is not None]
+def _bars(axes: Axes, rows: Sequence[SystemRow], column: Column) -> None:
+    own = [(row, cell) for row in rows if (cell := row.scores.get(column.name)) is not None]
     own = sorted(own, key=lambda entry: -entry[1].points)[:_MOST_BARS]
     for place, (row, cell) in enumerate(own):
         hollow = row.source == "published"
@@ -217,5 +217,5 @@ def _short(title: str, most: int = 28) -> str:
     return title if len(title) <= most else f"{title[: most - 1]}…"
 
 
-def _colour(row: Row) -> str:
+def _colour(row: SystemRow) -> str:
     return COLOURS.get("published" if row.source == "published" else row.kind or "", OTHER)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from skill_bench.report.table.quantities import MEAN, quantities
-from skill_bench.report.table.table import Cell, Row, Section, Table
+from skill_bench.report.table.table import Score, Section, SystemRow, Table
 
 _RANK = "rank"
 _N_SEEDS = "_n_seeds"
@@ -18,7 +18,7 @@ _IDENTITY = (
     "section", "source", "origin", "suite", "synthetic", "protocol", "system", "title", "kind", "identity", "teacher",
 )  # fmt: skip
 _MACHINES = ("compressed_on", "measured_on")
-_OF_A_CELL: dict[str, Callable[[Cell], float | int | None]] = {
+_OF_A_SCORE: dict[str, Callable[[Score], float | int | None]] = {
     "": lambda cell: cell.value,
     "_low": lambda cell: None if cell.interval is None else cell.interval.low,
     "_high": lambda cell: None if cell.interval is None else cell.interval.high,
@@ -55,7 +55,7 @@ def to_frame(table: Table) -> Summary:
     metrics = [
         f"{column.name}{part}"
         for column in table.columns
-        for part in _OF_A_CELL
+        for part in _OF_A_SCORE
         if any(f"{column.name}{part}" in row for row in rows)
     ]
     scores, costs = ([one.name for one in quantities(kind)] for kind in ("score", "cost"))
@@ -65,10 +65,10 @@ def to_frame(table: Table) -> Summary:
     return frame.astype(dict.fromkeys((*frame.rank_columns, *counts), "Int64"))
 
 
-def _flat(section: Section, row: Row) -> dict[str, Any]:
+def _flat(section: Section, row: SystemRow) -> dict[str, Any]:
     flat: dict[str, Any] = {"section": section.label, "notes": "; ".join(row.notes) or None}
     flat |= {name: getattr(section, name) for name in _OF_A_SECTION}
     flat |= {name: getattr(row, name) for name in (*_OF_A_ROW, _RANK, *_MACHINES)}
-    for name, cell in row.cells.items():
-        flat |= {f"{name}{part}": value for part, of in _OF_A_CELL.items() if (value := of(cell)) is not None}
+    for name, cell in row.scores.items():
+        flat |= {f"{name}{part}": value for part, of in _OF_A_SCORE.items() if (value := of(cell)) is not None}
     return {**flat, **row.quantities}

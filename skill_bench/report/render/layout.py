@@ -9,7 +9,7 @@ from skill_bench.report.table.columns import Column
 from skill_bench.report.table.quantities import quantities
 from skill_bench.report.table.quantity import Quantity
 from skill_bench.report.table.relative import place
-from skill_bench.report.table.table import Cell, Row, Section
+from skill_bench.report.table.table import Score, Section, SystemRow
 
 ABSENT = "–"
 
@@ -27,7 +27,7 @@ class TextColumn:
     is_text: bool = False
 
 
-def columns_of(section: Section, *, metric: Callable[[Cell], str] | None = None) -> list[TextColumn]:
+def columns_of(section: Section, *, metric: Callable[[Score], str] | None = None) -> list[TextColumn]:
     """System, source, the metrics, scores and costs; a column in which every row is empty is left out.
 
     Args:
@@ -44,19 +44,19 @@ def columns_of(section: Section, *, metric: Callable[[Cell], str] | None = None)
     return [column for column in columns if column.is_text or set(column.texts) != {ABSENT}]
 
 
-def with_spread(cell: Cell) -> str:
+def with_spread(cell: Score) -> str:
     """``75.50 ± 7.78 (2)``: mean, standard deviation and number of seeds; the value alone for one seed."""
     text = f"{cell.value:.2f}"
     return text if cell.std is None else f"{text} ± {cell.std:.2f} ({len(cell.by_seed)})"
 
 
-def with_interval(cell: Cell) -> str:
+def with_interval(cell: Score) -> str:
     """``75.50 [70.1, 80.2]``: value and interval; the value alone where there is no interval."""
     text = f"{cell.value:.2f}"
     return text if cell.interval is None else f"{text} [{cell.interval.low:.1f}, {cell.interval.high:.1f}]"
 
 
-def source_of(row: Row) -> str:
+def source_of(row: SystemRow) -> str:
     """``measured``, ``measured, shipped`` or ``published``."""
     return row.source if row.source == "published" or row.origin == "run" else f"{row.source}, {row.origin}"
 
@@ -68,8 +68,8 @@ def notes_of(section: Section) -> list[str]:
     return said + [f"throughput and memory measured on {machine}" for machine in machines]
 
 
-def _metric(column: Column, section: Section, metric: Callable[[Cell], str]) -> TextColumn:
-    cells = [row.cells.get(column.name) for row in section.rows]
+def _metric(column: Column, section: Section, metric: Callable[[Score], str]) -> TextColumn:
+    cells = [row.scores.get(column.name) for row in section.rows]
     return TextColumn(
         heading=column.heading,
         texts=tuple(ABSENT if cell is None else metric(cell) for cell in cells),
@@ -77,7 +77,7 @@ def _metric(column: Column, section: Section, metric: Callable[[Cell], str]) -> 
     )
 
 
-def _quantity(quantity: Quantity, rows: Sequence[Row]) -> TextColumn:
+def _quantity(quantity: Quantity, rows: Sequence[SystemRow]) -> TextColumn:
     values = [row.value(quantity) for row in rows]
     return TextColumn(
         heading=quantity.heading,

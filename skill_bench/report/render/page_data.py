@@ -16,10 +16,10 @@ from skill_bench.records.record import Record
 from skill_bench.report.render.frame import to_frame
 from skill_bench.report.render.students import layers_alike, learning
 from skill_bench.report.table.columns import Column
-from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.quantities import quantities
 from skill_bench.report.table.quantity import Quantity
-from skill_bench.report.table.table import Row, Section, Table
+from skill_bench.report.table.table import Section, SystemRow, Table
 
 Json = dict[str, Any]
 
@@ -52,7 +52,7 @@ def _section(section: Section) -> Json:
     rows = section.rows
     printed = quantities("score", printed=True) + quantities("cost", printed=True)
     columns = [_quantity(one) for one in printed if any(row.value(one) is not None for row in rows)]
-    columns += [_judged(column) for column in section.shown if any(column.name in row.cells for row in rows)]
+    columns += [_judged(column) for column in section.shown if any(column.name in row.scores for row in rows)]
     return {
         "label": section.label,
         "suite": section.suite,
@@ -77,7 +77,7 @@ def _column(name: str, heading: str, group: str, digits: int | None, better: str
     return {"name": name, "heading": heading, "group": group, "digits": digits, "better": better}
 
 
-def _details(row: Row, folder: Path) -> Json | None:
+def _details(row: SystemRow, folder: Path) -> Json | None:
     """A row's records and what they say about the model; None for a published row."""
     if not row.entries:
         return None
@@ -86,7 +86,7 @@ def _details(row: Row, folder: Path) -> Json | None:
     details: Json = {
         "about": {name: value for name, value in _about(newest).items() if value is not None},
         "records": [_record(entry, folder) for entry in entries],
-        "no_interval": {name: cell.no_interval for name, cell in row.cells.items() if cell.no_interval is not None},
+        "no_interval": {name: cell.no_interval for name, cell in row.scores.items() if cell.no_interval is not None},
     }
     # What is wrong with either is among the table's problems.
     with suppress(RecordError):
@@ -112,7 +112,7 @@ def _about(newest: Record) -> dict[str, str | None]:
     }
 
 
-def _record(found: Entry, folder: Path) -> Json:
+def _record(found: FoundRecord, folder: Path) -> Json:
     record = found.record
     entry: Json = {"task": record.key.task, "seed": record.key.seed, "metric": record.metric}
     if found.file is not None:

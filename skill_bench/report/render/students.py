@@ -16,7 +16,7 @@ from skill_bench.base.errors import RecordError
 from skill_bench.layers.cluster import cluster
 from skill_bench.records.record import System
 from skill_bench.records.similarity import CARRIED, LINKAGES, LayerSimilarity, Similarity
-from skill_bench.report.table.table import Row, Table
+from skill_bench.report.table.table import SystemRow, Table
 
 Json = dict[str, Any]
 STAGES = ("joint", "final")
@@ -37,7 +37,7 @@ def with_problems(table: Table) -> Table:
     return replace(table, problems=tuple(found))
 
 
-def newest_system(row: Row) -> System:
+def newest_system(row: SystemRow) -> System:
     """What the newest record of a measured row says of its system."""
     return max((entry.record for entry in row.entries), key=lambda record: record.provenance.started_at).system
 

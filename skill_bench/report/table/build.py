@@ -16,14 +16,14 @@ from skill_bench.records.record import Record, System
 from skill_bench.report.table.blocks import Block, SystemId, split
 from skill_bench.report.table.collect import Collection
 from skill_bench.report.table.columns import Column, published_column
-from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.published import PublishedRow
 from skill_bench.report.table.quantities import MEAN, OVERALL, SUPERB, read_quantities
 from skill_bench.report.table.quantity import Facts
 from skill_bench.report.table.relative import with_ranks, with_retention
 from skill_bench.report.table.score import OFFICIAL_SUITES
 from skill_bench.report.table.stale import staleness
-from skill_bench.report.table.table import Cell, Row, Section, Table
+from skill_bench.report.table.table import Score, Section, SystemRow, Table
 
 
 def build(
@@ -69,14 +69,16 @@ def _measured(block: Block, profiles: list[tuple[str, Profile]]) -> Section:
     )
 
 
-def _measured_row(id_: SystemId, entries: tuple[Entry, ...], profiles: list[tuple[str, Profile]], suite: str) -> Row:
+def _measured_row(
+    id_: SystemId, entries: tuple[FoundRecord, ...], profiles: list[tuple[str, Profile]], suite: str
+) -> SystemRow:
     origin, name, identity = id_
     newest = max((entry.record for entry in entries), key=lambda r: r.provenance.started_at)
     cells, notes = _cells(entries)
     profile = _newest_profile(profiles, origin, newest.system)
     # Both scores are defined on SUPERB's own corpora, whole.
     official = suite in OFFICIAL_SUITES and not any(e.record.data and e.record.data.limit for e in entries)
-    return Row(
+    return SystemRow(
         source="measured",
         origin=origin,
         system=name,
@@ -84,7 +86,7 @@ def _measured_row(id_: SystemId, entries: tuple[Entry, ...], profiles: list[tupl
         kind=newest.system.kind,
         identity=identity,
         teacher=newest.system.teacher,
-        cells=cells,
+        scores=cells,
         quantities=read_quantities(
             Facts(
                 values={column: cell.value for column, cell in cells.items()} if official else {},
@@ -127,9 +129,9 @@ def _columns(record: Record) -> list[Column]:
     ]
 
 
-def _cells(entries: Iterable[Entry]) -> tuple[dict[str, Cell], list[str]]:
+def _cells(entries: Iterable[FoundRecord]) -> tuple[dict[str, Score], list[str]]:
     """A cell for every metric that has a value; what is absent is a note."""
-    found: dict[Column, dict[int, tuple[float, Entry]]] = defaultdict(dict)
+    found: dict[Column, dict[int, tuple[float, FoundRecord]]] = defaultdict(dict)
     notes = []
     for entry in sorted(entries, key=lambda e: (e.record.key.task, e.record.key.seed)):
         record = entry.record
@@ -147,9 +149,9 @@ def _cells(entries: Iterable[Entry]) -> tuple[dict[str, Cell], list[str]]:
     return {column.name: _cell(column, by_seed) for column, by_seed in found.items()}, notes
 
 
-def _cell(column: Column, by_seed: dict[int, tuple[float, Entry]]) -> Cell:
+def _cell(column: Column, by_seed: dict[int, tuple[float, FoundRecord]]) -> Score:
     values = {seed: value for seed, (value, _) in by_seed.items()}
-    return Cell(
+    return Score(
         column=column,
         value=statistics.fmean(values.values()),
         by_seed=values,
@@ -158,14 +160,14 @@ def _cell(column: Column, by_seed: dict[int, tuple[float, Entry]]) -> Cell:
     )
 
 
-def _with_mean(row: Row, judged: list[Column | None]) -> Row:
+def _with_mean(row: SystemRow, judged: list[Column | None]) -> SystemRow:
     """The row with its mean over the section's tasks, higher better; without one unless every task is there.
 
     A task whose every cell failed has no column, and makes every row incomplete.
     """
     points = []
     for column in judged:
-        cell = None if column is None else row.cells.get(column.name)
+        cell = None if column is None else row.scores.get(column.name)
         if cell is None or not cell.column.has_points:
             return row
         points.append(cell.points)
@@ -189,22 +191,22 @@ def _published(suite: str, published: list[PublishedRow]) -> Section:
     )
 
 
-def _published_row(one: PublishedRow, columns: dict[str, Column]) -> Row:
+def _published_row(one: PublishedRow, columns: dict[str, Column]) -> SystemRow:
     known = {name: value for name, value in one.values.items() if value is not None}
-    return Row(
+    return SystemRow(
         source="published",
-        origin=one.source,
+        origin=one.citation,
         system=one.system,
         title=one.system,
         teacher=one.teacher,
-        cells={name: Cell(column=columns[name], value=value) for name, value in known.items() if name in columns},
+        scores={name: Score(column=columns[name], value=value) for name, value in known.items() if name in columns},
         quantities=read_quantities(Facts(values=one.values)),
     )
 
 
 def _clashes(section: Section) -> list[str]:
     """Different models of one origin under one title: nobody could tell the rows apart."""
-    identities: dict[tuple[str, str], dict[str, Row]] = defaultdict(dict)
+    identities: dict[tuple[str, str], dict[str, SystemRow]] = defaultdict(dict)
     for row in section.rows:
         if row.identity is not None:
             identities[row.origin, row.title][row.identity] = row

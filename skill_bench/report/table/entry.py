@@ -9,7 +9,7 @@ from skill_bench.records.record import Record
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class FoundRecord:
     """A record and its file. ``origin`` tells a user's run from records that came with the package."""
 
     record: Record

@@ -22,7 +22,7 @@ class PublishedRow:
     system: str
     teacher: str | None
     distillation_data: str | None
-    source: str
+    citation: str
     values: dict[str, float | None]
 
 
@@ -97,7 +97,7 @@ def _row(path: Path, line: int, cells: dict[str, str]) -> PublishedRow:
         system=cells["system"].strip(),
         teacher=cells.get("teacher") or None,
         distillation_data=cells.get("distillation_data") or None,
-        source=cells["source"].strip(),
+        citation=cells["source"].strip(),
         values={name: _number(where, name, cell) for name, cell in cells.items() if name not in _TEXT},
     )
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from skill_bench.report.table.quantities import RETENTION
 from skill_bench.report.table.quantity import Quantity
-from skill_bench.report.table.table import Cell, Row
+from skill_bench.report.table.table import Score, SystemRow
 
 
-def with_ranks(rows: Iterable[Row], *, by: Quantity) -> list[Row]:
+def with_ranks(rows: Iterable[SystemRow], *, by: Quantity) -> list[SystemRow]:
     """The rows with ranks by a score and in every cell, best first; rows without that score last.
 
     Equal values share a rank.
@@ -20,18 +20,18 @@ def with_ranks(rows: Iterable[Row], *, by: Quantity) -> list[Row]:
     scores = [row.value(by) for row in rows]
     points: dict[str, list[float]] = defaultdict(list)
     for row in rows:
-        for name, cell in row.cells.items():
+        for name, cell in row.scores.items():
             points[name].append(cell.points)
 
-    def ranked(row: Row) -> Row:
-        cells = {name: replace(cell, rank=place(cell.points, points[name])) for name, cell in row.cells.items()}
-        return replace(row, cells=cells, rank=place(row.value(by), scores))
+    def ranked(row: SystemRow) -> SystemRow:
+        cells = {name: replace(cell, rank=place(cell.points, points[name])) for name, cell in row.scores.items()}
+        return replace(row, scores=cells, rank=place(row.value(by), scores))
 
     done = [ranked(row) for row in rows]
     return sorted(done, key=lambda r: (r.rank is None, r.rank or 0, r.title.lower(), r.origin, r.identity or ""))
 
 
-def with_retention(rows: Sequence[Row], *, by: Quantity) -> list[Row]:
+def with_retention(rows: Sequence[SystemRow], *, by: Quantity) -> list[SystemRow]:
     """The rows with what they keep of their own teacher, in per cent of its points and of its score.
 
     The teacher is the row of the section with the student's ``teacher`` as its name, from the same origin if that has
@@ -46,19 +46,19 @@ def place(value: float | None, values: Iterable[float | None]) -> int | None:
     return None if value is None else 1 + sum(other is not None and other > value for other in values)
 
 
-def _retention(row: Row, teacher: Row, by: Quantity) -> Row:
-    def kept(cell: Cell) -> float | None:
-        of = teacher.cells.get(cell.column.name)
+def _retention(row: SystemRow, teacher: SystemRow, by: Quantity) -> SystemRow:
+    def kept(cell: Score) -> float | None:
+        of = teacher.scores.get(cell.column.name)
         return _percent(cell.points, of.points) if of is not None and cell.column.has_points else None
 
-    cells = {name: replace(cell, retention_percent=kept(cell)) for name, cell in row.cells.items()}
+    cells = {name: replace(cell, retention_percent=kept(cell)) for name, cell in row.scores.items()}
     own, its = row.value(by), teacher.value(by)
     retention = None if own is None or its is None else _percent(own, its)
     known = {} if retention is None else {RETENTION.name: retention}
-    return replace(row, cells=cells, quantities={**row.quantities, **known})
+    return replace(row, scores=cells, quantities={**row.quantities, **known})
 
 
-def _teacher(row: Row, rows: Sequence[Row]) -> Row | None:
+def _teacher(row: SystemRow, rows: Sequence[SystemRow]) -> SystemRow | None:
     named = [other for other in rows if row.teacher is not None and other.system == row.teacher and other is not row]
     wanted = _detail(row, "teacher_sha256")
     fitting = [t for t in named if wanted is None or _checkpoint(t) in (None, wanted)]
@@ -66,12 +66,12 @@ def _teacher(row: Row, rows: Sequence[Row]) -> Row | None:
     return next(iter(same_origin or fitting), None)
 
 
-def _detail(row: Row, name: str) -> str | None:
+def _detail(row: SystemRow, name: str) -> str | None:
     found = row.entries[-1].record.system.details.get(name) if row.entries else None
     return found if isinstance(found, str) else None
 
 
-def _checkpoint(row: Row) -> str | None:
+def _checkpoint(row: SystemRow) -> str | None:
     return row.entries[-1].record.system.checkpoint_sha256 if row.entries else None
 
 

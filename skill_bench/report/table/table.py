@@ -4,7 +4,7 @@
     ├── sections: one for each set of comparable rows, measured ones first
     │   ├── columns: the metrics in it; ``judged`` are those by which a task is judged
     │   └── rows: best first
-    │       ├── cells: column name -> Cell (value, interval, spread over seeds, rank, retention, record files)
+    │       ├── scores: column name -> Score (value, interval, spread over seeds, rank, retention, record files)
     │       ├── quantities: name -> score over tasks, or cost (parameters, MACs, throughput, memory)
     │       └── entries: the records themselves (layer weights, learning curves, provenance)
     └── problems: what was left out or is doubtful, a sentence each
@@ -22,14 +22,14 @@ from typing import Literal
 
 from skill_bench.report.statistics.interval import Interval
 from skill_bench.report.table.columns import Column
-from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.quantity import Quantity
 
-Source = Literal["measured", "published"]
+Basis = Literal["measured", "published"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class Score:
     """One metric of one system.
 
     Attributes:
@@ -65,7 +65,7 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class SystemRow:
     """One system in one section.
 
     Attributes:
@@ -76,7 +76,7 @@ class Row:
         kind: student, teacher, baseline, control or other; None for a published row.
         identity: Hash of the model; None for a published row.
         teacher: Name of the system it was compressed from.
-        cells: By column name; a metric without a value is missing, and ``notes`` say why.
+        scores: By column name; a metric without a value is missing, and ``notes`` say why.
         quantities: Scores and costs by name, see `skill_bench.report.table.quantities`; what is not known is not in it.
         compressed_on: The devices that its compression took, as its checkpoint says.
         measured_on: The machine of throughput and memory.
@@ -85,20 +85,20 @@ class Row:
         entries: The records of a measured row.
     """
 
-    source: Source
+    source: Basis
     origin: str
     system: str
     title: str
     kind: str | None = None
     identity: str | None = None
     teacher: str | None = None
-    cells: Mapping[str, Cell]
+    scores: Mapping[str, Score]
     quantities: Mapping[str, float]
     compressed_on: str | None = None
     measured_on: str | None = None
     rank: int | None = None
     notes: tuple[str, ...] = ()
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[FoundRecord, ...] = ()
 
     def value(self, quantity: Quantity) -> float | None:
         """A score or a cost; None where it is not known. A mean or score needs every task of its section."""
@@ -115,13 +115,13 @@ class Section:
     """Rows that may be compared: one suite, one protocol, one version of each task and its data."""
 
     label: str
-    source: Source
+    source: Basis
     suite: str
     protocol: str | None
     synthetic: bool
     tasks: tuple[str, ...]
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[SystemRow, ...]
 
     @property
     def judged(self) -> tuple[Column, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from skill_bench.report.comparison.compare import compare_entries, entries_of
 from skill_bench.report.statistics.paired import Comparison, Overall, overall
 from skill_bench.report.table.columns import Column
-from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.table import Section
 from skill_bench.sweep.report.groups import Group
 
@@ -56,5 +56,5 @@ def tally(found: Iterable[Comparison]) -> str:
     return f"ahead {len(ahead)} (decided {sure_ahead}), behind {len(behind)} (decided {sure_behind})"
 
 
-def _entries(group: Group, column: Column) -> list[Entry]:
+def _entries(group: Group, column: Column) -> list[FoundRecord]:
     return [entry for row in group.rows.values() for entry in entries_of(row, column)]
