@@ -115,12 +115,6 @@ def compare_entries(
     return compare(*items, level=1 - level)
 
 
-def entries_of(row: SystemRow, column: Column) -> list[FoundRecord]:
-    """The row's records of the column's task that have its metric."""
-    own = [entry for entry in row.entries if entry.record.key.task == column.task]
-    return [e for e in own if (m := e.record.metrics.get(column.metric)) is not None and m.value is not None]
-
-
 def verdict(difference: float, low: float, high: float, *, shown: bool, a: str, b: str) -> str:
     """The result in words; ``shown`` says whether the test found a difference."""
     if shown:
@@ -140,7 +134,7 @@ def _compare(section: Section, a: SystemRow, b: SystemRow, level: float) -> Syst
             notes.append(f"{column.task}: left out, no result of {' and '.join(lacking)}")
             continue
         try:
-            ours, theirs = entries_of(a, column), entries_of(b, column)
+            ours, theirs = a.entries_of(column), b.entries_of(column)
             found.append((column, compare_entries(column, ours, theirs, level=level, by_speaker=True)))
         except RecordError as error:
             notes.append(f"{column.task}: left out, {error}")

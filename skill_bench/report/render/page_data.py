@@ -16,7 +16,7 @@ from skill_bench.records.record import Record
 from skill_bench.report.render.frame import to_frame
 from skill_bench.report.render.students import layers_alike, learning
 from skill_bench.report.table.columns import Column
-from skill_bench.report.table.entry import FoundRecord
+from skill_bench.report.table.entry import FoundRecord, newest
 from skill_bench.report.table.quantities import quantities
 from skill_bench.report.table.quantity import Quantity
 from skill_bench.report.table.table import Section, SystemRow, Table
@@ -82,28 +82,28 @@ def _details(row: SystemRow, folder: Path) -> Json | None:
     if not row.entries:
         return None
     entries = sorted(row.entries, key=lambda entry: (entry.record.key.task, entry.record.key.seed))
-    newest = max((entry.record for entry in entries), key=lambda record: record.provenance.started_at)
+    last = newest(entries)
     details: Json = {
-        "about": {name: value for name, value in _about(newest).items() if value is not None},
+        "about": {name: value for name, value in _about(last).items() if value is not None},
         "records": [_record(entry, folder) for entry in entries],
         "no_interval": {name: cell.no_interval for name, cell in row.scores.items() if cell.no_interval is not None},
     }
     # What is wrong with either is among the table's problems.
     with suppress(RecordError):
-        if (alike := layers_alike(newest.system)) is not None:
+        if (alike := layers_alike(last.system)) is not None:
             details["similarity"] = alike
     with suppress(RecordError):
-        if stages := learning(newest.system):
+        if stages := learning(last.system):
             details["curves"] = stages
     return details
 
 
-def _about(newest: Record) -> dict[str, str | None]:
-    provenance, git = newest.provenance, newest.provenance.git
+def _about(last: Record) -> dict[str, str | None]:
+    provenance, git = last.provenance, last.provenance.git
     return {
-        "teacher": newest.system.teacher,
-        "licence": newest.system.licence,
-        "checkpoint sha256": newest.system.checkpoint_sha256,
+        "teacher": last.system.teacher,
+        "licence": last.system.licence,
+        "checkpoint sha256": last.system.checkpoint_sha256,
         "skill-bench": provenance.skill_bench_version,
         "git": None if git is None else git.commit[:12] + (", with changes" if git.dirty else ""),
         "torch": provenance.packages.get("torch"),

@@ -16,7 +16,8 @@ from skill_bench.base.errors import RecordError
 from skill_bench.layers.cluster import cluster
 from skill_bench.records.record import System
 from skill_bench.records.similarity import CARRIED, LINKAGES, LayerSimilarity, Similarity
-from skill_bench.report.table.table import SystemRow, Table
+from skill_bench.report.table.entry import newest
+from skill_bench.report.table.table import Table
 
 Json = dict[str, Any]
 STAGES = ("joint", "final")
@@ -31,15 +32,10 @@ def with_problems(table: Table) -> Table:
     for row in (row for section in table.sections for row in section.rows if row.entries):
         for part in (layers_alike, learning):
             try:
-                part(newest_system(row))
+                part(newest(row.entries).system)
             except RecordError as error:
                 found[str(error)] = None
     return replace(table, problems=tuple(found))
-
-
-def newest_system(row: SystemRow) -> System:
-    """What the newest record of a measured row says of its system."""
-    return max((entry.record for entry in row.entries), key=lambda record: record.provenance.started_at).system
 
 
 def layers_alike(system: System) -> Json | None:

@@ -16,7 +16,7 @@ from skill_bench.records.record import Record, System
 from skill_bench.report.table.blocks import Block, SystemId, split
 from skill_bench.report.table.collect import Collection
 from skill_bench.report.table.columns import Column, published_column
-from skill_bench.report.table.entry import FoundRecord
+from skill_bench.report.table.entry import FoundRecord, newest
 from skill_bench.report.table.published import PublishedRow
 from skill_bench.report.table.quantities import MEAN, OVERALL, SUPERB, read_quantities
 from skill_bench.report.table.quantity import Facts
@@ -73,28 +73,28 @@ def _measured_row(
     id_: SystemId, entries: tuple[FoundRecord, ...], profiles: list[tuple[str, Profile]], suite: str
 ) -> SystemRow:
     origin, name, identity = id_
-    newest = max((entry.record for entry in entries), key=lambda r: r.provenance.started_at)
+    last = newest(entries)
     cells, notes = _cells(entries)
-    profile = _newest_profile(profiles, origin, newest.system)
+    profile = _newest_profile(profiles, origin, last.system)
     # Both scores are defined on SUPERB's own corpora, whole.
     official = suite in OFFICIAL_SUITES and not any(e.record.data and e.record.data.limit for e in entries)
     return SystemRow(
         source="measured",
         origin=origin,
         system=name,
-        title=newest.system.title,
-        kind=newest.system.kind,
+        title=last.system.title,
+        kind=last.system.kind,
         identity=identity,
-        teacher=newest.system.teacher,
+        teacher=last.system.teacher,
         scores=cells,
         quantities=read_quantities(
             Facts(
                 values={column: cell.value for column, cell in cells.items()} if official else {},
-                system=newest.system,
+                system=last.system,
                 profile=profile,
             )
         ),
-        compressed_on=None if (devices := newest.system.details.get("compressed_on")) is None else str(devices),
+        compressed_on=None if (devices := last.system.details.get("compressed_on")) is None else str(devices),
         measured_on=None if profile is None else _machine(profile),
         notes=tuple(notes),
         entries=entries,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,3 +16,8 @@ class FoundRecord:
     record: Record
     file: Path | None = None
     origin: str = "run"
+
+
+def newest(entries: Iterable[FoundRecord]) -> Record:
+    """The record that was begun last."""
+    return max((entry.record for entry in entries), key=lambda record: record.provenance.started_at)

@@ -104,6 +104,11 @@ class SystemRow:
         """A score or a cost; None where it is not known. A mean or score needs every task of its section."""
         return self.quantities.get(quantity.name)
 
+    def entries_of(self, column: Column) -> list[FoundRecord]:
+        """Its records of the column's task that have a value of the column's metric."""
+        own = [entry for entry in self.entries if entry.record.key.task == column.task]
+        return [e for e in own if (m := e.record.metrics.get(column.metric)) is not None and m.value is not None]
+
     @property
     def files(self) -> tuple[Path, ...]:
         """Every record file behind this row."""

@@ -58,17 +58,12 @@ def _row(row: SystemRow, problems: dict[str, None]) -> SystemRow:
     rows: dict[int, Predictions | RecordError] = {}
     cells = {}
     for name, cell in row.scores.items():
-        entries = [e for e in row.entries if _holds(e, cell)]
+        entries = row.entries_of(cell.column)
         for entry in entries:
             if id(entry) not in rows:
                 rows[id(entry)] = _read(entry, problems)
         cells[name] = _cell(cell, [(entry, rows[id(entry)]) for entry in entries])
     return replace(row, scores=cells)
-
-
-def _holds(entry: FoundRecord, cell: Score) -> bool:
-    metric = entry.record.metrics.get(cell.column.metric)
-    return entry.record.key.task == cell.column.task and metric is not None and metric.value is not None
 
 
 def _read(entry: FoundRecord, problems: dict[str, None]) -> Predictions | RecordError:

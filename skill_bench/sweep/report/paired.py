@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from skill_bench.report.comparison.compare import compare_entries, entries_of
+from skill_bench.report.comparison.compare import compare_entries
 from skill_bench.report.statistics.paired import Comparison, Overall, overall
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.entry import FoundRecord
@@ -57,4 +57,4 @@ def tally(found: Iterable[Comparison]) -> str:
 
 
 def _entries(group: Group, column: Column) -> list[FoundRecord]:
-    return [entry for row in group.rows.values() for entry in entries_of(row, column)]
+    return [entry for row in group.rows.values() for entry in row.entries_of(column)]
