@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from skill_bench.base.progress import Progress, Silent
@@ -32,7 +31,7 @@ from skill_bench.models.encoder import Encoder
 from skill_bench.pruning.options import Sparsity
 from skill_bench.pruning.prune import prune
 from skill_bench.pruning.sparsity import require_reachable, settle
-from skill_bench.records.similarity import Groups, LayerSimilarity
+from skill_bench.records.similarity import CARRIED, Groups, LayerSimilarity
 from skill_bench.training.adamw import adamw
 from skill_bench.training.batches import SpeechBatches
 from skill_bench.training.engine import Engine, Processes
@@ -53,13 +52,13 @@ class Student:
     Attributes:
         encoder: small and plain.
         groups: layers of each target.
-        similarity: ``(layers, layers)`` of the teacher, None where the recipe fixed the groups.
+        similarity: of the teacher's layers, None where the recipe does not look for groups.
         metadata: recipe, teacher, groups and sizes, as strings for the checkpoint.
     """
 
     encoder: Encoder
     groups: Groups
-    similarity: NDArray[np.float64] | None
+    similarity: LayerSimilarity | None
     metadata: dict[str, str]
 
 
@@ -105,7 +104,7 @@ def distill(
             f"{len(batches.utterances)} of {len(utterances)} utterances take part, {batches.hours:.2f} h; {n_short} "
             f"are shorter than data.min_seconds = {recipe.data.min_seconds:g}"
         )
-    plan = _plan(teacher, utterances, recipe, folder, processes, stages)
+    plan, alike = _plan(teacher, utterances, recipe, folder, processes, stages)
     torch.manual_seed(recipe.seed)
     run = _Run(
         recipe=recipe,
@@ -145,11 +144,10 @@ def distill(
         metadata["compression_hours"] = f"{sum(filter(None, took)) / 3600:.4g}"
         device = hardware().device_name(processes.fabric.device.type)
         metadata["compressed_on"] = f"{processes.fabric.world_size} x {device}"
-    similarity = None if plan.similarity is None else np.array(plan.similarity)
-    if similarity is not None:
-        metadata["similarity"] = json.dumps(similarity.round(6).tolist())
+    if alike is not None:
+        metadata[CARRIED] = alike.to_json()
     student = student.eval().requires_grad_(False)
-    return Student(encoder=student, groups=plan.layer_groups, similarity=similarity, metadata=metadata)
+    return Student(encoder=student, groups=plan.layer_groups, similarity=alike, metadata=metadata)
 
 
 def _plan(
@@ -159,7 +157,7 @@ def _plan(
     folder: Path,
     processes: Processes,
     stages: Progress,
-) -> RunFile:
+) -> tuple[RunFile, LayerSimilarity | None]:
     """What ``folder`` is continued with; a new folder is planned, once all audio has been found to be sound."""
     path = folder / run_file.NAME
     same: dict[str, Any] = {
@@ -171,28 +169,38 @@ def _plan(
     if processes.fabric.broadcast(path.exists()):
         found = RunFile.read(path)
         found.require_same(path, **same)
-        return found
+        return found, _layers_alike(teacher, utterances, recipe, folder, processes, stages, read=True)
     processes.check_audio(utterances, stages)
-    alike = processes.fabric.broadcast(_layers_alike(teacher, utterances, recipe, stages))
+    alike = _layers_alike(teacher, utterances, recipe, folder, processes, stages)
     similarity = None if alike is None else np.array(alike.measures[0].matrix)
     taught, learnt = layer_groups.choose(recipe, n_states=len(teacher.encoder.layers) + 1, similarity=similarity)
-    rows = None if alike is None else alike.measures[0].matrix
-    planned = RunFile(**same, layer_groups=taught, student_groups=learnt, similarity=rows)
+    planned = RunFile(**same, layer_groups=taught, student_groups=learnt)
     if processes.is_first:
-        if alike is not None:
-            alike.write(folder / SIMILARITY_FILE)
         planned.write(path)
-    return planned
+    return planned, alike
 
 
 def _layers_alike(
-    teacher: LoadedModel, utterances: Sequence[Utterance], recipe: Recipe, stages: Progress
+    teacher: LoadedModel,
+    utterances: Sequence[Utterance],
+    recipe: Recipe,
+    folder: Path,
+    processes: Processes,
+    stages: Progress,
+    *,
+    read: bool = False,
 ) -> LayerSimilarity | None:
-    """What the groups are found from; None where the recipe does not look for them."""
-    options = recipe.groups
+    """What the groups are found from, measured into ``folder``; None where the recipe does not look for them.
+
+    Args:
+        read: A file that is there is taken.
+    """
+    options, path = recipe.groups, folder / SIMILARITY_FILE
     if not isinstance(options, SimilarGroups):
         return None
-    return measure(
+    if read and processes.fabric.broadcast(path.exists()):
+        return LayerSimilarity.read(path)
+    measured = measure(
         teacher,
         utterances,
         name=teacher.metadata.get("title", "teacher"),
@@ -204,6 +212,10 @@ def _layers_alike(
         seed=recipe.seed,
         progress=stages,
     )
+    found: LayerSimilarity = processes.fabric.broadcast(measured)
+    if processes.is_first:
+        found.write(path)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from skill_bench.base.documents import Document
 from skill_bench.base.errors import UsageError
 from skill_bench.distillation.recipe import Recipe
@@ -20,7 +22,7 @@ class RunFile(Document):
         data_fingerprint: sha256 over ids and durations of the utterances.
         layer_groups: of the teacher.
         student_groups: of the student, one for each of the teacher's.
-        similarity: of the teacher's layers, None where the groups do not come from it.
+        similarity: of earlier versions, read and not written: the document beside this file holds it.
     """
 
     kind: Literal["distillation"] = "distillation"
@@ -30,7 +32,7 @@ class RunFile(Document):
     precision: str
     layer_groups: Groups
     student_groups: Groups
-    similarity: tuple[tuple[float, ...], ...] | None
+    similarity: tuple[tuple[float, ...], ...] | None = Field(default=None, exclude=True)
 
     def require_same(
         self, path: Path, *, recipe: Recipe, teacher_sha256: str, data_fingerprint: str, precision: str

@@ -20,7 +20,7 @@ from skill_bench.report.comparison.text import p_text, signed
 from skill_bench.report.statistics.paired import Comparison, Overall, holm, overall
 from skill_bench.report.table.blocks import variant
 from skill_bench.report.table.columns import Column
-from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.entry import FoundRecord
 
 ALL_TASKS = "all tasks"
 
@@ -53,7 +53,7 @@ class Rules:
 
 
 def judge_tasks(
-    before: Mapping[str, Sequence[Entry]], now: Mapping[str, Sequence[Entry]], rules: Rules
+    before: Mapping[str, Sequence[FoundRecord]], now: Mapping[str, Sequence[FoundRecord]], rules: Rules
 ) -> list[Finding]:
     """A finding for every task of ``now``, and for their mean if there are several.
 
@@ -101,7 +101,7 @@ def judge_costs(before: Costs, now: Costs, rules: Rules) -> list[Finding]:
     return findings
 
 
-def _compare(task: str, before: Sequence[Entry], now: Sequence[Entry]) -> tuple[Column, Comparison]:
+def _compare(task: str, before: Sequence[FoundRecord], now: Sequence[FoundRecord]) -> tuple[Column, Comparison]:
     if not before:
         raise RecordError(f"{task}: the baseline has no record of it. Add the task with --update.")
     failed = [entry.record for entry in now if entry.record.error is not None]

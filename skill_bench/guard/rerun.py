@@ -26,7 +26,7 @@ from skill_bench.measure.profile import profile
 from skill_bench.measure.reference import NAME, throughput_ratio
 from skill_bench.report.comparison.compare import ONE_SEED
 from skill_bench.report.table.collect import collect
-from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.entry import FoundRecord
 
 Load = Callable[[UpstreamRequest], EvaluatedUpstream]
 
@@ -191,5 +191,5 @@ def _costs(model: EvaluatedUpstream, place: Place) -> Costs:
     )
 
 
-def _of(entries: tuple[Entry, ...], task: str, upstreams: set[str]) -> list[Entry]:
+def _of(entries: tuple[FoundRecord, ...], task: str, upstreams: set[str]) -> list[FoundRecord]:
     return [e for e in entries if e.record.key.task == task and e.record.key.upstream in upstreams]

@@ -1,4 +1,4 @@
-"""How alike the layers of a model are, and how they cluster: one JSON a model."""
+"""How alike the layers of a model are, and how they cluster: one JSON a model, which its students carry."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ Linkage = Literal["average", "complete", "single", "ward"]
 LINKAGES: tuple[Linkage, ...] = get_args(Linkage)
 Groups = tuple[tuple[int, ...], ...]
 """A partition of layers."""
+CARRIED = "layer_similarity"
+"""Where the metadata of a student's checkpoint holds the document, as text."""
 
 
 class Similarity(Frozen):

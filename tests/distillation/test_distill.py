@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 from small_recipes import recipe, weights
 
+from skill_bench.base.documents import read_object
 from skill_bench.base.errors import CheckpointError, DataError, SkillBenchError, UsageError
 from skill_bench.base.locks import Lock
 from skill_bench.base.progress import Silent
@@ -19,14 +21,21 @@ from skill_bench.distillation.distill import distill
 from skill_bench.distillation.losses import GroupDistillation
 from skill_bench.distillation.objectives import teaching
 from skill_bench.distillation.recipe import Recipe, names
+from skill_bench.distillation.run_file import RunFile
 from skill_bench.models import checkpoint
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.cpu import inference
 from skill_bench.models.layer import Layer
-from skill_bench.records.similarity import LayerSimilarity
+from skill_bench.records.similarity import CARRIED, LayerSimilarity
 from skill_bench.report.render.curves import read_log
 from skill_bench.training.engine import Engine
 from skill_bench.training.training_log import Log
+
+
+class EarlierRunFile(RunFile):
+    """As it was written when it held the matrix."""
+
+    similarity: tuple[tuple[float, ...], ...] | None
 
 
 def test_the_student_is_as_sparse_as_asked_and_says_what_it_is(
@@ -41,13 +50,35 @@ def test_the_student_is_as_sparse_as_asked_and_says_what_it_is(
     assert student.metadata["teacher_sha256"] == teacher.sha256
     assert student.metadata["data_fingerprint"] == fingerprint(speech)
     found = LayerSimilarity.read(tmp_path / "work" / "similarity.json")
-    assert student.similarity is not None
-    assert found.measures[0].matrix == tuple(map(tuple, student.similarity.tolist()))
+    assert student.similarity == found
     assert len(found.measures[0].tree) == 4
     assert [layer for group in student.groups for layer in group] == [0, 1, 2, 3, 4]
     path = tmp_path / "student.safetensors"
     checkpoint.save(student.encoder, path, metadata=student.metadata)
-    assert checkpoint.load(path).metadata["layer_groups"] == student.metadata["layer_groups"]
+    said = checkpoint.load(path).metadata
+    assert said["layer_groups"] == student.metadata["layer_groups"]
+    assert LayerSimilarity.parse(json.loads(said[CARRIED]), source="student") == found
+    assert "similarity" not in said
+    assert "similarity" not in read_object(tmp_path / "work" / "run.json")
+
+
+@pytest.mark.parametrize("with_document", [True, False])
+def test_a_work_folder_of_an_earlier_version_goes_on(
+    teacher: LoadedModel, speech: list[Utterance], tmp_path: Path, with_document: bool
+) -> None:
+    first = distill(teacher, speech, recipe=recipe(joint=4, final=2), folder=tmp_path)
+    assert first.similarity is not None
+    (tmp_path / "final.ckpt").unlink()
+    matrix = {"similarity": first.similarity.measures[0].matrix}
+    EarlierRunFile(**dict(RunFile.read(tmp_path / "run.json")) | matrix).write(tmp_path / "run.json")
+    assert len(read_object(tmp_path / "run.json")["similarity"]) == 5
+    if not with_document:
+        (tmp_path / "similarity.json").unlink()
+    again = distill(teacher, speech, recipe=recipe(joint=4, final=2), folder=tmp_path)
+    assert again.similarity is not None
+    assert (again.similarity == first.similarity) == with_document, "what is not there is measured again"
+    assert again.similarity.measures == first.similarity.measures
+    assert LayerSimilarity.read(tmp_path / "similarity.json") == again.similarity
 
 
 def test_a_target_that_the_gates_cannot_reach_is_refused_at_once(

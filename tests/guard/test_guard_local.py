@@ -15,7 +15,7 @@ from skill_bench.evaluation.evaluate import evaluate
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.guard.judge import Rules, judge_tasks
 from skill_bench.records.record import Record, read_predictions
-from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.entry import FoundRecord
 from skill_bench.tasks import load_task
 
 pytestmark = pytest.mark.slow
@@ -45,7 +45,7 @@ def baseline(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Baselin
     return record, read_predictions(file, record)
 
 
-def caught(folder: Path, before: Entry, rows: made.Rows, level: float = 0.05) -> bool:
+def caught(folder: Path, before: FoundRecord, rows: made.Rows, level: float = 0.05) -> bool:
     (finding,) = judge_tasks({"ks": [before]}, {"ks": [saved(folder, before.record, rows)]}, Rules(level=level))
     assert finding.status != "error", finding.message
     return finding.status == "failed"

@@ -19,9 +19,9 @@ from skill_bench.guard.findings import Finding
 from skill_bench.guard.judge import ALL_TASKS, Rules, judge_costs, judge_tasks
 from skill_bench.records.record import Record, read_predictions
 from skill_bench.report.comparison import compare as comparison
-from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.entry import FoundRecord
 
-Entries = dict[str, list[Entry]]
+Entries = dict[str, list[FoundRecord]]
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def entries_of(make_record: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[d
         found: Entries = {}
         for task, by_seed in rows.items():
             for seed, own in enumerate(by_seed):
-                entry = Entry(record=make_record("student", task, 50, seed=seed))
+                entry = FoundRecord(record=make_record("student", task, 50, seed=seed))
                 kept.append(entry)  # an id must not come back while it is a key
                 stored[id(entry)] = own
                 found.setdefault(task, []).append(entry)
@@ -160,10 +160,10 @@ def test_what_cannot_be_compared_is_an_error(entries_of: Any, make_record: Any) 
     before = entries_of(rows)
     (missing,) = judge_tasks({}, entries_of(rows), Rules())
     assert (missing.status, "the baseline has no record of it" in missing.message) == ("error", True)
-    other = [Entry(record=make_record("student", "ks", 50, fingerprint="e" * 64))]
+    other = [FoundRecord(record=make_record("student", "ks", 50, fingerprint="e" * 64))]
     (data,) = judge_tasks(before, {"ks": other}, Rules())
     assert "another task version, data or settings" in data.message
-    broken = [Entry(record=make_record("student", "ks", None))]
+    broken = [FoundRecord(record=make_record("student", "ks", None))]
     (failure,) = judge_tasks(before, {"ks": broken}, Rules())
     assert failure.message == "ks failed: AudioError: a.wav: empty"
     (nothing,) = judge_tasks(before, {"ks": []}, Rules())

@@ -13,8 +13,9 @@ from skill_bench.records.record import Record
 from skill_bench.report.render.figures import front, layer_weights, layers, pareto, tasks, write_figures
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection
-from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.load import load_table
+from skill_bench.report.table.quantities import MEAN, PARAMETERS, SUPERB
 from skill_bench.report.table.table import Section, Table
 
 
@@ -47,8 +48,7 @@ def test_published_systems_have_a_mark_of_their_own(table: Table) -> None:
         assert figure is not None
         marks = [line.get_marker() for line in figure.axes[0].lines]
         n_rows = sum(
-            row.costs.parameters_millions is not None
-            and (row.superb_score if section is published else row.mean_points) is not None
+            row.value(PARAMETERS) is not None and row.value(SUPERB if section is published else MEAN) is not None
             for row in section.rows
         )
         assert n_rows > 4
@@ -63,7 +63,7 @@ def test_what_lies_far_below_says_its_value(table: Table) -> None:
 
 
 def section_of(*records: Record) -> Section:
-    entries = tuple(Entry(record=record) for record in records)
+    entries = tuple(FoundRecord(record=record) for record in records)
     return build([Collection(origin="run", entries=entries)]).sections[0]
 
 

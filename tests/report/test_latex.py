@@ -7,12 +7,12 @@ from typing import Any
 from skill_bench.report.render.latex import escape, latex
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection
-from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.published import PublishedRow
 
 
 def lines(*records: Any, published: tuple[PublishedRow, ...] = ()) -> list[str]:
-    entries = tuple(Entry(record=record) for record in records)
+    entries = tuple(FoundRecord(record=record) for record in records)
     return [line.strip() for line in latex(build([Collection(origin="run", entries=entries)], published)).splitlines()]
 
 
@@ -43,7 +43,7 @@ def test_published_systems_are_in_a_table_of_their_own(make_record: Any) -> None
         system="Paper",
         teacher=None,
         distillation_data=None,
-        source="a paper",
+        citation="a paper",
         values={"ks_accuracy_percent": 99.0},
     )
     found = lines(make_record(), published=(paper,))

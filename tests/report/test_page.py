@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from pages import many
@@ -16,14 +17,16 @@ from safetensors.numpy import save_file
 
 from skill_bench.base import catalog
 from skill_bench.base.errors import RecordError
+from skill_bench.layers.cluster import cluster
 from skill_bench.records.record import Record, System
+from skill_bench.records.similarity import CARRIED, LayerSimilarity, Similarity
 from skill_bench.records.store import pack
 from skill_bench.report.render import students
 from skill_bench.report.render.frame import to_frame
-from skill_bench.report.render.page import bibliography, cited, render_page, write_page
+from skill_bench.report.render.page import bibliography, render_page, write_page
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection
-from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.load import load_table
 from skill_bench.report.table.published import published_rows
 
@@ -39,7 +42,7 @@ def data_in(page: str) -> dict[str, Any]:
 
 
 def one(record: Record) -> Any:
-    return build([Collection(origin="run", entries=(Entry(record=record),))])
+    return build([Collection(origin="run", entries=(FoundRecord(record=record),))])
 
 
 def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
@@ -113,6 +116,33 @@ def test_a_student_shows_how_alike_its_teachers_layers_are(tmp_path: Path, make_
     assert sorted(second[:2]) == [2, 3]
 
 
+def test_a_student_that_carries_the_document_shows_the_same(make_record: Callable[..., Record]) -> None:
+    clusters = cluster(np.array(MATRIX), n_groups=2)
+    carried = LayerSimilarity(
+        model="teacher",
+        checkpoint_sha256="t",
+        n_utterances=1,
+        audio_seconds=1.0,
+        seed=0,
+        linkage="average",
+        contiguous=True,
+        n_groups=2,
+        measures=(
+            Similarity(
+                measure="cka", matrix=tuple(map(tuple, MATRIX)), tree=clusters.tree.tolist(), groups=clusters.groups
+            ),
+        ),
+        provenance=make_record().provenance,
+    )
+    said = {CARRIED: carried.to_json(), "layer_groups": STUDENT["layer_groups"]}
+    systems = [System(name="x", title="X", identity="x", details=dict(details)) for details in (said, STUDENT)]
+    now, before = (students.layers_alike(system) for system in systems)
+    assert now == before
+    edited = said | {CARRIED: said[CARRIED].replace("0.9", "0.8")}
+    with pytest.raises(RecordError, match=r"X: the similarity in its checkpoint cannot be used .*was changed after"):
+        students.layers_alike(systems[0].model_copy(update={"details": edited}))
+
+
 def test_a_damaged_similarity_is_a_problem_of_the_table(make_record: Callable[..., Record], tmp_path: Path) -> None:
     system = System(name="mine", title="Mine", identity="x", details={"similarity": "[[1, 2]"})
     table = one(make_record(system=system))
@@ -155,7 +185,7 @@ def test_learning_curves_are_thinned_by_means(tmp_path: Path, monkeypatch: pytes
 
 def test_every_cited_paper_is_in_the_bibliography() -> None:
     rows, _ = published_rows(catalog.folder("leaderboard") / "published")
-    papers = {number for row in rows for number in cited(row.source)}
+    papers = {number for row in rows for number in re.findall(r"arXiv[: ]\s*(\d{4}\.\d{4,5})", row.citation)}
     assert len(papers) >= 4
     assert papers <= set(re.findall(r"eprint\s*=\s*\{([\d.]+)\}", bibliography()))
 

@@ -245,11 +245,11 @@ def test_a_hostile_title_is_shown_as_it_is(
     from skill_bench.records.record import System
     from skill_bench.report.table.build import build
     from skill_bench.report.table.collect import Collection
-    from skill_bench.report.table.entry import Entry
+    from skill_bench.report.table.entry import FoundRecord
 
     hostile = "<img src=x onerror=alert(1)></script><b>bold"
     record = make_record(system=System(name="x", title=hostile, identity="x"))
-    site = write_page(build([Collection(origin="run", entries=(Entry(record=record),))]), tmp_path)
+    site = write_page(build([Collection(origin="run", entries=(FoundRecord(record=record),))]), tmp_path)
     with open_page(browser, site) as page:
         assert titles(page) == [hostile]
         assert page.locator("img").count() == 0

@@ -17,9 +17,10 @@ from skill_bench.report.render.render import markdown, write_tables
 from skill_bench.report.render.run_table import show
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection, collect
-from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.load import load_table
-from skill_bench.report.table.published import read_published
+from skill_bench.report.table.published import published_rows
+from skill_bench.report.table.quantities import MEAN
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
 
 
 def test_markdown(out: Path) -> None:
-    published = read_published(catalog.folder("leaderboard") / "published")
+    published, _ = published_rows(catalog.folder("leaderboard") / "published")
     lines = markdown(build([collect(out)], published)).splitlines()
     assert lines[0] == "## demo (synthetic speech), protocol strict"
     heading, cells = ([cell.strip() for cell in lines[n].strip("|").split("|")] for n in (2, 4))
@@ -85,14 +86,14 @@ def test_character_error_rates_stand_behind_what_judges(make_record: Any) -> Non
         }
         return make_record(task=task, metric=metric, metrics=found)
 
-    entries = tuple(Entry(record=made) for made in (rates("asr", "wer", 99), rates("sf", "f1", 20)))
+    entries = tuple(FoundRecord(record=made) for made in (rates("asr", "wer", 99), rates("sf", "f1", 20)))
     table = build([Collection(origin="run", entries=entries)])
     (section,) = table.sections
     assert [c.heading for c in section.shown] == ["ASR WER % ↓", "ASR CER % ↓", "SF F1 % ↑", "SF CER % ↓"]
     heading = [cell.strip() for cell in markdown(table).splitlines()[2].strip("|").split("|")]
     assert heading[2:6] == [c.heading for c in section.shown]
     # They are shown, and judge nothing.
-    assert section.rows[0].mean_points == pytest.approx((1 + 20) / 2)
+    assert section.rows[0].value(MEAN) == pytest.approx((1 + 20) / 2)
 
 
 def test_csv_keeps_full_precision(out: Path, make_record: Any, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from skill_bench.report.render.frame import to_frame
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection
 from skill_bench.report.table.columns import published_column
-from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.published import PublishedRow
 from skill_bench.report.table.score import ANCHORS
 from skill_bench.report.table.table import Table
@@ -24,7 +24,7 @@ def table(*records: Record, profiles: tuple[Profile, ...] = (), published: tuple
 
 
 def collection(*records: Record, profiles: tuple[Profile, ...] = (), origin: str = "run") -> Collection:
-    entries = tuple(Entry(record=record, origin=origin) for record in records)
+    entries = tuple(FoundRecord(record=record, origin=origin) for record in records)
     return Collection(origin=origin, entries=entries, profiles=profiles)
 
 
@@ -192,7 +192,7 @@ def test_published_rows_stand_apart(make_record: Any) -> None:
         system="Paper",
         teacher=None,
         distillation_data=None,
-        source="a paper",
+        citation="a paper",
         values={"ks_accuracy_percent": 99.0, "superb_score_published": None},
     )
     found = table(make_record(protocol="s3prl"), published=(one,))

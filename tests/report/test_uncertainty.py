@@ -16,13 +16,13 @@ from skill_bench.report.statistics.interval import NO_SPREAD
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import collect
 from skill_bench.report.table.load import load_table
-from skill_bench.report.table.table import Cell
+from skill_bench.report.table.table import Score
 from skill_bench.report.table.uncertainty import with_intervals
 
 
-def only_cell(folder: Path) -> tuple[Cell, tuple[str, ...]]:
+def only_cell(folder: Path) -> tuple[Score, tuple[str, ...]]:
     table = with_intervals(build([collect(folder)]))
-    (cell,) = table.sections[0].rows[0].cells.values()
+    (cell,) = table.sections[0].rows[0].scores.values()
     return cell, table.problems
 
 
@@ -37,7 +37,7 @@ def out(tmp_path: Path, make_record: Any) -> Path:
 
 def test_every_cell_of_the_shipped_records_has_one() -> None:
     table = load_table(published=True)
-    cells = [cell for s in table.sections if s.source == "measured" for row in s.rows for cell in row.cells.values()]
+    cells = [cell for s in table.sections if s.source == "measured" for row in s.rows for cell in row.scores.values()]
     assert len(cells) >= 30
     for cell in cells:
         assert (cell.interval is None) == (cell.no_interval is not None)

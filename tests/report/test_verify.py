@@ -126,8 +126,9 @@ def test_a_number_of_the_table_that_no_record_gives_is_found(out: Path) -> None:
     table = build([collect(out)])
     section = table.sections[0]
     row = section.rows[0]
-    wrong = replace(row.cells["ks_accuracy_percent"], value=99.0)
-    rows = (replace(row, cells={**row.cells, "ks_accuracy_percent": wrong}, mean_points=99.0), *section.rows[1:])
+    wrong = replace(row.scores["ks_accuracy_percent"], value=99.0)
+    cells, quantities = {**row.scores, "ks_accuracy_percent": wrong}, {**row.quantities, "mean_points": 99.0}
+    rows = (replace(row, scores=cells, quantities=quantities), *section.rows[1:])
     found = verify(Table(sections=(replace(section, rows=rows),)))
     assert len(found.mismatches) == 2
     assert "ks_accuracy_percent is 99.0, the predictions give" in found.mismatches[0]

@@ -16,8 +16,8 @@ from skill_bench.records.record import Record, System
 from skill_bench.report.statistics.interval import Interval
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection
-from skill_bench.report.table.entry import Entry
-from skill_bench.report.table.table import Cell, Section, Table
+from skill_bench.report.table.entry import FoundRecord
+from skill_bench.report.table.table import Score, Section, Table
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -43,17 +43,17 @@ def many(
                 record = make_record(
                     name, task, 20 + (index * 7 + seed) % 60, seed=seed, system=system, layer_weights=weights
                 )
-                entries.append(Entry(record=record, file=record.path(folder / "results")))
+                entries.append(FoundRecord(record=record, file=record.path(folder / "results")))
     table = build([Collection(origin="run", folder=folder / "results", entries=tuple(entries))])
     return replace(table, sections=tuple(_with_intervals(section) for section in table.sections))
 
 
 def _with_intervals(section: Section) -> Section:
-    def around(cell: Cell) -> Cell:
+    def around(cell: Score) -> Score:
         near, far = (Interval(low=cell.value - by, high=cell.value + by, method="made up") for by in (5, 8))
         return replace(cell, interval=near, speaker_interval=far)
 
-    rows = [replace(row, cells={name: around(cell) for name, cell in row.cells.items()}) for row in section.rows]
+    rows = [replace(row, scores={name: around(cell) for name, cell in row.scores.items()}) for row in section.rows]
     return replace(section, rows=tuple(rows))
 
 

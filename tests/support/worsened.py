@@ -9,7 +9,7 @@ import numpy as np
 
 from skill_bench.metrics.scoring import score, with_counts
 from skill_bench.records.record import Record
-from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.entry import FoundRecord
 
 
 def worse(record: Record, rows: made.Rows, points: float) -> made.Rows:
@@ -42,9 +42,9 @@ def swapped(record: Record, rows: made.Rows, share: float, generator: np.random.
     return [with_counts(record.metric, row) for row in changed]
 
 
-def saved(folder: Path, record: Record, rows: made.Rows) -> Entry:
+def saved(folder: Path, record: Record, rows: made.Rows) -> FoundRecord:
     """The record of these rows, in a folder of its own."""
     metrics, _ = score(record.metric, rows, mean_of_folds=record.task_spec.get("aggregate") == "mean_of_folds")
     changed = record.model_copy(update={"metrics": record.metrics | metrics, "folds": {}})
     file = changed.save(folder, predictions=rows)
-    return Entry(record=Record.read(file), file=file)
+    return FoundRecord(record=Record.read(file), file=file)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from skill_bench.base.errors import RecordError, UnknownName, UsageError
 from skill_bench.report.statistics.interval import LEVEL, enough_speakers
 from skill_bench.report.statistics.paired import Comparison, Overall, compare, holm, overall
-from skill_bench.report.statistics.sample import Sample, knows_speakers, mean_of
+from skill_bench.report.statistics.sample import Predictions, Sample, knows_speakers, mean_of
 from skill_bench.report.table.columns import Column
-from skill_bench.report.table.entry import Entry
-from skill_bench.report.table.table import Row, Section, Table
-from skill_bench.report.table.uncertainty import Rows, predictions_of, samples_of
+from skill_bench.report.table.entry import FoundRecord
+from skill_bench.report.table.table import Section, SystemRow, Table
+from skill_bench.report.table.uncertainty import predictions_of, samples_of
 
 ONE_SEED = (
     "one seed: the test speaks of these trained probes; how much another training seed would change is not in it. "
@@ -84,7 +84,12 @@ def compare_systems(table: Table, a: str, b: str, *, level: float = 1 - LEVEL) -
 
 
 def compare_entries(
-    column: Column, a: Sequence[Entry], b: Sequence[Entry], *, level: float = 1 - LEVEL, by_speaker: bool = False
+    column: Column,
+    a: Sequence[FoundRecord],
+    b: Sequence[FoundRecord],
+    *,
+    level: float = 1 - LEVEL,
+    by_speaker: bool = False,
 ) -> Comparison:
     """``b`` beside ``a`` on one metric; the entries of each differ in their seeds alone.
 
@@ -110,12 +115,6 @@ def compare_entries(
     return compare(*items, level=1 - level)
 
 
-def entries_of(row: Row, column: Column) -> list[Entry]:
-    """The row's records of the column's task that have its metric."""
-    own = [entry for entry in row.entries if entry.record.key.task == column.task]
-    return [e for e in own if (m := e.record.metrics.get(column.metric)) is not None and m.value is not None]
-
-
 def verdict(difference: float, low: float, high: float, *, shown: bool, a: str, b: str) -> str:
     """The result in words; ``shown`` says whether the test found a difference."""
     if shown:
@@ -123,19 +122,19 @@ def verdict(difference: float, low: float, high: float, *, shown: bool, a: str, 
     return f"no difference shown: {b} may be {_side(low)} to {_side(high)}"
 
 
-def _compare(section: Section, a: Row, b: Row, level: float) -> SystemComparison:
+def _compare(section: Section, a: SystemRow, b: SystemRow, level: float) -> SystemComparison:
     if a is b:
         raise UsageError(f"both names mean {a.title!r} ({a.origin}). Name two systems.")
     names = (a.title, b.title) if a.title != b.title else (f"{a.origin}:{a.title}", f"{b.origin}:{b.title}")
     found: list[tuple[Column, Comparison]] = []
     notes = []
     for column in section.judged:
-        lacking = [name for name, row in zip(names, (a, b), strict=True) if column.name not in row.cells]
+        lacking = [name for name, row in zip(names, (a, b), strict=True) if column.name not in row.scores]
         if lacking:
             notes.append(f"{column.task}: left out, no result of {' and '.join(lacking)}")
             continue
         try:
-            ours, theirs = entries_of(a, column), entries_of(b, column)
+            ours, theirs = a.entries_of(column), b.entries_of(column)
             found.append((column, compare_entries(column, ours, theirs, level=level, by_speaker=True)))
         except RecordError as error:
             notes.append(f"{column.task}: left out, {error}")
@@ -166,7 +165,9 @@ def _compare(section: Section, a: Row, b: Row, level: float) -> SystemComparison
     )
 
 
-def _repetitions(found: Sequence[tuple[Entry, Rows]], metric: str, *, by_speaker: bool = False) -> list[Sample]:
+def _repetitions(
+    found: Sequence[tuple[FoundRecord, Predictions]], metric: str, *, by_speaker: bool = False
+) -> list[Sample]:
     """A sample for each model where there are several, else one for each seed."""
     by_model: dict[str, list[Sample]] = defaultdict(list)
     samples = samples_of(found, metric, by_speaker=by_speaker)
@@ -175,7 +176,7 @@ def _repetitions(found: Sequence[tuple[Entry, Rows]], metric: str, *, by_speaker
     return samples if len(by_model) == 1 else [mean_of(own) for own in by_model.values()]
 
 
-def _the_one(section: Section, wanted: str) -> Row | None:
+def _the_one(section: Section, wanted: str) -> SystemRow | None:
     fitting = [row for row in section.rows if _fits(row, wanted)]
     if len({row.identity for row in fitting}) == 1:  # one model, run here and shipped: its own run is meant
         fitting = [row for row in fitting if row.origin == "run"][:1] or fitting
@@ -185,7 +186,7 @@ def _the_one(section: Section, wanted: str) -> Row | None:
     return fitting[0] if fitting else None
 
 
-def _fits(row: Row, wanted: str) -> bool:
+def _fits(row: SystemRow, wanted: str) -> bool:
     origin, colon, rest = wanted.partition(":")
     if colon and row.origin == origin and _fits(row, rest):
         return True

@@ -9,12 +9,13 @@ from dataclasses import replace
 
 from tabulate import tabulate
 
+from skill_bench.records.similarity import CARRIED
 from skill_bench.report.render.render import markdown
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection
 
 UNKNOWN = "not stated"
-_SHOWN = ("similarity", "recipe", "title", "licence", "data", "teacher", "n_parameters")
+_SHOWN = (CARRIED, "similarity", "recipe", "title", "licence", "data", "teacher", "n_parameters")
 
 
 def model_card(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -12,7 +12,9 @@ import numpy as np
 
 from skill_bench.report.render.figure_files import save
 from skill_bench.report.table.columns import Column
-from skill_bench.report.table.table import Row, Section, Table
+from skill_bench.report.table.quantities import MEAN, SUPERB, quantities
+from skill_bench.report.table.quantity import Quantity
+from skill_bench.report.table.table import Section, SystemRow, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +28,7 @@ COLOURS = {
     "published": "#c0264f",
 }
 OTHER = "#0a6b4d"
-COSTS = {"parameters_millions": "parameters (millions)", "macs_superb_giga": "MACs (billions, 32 utterances)"}
-Point = tuple[float, float, Row]
+Point = tuple[float, float, SystemRow]
 """Cost, quality (higher better), system."""
 _SPOTS = ((6, -3, "left"), (-6, -3, "right"), (5, 4, "left"), (5, -10, "left"), (-5, 4, "right"), (-5, -10, "right"))
 """Where a name may stand beside its mark, in points."""
@@ -53,15 +54,15 @@ def pareto(section: Section) -> Figure | None:
     """
     from matplotlib.figure import Figure
 
-    quality, name = _score(section)
-    panels = {cost: _points(section.rows, quality, cost) for cost in COSTS}
-    panels = {cost: points for cost, points in panels.items() if any(price > 0 for price, _, _ in points)}
+    quality = SUPERB if any(row.value(SUPERB) is not None for row in section.rows) else MEAN
+    found = [(cost.axis, _points(section.rows, quality, cost)) for cost in quantities("cost") if cost.axis]
+    panels = [(name, points) for name, points in found if any(price > 0 for price, _, _ in points)]
     if not panels:
         return None
     figure = Figure(figsize=(4.6 * len(panels), 3.4), layout="constrained")
-    for axes, (cost, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
-        axes.set_xlabel(COSTS[cost], fontsize=9)
-        axes.set_ylabel(name, fontsize=9)
+    for axes, (name, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        axes.set_xlabel(name, fontsize=9)
+        axes.set_ylabel(str(quality.axis), fontsize=9)
         axes.set_title(section.label, fontsize=9, loc="left")
         _scatter(axes, points)
     return figure
@@ -71,7 +72,7 @@ def tasks(section: Section) -> Figure | None:
     """A panel a task: each system's value as a bar, best first, with its confidence interval where there is one."""
     from matplotlib.figure import Figure
 
-    shown = [column for column in section.judged if any(column.name in row.cells for row in section.rows)]
+    shown = [column for column in section.judged if any(column.name in row.scores for row in section.rows)]
     if not shown:
         return None
     across = min(3, len(shown))
@@ -108,7 +109,7 @@ def layers(section: Section) -> Figure | None:
     return figure
 
 
-def layer_weights(row: Row) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:
+def layer_weights(row: SystemRow) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]:
     """By task, the mean over seeds of a row's layer weights, ``(states,)``; empty for a single state."""
     found: dict[str, list[tuple[float, ...]]] = {}
     for entry in sorted(row.entries, key=lambda entry: entry.record.key.task):
@@ -126,14 +127,8 @@ def front(points: Sequence[Point]) -> list[Point]:
     return kept
 
 
-def _score(section: Section) -> tuple[Callable[[Row], float | None], str]:
-    if any(row.superb_score is not None for row in section.rows):
-        return (lambda row: row.superb_score), "SUPERB score"
-    return (lambda row: row.mean_points), "mean over tasks"
-
-
-def _points(rows: Sequence[Row], quality: Callable[[Row], float | None], cost: str) -> list[Point]:
-    found = [(getattr(row.costs, cost), quality(row), row) for row in rows]
+def _points(rows: Sequence[SystemRow], quality: Quantity, cost: Quantity) -> list[Point]:
+    found = [(row.value(cost), row.value(quality), row) for row in rows]
     return [(price, value, row) for price, value, row in found if price is not None and value is not None]
 
 
@@ -176,7 +171,7 @@ def _floor(values: Sequence[float]) -> float:
     )
 
 
-def _told(price: float, value: float, row: Row, floor: float) -> str:
+def _told(price: float, value: float, row: SystemRow, floor: float) -> str:
     said = [_short(row.title)] + ([] if price else ["no parameters"]) + ([f"{value:.0f}"] if value < floor else [])
     return said[0] if len(said) == 1 else f"{said[0]} ({', '.join(said[1:])})"
 
@@ -202,8 +197,8 @@ def _label(axes: Axes, wanted: Sequence[tuple[float, float, str]]) -> None:
             name.remove()
 
 
-def _bars(axes: Axes, rows: Sequence[Row], column: Column) -> None:
-    own = [(row, cell) for row in rows if (cell := row.cells.get(column.name)) is not None]
+def _bars(axes: Axes, rows: Sequence[SystemRow], column: Column) -> None:
+    own = [(row, cell) for row in rows if (cell := row.scores.get(column.name)) is not None]
     own = sorted(own, key=lambda entry: -entry[1].points)[:_MOST_BARS]
     for place, (row, cell) in enumerate(own):
         hollow = row.source == "published"
@@ -222,5 +217,5 @@ def _short(title: str, most: int = 28) -> str:
     return title if len(title) <= most else f"{title[: most - 1]}…"
 
 
-def _colour(row: Row) -> str:
+def _colour(row: SystemRow) -> str:
     return COLOURS.get("published" if row.source == "published" else row.kind or "", OTHER)

@@ -2,54 +2,73 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
-from skill_bench.report.table.table import Cell, Costs, Row, Section, Table
+from skill_bench.report.table.quantities import MEAN, quantities
+from skill_bench.report.table.table import Score, Section, SystemRow, Table
 
-IDENTITY = (
+_RANK = "rank"
+_N_SEEDS = "_n_seeds"
+_OF_A_SECTION = ("suite", "synthetic", "protocol")
+_OF_A_ROW = ("source", "origin", "system", "title", "kind", "identity", "teacher")
+_IDENTITY = (
     "section", "source", "origin", "suite", "synthetic", "protocol", "system", "title", "kind", "identity", "teacher",
 )  # fmt: skip
-SCORES = ("rank", "mean_points", "superb_score", "overall_score", "superb_score_published", "retention_percent")
-COSTS = tuple(one.name for one in fields(Costs))
-_OF_A_CELL = ("", "_low", "_high", "_speaker_low", "_speaker_high", "_std", "_n_seeds", "_rank", "_retention_percent")
-_WHOLE = ("_n_seeds", "_rank")
+_MACHINES = ("compressed_on", "measured_on")
+_OF_A_SCORE: dict[str, Callable[[Score], float | int | None]] = {
+    "": lambda cell: cell.value,
+    "_low": lambda cell: None if cell.interval is None else cell.interval.low,
+    "_high": lambda cell: None if cell.interval is None else cell.interval.high,
+    "_speaker_low": lambda cell: None if cell.speaker_interval is None else cell.speaker_interval.low,
+    "_speaker_high": lambda cell: None if cell.speaker_interval is None else cell.speaker_interval.high,
+    "_std": lambda cell: cell.std,
+    _N_SEEDS: lambda cell: len(cell.by_seed) or None,
+    f"_{_RANK}": lambda cell: cell.rank,
+    "_retention_percent": lambda cell: cell.retention_percent,
+}
 
 
-def to_frame(table: Table) -> pd.DataFrame:
+class Summary(pd.DataFrame):
+    """A row a system, best first in its section. Knows which of its columns hold the mean and the ranks."""
+
+    @property
+    def _constructor(self) -> type[Summary]:
+        return Summary
+
+    @property
+    def mean_column(self) -> str:
+        """Of the mean over the section's tasks, empty where one is missing."""
+        return MEAN.name
+
+    @property
+    def rank_columns(self) -> list[str]:
+        """The rank in the section, then the rank by each metric."""
+        return [name for name in self.columns if name == _RANK or name.endswith(f"_{_RANK}")]
+
+
+def to_frame(table: Table) -> Summary:
     """A row a system; each metric is followed by its interval, spread, number of seeds, rank and retention."""
     rows = [_flat(section, row) for section in table.sections for row in section.rows]
     metrics = [
         f"{column.name}{part}"
         for column in table.columns
-        for part in _OF_A_CELL
+        for part in _OF_A_SCORE
         if any(f"{column.name}{part}" in row for row in rows)
     ]
-    names = [*IDENTITY, *SCORES, *metrics, *COSTS, "notes"]
-    frame = pd.DataFrame([[row.get(name) for name in names] for row in rows], columns=names)
-    return frame.astype({name: "Int64" for name in names if name == "rank" or name.endswith(_WHOLE)})
+    scores, costs = ([one.name for one in quantities(kind)] for kind in ("score", "cost"))
+    names = [*_IDENTITY, _RANK, *scores, *metrics, *costs, *_MACHINES, "notes"]
+    frame = Summary([[row.get(name) for name in names] for row in rows], columns=names)
+    counts = [name for name in metrics if name.endswith(_N_SEEDS)]
+    return frame.astype(dict.fromkeys((*frame.rank_columns, *counts), "Int64"))
 
 
-def _flat(section: Section, row: Row) -> dict[str, Any]:
-    flat = {name: getattr(row, name) for name in (*IDENTITY, *SCORES) if hasattr(row, name)}
-    flat |= {"section": section.label, "suite": section.suite}
-    flat |= {"synthetic": section.synthetic, "protocol": section.protocol}
-    for name, cell in row.cells.items():
-        flat |= {f"{name}{part}": value for part, value in _parts(cell).items() if value is not None}
-    return flat | asdict(row.costs) | {"notes": "; ".join(row.notes) or None}
-
-
-def _parts(cell: Cell) -> dict[str, float | int | None]:
-    return {
-        "": cell.value,
-        "_low": None if cell.interval is None else cell.interval.low,
-        "_high": None if cell.interval is None else cell.interval.high,
-        "_speaker_low": None if cell.speaker_interval is None else cell.speaker_interval.low,
-        "_speaker_high": None if cell.speaker_interval is None else cell.speaker_interval.high,
-        "_std": cell.std,
-        "_n_seeds": len(cell.by_seed) or None,
-        "_rank": cell.rank,
-        "_retention_percent": cell.retention_percent,
-    }
+def _flat(section: Section, row: SystemRow) -> dict[str, Any]:
+    flat: dict[str, Any] = {"section": section.label, "notes": "; ".join(row.notes) or None}
+    flat |= {name: getattr(section, name) for name in _OF_A_SECTION}
+    flat |= {name: getattr(row, name) for name in (*_OF_A_ROW, _RANK, *_MACHINES)}
+    for name, cell in row.scores.items():
+        flat |= {f"{name}{part}": value for part, of in _OF_A_SCORE.items() if (value := of(cell)) is not None}
+    return {**flat, **row.quantities}

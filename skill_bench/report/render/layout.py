@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from skill_bench.report.table.columns import Column
-from skill_bench.report.table.table import Cell, Row, Section
+from skill_bench.report.table.quantities import quantities
+from skill_bench.report.table.quantity import Quantity
+from skill_bench.report.table.relative import place
+from skill_bench.report.table.table import Score, Section, SystemRow
 
 ABSENT = "–"
-SCORES: tuple[tuple[str, str, int], ...] = (
-    ("mean_points", "mean", 1),
-    ("superb_score", "SUPERB score", 0),
-    ("overall_score", "overall", 1),
-    ("retention_percent", "of teacher %", 1),
-)
-COSTS: tuple[tuple[str, str, int], ...] = (
-    ("parameters_millions", "params M", 2),
-    ("macs_superb_giga", "MACs G", 1),
-    ("throughput_audio_seconds_per_second", "audio s/s", 0),
-    ("peak_memory_mebibytes", "peak MiB", 0),
-    ("compression_hours", "compression h", 2),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +27,7 @@ class TextColumn:
     is_text: bool = False
 
 
-def columns_of(section: Section, *, metric: Callable[[Cell], str] | None = None) -> list[TextColumn]:
+def columns_of(section: Section, *, metric: Callable[[Score], str] | None = None) -> list[TextColumn]:
     """System, source, the metrics, scores and costs; a column in which every row is empty is left out.
 
     Args:
@@ -48,28 +38,25 @@ def columns_of(section: Section, *, metric: Callable[[Cell], str] | None = None)
         TextColumn(heading="system", texts=tuple(row.title for row in rows), is_text=True),
         TextColumn(heading="source", texts=tuple(source_of(row) for row in rows), is_text=True),
         *(_metric(column, section, metric) for column in section.shown),
-        *(
-            _number(heading, [getattr(row, name) for row in rows], digits, best=True)
-            for name, heading, digits in SCORES
-        ),
-        *(_number(heading, [getattr(row.costs, name) for row in rows], digits) for name, heading, digits in COSTS),
+        *(_quantity(score, rows) for score in quantities("score", printed=True)),
+        *(_quantity(cost, rows) for cost in quantities("cost", printed=True)),
     ]
     return [column for column in columns if column.is_text or set(column.texts) != {ABSENT}]
 
 
-def with_spread(cell: Cell) -> str:
+def with_spread(cell: Score) -> str:
     """``75.50 ± 7.78 (2)``: mean, standard deviation and number of seeds; the value alone for one seed."""
     text = f"{cell.value:.2f}"
     return text if cell.std is None else f"{text} ± {cell.std:.2f} ({len(cell.by_seed)})"
 
 
-def with_interval(cell: Cell) -> str:
+def with_interval(cell: Score) -> str:
     """``75.50 [70.1, 80.2]``: value and interval; the value alone where there is no interval."""
     text = f"{cell.value:.2f}"
     return text if cell.interval is None else f"{text} [{cell.interval.low:.1f}, {cell.interval.high:.1f}]"
 
 
-def source_of(row: Row) -> str:
+def source_of(row: SystemRow) -> str:
     """``measured``, ``measured, shipped`` or ``published``."""
     return row.source if row.source == "published" or row.origin == "run" else f"{row.source}, {row.origin}"
 
@@ -77,12 +64,12 @@ def source_of(row: Row) -> str:
 def notes_of(section: Section) -> list[str]:
     """What the rows have to say: failed cells, absent values, the hardware."""
     said = [f"{row.title}: {'; '.join(row.notes)}" for row in section.rows if row.notes]
-    machines = dict.fromkeys(row.costs.measured_on for row in section.rows if row.costs.measured_on)
+    machines = dict.fromkeys(row.measured_on for row in section.rows if row.measured_on)
     return said + [f"throughput and memory measured on {machine}" for machine in machines]
 
 
-def _metric(column: Column, section: Section, metric: Callable[[Cell], str]) -> TextColumn:
-    cells = [row.cells.get(column.name) for row in section.rows]
+def _metric(column: Column, section: Section, metric: Callable[[Score], str]) -> TextColumn:
+    cells = [row.scores.get(column.name) for row in section.rows]
     return TextColumn(
         heading=column.heading,
         texts=tuple(ABSENT if cell is None else metric(cell) for cell in cells),
@@ -90,10 +77,10 @@ def _metric(column: Column, section: Section, metric: Callable[[Cell], str]) -> 
     )
 
 
-def _number(heading: str, values: list[float | None], digits: int, *, best: bool = False) -> TextColumn:
-    known = [value for value in values if value is not None]
+def _quantity(quantity: Quantity, rows: Sequence[SystemRow]) -> TextColumn:
+    values = [row.value(quantity) for row in rows]
     return TextColumn(
-        heading=heading,
-        texts=tuple(ABSENT if value is None else f"{value:.{digits}f}" for value in values),
-        places=tuple(None if v is None else 1 + sum(o > v for o in known) for v in values) if best else None,
+        heading=quantity.heading,
+        texts=tuple(quantity.text(value, absent=ABSENT) for value in values),
+        places=tuple(place(value, values) for value in values) if quantity.kind == "score" else None,
     )

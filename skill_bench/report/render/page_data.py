@@ -15,25 +15,14 @@ from skill_bench.base.archive import inside
 from skill_bench.base.errors import RecordError
 from skill_bench.records.record import Record
 from skill_bench.report.render.frame import to_frame
-from skill_bench.report.render.layout import COSTS, SCORES
 from skill_bench.report.render.students import layers_alike, learning
 from skill_bench.report.table.columns import Column
-from skill_bench.report.table.entry import Entry
-from skill_bench.report.table.table import Row, Section, Table
+from skill_bench.report.table.entry import FoundRecord, newest
+from skill_bench.report.table.quantities import quantities
+from skill_bench.report.table.quantity import Quantity
+from skill_bench.report.table.table import Section, SystemRow, Table
 
 Json = dict[str, Any]
-_HIGHER_IS_CHEAPER = {"throughput_audio_seconds_per_second"}
-_DESCRIPTIONS = {
-    "mean_points": "Mean over the section's tasks, error rates as 100 minus them",
-    "superb_score": "The SUPERB challenge's score: 0 is FBANK, 1000 the best system when the board opened",
-    "overall_score": "Mean of the eleven SUPERB metrics, error rates as 100 minus them",
-    "retention_percent": "The score, in per cent of the system's own teacher's",
-    "parameters_millions": "Parameters, in millions",
-    "macs_superb_giga": "Multiply-adds over the 32 utterances of the SUPERB challenge, counted its way, in billions",
-    "throughput_audio_seconds_per_second": "Seconds of audio encoded per second",
-    "peak_memory_mebibytes": "Weights and peak of one forward pass, in MiB",
-    "compression_hours": "Device-hours that the updates of its distillation took, as its checkpoint says",
-}
 
 
 def page_data(table: Table, *, folder: Path, bibliography: str) -> Json:
@@ -52,7 +41,7 @@ def page_data(table: Table, *, folder: Path, bibliography: str) -> Json:
     }
 
 
-def copy_of(entry: Entry, folder: Path) -> Path | None:
+def copy_of(entry: FoundRecord, folder: Path) -> Path | None:
     """Where a page in ``folder`` keeps a record that lies in an archive, into which no link can lead; else None."""
     found = None if entry.file is None else inside(entry.file)
     return None if found is None else folder / "records" / entry.origin / found[1]
@@ -68,64 +57,60 @@ def _plain(value: Any) -> Any:
 def _section(section: Section) -> Json:
     """The columns to show of one section: scores, costs, tasks, without empty ones."""
     rows = section.rows
-    columns = [
-        _column(name, heading, "score", digits, higher=True)
-        for name, heading, digits in SCORES
-        if any(getattr(row, name) is not None for row in rows)
-    ]
-    columns += [
-        _column(name, heading, "cost", digits, higher=name in _HIGHER_IS_CHEAPER)
-        for name, heading, digits in COSTS
-        if any(getattr(row.costs, name) is not None for row in rows)
-    ]
-    columns += [_judged(column) for column in section.shown if any(column.name in row.cells for row in rows)]
+    printed = quantities("score", printed=True) + quantities("cost", printed=True)
+    columns = [_quantity(one) for one in printed if any(row.value(one) is not None for row in rows)]
+    columns += [_judged(column) for column in section.shown if any(column.name in row.scores for row in rows)]
     return {
         "label": section.label,
         "suite": section.suite,
         "synthetic": section.synthetic,
         "published": section.source == "published",
-        "machines": list(dict.fromkeys(row.costs.measured_on for row in rows if row.costs.measured_on)),
+        "machines": list(dict.fromkeys(row.measured_on for row in rows if row.measured_on)),
         "columns": columns,
     }
 
 
 def _judged(column: Column) -> Json:
-    return _column(column.name, column.heading, "task", 2, higher=column.higher_is_better) | {"task": column.task}
+    better = "higher" if column.higher_is_better else "lower"
+    return _column(column.name, column.heading, "task", 2, better) | {"task": column.task}
 
 
-def _column(name: str, heading: str, group: str, digits: int, *, higher: bool) -> Json:
-    better = "higher" if higher else "lower"
-    column = {"name": name, "heading": heading, "group": group, "digits": digits, "better": better}
-    return column | ({"description": _DESCRIPTIONS[name]} if name in _DESCRIPTIONS else {})
+def _quantity(one: Quantity) -> Json:
+    column = _column(one.name, one.heading, one.kind, one.decimals, one.better)
+    return column if one.description is None else column | {"description": one.description}
 
 
-def _details(row: Row, folder: Path) -> Json | None:
+def _column(name: str, heading: str, group: str, digits: int | None, better: str) -> Json:
+    return {"name": name, "heading": heading, "group": group, "digits": digits, "better": better}
+
+
+def _details(row: SystemRow, folder: Path) -> Json | None:
     """A row's records and what they say about the model; None for a published row."""
     if not row.entries:
         return None
     entries = sorted(row.entries, key=lambda entry: (entry.record.key.task, entry.record.key.seed))
-    newest = max((entry.record for entry in entries), key=lambda record: record.provenance.started_at)
+    last = newest(entries)
     details: Json = {
-        "about": {name: value for name, value in _about(newest).items() if value is not None},
+        "about": {name: value for name, value in _about(last).items() if value is not None},
         "records": [_record(entry, folder) for entry in entries],
-        "no_interval": {name: cell.no_interval for name, cell in row.cells.items() if cell.no_interval is not None},
+        "no_interval": {name: cell.no_interval for name, cell in row.scores.items() if cell.no_interval is not None},
     }
     # What is wrong with either is among the table's problems.
     with suppress(RecordError):
-        if (alike := layers_alike(newest.system)) is not None:
+        if (alike := layers_alike(last.system)) is not None:
             details["similarity"] = alike
     with suppress(RecordError):
-        if stages := learning(newest.system):
+        if stages := learning(last.system):
             details["curves"] = stages
     return details
 
 
-def _about(newest: Record) -> dict[str, str | None]:
-    provenance, git = newest.provenance, newest.provenance.git
+def _about(last: Record) -> dict[str, str | None]:
+    provenance, git = last.provenance, last.provenance.git
     return {
-        "teacher": newest.system.teacher,
-        "licence": newest.system.licence,
-        "checkpoint sha256": newest.system.checkpoint_sha256,
+        "teacher": last.system.teacher,
+        "licence": last.system.licence,
+        "checkpoint sha256": last.system.checkpoint_sha256,
         "skill-bench": provenance.skill_bench_version,
         "git": None if git is None else git.commit[:12] + (", with changes" if git.dirty else ""),
         "torch": provenance.packages.get("torch"),
@@ -134,7 +119,7 @@ def _about(newest: Record) -> dict[str, str | None]:
     }
 
 
-def _record(found: Entry, folder: Path) -> Json:
+def _record(found: FoundRecord, folder: Path) -> Json:
     record = found.record
     entry: Json = {"task": record.key.task, "seed": record.key.seed, "metric": record.metric}
     if found.file is not None:

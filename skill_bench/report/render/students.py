@@ -15,8 +15,9 @@ from skill_bench.base import catalog
 from skill_bench.base.errors import RecordError
 from skill_bench.layers.cluster import cluster
 from skill_bench.records.record import System
-from skill_bench.records.similarity import LINKAGES
-from skill_bench.report.table.table import Row, Table
+from skill_bench.records.similarity import CARRIED, LINKAGES, LayerSimilarity, Similarity
+from skill_bench.report.table.entry import newest
+from skill_bench.report.table.table import Table
 
 Json = dict[str, Any]
 STAGES = ("joint", "final")
@@ -31,40 +32,47 @@ def with_problems(table: Table) -> Table:
     for row in (row for section in table.sections for row in section.rows if row.entries):
         for part in (layers_alike, learning):
             try:
-                part(newest_system(row))
+                part(newest(row.entries).system)
             except RecordError as error:
                 found[str(error)] = None
     return replace(table, problems=tuple(found))
 
 
-def newest_system(row: Row) -> System:
-    """What the newest record of a measured row says of its system."""
-    return max((entry.record for entry in row.entries), key=lambda record: record.provenance.started_at).system
-
-
 def layers_alike(system: System) -> Json | None:
-    """The similarity matrix, the groups and the merges that a student's checkpoint carries; None if it has none.
+    """The similarity of its teacher's layers that a student carries, and its groups; None if it carries none.
 
     Raises:
         RecordError: they are there, and are not what the distiller writes.
     """
     details = system.details
-    if not isinstance(text := details.get("similarity"), str):
+    if not isinstance(details.get(CARRIED, details.get("similarity")), str):
         return None
     try:
-        matrix = np.array(json.loads(text), dtype=np.float64)
         groups = [[int(layer) for layer in group] for group in json.loads(str(details["layer_groups"]))]
-        clustering = json.loads(str(details.get("recipe", "{}"))).get("groups") or {}
-        linkage = LINKAGES[LINKAGES.index(clustering.get("linkage", "average"))]
-        contiguous = clustering.get("contiguous", True)
-        tree = cluster(matrix, n_groups=1, linkage_method=linkage, contiguous=contiguous).tree
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        found = _carried(system) if CARRIED in details else _of_earlier_versions(system)
+    except (RecordError, LookupError, ValueError, TypeError, AttributeError) as error:
         raise RecordError(
             f"{system.title}: the similarity in its checkpoint cannot be used ({error!r}). "
             "Expected a square matrix and layer_groups, as `skill-bench distill` writes them."
         ) from error
-    merges = [[float(value) for value in merge] for merge in tree]
-    return {"matrix": matrix.tolist(), "groups": groups, "tree": merges, "measure": clustering.get("measure", "cka")}
+    content = found.model_dump(mode="json")
+    return {"matrix": content["matrix"], "groups": groups, "tree": content["tree"], "measure": found.measure}
+
+
+def _carried(system: System) -> Similarity:
+    content = json.loads(str(system.details[CARRIED]))
+    return LayerSimilarity.parse(content, source=CARRIED).measures[0]
+
+
+def _of_earlier_versions(system: System) -> Similarity:
+    """From a matrix alone, which says neither how it was measured nor how it was clustered: its recipe does."""
+    matrix = np.array(json.loads(str(system.details["similarity"])), dtype=np.float64)
+    options = json.loads(str(system.details.get("recipe", "{}"))).get("groups") or {}
+    linkage = LINKAGES[LINKAGES.index(options.get("linkage", "average"))]
+    found = cluster(matrix, n_groups=1, linkage_method=linkage, contiguous=options.get("contiguous", True))
+    return Similarity(
+        measure=options.get("measure", "cka"), matrix=matrix.tolist(), tree=found.tree.tolist(), groups=found.groups
+    )
 
 
 def learning(system: System) -> list[Json]:

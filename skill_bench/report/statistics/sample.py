@@ -21,7 +21,8 @@ from skill_bench.metrics.scoring import FURTHER, SCORERS, Scorer
 from skill_bench.records.record import Record
 from skill_bench.report.statistics.weighted import WEIGHTED, Weighted
 
-Row = Mapping[str, Any]
+Prediction = Mapping[str, Any]
+Predictions = Sequence[Prediction]
 Weights = Float[ndarray, "draws units"]
 _POOLED = "_pooled"
 NOBODY = ""
@@ -66,7 +67,7 @@ class Sample:
         return bool((denominators == 1).all() and (numerators <= 1).all() and (numerators >= 0).all())
 
 
-def knows_speakers(rows: Sequence[Row], metric: str) -> bool:
+def knows_speakers(rows: Predictions, metric: str) -> bool:
     """Whether ``metric`` can be drawn by speaker.
 
     Not where who speaks is what is to be told: these speakers are the classes, others would be another task.
@@ -76,7 +77,7 @@ def knows_speakers(rows: Sequence[Row], metric: str) -> bool:
     return bool(known) and not asked and metric.removesuffix(_POOLED) not in _UNIT
 
 
-def sample_of(record: Record, rows: Sequence[Row], metric: str, *, by_speaker: bool = False) -> Sample:
+def sample_of(record: Record, rows: Predictions, metric: str, *, by_speaker: bool = False) -> Sample:
     """The sample of ``metric`` from a record's predictions.
 
     Args:
@@ -139,8 +140,8 @@ def mean_of(samples: Sequence[Sample]) -> Sample:
     return replace(one, under=under, counts=counts)
 
 
-def _units(rows: Sequence[Row], *, field: str) -> dict[tuple[str, str], list[Row]]:
-    found: dict[tuple[str, str], list[Row]] = {}
+def _units(rows: Predictions, *, field: str) -> dict[tuple[str, str], list[Prediction]]:
+    found: dict[tuple[str, str], list[Prediction]] = {}
     for row in rows:
         name = row.get(field, NOBODY) if field == "speaker" else row[field]
         found.setdefault((str(row["fold"]), str(name)), []).append(row)
@@ -148,11 +149,11 @@ def _units(rows: Sequence[Row], *, field: str) -> dict[tuple[str, str], list[Row
 
 
 def _counts(
-    units: Sequence[Sequence[Row]], scorer: Scorer, *, stored: bool, where: str
+    units: Sequence[Predictions], scorer: Scorer, *, stored: bool, where: str
 ) -> tuple[Float[ndarray, " units"], Float[ndarray, " units"]]:
     """Counts of each unit: those that the rows carry for the task's own metric, else counted again."""
 
-    def of(row: Row) -> tuple[float, float]:
+    def of(row: Prediction) -> tuple[float, float]:
         if stored:
             return row["numerator"], row["denominator"]
         assert scorer.share is not None

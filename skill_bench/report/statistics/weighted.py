@@ -17,12 +17,12 @@ from numpy import ndarray
 
 from skill_bench.metrics.search import COST_FALSE_ALARM, COST_MISS, P_TARGET
 
-Rows = Sequence[Sequence[Mapping[str, Any]]]
+Units = Sequence[Sequence[Mapping[str, Any]]]
 Weighted = Callable[[Float[ndarray, "draws units"]], Float[ndarray, " draws"]]
 _DRAWS_AT_ONCE = 64  # keeps draws x trials small for tens of thousands of trials
 
 
-def equal_error_rate(units: Rows) -> Weighted:
+def equal_error_rate(units: Units) -> Weighted:
     """Percent; see `skill_bench.metrics.verification.equal_error_rate`."""
     unit_of, flat = _flat(units)
     same = np.array([row["target"] == "same" for row in flat])
@@ -47,7 +47,7 @@ def equal_error_rate(units: Rows) -> Weighted:
     return _in_parts(under)
 
 
-def term_weighted_value(units: Rows) -> Weighted:
+def term_weighted_value(units: Units) -> Weighted:
     """MTWV x 100; a unit is a query. See `skill_bench.metrics.search.maximum_term_weighted_value`."""
     unit_of, flat = _flat(units)
     present = np.array([row["target"] == "present" for row in flat])
@@ -70,7 +70,7 @@ def term_weighted_value(units: Rows) -> Weighted:
     return _in_parts(under)
 
 
-def unweighted_accuracy(units: Rows) -> Weighted:
+def unweighted_accuracy(units: Units) -> Weighted:
     """Percent: the mean over labels of the share that is right."""
     unit_of, flat = _flat(units)
     labels = sorted({str(row["target"]) for row in flat})
@@ -90,14 +90,14 @@ def unweighted_accuracy(units: Rows) -> Weighted:
     return under
 
 
-WEIGHTED: dict[str, Callable[[Rows], Weighted]] = {
+WEIGHTED: dict[str, Callable[[Units], Weighted]] = {
     "eer": equal_error_rate,
     "mtwv": term_weighted_value,
     "unweighted_accuracy": unweighted_accuracy,
 }
 
 
-def _flat(units: Rows) -> tuple[Int[ndarray, " rows"], list[Mapping[str, Any]]]:
+def _flat(units: Units) -> tuple[Int[ndarray, " rows"], list[Mapping[str, Any]]]:
     return np.repeat(np.arange(len(units)), [len(rows) for rows in units]), [row for rows in units for row in rows]
 
 

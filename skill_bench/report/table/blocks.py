@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from skill_bench.records.record import Record
-from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.entry import FoundRecord
 
 Variant = tuple[int, str, str]
 """A task's version, the fingerprint of its data, and a hash of the settings that decide a score."""
@@ -27,16 +27,16 @@ class Block:
     suite: str
     protocol: str
     synthetic: bool
-    systems: Mapping[SystemId, tuple[Entry, ...]]
+    systems: Mapping[SystemId, tuple[FoundRecord, ...]]
 
 
-def split(entries: Iterable[Entry]) -> list[Block]:
+def split(entries: Iterable[FoundRecord]) -> list[Block]:
     """Blocks of records, in order of suite and protocol.
 
     Where a task occurs in several variants, each combination that a system has makes a block of its own; a system that
     lacks that task stands in every block that its other tasks allow. Failed records that name no data go everywhere.
     """
-    groups: dict[tuple[str, str], list[Entry]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[FoundRecord]] = defaultdict(list)
     for entry in entries:
         groups[entry.record.key.suite, entry.record.key.protocol].append(entry)
     return [block for group in sorted(groups) for block in _split_group(*group, groups[group])]
@@ -51,9 +51,9 @@ def variant(record: Record) -> Variant | None:
     return record.key.task_version, record.data.fingerprint, hashlib.sha256(settings.encode()).hexdigest()
 
 
-def _split_group(suite: str, protocol: str, entries: list[Entry]) -> list[Block]:
+def _split_group(suite: str, protocol: str, entries: list[FoundRecord]) -> list[Block]:
     variants: dict[str, set[Variant]] = defaultdict(set)
-    systems: dict[SystemId, list[Entry]] = defaultdict(list)
+    systems: dict[SystemId, list[FoundRecord]] = defaultdict(list)
     for entry in entries:
         record = entry.record
         systems[entry.origin, record.key.upstream, record.system.identity].append(entry)
@@ -77,7 +77,7 @@ def _split_group(suite: str, protocol: str, entries: list[Entry]) -> list[Block]
     return blocks
 
 
-def _combinations(systems: Iterable[list[Entry]], disputed: set[str]) -> list[dict[str, Variant]]:
+def _combinations(systems: Iterable[list[FoundRecord]], disputed: set[str]) -> list[dict[str, Variant]]:
     """The variants of the disputed tasks that some system has, without those that are part of a fuller one."""
     found: list[dict[str, Variant]] = []
     for entries in systems:
@@ -94,7 +94,7 @@ def _combinations(systems: Iterable[list[Entry]], disputed: set[str]) -> list[di
     return sorted(full, key=lambda one: sorted(one.items())) or [{}]
 
 
-def _fitting(own: list[Entry], combination: Mapping[str, Variant]) -> tuple[Entry, ...]:
+def _fitting(own: list[FoundRecord], combination: Mapping[str, Variant]) -> tuple[FoundRecord, ...]:
     """The system's records that belong into the block; none if it has a disputed task in other variants only."""
     fits = [_fits(entry.record, combination) for entry in own]
     fitting = [entry for entry, fit in zip(own, fits, strict=True) if fit]

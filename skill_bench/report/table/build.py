@@ -12,17 +12,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from skill_bench.records.profile import Profile
-from skill_bench.records.record import Record
+from skill_bench.records.record import Record, System
 from skill_bench.report.table.blocks import Block, SystemId, split
 from skill_bench.report.table.collect import Collection
 from skill_bench.report.table.columns import Column, published_column
-from skill_bench.report.table.costs import measured_costs, published_costs
-from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.entry import FoundRecord, newest
 from skill_bench.report.table.published import PublishedRow
+from skill_bench.report.table.quantities import MEAN, OVERALL, SUPERB, read_quantities
+from skill_bench.report.table.quantity import Facts
 from skill_bench.report.table.relative import with_ranks, with_retention
-from skill_bench.report.table.score import OFFICIAL_SUITES, overall_score, superb_score
+from skill_bench.report.table.score import OFFICIAL_SUITES
 from skill_bench.report.table.stale import staleness
-from skill_bench.report.table.table import Cell, Row, Section, Table
+from skill_bench.report.table.table import Score, Section, SystemRow, Table
 
 
 def build(
@@ -53,9 +54,9 @@ def _measured(block: Block, profiles: list[tuple[str, Profile]]) -> Section:
     judged = {column.task: column for column in columns.values() if column.primary}
     tasks = tuple(sorted({entry.record.key.task for own in block.systems.values() for entry in own}))
     rows = [_measured_row(id_, own, profiles, block.suite) for id_, own in block.systems.items()]
-    rows = [replace(row, mean_points=_mean_points(row, [judged.get(task) for task in tasks])) for row in rows]
+    rows = [_with_mean(row, [judged.get(task) for task in tasks]) for row in rows]
     ordered = tuple(columns[name] for name in sorted(columns))
-    rows = with_retention(with_ranks(rows, score=lambda row: row.mean_points), score=lambda row: row.mean_points)
+    rows = with_retention(with_ranks(rows, by=MEAN), by=MEAN)
     return Section(
         label=block.label,
         source="measured",
@@ -68,28 +69,51 @@ def _measured(block: Block, profiles: list[tuple[str, Profile]]) -> Section:
     )
 
 
-def _measured_row(id_: SystemId, entries: tuple[Entry, ...], profiles: list[tuple[str, Profile]], suite: str) -> Row:
+def _measured_row(
+    id_: SystemId, entries: tuple[FoundRecord, ...], profiles: list[tuple[str, Profile]], suite: str
+) -> SystemRow:
     origin, name, identity = id_
-    newest = max((entry.record for entry in entries), key=lambda r: r.provenance.started_at)
+    last = newest(entries)
     cells, notes = _cells(entries)
-    values = {column: cell.value for column, cell in cells.items()}
+    profile = _newest_profile(profiles, origin, last.system)
     # Both scores are defined on SUPERB's own corpora, whole.
     official = suite in OFFICIAL_SUITES and not any(e.record.data and e.record.data.limit for e in entries)
-    return Row(
+    return SystemRow(
         source="measured",
         origin=origin,
         system=name,
-        title=newest.system.title,
-        kind=newest.system.kind,
+        title=last.system.title,
+        kind=last.system.kind,
         identity=identity,
-        teacher=newest.system.teacher,
-        cells=cells,
-        costs=measured_costs(profiles, origin, newest.system),
-        superb_score=superb_score(values) if official else None,
-        overall_score=overall_score(values) if official else None,
+        teacher=last.system.teacher,
+        scores=cells,
+        quantities=read_quantities(
+            Facts(
+                values={column: cell.value for column, cell in cells.items()} if official else {},
+                system=last.system,
+                profile=profile,
+            )
+        ),
+        compressed_on=None if (devices := last.system.details.get("compressed_on")) is None else str(devices),
+        measured_on=None if profile is None else _machine(profile),
         notes=tuple(notes),
         entries=entries,
     )
+
+
+def _newest_profile(profiles: list[tuple[str, Profile]], origin: str, system: System) -> Profile | None:
+    """Of exactly this model and origin."""
+    fitting = [
+        p for o, p in profiles if (o, p.system.name, p.system.identity) == (origin, system.name, system.identity)
+    ]
+    return max(fitting, key=lambda p: p.provenance.started_at, default=None)
+
+
+def _machine(profile: Profile) -> str | None:
+    if profile.throughput is None:
+        return None
+    device = profile.provenance.hardware.device_name(profile.throughput.device)
+    return f"{device}, {profile.throughput.n_threads} threads, {profile.throughput.dtype}"
 
 
 def _columns(record: Record) -> list[Column]:
@@ -105,9 +129,9 @@ def _columns(record: Record) -> list[Column]:
     ]
 
 
-def _cells(entries: Iterable[Entry]) -> tuple[dict[str, Cell], list[str]]:
+def _cells(entries: Iterable[FoundRecord]) -> tuple[dict[str, Score], list[str]]:
     """A cell for every metric that has a value; what is absent is a note."""
-    found: dict[Column, dict[int, tuple[float, Entry]]] = defaultdict(dict)
+    found: dict[Column, dict[int, tuple[float, FoundRecord]]] = defaultdict(dict)
     notes = []
     for entry in sorted(entries, key=lambda e: (e.record.key.task, e.record.key.seed)):
         record = entry.record
@@ -125,9 +149,9 @@ def _cells(entries: Iterable[Entry]) -> tuple[dict[str, Cell], list[str]]:
     return {column.name: _cell(column, by_seed) for column, by_seed in found.items()}, notes
 
 
-def _cell(column: Column, by_seed: dict[int, tuple[float, Entry]]) -> Cell:
+def _cell(column: Column, by_seed: dict[int, tuple[float, FoundRecord]]) -> Score:
     values = {seed: value for seed, (value, _) in by_seed.items()}
-    return Cell(
+    return Score(
         column=column,
         value=statistics.fmean(values.values()),
         by_seed=values,
@@ -136,25 +160,25 @@ def _cell(column: Column, by_seed: dict[int, tuple[float, Entry]]) -> Cell:
     )
 
 
-def _mean_points(row: Row, judged: list[Column | None]) -> float | None:
-    """The mean over the section's tasks with higher better; None unless every one is there.
+def _with_mean(row: SystemRow, judged: list[Column | None]) -> SystemRow:
+    """The row with its mean over the section's tasks, higher better; without one unless every task is there.
 
     A task whose every cell failed has no column, and makes every row incomplete.
     """
     points = []
     for column in judged:
-        cell = None if column is None else row.cells.get(column.name)
+        cell = None if column is None else row.scores.get(column.name)
         if cell is None or not cell.column.has_points:
-            return None
+            return row
         points.append(cell.points)
-    return statistics.fmean(points) if points else None
+    return replace(row, quantities={**row.quantities, MEAN.name: statistics.fmean(points)}) if points else row
 
 
 def _published(suite: str, published: list[PublishedRow]) -> Section:
     columns = {name: column for one in published for name in one.values if (column := published_column(name))}
     rows = [_published_row(one, columns) for one in published]
     # A paper may lack a task; its rank is by the score that needs all of them.
-    rows = with_ranks(rows, score=lambda row: row.superb_score)
+    rows = with_ranks(rows, by=SUPERB)
     return Section(
         label=f"{suite}, as published",
         source="published",
@@ -163,29 +187,26 @@ def _published(suite: str, published: list[PublishedRow]) -> Section:
         synthetic=False,
         tasks=tuple(dict.fromkeys(column.task for column in columns.values())),
         columns=tuple(columns.values()),
-        rows=tuple(with_retention(rows, score=lambda row: row.overall_score)),
+        rows=tuple(with_retention(rows, by=OVERALL)),
     )
 
 
-def _published_row(one: PublishedRow, columns: dict[str, Column]) -> Row:
+def _published_row(one: PublishedRow, columns: dict[str, Column]) -> SystemRow:
     known = {name: value for name, value in one.values.items() if value is not None}
-    return Row(
+    return SystemRow(
         source="published",
-        origin=one.source,
+        origin=one.citation,
         system=one.system,
         title=one.system,
         teacher=one.teacher,
-        cells={name: Cell(column=columns[name], value=value) for name, value in known.items() if name in columns},
-        costs=published_costs(one.values),
-        superb_score=superb_score(one.values),
-        overall_score=overall_score(one.values),
-        superb_score_published=one.values.get("superb_score_published"),
+        scores={name: Score(column=columns[name], value=value) for name, value in known.items() if name in columns},
+        quantities=read_quantities(Facts(values=one.values)),
     )
 
 
 def _clashes(section: Section) -> list[str]:
     """Different models of one origin under one title: nobody could tell the rows apart."""
-    identities: dict[tuple[str, str], dict[str, Row]] = defaultdict(dict)
+    identities: dict[tuple[str, str], dict[str, SystemRow]] = defaultdict(dict)
     for row in section.rows:
         if row.identity is not None:
             identities[row.origin, row.title][row.identity] = row

@@ -12,7 +12,7 @@ from skill_bench.base.documents import read_object
 from skill_bench.base.errors import RecordError
 from skill_bench.records.profile import Profile
 from skill_bench.records.record import Key, Record, record_path
-from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.entry import FoundRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Collection:
 
     origin: str
     folder: Path | None = None
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[FoundRecord, ...] = ()
     profiles: tuple[Profile, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -56,7 +56,7 @@ def collect(folder: Path, *, origin: str = "run") -> Collection:
             if content.get("kind") == "profile":
                 profiles.append(Profile.parse(content, source=str(path)))
             else:
-                entries.append(Entry(record=Record.parse(content, source=str(path)), file=path, origin=origin))
+                entries.append(FoundRecord(record=Record.parse(content, source=str(path)), file=path, origin=origin))
         except RecordError as error:
             problems.append(str(error))
     kept, doubled = _one_per_cell(entries, found)
@@ -65,12 +65,12 @@ def collect(folder: Path, *, origin: str = "run") -> Collection:
     )
 
 
-def _one_per_cell(entries: list[Entry], files_by_name: Mapping[str, Path]) -> tuple[list[Entry], list[str]]:
+def _one_per_cell(entries: list[FoundRecord], files_by_name: Mapping[str, Path]) -> tuple[list[FoundRecord], list[str]]:
     """Entries without doubles, and a problem for each cell that had several.
 
     The record that lies where its key says stays; if none does, nobody can tell which is meant, and none stays.
     """
-    by_cell: dict[tuple[Key, str], list[Entry]] = defaultdict(list)
+    by_cell: dict[tuple[Key, str], list[FoundRecord]] = defaultdict(list)
     for entry in entries:
         by_cell[entry.record.key, entry.record.system.identity].append(entry)
     kept, problems = [], []

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from skill_bench.base.errors import RecordError, suggest
 from skill_bench.report.table.columns import published_column
+from skill_bench.report.table.quantities import publishable
 
 _TEXT = ("system", "teacher", "distillation_data", "source")
-_NUMBERS = ("parameters_millions", "macs_superb_giga", "superb_score_published")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,20 +22,8 @@ class PublishedRow:
     system: str
     teacher: str | None
     distillation_data: str | None
-    source: str
+    citation: str
     values: dict[str, float | None]
-
-
-def read_published(folder: Path) -> list[PublishedRow]:
-    """Every row of every CSV file in ``folder``.
-
-    Raises:
-        RecordError: whatever :func:`published_rows` finds, all of it.
-    """
-    rows, problems = published_rows(folder)
-    if problems:
-        raise RecordError("\n".join(problems))
-    return rows
 
 
 def published_rows(folder: Path) -> tuple[list[PublishedRow], tuple[str, ...]]:
@@ -86,9 +74,10 @@ def _check_columns(path: Path, columns: list[str]) -> None:
     for needed in ("system", "source"):
         if needed not in columns:
             raise RecordError(f"{path}: has no column {needed!r}. Add it; every row must say where it is from.")
+    numbers = publishable()
     for name in columns:
-        if name not in _TEXT and name not in _NUMBERS and published_column(name) is None:
-            known = (*_TEXT, *_NUMBERS, "ks_accuracy_percent")
+        if name not in _TEXT and name not in numbers and published_column(name) is None:
+            known = (*_TEXT, *numbers, "ks_accuracy_percent")
             raise RecordError(
                 f"{path}: unknown column {name!r}. {suggest(name, known)}"
                 "A metric is named task_metric_unit, as in ks_accuracy_percent."
@@ -108,7 +97,7 @@ def _row(path: Path, line: int, cells: dict[str, str]) -> PublishedRow:
         system=cells["system"].strip(),
         teacher=cells.get("teacher") or None,
         distillation_data=cells.get("distillation_data") or None,
-        source=cells["source"].strip(),
+        citation=cells["source"].strip(),
         values={name: _number(where, name, cell) for name, cell in cells.items() if name not in _TEXT},
     )
 

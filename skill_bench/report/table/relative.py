@@ -3,59 +3,62 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from skill_bench.report.table.table import Cell, Row
+from skill_bench.report.table.quantities import RETENTION
+from skill_bench.report.table.quantity import Quantity
+from skill_bench.report.table.table import Score, SystemRow
 
-Score = Callable[[Row], float | None]
 
-
-def with_ranks(rows: Iterable[Row], *, score: Score) -> list[Row]:
-    """The rows with ranks by ``score`` and in every cell, best first; rows without a score last.
+def with_ranks(rows: Iterable[SystemRow], *, by: Quantity) -> list[SystemRow]:
+    """The rows with ranks by a score and in every cell, best first; rows without that score last.
 
     Equal values share a rank.
     """
     rows = list(rows)
-    scores = [value for row in rows if (value := score(row)) is not None]
+    scores = [row.value(by) for row in rows]
     points: dict[str, list[float]] = defaultdict(list)
     for row in rows:
-        for name, cell in row.cells.items():
+        for name, cell in row.scores.items():
             points[name].append(cell.points)
 
-    def ranked(row: Row) -> Row:
-        own = score(row)
-        cells = {name: replace(cell, rank=_place(cell.points, points[name])) for name, cell in row.cells.items()}
-        return replace(row, cells=cells, rank=None if own is None else _place(own, scores))
+    def ranked(row: SystemRow) -> SystemRow:
+        cells = {name: replace(cell, rank=place(cell.points, points[name])) for name, cell in row.scores.items()}
+        return replace(row, scores=cells, rank=place(row.value(by), scores))
 
     done = [ranked(row) for row in rows]
     return sorted(done, key=lambda r: (r.rank is None, r.rank or 0, r.title.lower(), r.origin, r.identity or ""))
 
 
-def with_retention(rows: Sequence[Row], *, score: Score) -> list[Row]:
-    """The rows with what they keep of their own teacher, in per cent of its points and of its ``score``.
+def with_retention(rows: Sequence[SystemRow], *, by: Quantity) -> list[SystemRow]:
+    """The rows with what they keep of their own teacher, in per cent of its points and of its score.
 
     The teacher is the row of the section with the student's ``teacher`` as its name, from the same origin if that has
     one. Where the student's checkpoint names its teacher's hash, a teacher of another hash does not count. A teacher
     with fewer than one point gives no retention.
     """
-    return [row if (teacher := _teacher(row, rows)) is None else _retention(row, teacher, score) for row in rows]
+    return [row if (teacher := _teacher(row, rows)) is None else _retention(row, teacher, by) for row in rows]
 
 
-def _retention(row: Row, teacher: Row, score: Score) -> Row:
-    def kept(cell: Cell) -> float | None:
-        of = teacher.cells.get(cell.column.name)
+def place(value: float | None, values: Iterable[float | None]) -> int | None:
+    """The rank of ``value`` among ``values``, the highest first; equal ones share it, and what is absent has none."""
+    return None if value is None else 1 + sum(other is not None and other > value for other in values)
+
+
+def _retention(row: SystemRow, teacher: SystemRow, by: Quantity) -> SystemRow:
+    def kept(cell: Score) -> float | None:
+        of = teacher.scores.get(cell.column.name)
         return _percent(cell.points, of.points) if of is not None and cell.column.has_points else None
 
-    own, its = score(row), score(teacher)
-    return replace(
-        row,
-        cells={name: replace(cell, retention_percent=kept(cell)) for name, cell in row.cells.items()},
-        retention_percent=None if own is None or its is None else _percent(own, its),
-    )
+    cells = {name: replace(cell, retention_percent=kept(cell)) for name, cell in row.scores.items()}
+    own, its = row.value(by), teacher.value(by)
+    retention = None if own is None or its is None else _percent(own, its)
+    known = {} if retention is None else {RETENTION.name: retention}
+    return replace(row, scores=cells, quantities={**row.quantities, **known})
 
 
-def _teacher(row: Row, rows: Sequence[Row]) -> Row | None:
+def _teacher(row: SystemRow, rows: Sequence[SystemRow]) -> SystemRow | None:
     named = [other for other in rows if row.teacher is not None and other.system == row.teacher and other is not row]
     wanted = _detail(row, "teacher_sha256")
     fitting = [t for t in named if wanted is None or _checkpoint(t) in (None, wanted)]
@@ -63,18 +66,14 @@ def _teacher(row: Row, rows: Sequence[Row]) -> Row | None:
     return next(iter(same_origin or fitting), None)
 
 
-def _detail(row: Row, name: str) -> str | None:
+def _detail(row: SystemRow, name: str) -> str | None:
     found = row.entries[-1].record.system.details.get(name) if row.entries else None
     return found if isinstance(found, str) else None
 
 
-def _checkpoint(row: Row) -> str | None:
+def _checkpoint(row: SystemRow) -> str | None:
     return row.entries[-1].record.system.checkpoint_sha256 if row.entries else None
 
 
 def _percent(own: float, of: float) -> float | None:
     return 100 * own / of if of >= 1 else None
-
-
-def _place(value: float, values: Sequence[float]) -> int:
-    return 1 + sum(other > value for other in values)

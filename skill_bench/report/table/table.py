@@ -4,8 +4,8 @@
     ├── sections: one for each set of comparable rows, measured ones first
     │   ├── columns: the metrics in it; ``judged`` are those by which a task is judged
     │   └── rows: best first
-    │       ├── cells: column name -> Cell (value, interval, spread over seeds, rank, retention, record files)
-    │       ├── costs: parameters, MACs, throughput, memory, what the compression took
+    │       ├── scores: column name -> Score (value, interval, spread over seeds, rank, retention, record files)
+    │       ├── quantities: name -> score over tasks, or cost (parameters, MACs, throughput, memory)
     │       └── entries: the records themselves (layer weights, learning curves, provenance)
     └── problems: what was left out or is doubtful, a sentence each
 
@@ -18,20 +18,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from skill_bench.report.statistics.interval import Interval
 from skill_bench.report.table.columns import Column
-from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.entry import FoundRecord
+from skill_bench.report.table.quantity import Quantity
 
-if TYPE_CHECKING:
-    pass
-
-Source = Literal["measured", "published"]
+Basis = Literal["measured", "published"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class Score:
     """One metric of one system.
 
     Attributes:
@@ -67,26 +65,7 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Costs:
-    """What a system costs; None where it was not measured or not published.
-
-    ``measured_on`` names the machine of throughput and memory. ``compression_hours``: what training the student took,
-    times the devices, on ``compressed_on``; ``compression_speech_hours``: of how much audio; as its checkpoint says.
-    """
-
-    parameters_millions: float | None = None
-    macs_giga: float | None = None
-    macs_superb_giga: float | None = None
-    throughput_audio_seconds_per_second: float | None = None
-    peak_memory_mebibytes: float | None = None
-    compression_hours: float | None = None
-    compression_speech_hours: float | None = None
-    compressed_on: str | None = None
-    measured_on: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
+class SystemRow:
     """One system in one section.
 
     Attributes:
@@ -97,33 +76,38 @@ class Row:
         kind: student, teacher, baseline, control or other; None for a published row.
         identity: Hash of the model; None for a published row.
         teacher: Name of the system it was compressed from.
-        cells: By column name; a metric without a value is missing, and ``notes`` say why.
-        mean_points: Mean of the judged metrics with higher better; None unless the row has every task of the section.
-        superb_score, overall_score: See `skill_bench.report.table.score`; None unless every task is there.
-        superb_score_published: As the source printed it.
+        scores: By column name; a metric without a value is missing, and ``notes`` say why.
+        quantities: Scores and costs by name, see `skill_bench.report.table.quantities`; what is not known is not in it.
+        compressed_on: The devices that its compression took, as its checkpoint says.
+        measured_on: The machine of throughput and memory.
         rank: By mean points (measured) or SUPERB score (published); None for an incomplete row.
-        retention_percent: The score behind ``rank`` (published rows: the overall score), of the teacher's.
         notes: Failed cells, absent values.
         entries: The records of a measured row.
     """
 
-    source: Source
+    source: Basis
     origin: str
     system: str
     title: str
     kind: str | None = None
     identity: str | None = None
     teacher: str | None = None
-    cells: Mapping[str, Cell]
-    costs: Costs
-    mean_points: float | None = None
-    superb_score: float | None = None
-    overall_score: float | None = None
-    superb_score_published: float | None = None
+    scores: Mapping[str, Score]
+    quantities: Mapping[str, float]
+    compressed_on: str | None = None
+    measured_on: str | None = None
     rank: int | None = None
-    retention_percent: float | None = None
     notes: tuple[str, ...] = ()
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[FoundRecord, ...] = ()
+
+    def value(self, quantity: Quantity) -> float | None:
+        """A score or a cost; None where it is not known. A mean or score needs every task of its section."""
+        return self.quantities.get(quantity.name)
+
+    def entries_of(self, column: Column) -> list[FoundRecord]:
+        """Its records of the column's task that have a value of the column's metric."""
+        own = [entry for entry in self.entries if entry.record.key.task == column.task]
+        return [e for e in own if (m := e.record.metrics.get(column.metric)) is not None and m.value is not None]
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -136,13 +120,13 @@ class Section:
     """Rows that may be compared: one suite, one protocol, one version of each task and its data."""
 
     label: str
-    source: Source
+    source: Basis
     suite: str
     protocol: str | None
     synthetic: bool
     tasks: tuple[str, ...]
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[SystemRow, ...]
 
     @property
     def judged(self) -> tuple[Column, ...]:

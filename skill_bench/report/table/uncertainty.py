@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from skill_bench.base.errors import RecordError
 from skill_bench.records.record import read_predictions
 from skill_bench.report.statistics.interval import NO_SPREAD, interval_of, speaker_interval_of
-from skill_bench.report.statistics.sample import Sample, knows_speakers, sample_of
-from skill_bench.report.table.entry import Entry
-from skill_bench.report.table.table import Cell, Row, Table
+from skill_bench.report.statistics.sample import Predictions, Sample, knows_speakers, sample_of
+from skill_bench.report.table.entry import FoundRecord
+from skill_bench.report.table.table import Score, SystemRow, Table
 
-Rows = Sequence[Mapping[str, Any]]
 _BY_HAND = "made in memory: it has no predictions"
 
 
@@ -30,7 +28,7 @@ def with_intervals(table: Table) -> Table:
     return Table(sections=tuple(sections), problems=tuple(problems))
 
 
-def predictions_of(entry: Entry) -> Rows:
+def predictions_of(entry: FoundRecord) -> Predictions:
     """The rows beside a record.
 
     Raises:
@@ -41,7 +39,9 @@ def predictions_of(entry: Entry) -> Rows:
     return read_predictions(entry.file, entry.record)
 
 
-def samples_of(found: Sequence[tuple[Entry, Rows]], metric: str, *, by_speaker: bool = False) -> list[Sample]:
+def samples_of(
+    found: Sequence[tuple[FoundRecord, Predictions]], metric: str, *, by_speaker: bool = False
+) -> list[Sample]:
     """The metric's sample of each record and its predictions, over the same items or, ``by_speaker``, speakers.
 
     Raises:
@@ -54,24 +54,19 @@ def samples_of(found: Sequence[tuple[Entry, Rows]], metric: str, *, by_speaker: 
     return samples
 
 
-def _row(row: Row, problems: dict[str, None]) -> Row:
-    rows: dict[int, Rows | RecordError] = {}
+def _row(row: SystemRow, problems: dict[str, None]) -> SystemRow:
+    rows: dict[int, Predictions | RecordError] = {}
     cells = {}
-    for name, cell in row.cells.items():
-        entries = [e for e in row.entries if _holds(e, cell)]
+    for name, cell in row.scores.items():
+        entries = row.entries_of(cell.column)
         for entry in entries:
             if id(entry) not in rows:
                 rows[id(entry)] = _read(entry, problems)
         cells[name] = _cell(cell, [(entry, rows[id(entry)]) for entry in entries])
-    return replace(row, cells=cells)
+    return replace(row, scores=cells)
 
 
-def _holds(entry: Entry, cell: Cell) -> bool:
-    metric = entry.record.metrics.get(cell.column.metric)
-    return entry.record.key.task == cell.column.task and metric is not None and metric.value is not None
-
-
-def _read(entry: Entry, problems: dict[str, None]) -> Rows | RecordError:
+def _read(entry: FoundRecord, problems: dict[str, None]) -> Predictions | RecordError:
     try:
         return predictions_of(entry)
     except RecordError as error:
@@ -80,7 +75,7 @@ def _read(entry: Entry, problems: dict[str, None]) -> Rows | RecordError:
         return error
 
 
-def _cell(cell: Cell, found: Sequence[tuple[Entry, Rows | RecordError]]) -> Cell:
+def _cell(cell: Score, found: Sequence[tuple[FoundRecord, Predictions | RecordError]]) -> Score:
     readable = []
     for entry, rows in found:
         if isinstance(rows, RecordError):

@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from skill_bench.base.errors import RecordError
 from skill_bench.metrics.scoring import SCORERS, score, with_counts
 from skill_bench.records.record import Metric, Record
+from skill_bench.report.statistics.sample import Predictions
 from skill_bench.report.table.blocks import variant
-from skill_bench.report.table.entry import Entry
-from skill_bench.report.table.table import Row, Section, Table
+from skill_bench.report.table.entry import FoundRecord
+from skill_bench.report.table.quantities import MEAN
+from skill_bench.report.table.table import Section, SystemRow, Table
 from skill_bench.report.table.uncertainty import predictions_of
 
-Rows = Sequence[Mapping[str, Any]]
 _RELATIVE = 1e-9  # sums in another order
 
 
@@ -65,11 +66,11 @@ def verify(table: Table) -> Verification:
     return found
 
 
-def _unique(entries: Iterable[Entry]) -> list[Entry]:
+def _unique(entries: Iterable[FoundRecord]) -> list[FoundRecord]:
     return list({id(entry): entry for entry in entries}.values())
 
 
-def _record(entry: Entry, found: Verification, targets: dict[Any, Any]) -> Mapping[str, Metric]:
+def _record(entry: FoundRecord, found: Verification, targets: dict[Any, Any]) -> Mapping[str, Metric]:
     """The record's metrics from its predictions; empty where they cannot be had."""
     record, where = entry.record, str(entry.file)
     if record.metric not in SCORERS:
@@ -98,7 +99,7 @@ def _record(entry: Entry, found: Verification, targets: dict[Any, Any]) -> Mappi
     return metrics
 
 
-def _score(record: Record, rows: Rows) -> tuple[dict[str, Metric], dict[str, dict[str, Metric]]]:
+def _score(record: Record, rows: Predictions) -> tuple[dict[str, Metric], dict[str, dict[str, Metric]]]:
     further = record.task_spec.get("further_metrics") or ()
     return score(
         record.metric,
@@ -108,7 +109,7 @@ def _score(record: Record, rows: Rows) -> tuple[dict[str, Metric], dict[str, dic
     )
 
 
-def _counts(record: Record, rows: Rows, where: str, found: Verification) -> None:
+def _counts(record: Record, rows: Predictions, where: str, found: Verification) -> None:
     wrong = []
     for row in rows:
         counted = with_counts(record.metric, row)
@@ -131,7 +132,7 @@ def _metric(what: str, stated: Metric, again: Metric | None, found: Verification
         found.compare(f"{what}, denominator,", stated.denominator, again.denominator)
 
 
-def _same_items(record: Record, rows: Rows, where: str, found: Verification, targets: dict[Any, Any]) -> None:
+def _same_items(record: Record, rows: Predictions, where: str, found: Verification, targets: dict[Any, Any]) -> None:
     """All records of one variant of a task have the same items and targets; in frames, if frames are as long."""
     own = {(str(row["fold"]), str(row["id"])): row["target"] for row in rows}
     key = (
@@ -150,17 +151,17 @@ def _same_items(record: Record, rows: Rows, where: str, found: Verification, tar
         )
 
 
-def _row(section: Section, row: Row, again: Mapping[int, Mapping[str, Metric]], found: Verification) -> None:
+def _row(section: Section, row: SystemRow, again: Mapping[int, Mapping[str, Metric]], found: Verification) -> None:
     """The row's cells and its mean, where all of its records could be computed again."""
     where = f"{section.label}: {row.title}"
     values: dict[str, float] = {}
-    for name, cell in row.cells.items():
+    for name, cell in row.scores.items():
         own = [e for e in row.entries if e.record.key.task == cell.column.task and e.record.status == "finished"]
         metrics = [again[id(entry)].get(cell.column.metric) for entry in own]
         by_seed = [metric.value for metric in metrics if metric is not None and metric.value is not None]
         if len(by_seed) == len(cell.by_seed):
             values[name] = statistics.fmean(by_seed)
             found.compare(f"{where}: {name}", cell.value, values[name])
-    if row.mean_points is not None and all(column.name in values for column in section.judged):
+    if (mean := row.value(MEAN)) is not None and all(column.name in values for column in section.judged):
         points = [column.points(values[column.name]) for column in section.judged]
-        found.compare(f"{where}: mean_points", row.mean_points, statistics.fmean(points))
+        found.compare(f"{where}: {MEAN.name}", mean, statistics.fmean(points))

@@ -9,6 +9,7 @@ from tabulate import tabulate
 from skill_bench.report.render.layout import ABSENT
 from skill_bench.report.statistics.interval import Interval
 from skill_bench.report.statistics.paired import Comparison, Overall
+from skill_bench.report.table.quantity import Quantity
 from skill_bench.report.table.table import Section
 from skill_bench.sweep.report.groups import Estimate, Group
 
@@ -42,14 +43,15 @@ def difference(found: Comparison | Overall | None) -> str:
     return ABSENT if found is None else _with_interval(found.difference, found.interval, sign="+")
 
 
-def parameters(group: Group) -> str:
-    """In millions."""
-    return _spread([row.costs.parameters_millions for row in group.rows.values()], 2)
+def cost(quantity: Quantity) -> More:
+    """A column of what the rows cost; from the least to the most where they differ."""
 
+    def spread(group: Group) -> str:
+        values = (row.value(quantity) for row in group.rows.values())
+        texts = sorted({quantity.text(value, absent=ABSENT) for value in values if value is not None}, key=float)
+        return ABSENT if not texts else texts[0] if len(texts) == 1 else f"{texts[0]}–{texts[-1]}"
 
-def macs(group: Group) -> str:
-    """In units of 10^9."""
-    return _spread([row.costs.macs_superb_giga for row in group.rows.values()], 1)
+    return quantity.heading, spread
 
 
 def grid(rows: Sequence[Sequence[str]], headings: Sequence[str]) -> str:
@@ -71,8 +73,3 @@ def _seeds(group: Group) -> str:
     fewest, most = group.n_probe_seeds
     probes = f"{most}" if fewest == most else f"{fewest}–{most}"
     return f"{len(group.rows) if group.is_student else ABSENT} x {probes}"
-
-
-def _spread(values: Sequence[float | None], digits: int) -> str:
-    texts = sorted({f"{value:.{digits}f}" for value in values if value is not None}, key=float)
-    return ABSENT if not texts else texts[0] if len(texts) == 1 else f"{texts[0]}–{texts[-1]}"

@@ -13,8 +13,9 @@ from skill_bench.report.statistics.interval import LEVEL, Interval
 from skill_bench.report.statistics.paired import holm
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection
+from skill_bench.report.table.quantities import PARAMETERS
 from skill_bench.report.table.table import Section
-from skill_bench.sweep.report.cells import bullets, difference, grid, parameters, systems
+from skill_bench.sweep.report.cells import bullets, cost, difference, grid, systems
 from skill_bench.sweep.report.groups import Group, common_tasks, groups_of
 from skill_bench.sweep.report.paired import Differences, differences, judged_by, tally
 
@@ -94,7 +95,7 @@ def ablation(section: Section, collection: Collection, variants: Sequence[Group]
         return difference(found[group.name].mean) if group.name in found else ABSENT
 
     shown = ordered if reference is None else [reference, *ordered]
-    table = systems(chosen, shown, [("to SKILL", to_reference), ("params M", parameters), ("change", _changed)])
+    table = systems(chosen, shown, [("to SKILL", to_reference), cost(PARAMETERS), ("change", _changed)])
     how = (
         f"On {', '.join(chosen.tasks)}, which all of them have; each row below the first is the recipe with the one "
         "change that is named. To SKILL: the mean of all its seeds, as above; a row with one distillation seed varies "

@@ -12,7 +12,8 @@ from typing import Any
 from skill_bench.report.statistics.interval import Interval
 from skill_bench.report.statistics.repeated import mean_interval
 from skill_bench.report.table.columns import Column
-from skill_bench.report.table.table import Row, Section
+from skill_bench.report.table.quantities import MEAN
+from skill_bench.report.table.table import Section, SystemRow
 
 Recipe = Mapping[str, Any]
 
@@ -47,7 +48,7 @@ class Group:
 
     name: str
     title: str
-    rows: Mapping[int | None, Row]
+    rows: Mapping[int | None, SystemRow]
     recipe: Recipe
     changes: Mapping[str, tuple[Any, Any]]
 
@@ -69,21 +70,21 @@ class Group:
     @property
     def n_probe_seeds(self) -> tuple[int, int]:
         """The fewest and the most probe seeds that a cell has."""
-        counts = {len(cell.by_seed) for row in self.rows.values() for cell in row.cells.values()} or {0}
+        counts = {len(cell.by_seed) for row in self.rows.values() for cell in row.scores.values()} or {0}
         return min(counts), max(counts)
 
     def metric(self, column: Column) -> Estimate | None:
         """Mean over distillation seeds of means over probe seeds; None without a value."""
-        cells = {seed: row.cells[column.name] for seed, row in self.rows.items() if column.name in row.cells}
+        cells = {seed: row.scores[column.name] for seed, row in self.rows.items() if column.name in row.scores}
         return self._estimate(
             [cell.value for cell in cells.values()], [v for cell in cells.values() for v in cell.by_seed.values()]
         )
 
     def mean_points(self) -> Estimate | None:
         """Of the rows that have every task; None if none has."""
-        complete = [row for row in self.rows.values() if row.mean_points is not None]
-        points = [row.mean_points for row in complete if row.mean_points is not None]
-        return self._estimate(points, _points_by_probe_seed(complete[0]) if complete else [])
+        complete = [(row, mean) for row in self.rows.values() if (mean := row.value(MEAN)) is not None]
+        by_probe = _points_by_probe_seed(complete[0][0]) if complete else []
+        return self._estimate([mean for _, mean in complete], by_probe)
 
     def _estimate(self, by_training: Sequence[float], by_probe: Sequence[float]) -> Estimate | None:
         if not by_training:
@@ -95,7 +96,7 @@ class Group:
 
 def groups_of(section: Section) -> list[Group]:
     """The section's rows, grouped; best mean first, incomplete ones last."""
-    rows: dict[str, dict[int | None, Row]] = defaultdict(dict)
+    rows: dict[str, dict[int | None, SystemRow]] = defaultdict(dict)
     for row in section.rows:
         details = row.entries[-1].record.system.details if row.entries else {}
         name, seed = details.get("evidence_row"), details.get("distillation_seed")
@@ -149,20 +150,20 @@ def common_tasks(groups: Sequence[Group], section: Section) -> frozenset[str]:
     return frozenset(task for task in section.tasks if all(_probe_seeds(section, row, task) for row in rows))
 
 
-def _probe_seeds(section: Section, row: Row, task: str) -> set[int]:
+def _probe_seeds(section: Section, row: SystemRow, task: str) -> set[int]:
     """With which the row has a result for the task."""
-    cells = [row.cells[c.name] for c in section.judged if c.task == task and c.name in row.cells]
+    cells = [row.scores[c.name] for c in section.judged if c.task == task and c.name in row.scores]
     return {seed for cell in cells for seed in cell.by_seed}
 
 
-def _group(name: str, rows: dict[int | None, Row]) -> Group:
+def _group(name: str, rows: dict[int | None, SystemRow]) -> Group:
     ordered = dict(sorted(rows.items(), key=lambda item: -1 if item[0] is None else item[0]))
     first = next(iter(ordered.values()))
     title = first.title if None in ordered else first.title.partition(", seed ")[0]
     return Group(name=name, title=title, rows=ordered, recipe=_recipe(first), changes={})
 
 
-def _recipe(row: Row) -> Recipe:
+def _recipe(row: SystemRow) -> Recipe:
     text = row.entries[-1].record.system.details.get("recipe") if row.entries else None
     try:
         content = json.loads(text) if isinstance(text, str) else {}
@@ -195,8 +196,8 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _points_by_probe_seed(row: Row) -> list[float]:
+def _points_by_probe_seed(row: SystemRow) -> list[float]:
     """Mean points of each probe seed that has every task of the row."""
-    judged = [cell for cell in row.cells.values() if cell.column.primary and cell.column.has_points]
+    judged = [cell for cell in row.scores.values() if cell.column.primary and cell.column.has_points]
     seeds = set.intersection(*(set(cell.by_seed) for cell in judged)) if judged else set()
     return [statistics.fmean(cell.column.points(cell.by_seed[seed]) for cell in judged) for seed in sorted(seeds)]

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from skill_bench.records.similarity import LayerSimilarity
-from skill_bench.report.comparison.compare import entries_of
 from skill_bench.report.render.heat_map import TITLES
 from skill_bench.report.render.layout import ABSENT
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection
 from skill_bench.report.table.columns import Column
+from skill_bench.report.table.quantities import MACS_SUPERB, PARAMETERS
 from skill_bench.report.table.table import Section
-from skill_bench.sweep.report.cells import bullets, grid, macs, parameters, systems
+from skill_bench.sweep.report.cells import bullets, cost, grid, systems
 from skill_bench.sweep.report.compared import ablation, against_reference, teacher_against_controls
 from skill_bench.sweep.report.groups import Group, Wanted, groups_of, missing
 
@@ -84,7 +84,7 @@ def _section(
     main, variants = ([g for g in groups if g.is_ablation == wanted] for wanted in (False, True))
     parts = [f"## Systems{f': {section.label}' if several else ''}"]
     parts.append(f"Suite {section.label}.{' The speech is synthetic.' if section.synthetic else ''}")
-    parts += [systems(section, main, [("params M", parameters), ("MACs G", macs)]), _HOW]
+    parts += [systems(section, main, [cost(PARAMETERS), cost(MACS_SUPERB)]), _HOW]
     parts += _floors(section, main)
     parts += against_reference(section, main)
     parts += teacher_against_controls(section, main)
@@ -118,7 +118,7 @@ def _rates(section: Section, groups: Sequence[Group]) -> str:
     rows = [[group.title, *(_rates_of(group, column) for column in section.judged)] for group in groups]
     tested = []
     for column in section.judged:
-        entries = [entry for g in groups for row in g.rows.values() for entry in entries_of(row, column)]
+        entries = [entry for g in groups for row in g.rows.values() for entry in row.entries_of(column)]
         sizes = [entry.record.data.n_test for entry in entries if entry.record.data is not None]
         tested.append(str(statistics.mode(sizes)) if sizes else ABSENT)
     return grid([*rows, ["test items", *tested]], ["system", *(column.task.upper() for column in section.judged)])
@@ -127,7 +127,7 @@ def _rates(section: Section, groups: Sequence[Group]) -> str:
 def _rates_of(group: Group, column: Column) -> str:
     """``0.01 x 7, 0.001 x 2``; of a task with folds, each fold's."""
     counts: Counter[float] = Counter()
-    for entry in (entry for row in group.rows.values() for entry in entries_of(row, column)):
+    for entry in (entry for row in group.rows.values() for entry in row.entries_of(column)):
         if (selection := entry.record.selection) is not None:
             single = [] if selection.learning_rate is None else [selection.learning_rate]
             counts.update(selection.per_fold.values() or single)

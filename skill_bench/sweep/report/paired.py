@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from skill_bench.report.comparison.compare import compare_entries, entries_of
+from skill_bench.report.comparison.compare import compare_entries
 from skill_bench.report.statistics.paired import Comparison, Overall, overall
 from skill_bench.report.table.columns import Column
-from skill_bench.report.table.entry import Entry
+from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.table import Section
 from skill_bench.sweep.report.groups import Group
 
@@ -56,5 +56,5 @@ def tally(found: Iterable[Comparison]) -> str:
     return f"ahead {len(ahead)} (decided {sure_ahead}), behind {len(behind)} (decided {sure_behind})"
 
 
-def _entries(group: Group, column: Column) -> list[Entry]:
-    return [entry for row in group.rows.values() for entry in entries_of(row, column)]
+def _entries(group: Group, column: Column) -> list[FoundRecord]:
+    return [entry for row in group.rows.values() for entry in row.entries_of(column)]

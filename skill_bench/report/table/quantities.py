@@ -1,0 +1,176 @@
+"""The one table of scores and costs: whatever stands here is in the CSV file and in every rendering."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+from skill_bench.records.profile import Profile
+from skill_bench.report.table.quantity import Facts, Quantity
+from skill_bench.report.table.score import overall_score, superb_score
+
+
+def _parameters(facts: Facts) -> float | None:
+    """As the profile counted them, else as the record says."""
+    n_parameters = None if facts.system is None else facts.system.n_parameters
+    if facts.profile is not None and facts.profile.parameters is not None:
+        n_parameters = facts.profile.parameters.total
+    return None if n_parameters is None else n_parameters / 1e6
+
+
+def _profiled(read: Callable[[Profile], float | None]) -> Callable[[Facts], float | None]:
+    return lambda facts: None if facts.profile is None else read(facts.profile)
+
+
+def _peak_mebibytes(profile: Profile) -> float | None:
+    memory = profile.memory
+    return None if memory is None else (memory.peak_bytes + memory.weight_bytes) / 2**20
+
+
+def _said(name: str, *, of_students: bool = False) -> Callable[[Facts], float | None]:
+    """A number of the checkpoint's own description, whose values are text; None if it is no finite number."""
+
+    def of(facts: Facts) -> float | None:
+        if facts.system is None or (of_students and not facts.system.teacher):
+            return None
+        try:
+            value = float(str(facts.system.details[name]))
+        except (KeyError, ValueError):
+            return None
+        return value if math.isfinite(value) else None
+
+    return of
+
+
+MEAN = Quantity(
+    name="mean_points",
+    title="mean",
+    decimals=1,
+    better="higher",
+    kind="score",
+    description="Mean over the section's tasks, error rates as 100 minus them",
+    axis="mean over tasks",
+)
+SUPERB = Quantity(
+    name="superb_score",
+    title="SUPERB score",
+    decimals=0,
+    better="higher",
+    kind="score",
+    of=lambda facts: superb_score(facts.values),
+    description="The SUPERB challenge's score: 0 is FBANK, 1000 the best system when the board opened",
+    axis="SUPERB score",
+)
+OVERALL = Quantity(
+    name="overall_score",
+    title="overall",
+    decimals=1,
+    better="higher",
+    kind="score",
+    of=lambda facts: overall_score(facts.values),
+    description="Mean of the eleven SUPERB metrics, error rates as 100 minus them",
+)
+SUPERB_PUBLISHED = Quantity(
+    name="superb_score_published", title="SUPERB score as printed", better="higher", kind="score", may_be_published=True
+)
+RETENTION = Quantity(
+    name="retention_percent",
+    title="of teacher",
+    unit="%",
+    decimals=1,
+    better="higher",
+    kind="score",
+    description="The score, in per cent of the system's own teacher's",
+)
+PARAMETERS = Quantity(
+    name="parameters_millions",
+    title="params",
+    unit="M",
+    decimals=2,
+    better="lower",
+    kind="cost",
+    of=_parameters,
+    may_be_published=True,
+    description="Parameters, in millions",
+    axis="parameters (millions)",
+)
+MACS = Quantity(
+    name="macs_giga",
+    title="MACs",
+    unit="G",
+    better="lower",
+    kind="cost",
+    of=_profiled(lambda profile: None if profile.macs is None else profile.macs.total / 1e9),
+)
+MACS_SUPERB = Quantity(
+    name="macs_superb_giga",
+    title="MACs",
+    unit="G",
+    decimals=1,
+    better="lower",
+    kind="cost",
+    of=_profiled(lambda profile: None if profile.macs is None else profile.macs.superb / 1e9),
+    may_be_published=True,
+    description="Multiply-adds over the 32 utterances of the SUPERB challenge, counted its way, in billions",
+    axis="MACs (billions, 32 utterances)",
+)
+THROUGHPUT = Quantity(
+    name="throughput_audio_seconds_per_second",
+    title="audio",
+    unit="s/s",
+    decimals=0,
+    better="higher",
+    kind="cost",
+    of=_profiled(lambda profile: None if profile.throughput is None else profile.throughput.median),
+    description="Seconds of audio encoded per second",
+)
+PEAK_MEMORY = Quantity(
+    name="peak_memory_mebibytes",
+    title="peak",
+    unit="MiB",
+    decimals=0,
+    better="lower",
+    kind="cost",
+    of=_profiled(_peak_mebibytes),
+    description="Weights and peak of one forward pass, in MiB",
+)
+COMPRESSION = Quantity(
+    name="compression_hours",
+    title="compression",
+    unit="h",
+    decimals=2,
+    better="lower",
+    kind="cost",
+    of=_said("compression_hours"),
+    description="Device-hours that the updates of its distillation took, as its checkpoint says",
+)
+COMPRESSION_SPEECH = Quantity(
+    name="compression_speech_hours",
+    title="compression speech",
+    unit="h",
+    better="lower",
+    kind="cost",
+    of=_said("training_hours", of_students=True),
+)
+
+QUANTITIES: tuple[Quantity, ...] = (
+    MEAN, SUPERB, OVERALL, SUPERB_PUBLISHED, RETENTION,
+    PARAMETERS, MACS, MACS_SUPERB, THROUGHPUT, PEAK_MEMORY, COMPRESSION, COMPRESSION_SPEECH,
+)  # fmt: skip
+"""In the order of their columns."""
+
+
+def quantities(kind: Literal["score", "cost"], *, printed: bool = False) -> list[Quantity]:
+    """All scores or all costs; ``printed``: those that are not for the CSV file alone."""
+    return [one for one in QUANTITIES if one.kind == kind and (one.decimals is not None or not printed)]
+
+
+def read_quantities(facts: Facts) -> dict[str, float]:
+    """By name, every number that ``facts`` give."""
+    return {one.name: value for one in QUANTITIES if (value := one.read(facts)) is not None}
+
+
+def publishable() -> tuple[str, ...]:
+    """The columns of a published table that hold no metric of a task."""
+    return tuple(one.name for one in QUANTITIES if one.may_be_published)
