@@ -15,7 +15,7 @@ from torchaudio.functional import resample
 
 from skill_bench.base.errors import AudioError
 from skill_bench.corpora.audio.conditions import apply_conditions
-from skill_bench.corpora.audio.decode import MIN_SAMPLES, SAMPLE_RATE_HZ, decode
+from skill_bench.corpora.audio.decode import MIN_SAMPLES, SAMPLE_RATE_HZ, check_finite, decode
 from skill_bench.corpora.audio.effects import apply_effects
 from skill_bench.corpora.data import Utterance
 
@@ -65,6 +65,8 @@ def load_audio(path: Path, *, source: str, start_frame: int | None = None, n_fra
             "Remove the line from the manifest."
         )
     waveform = waveform.contiguous()
+    # The mean of finite channels may not be.
+    check_finite(waveform[:, None].numpy(), f"{path} ({source})")
     return Audio(
         waveform=waveform,
         original_rate_hz=decoded.rate_hz,

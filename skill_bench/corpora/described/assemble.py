@@ -191,8 +191,7 @@ def _recordings(spec: Recordings, data_root: Path) -> tuple[Utterance, ...]:
 
 
 def _segments(audio: Path, rttm: Path, source: str) -> tuple[Segment, ...]:
-    n_frames, rate_hz = length(audio, source=source)
-    return read_rttm(rttm, seconds=n_frames / rate_hz)
+    return read_rttm(rttm, seconds=length(audio, source=source).seconds)
 
 
 def _noises(source: TaskSource) -> Sequence[str]:
