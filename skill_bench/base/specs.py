@@ -28,7 +28,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         SpecError: missing, not UTF-8 or not TOML.
     """
     try:
-        return tomllib.loads(read_text(path, error=SpecError))
+        return tomllib.loads(read_text(path, error=SpecError).replace("\r\n", "\n").replace("\r", "\n"))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise SpecError(f"{path}: cannot be read as TOML ({error}).") from error
 
