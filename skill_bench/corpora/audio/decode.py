@@ -14,7 +14,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from skill_bench.base.errors import AudioError
-from skill_bench.corpora.audio.extent import Extent, extent_of
+from skill_bench.corpora.audio.container import extent_of
+from skill_bench.corpora.audio.extent import Extent
 from skill_bench.corpora.audio.view import View
 
 SAMPLE_RATE_HZ = 16_000

@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 MPEG_STRETCH = 64
@@ -68,23 +67,3 @@ def compared(n_bytes: int, *, available: int, unread: int | None = None) -> Exte
     if n_bytes > available:
         return Extent(cut=f"the header states {n_bytes} bytes of samples, {max(available, 0)} follow")
     return Extent(stated=True, unread_bytes=available - n_bytes if unread is None else unread)
-
-
-def extent_of(path: Path) -> Extent:
-    """What a file's container says; a container that is not known here says nothing.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    from skill_bench.corpora.audio import chunked, framed
-
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(64)
-        for read in (chunked.reader(head), framed.reader(head)):
-            if read is not None:
-                try:
-                    return read(file, size)
-                except struct.error:  # the header itself ends too early; libsndfile says so
-                    return Extent()
-    return Extent()
