@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from skill_bench.base.errors import SpecError, suggest
+from skill_bench.base.text import read_text
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -27,10 +28,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         SpecError: missing, not UTF-8 or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read ({error.strerror}). Check the path.") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return tomllib.loads(read_text(path, error=SpecError).replace("\r\n", "\n").replace("\r", "\n"))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise SpecError(f"{path}: cannot be read as TOML ({error}).") from error
 
 

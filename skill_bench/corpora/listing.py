@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from skill_bench.base.errors import DataError, ManifestError, UsageError
-from skill_bench.corpora.audio.decode import scan
+from skill_bench.corpora.audio.scan import scan
 from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.described.manifest import read_manifest
 
@@ -54,9 +54,8 @@ def list_audio(paths: Sequence[Path], *, split: str | None = "train") -> list[Ut
     counts = Counter(utterance.id for utterance in found.values())
     listed = []
     for utterance in found.values():
-        n_frames, rate_hz = lengths[utterance.path]
         name = str(utterance.path) if counts[utterance.id] > 1 else utterance.id
-        listed.append(replace(utterance, id=name, seconds=n_frames / rate_hz))
+        listed.append(replace(utterance, id=name, seconds=lengths[utterance.path].seconds))
     return listed
 
 

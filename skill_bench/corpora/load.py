@@ -12,7 +12,7 @@ from pathlib import Path
 
 from skill_bench.base import catalog
 from skill_bench.base.errors import UnknownName, UsageError
-from skill_bench.corpora.audio.decode import scan
+from skill_bench.corpora.audio.scan import scan
 from skill_bench.corpora.data import Fold, TaskData
 from skill_bench.corpora.described.assemble import assemble
 from skill_bench.corpora.described.partition import fingerprint, limited_fold

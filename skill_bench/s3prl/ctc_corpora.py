@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from torch.utils.data import Dataset
 
 from skill_bench.base.errors import DataError
+from skill_bench.base.text import read_lines
 
 Item = tuple[Path, list[int]]
 
@@ -97,8 +98,7 @@ class SnipsDataset(CtcCorpus):
     ) -> None:
         speakers = tuple(kwargs[f"{split if isinstance(split, str) else split[0]}_speakers"])
         name = "all.iob.snips.txt" if "-slot" in tokenizer.token_type else "all-trans.txt"
-        lines = (Path(path) / name).read_text(encoding="utf-8").splitlines()
-        targets = {line.split(" ", 1)[0]: line.strip().partition(" ")[2] for line in lines if line.strip()}
+        targets = dict(line.pair() for line in read_lines(Path(path) / name))
         wavs = [wav for part in split for wav in sorted((Path(path) / part).rglob("*.wav"))]
         items = [
             (wav, tokenizer.encode(targets[wav.stem]))
@@ -117,8 +117,10 @@ def read_lexicon(files: Sequence[str]) -> dict[str, str]:
     """The first pronunciation of each word, from lines ``WORD P1 P2 …``."""
     phones: dict[str, str] = {}
     for file in files:
-        for line in Path(file).read_text(encoding="utf-8").splitlines():
-            word, *pronunciation = line.split()
+        for line in read_lines(Path(file)):
+            word, *pronunciation = line.fields()
+            if not pronunciation:
+                raise DataError(f"{file}:{line.number}: {word!r} has no pronunciation. Expected 'WORD P1 P2 ...'.")
             phones.setdefault(word, " ".join(pronunciation))
     return phones
 
@@ -148,8 +150,7 @@ def _librispeech(path: str, split: Sequence[str]) -> list[tuple[Path, str]]:
             raise DataError(f"{Path(path) / part}: no .flac file found.")
         for file in files:
             transcripts = file.with_name("-".join(file.stem.split("-")[:-1]) + ".trans.txt")
-            lines = transcripts.read_text(encoding="utf-8").splitlines()
-            texts = {name: text for name, _, text in (line.partition(" ") for line in lines)}
+            texts = dict(line.pair() for line in read_lines(transcripts))
             if file.stem not in texts:
                 raise DataError(f"{file}: no transcript in {transcripts}.")
             found.append((file, texts[file.stem]))

@@ -192,7 +192,8 @@ class SpeechBatches:
     def _length(self, utterance: Utterance) -> int:
         """Samples at 16 kHz, from the header: other processes read the audio."""
         if (known := self._lengths.get(utterance.id)) is None:
-            n_frames, rate_hz = length(utterance.path, source=utterance.source)
+            whole = length(utterance.path, source=utterance.source)
+            n_frames, rate_hz = whole.frames, whole.rate_hz
             known = -(-(utterance.n_frames or n_frames) * SAMPLE_RATE_HZ // rate_hz)
             self._lengths[utterance.id] = known
         return known

@@ -16,7 +16,7 @@ from pydantic import Field
 from skill_bench.base.documents import Frozen
 from skill_bench.base.errors import AudioError, UsageError
 from skill_bench.base.progress import Progress, Silent
-from skill_bench.corpora.audio.decode import scan
+from skill_bench.corpora.audio.scan import scan
 from skill_bench.corpora.data import Utterance
 from skill_bench.training.batches import Part
 

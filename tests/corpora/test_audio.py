@@ -14,7 +14,7 @@ from torchaudio.functional import resample
 
 from skill_bench.base.errors import AudioError
 from skill_bench.corpora.audio.audio import load_audio, load_utterance
-from skill_bench.corpora.audio.decode import scan
+from skill_bench.corpora.audio.scan import scan
 from skill_bench.corpora.data import Utterance
 
 SOURCE = "manifest.tsv:17"

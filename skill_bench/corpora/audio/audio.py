@@ -15,7 +15,7 @@ from torchaudio.functional import resample
 
 from skill_bench.base.errors import AudioError
 from skill_bench.corpora.audio.conditions import apply_conditions
-from skill_bench.corpora.audio.decode import MIN_SAMPLES, SAMPLE_RATE_HZ, decode
+from skill_bench.corpora.audio.decode import MIN_SAMPLES, SAMPLE_RATE_HZ, check_finite, decode
 from skill_bench.corpora.audio.effects import apply_effects
 from skill_bench.corpora.data import Utterance
 
@@ -56,7 +56,8 @@ def load_audio(path: Path, *, source: str, start_frame: int | None = None, n_fra
         AudioError: whatever `skill_bench.corpora.audio.decode.decode` finds, or fewer than 400 samples at 16 kHz.
     """
     decoded = decode(path, source=source, start_frame=start_frame, n_frames=n_frames)
-    waveform = torch.from_numpy(decoded.samples.mean(axis=1))
+    with np.errstate(over="ignore"):  # the mean of finite channels may not be finite; that is looked at below
+        waveform = torch.from_numpy(decoded.samples.mean(axis=1))
     if decoded.rate_hz != SAMPLE_RATE_HZ:
         waveform = resample(waveform, decoded.rate_hz, SAMPLE_RATE_HZ)
     if len(waveform) < MIN_SAMPLES:
@@ -65,6 +66,7 @@ def load_audio(path: Path, *, source: str, start_frame: int | None = None, n_fra
             "Remove the line from the manifest."
         )
     waveform = waveform.contiguous()
+    check_finite(waveform[:, None].numpy(), f"{path} ({source})")
     return Audio(
         waveform=waveform,
         original_rate_hz=decoded.rate_hz,

@@ -1,27 +1,29 @@
-"""Reads audio files with every check that keeps a broken one out, and scans whole lists of them. No torch here."""
+"""Reads audio files with every check that keeps a broken one out. No torch here."""
 
 from __future__ import annotations
 
-import os
-import struct
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
 from skill_bench.base.errors import AudioError
-
-if TYPE_CHECKING:
-    from skill_bench.corpora.data import Utterance
+from skill_bench.corpora.audio.container import extent_of
+from skill_bench.corpora.audio.extent import Extent
+from skill_bench.corpora.audio.view import View
 
 SAMPLE_RATE_HZ = 16_000
 MIN_SAMPLES = 400  # 25 ms at 16 kHz: one frame of the convolutional front ends
-_UNKNOWN_SIZES = (0, 0x7FFFFFFF, 0xFFFFFFFF)  # what a writer into a pipe leaves in a WAV header
+_RATES_HZ = (1000, 768_000)
+# Resampling takes a filter of this many values: their product with the window's width has to fit into memory.
+_LARGEST_FILTER = 1 << 25
+_BLOCK_VALUES = 1 << 20  # what a header states is never asked for at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,24 +35,130 @@ class Decoded:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScanSummary:
-    """What a scan without errors found."""
+class Length:
+    """How long a file is.
 
-    n_files: int
-    seconds: float
-    n_resampled: int
-    n_multichannel: int
-    lengths: Mapping[Path, tuple[int, int]]
-    """Frames and rate in Hz of each file."""
+    Attributes:
+        frames: In the file's own rate.
+        rate_hz: That rate.
+        known: ``stated`` by the header, in agreement with the file's size; else ``decoded``, to the end. What
+            libsndfile estimates is no length.
+    """
 
-    def notes(self) -> tuple[str, ...]:
-        """Sentences for the record; none when every file is 16 kHz mono."""
-        found = []
-        if self.n_resampled:
-            found.append(f"{self.n_resampled} of {self.n_files} files were resampled to {SAMPLE_RATE_HZ} Hz")
-        if self.n_multichannel:
-            found.append(f"the channels of {self.n_multichannel} of {self.n_files} files were averaged")
-        return tuple(found)
+    frames: int
+    rate_hz: int
+    known: Literal["stated", "decoded"] = "stated"
+
+    @property
+    def seconds(self) -> float:
+        return self.frames / self.rate_hz
+
+
+class OpenAudio:
+    """A file that libsndfile reads, from the start to the end: samples in blocks, and the length that it states.
+
+    Attributes:
+        extent: How far its samples reach.
+        channels, rate_hz, subtype: As libsndfile names them.
+    """
+
+    def __init__(self, file: Any, extent: Extent, place: str) -> None:
+        self._file, self.extent, self._place = file, extent, place
+        self.channels, self.rate_hz, self.subtype = int(file.channels), int(file.samplerate), str(file.subtype)
+
+    @property
+    def stated_frames(self) -> int | None:
+        """None where the file must be decoded to know."""
+        return int(self._file.frames) if self.extent.stated else None
+
+    def blocks(self, start: int = 0, count: int | None = None) -> Iterator[NDArray[np.float32]]:
+        """``(frames, channels)`` each, from a frame on, to the end or to ``count`` frames.
+
+        Raises:
+            AudioError: damaged.
+        """
+        size = max(1, _BLOCK_VALUES // self.channels)
+        left = math.inf if count is None else count
+        skipped = start if start and not self._seek(start) else 0
+        while skipped + left > 0:
+            block = self._read(int(min(size, skipped + left)))
+            if not len(block):
+                return
+            kept = block[min(skipped, len(block)) :]
+            skipped, left = max(0, skipped - len(block)), left - len(kept)
+            if len(kept):
+                yield kept
+
+    def reaches(self, frame: int) -> bool | None:
+        """Whether a frame can be decoded, by a seek; None where the file cannot seek.
+
+        Raises:
+            AudioError: damaged.
+        """
+        return len(self._read(1)) == 1 if self._seek(frame) else None
+
+    def _seek(self, frame: int) -> bool:
+        if not self._file.can_seek or self.stated_frames is None:
+            return False
+        try:
+            self._file.seek(frame)
+        except (soundfile.SoundFileError, RuntimeError) as error:
+            raise truncated(self._place, f"{error}".strip()) from error
+        return True
+
+    def _read(self, n: int) -> NDArray[np.float32]:
+        try:
+            block: NDArray[np.float32] = self._file.read(n, dtype="float32", always_2d=True)
+        except (soundfile.SoundFileError, RuntimeError) as error:
+            raise truncated(self._place, f"{error}".strip()) from error
+        return block
+
+
+class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
+    """Read without a seek after each block, which soundfile adds and which some files do not allow."""
+
+    @property
+    def can_seek(self) -> bool:
+        return bool(super().seekable())
+
+    def seekable(self) -> bool:
+        return False
+
+
+@contextmanager
+def open_audio(path: Path, *, source: str) -> Iterator[OpenAudio]:
+    """A file, open to be read once.
+
+    Raises:
+        AudioError: missing, empty, cut, of a rate that speech does not have, or not readable.
+    """
+    place = f"{path} ({source})"
+    try:
+        if not path.is_file():
+            raise AudioError(f"{place}: no such file. Check the path in the manifest and the audio root.")
+        if path.stat().st_size == 0:
+            raise AudioError(f"{place}: the file is empty (0 bytes). Copy it again.")
+        extent = extent_of(path)
+    except (OSError, ValueError) as error:
+        raise AudioError(f"{place}: cannot be read ({error}). Check the path in the manifest.") from error
+    if extent.cut is not None:
+        raise truncated(place, extent.cut)
+    if extent.chained:
+        raise AudioError(
+            f"{place}: holds several streams one after another, of which only the first would be read. Make one of "
+            "them (ffmpeg -i IN OUT)."
+        )
+    view = View(path, extent) if extent.patch is not None or extent.stretch > 1 else None
+    try:
+        file = _Sequential(path if view is None else view)
+    except (soundfile.SoundFileError, RuntimeError, OSError) as error:
+        raise AudioError(
+            f"{place}: not readable as audio ({error}). Expected WAV, FLAC, OGG or another format of "
+            "libsndfile; convert the file or copy it again."
+        ) from error
+    with file:
+        check_rate(int(file.samplerate), place)
+        yield OpenAudio(file, extent, place)
 
 
 def decode(path: Path, *, source: str, start_frame: int | None = None, n_frames: int | None = None) -> Decoded:
@@ -59,157 +167,86 @@ def decode(path: Path, *, source: str, start_frame: int | None = None, n_frames:
     Raises:
         AudioError: missing, unreadable, truncated, empty, too short, or holding NaN or infinity; names file and source.
     """
-    with _open(path, source) as file:
-        _check_length(file, path, source)
-        expected = file.frames if n_frames is None else n_frames
-        try:
-            if start_frame:
-                file.seek(start_frame)
-            samples = file.read(expected, dtype="float32", always_2d=True)
-        except (soundfile.SoundFileError, RuntimeError) as error:
-            raise _truncated(path, source, f"{error}".strip()) from error
-        rate_hz = int(file.samplerate)
-    if len(samples) < expected:
-        raise _truncated(path, source, f"{len(samples)} of {expected} frames can be decoded")
-    _check_finite(samples, path, source)
+    place = f"{path} ({source})"
+    with open_audio(path, source=source) as audio:
+        stated = audio.stated_frames
+        if stated is not None:
+            check_length(stated, audio.rate_hz, place)
+        expected = stated if n_frames is None else n_frames
+        blocks = list(audio.blocks(start_frame or 0, expected))
+        samples = (
+            blocks[0] if len(blocks) == 1 else np.concatenate([np.zeros((0, audio.channels), np.float32), *blocks])
+        )
+        rate_hz = audio.rate_hz
+    if expected is None:
+        check_length(len(samples), rate_hz, place)
+    elif len(samples) < expected:
+        raise truncated(place, f"{len(samples)} of {expected} frames can be decoded")
+    check_finite(samples, place)
     return Decoded(samples=samples, rate_hz=rate_hz)
 
 
-def length(path: Path, *, source: str) -> tuple[int, int]:
-    """``(frames, rate in Hz)`` of a file, from its header.
+def length(path: Path, *, source: str) -> Length:
+    """The length of a file: as its header states, where that can be trusted, else decoded to the end.
 
     Raises:
-        AudioError: missing, unreadable, empty or too short.
+        AudioError: missing, unreadable, cut, damaged, empty or too short.
     """
-    with _open(path, source) as file:
-        _check_length(file, path, source)
-        return int(file.frames), int(file.samplerate)
+    place = f"{path} ({source})"
+    with open_audio(path, source=source) as audio:
+        stated = audio.stated_frames
+        frames = sum(map(len, audio.blocks())) if stated is None else stated
+        check_length(frames, audio.rate_hz, place)
+        return Length(frames=frames, rate_hz=audio.rate_hz, known="decoded" if stated is None else "stated")
 
 
-def scan(
-    utterances: Iterable[Utterance],
-    *,
-    threads: int | None = None,
-    whole: bool = False,
-    advance: Callable[[int], None] | None = None,
-) -> ScanSummary:
-    """Opens every file once, in parallel, and reports all the bad ones together.
-
-    Cheap: headers, and one seek to the last frame, which fails where a file was cut. Only floating-point files, the
-    ones that can hold NaN, are decoded in full. Damage inside a file is left to `decode`.
-
-    Args:
-        whole: decodes every file in full, so that damage inside is found too.
-        advance: told when so many more files are done.
+def check_rate(rate_hz: int, place: str) -> None:
+    """A rate that recordings have and that resampling can take.
 
     Raises:
-        AudioError: lists every bad file with its manifest line.
+        AudioError: it is not.
     """
-    first: dict[Path, tuple[str, int]] = {}
-    for utterance in utterances:
-        end = 0 if utterance.start_frame is None else utterance.start_frame + (utterance.n_frames or 0)
-        source, known_end = first.get(utterance.path, (utterance.source, 0))
-        first[utterance.path] = (source, max(known_end, end))
-    with ThreadPoolExecutor(threads or min(8, (os.cpu_count() or 1) * 2)) as pool:
-        results = []
-        for result in pool.map(lambda item: _probe(item[0], *item[1], whole=whole), first.items()):
-            results.append(result)
-            if advance is not None:
-                advance(1)
-    errors = [result for result in results if isinstance(result, AudioError)]
-    if errors:
-        if len(errors) == 1:
-            raise errors[0]
-        listed = "\n".join(f"  - {error}" for error in errors)
-        raise AudioError(f"{len(errors)} of {len(first)} audio files cannot be used:\n{listed}")
-    good = [result for result in results if not isinstance(result, AudioError)]
-    return ScanSummary(
-        n_files=len(good),
-        seconds=sum(frames / rate for frames, rate, _ in good),
-        n_resampled=sum(rate != SAMPLE_RATE_HZ for _, rate, _ in good),
-        n_multichannel=sum(channels > 1 for _, _, channels in good),
-        lengths={path: (frames, rate) for path, (frames, rate, _) in zip(first, good, strict=True)},
-    )
-
-
-def _probe(path: Path, source: str, end_frame: int, *, whole: bool) -> tuple[int, int, int] | AudioError:
-    try:
-        with _open(path, source) as file:
-            _check_length(file, path, source)
-            facts = int(file.frames), int(file.samplerate), int(file.channels)
-            if end_frame > file.frames:
-                return AudioError(
-                    f"{path} ({source}): has {file.frames} frames, but a segment ending at frame {end_frame} is asked "
-                    "for. Correct the manifest."
-                )
-            try:
-                file.seek(file.frames - 1)
-                last = file.read(1, dtype="float32", always_2d=True)
-            except (soundfile.SoundFileError, RuntimeError) as error:
-                return _truncated(path, source, f"{error}".strip())
-            if len(last) < 1:
-                return _truncated(path, source, f"the header states {file.frames} frames; the last cannot be decoded")
-            floating = file.subtype in ("FLOAT", "DOUBLE")
-        if floating or whole:
-            decode(path, source=source)
-    except AudioError as error:
-        return error
-    return facts
-
-
-def _open(path: Path, source: str) -> Any:
-    if not path.is_file():
-        raise AudioError(f"{path} ({source}): no such file. Check the path in the manifest and the audio root.")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path} ({source}): the file is empty (0 bytes). Copy it again.")
-    _check_wav_size(path, source)
-    try:
-        return soundfile.SoundFile(path)
-    except (soundfile.SoundFileError, RuntimeError) as error:
+    divisor = math.gcd(rate_hz, SAMPLE_RATE_HZ)
+    taps = SAMPLE_RATE_HZ // divisor * (rate_hz // divisor) if rate_hz != SAMPLE_RATE_HZ else 0
+    if not _RATES_HZ[0] <= rate_hz <= _RATES_HZ[1] or taps > _LARGEST_FILTER:
         raise AudioError(
-            f"{path} ({source}): not readable as audio ({error}). Expected WAV, FLAC, OGG or another format of "
-            "libsndfile; convert the file or copy it again."
-        ) from error
+            f"{place}: the header states a rate of {rate_hz} Hz; expected {_RATES_HZ[0]} to {_RATES_HZ[1]} Hz, with a "
+            f"common divisor with {SAMPLE_RATE_HZ} Hz. If it is right, resample the file (sox IN -r {SAMPLE_RATE_HZ} "
+            "OUT); else copy it again."
+        )
 
 
-def _check_length(file: Any, path: Path, source: str) -> None:
-    if file.frames == 0:
-        raise AudioError(f"{path} ({source}): holds no samples. Remove it or copy it again.")
-    at_16_khz = file.frames * SAMPLE_RATE_HZ / file.samplerate
-    if at_16_khz < MIN_SAMPLES:
+def check_length(frames: int, rate_hz: int, place: str) -> None:
+    """Enough samples for one frame of features.
+
+    Raises:
+        AudioError: none, or too few.
+    """
+    if frames == 0:
+        raise AudioError(f"{place}: holds no samples. Remove it or copy it again.")
+    if frames * SAMPLE_RATE_HZ / rate_hz < MIN_SAMPLES:
         raise AudioError(
-            f"{path} ({source}): {1000 * file.frames / file.samplerate:.1f} ms of audio; at least "
+            f"{place}: {1000 * frames / rate_hz:.1f} ms of audio; at least "
             f"{1000 * MIN_SAMPLES / SAMPLE_RATE_HZ:.0f} ms ({MIN_SAMPLES} samples at 16 kHz) are needed. "
             "Remove it, or its line from the manifest."
         )
 
 
-def _check_finite(samples: NDArray[np.float32], path: Path, source: str) -> None:
+def check_finite(samples: NDArray[np.float32], place: str, *, first_frame: int = 0) -> None:
+    """No NaN and no infinity in ``(frames, channels)``.
+
+    Raises:
+        AudioError: how many, and the first frame with one.
+    """
     finite = np.isfinite(samples)
     if not finite.all():
-        frame = int(np.argmin(finite.all(axis=1)))
+        frame = first_frame + int(np.argmin(finite.all(axis=1)))
         raise AudioError(
-            f"{path} ({source}): {int((~finite).sum())} samples are NaN or infinite, the first at frame {frame}. "
+            f"{place}: {int((~finite).sum())} samples are NaN or infinite, the first at frame {frame}. "
             "Export the file again."
         )
 
 
-def _check_wav_size(path: Path, source: str) -> None:
-    # libsndfile quietly shortens a WAV whose data chunk is cut, so its header is read here.
-    with path.open("rb") as file:
-        head = file.read(12)
-        if head[:4] != b"RIFF" or head[8:] != b"WAVE":
-            return
-        size = path.stat().st_size
-        while len(chunk := file.read(8)) == 8:
-            name, n_bytes = struct.unpack("<4sI", chunk)
-            if name == b"data":
-                available = size - file.tell()
-                if n_bytes not in _UNKNOWN_SIZES and n_bytes > available:
-                    raise _truncated(path, source, f"the header states {n_bytes} bytes of samples, {available} follow")
-                return
-            file.seek(n_bytes + n_bytes % 2, os.SEEK_CUR)
-
-
-def _truncated(path: Path, source: str, why: str) -> AudioError:
-    return AudioError(f"{path} ({source}): truncated or damaged: {why}. Copy or download the file again.")
+def truncated(place: str, why: str) -> AudioError:
+    """The error of a file that ends early or is damaged inside."""
+    return AudioError(f"{place}: truncated or damaged: {why}. Copy or download the file again.")

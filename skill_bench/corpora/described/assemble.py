@@ -46,14 +46,16 @@ def assemble(
     notes = []
     if dropped and any((source.min_seconds, source.max_seconds)):
         notes.append(f"{dropped} of {len(manifest.rows)} lines of {source.manifest} do not meet keep or the durations")
-    utterances = _utterances(rows, source, _audio_root(manifest, source, data_root), manifest)
+    turns = _Turns(data_root)
+    utterances = _utterances(rows, source, _audio_root(manifest, source, data_root), manifest, turns)
     if source.folds is not None:
         folds = _cross_validation(utterances, rows, manifest, source.folds)
     else:
-        fold, unused = _one_fold(utterances, rows, manifest, source, data_root, cache_dir, where)
+        fold, unused = _one_fold(utterances, rows, manifest, source, data_root, cache_dir, where, turns)
         folds = (fold,)
         if unused:
             notes.append(f"{unused} lines of {source.manifest} belong to no split")
+    notes += turns.notes()
     if source.mixtures is not None:
         notes.append(f"two-speaker mixtures simulated from {source.manifest} (seed {source.mixtures.seed})")
     if source.documents is not None:
@@ -68,6 +70,8 @@ def assemble(
 
 def _check_paths(source: TaskSource, data_root: Path, where: str) -> None:
     paths = [("manifest", source.manifest), *(("silence.noise", n) for n in _noises(source))]
+    if source.audio_root is not None:
+        paths.append(("audio_root", source.audio_root))
     if source.recordings is not None:
         paths.append(("recordings.manifest", source.recordings.manifest))
     for key, value in paths:
@@ -97,6 +101,7 @@ def _one_fold(
     data_root: Path,
     cache_dir: Path,
     where: str,
+    turns: _Turns,
 ) -> tuple[Fold, int]:
     """The fold, and how many lines are in no part of it."""
     if source.queries is not None:
@@ -114,7 +119,7 @@ def _one_fold(
         validate([sources], where=where, disjoint_speakers=source.disjoint_speakers is not False)
         parts = mixed(parts, source.mixtures, cache_dir=cache_dir, where=where)
     if source.recordings is not None:
-        parts["test"] += _recordings(source.recordings, data_root)
+        parts["test"] += _recordings(source.recordings, data_root, turns)
     trials = {name: _trials(parts[name], rows, manifest, source, where) for name in ("dev", "test")}
     fold = Fold(
         name="all",
@@ -177,22 +182,45 @@ def _search_fold(
     )
 
 
-def _recordings(spec: Recordings, data_root: Path) -> tuple[Utterance, ...]:
+def _recordings(spec: Recordings, data_root: Path, turns: _Turns) -> tuple[Utterance, ...]:
     manifest = read_manifest(data_root / spec.manifest)
     manifest.require([spec.rttm], purpose="recordings.rttm")
     root = manifest.path.parent
     return tuple(
         Utterance(
             id=row.id, path=row.audio_path(root), target="", speaker=None, seconds=row.seconds, source=row.source,
-            segments=_segments(row.audio_path(root), root / row.values[spec.rttm], row.source),
+            segments=turns.of(row, root, row.values[spec.rttm]),
         )
         for row in manifest.rows
     )  # fmt: skip
 
 
-def _segments(audio: Path, rttm: Path, source: str) -> tuple[Segment, ...]:
-    n_frames, rate_hz = length(audio, source=source)
-    return read_rttm(rttm, seconds=n_frames / rate_hz)
+class _Turns:
+    """Reads the reference diarizations of a data root, and counts the lines that are no turns."""
+
+    def __init__(self, data_root: Path) -> None:
+        self._data_root = data_root
+        self.passed_over: Counter[str] = Counter()
+
+    def of(self, row: Row, root: Path, rttm: str) -> tuple[Segment, ...]:
+        """The turns of a line's recording.
+
+        Raises:
+            ManifestError: the RTTM file lies outside the data root, or see `read_rttm`.
+            AudioError: the recording cannot be read.
+        """
+        if not rttm.strip() or Path(rttm).is_absolute() or escapes(f"{root.relative_to(self._data_root)}/{rttm}"):
+            raise ManifestError(
+                f"{row.source}: the RTTM path {rttm!r} leaves the data root {self._data_root}. Give a path inside it, "
+                "relative to the audio."
+            )
+        seconds = length(row.audio_path(root), source=row.source).seconds
+        return read_rttm(root / rttm, seconds=seconds, passed_over=self.passed_over)
+
+    def notes(self) -> list[str]:
+        """How many lines were passed over; none if none was."""
+        kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self.passed_over.items()))
+        return [f"lines of RTTM files that are no turns were passed over: {kinds}"] if kinds else []
 
 
 def _noises(source: TaskSource) -> Sequence[str]:
@@ -216,23 +244,25 @@ def _kept(manifest: Manifest, source: TaskSource) -> list[Row]:
     return kept
 
 
-def _utterances(rows: Sequence[Row], source: TaskSource, root: Path, manifest: Manifest) -> tuple[Utterance, ...]:
+def _utterances(
+    rows: Sequence[Row], source: TaskSource, root: Path, manifest: Manifest, turns: _Turns
+) -> tuple[Utterance, ...]:
     if source.speaker is not None:
         manifest.require([source.speaker], purpose="speaker")
-    return tuple(_utterance(row, source, root, manifest) for row in rows)
+    return tuple(_utterance(row, source, root, manifest, turns) for row in rows)
 
 
-def _utterance(row: Row, source: TaskSource, root: Path, manifest: Manifest) -> Utterance:
+def _utterance(row: Row, source: TaskSource, root: Path, manifest: Manifest, turns: _Turns) -> Utterance:
     target, path = target_of(row, source, manifest), row.audio_path(root)
-    turns = source.target_kind == "rttm"
+    diarized = source.target_kind == "rttm"
     return Utterance(
         id=row.id,
         path=path,
-        target="" if turns else target,
+        target="" if diarized else target,
         speaker=row.values.get(source.speaker or "speaker") or (target if source.speaker_is_target else None),
         seconds=row.seconds,
         source=row.source,
-        segments=_segments(path, root / target, row.source) if turns else (),
+        segments=turns.of(row, root, target) if diarized else (),
     )
 
 

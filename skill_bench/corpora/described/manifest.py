@@ -1,7 +1,8 @@
 """Manifests: tab-separated lists of speech.
 
-The format. UTF-8 text; one line an utterance; columns separated by one tab; the first line names the columns. Values
-stand as they are: no quotes, no escapes, so a value holds neither tab nor line break. Blank lines are ignored.
+The format. Text as `skill_bench.base.text` reads it; one line an utterance; columns separated by one tab; the first
+line names the columns. Values stand as they are, except that one which is quoted as a whole, as spreadsheets and pandas
+write it, loses its quotes; none holds a line break. Blank lines are ignored.
 
 - ``path`` (required): the audio file, relative to the audio root, which is the manifest's folder unless a suite says
   otherwise. It may not leave that root.
@@ -12,12 +13,12 @@ stand as they are: no quotes, no escapes, so a value holds neither tab nor line 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from skill_bench.base.errors import ManifestError, suggest
+from skill_bench.base.text import check_head, is_file, number, read_text, split_lines, split_tabs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class Row:
     def seconds(self) -> float | None:
         """The ``seconds`` column, checked when the manifest was read; None if absent or empty."""
         text = self.values.get("seconds", "")
-        return float(text) if text else None
+        return number(text) if text else None
 
     def audio_path(self, root: Path) -> Path:
         """The audio file under ``root``."""
@@ -77,20 +78,24 @@ def read_manifest(path: Path) -> Manifest:
         ManifestError: no such file, not UTF-8, no or a faulty header, a line of another length, an empty, absolute or
             escaping path, a duration that is not a positive number, an id that occurs twice; names file and line.
     """
-    lines = _lines(path)
-    if not lines or not lines[0].strip():
+    if not is_file(path):
+        raise ManifestError(
+            f"{path}: no such manifest. Expected a tab-separated file with a header line and a column 'path'."
+        )
+    lines = split_lines(read_text(path, error=ManifestError))
+    if not lines or lines[0].is_blank:
         raise ManifestError(f"{path}:1: no header. The first line names the columns, separated by tabs: path, ...")
-    columns = tuple(lines[0].split("\t"))
+    columns = tuple(split_tabs(lines[0].text))
     _check_header(path, columns)
     rows: list[Row] = []
     first_seen: dict[str, str] = {}
-    for number, line in enumerate(lines[1:], start=2):
+    for at, line in lines[1:]:
         if not line.strip():
             continue
-        row = _row(path, number, columns, line)
+        row = _row(path, at, columns, line)
         if row.id in first_seen:
             raise ManifestError(
-                f"{path}:{number}: the id {row.id!r} occurs already at {first_seen[row.id]}. Remove one of the lines, "
+                f"{path}:{at}: the id {row.id!r} occurs already at {first_seen[row.id]}. Remove one of the lines, "
                 "or add a column 'id' with unique values."
             )
         first_seen[row.id] = row.source
@@ -100,48 +105,32 @@ def read_manifest(path: Path) -> Manifest:
     return Manifest(path=path, columns=columns, rows=tuple(rows))
 
 
-def _lines(path: Path) -> list[str]:
-    if not path.is_file():
-        raise ManifestError(
-            f"{path}: no such manifest. Expected a tab-separated file with a header line and a column 'path'."
-        )
-    content = path.read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ManifestError(f"{path}:{line}: not UTF-8 (byte {error.start}). Save the file as UTF-8.") from error
-    return text.replace("\r\n", "\n").split("\n")
-
-
 def _check_header(path: Path, columns: tuple[str, ...]) -> None:
-    repeated = sorted({column for column in columns if columns.count(column) > 1})
-    if repeated:
-        raise ManifestError(f"{path}:1: the header names {repeated[0]!r} twice.")
+    check_head(columns, path, error=ManifestError)
     if "path" not in columns:
         hint = "Separate the columns by tabs. " if len(columns) == 1 else suggest("path", columns)
         raise ManifestError(f"{path}:1: no column 'path' in the header. {hint}Found: {', '.join(columns)}.")
 
 
-def _row(path: Path, number: int, columns: tuple[str, ...], line: str) -> Row:
-    values = line.split("\t")
+def _row(path: Path, at: int, columns: tuple[str, ...], line: str) -> Row:
+    values = split_tabs(line)
     if len(values) != len(columns):
         raise ManifestError(
-            f"{path}:{number}: {len(values)} values, but the header names {len(columns)} columns "
+            f"{path}:{at}: {len(values)} values, but the header names {len(columns)} columns "
             f"({', '.join(columns)}). Values are separated by one tab and hold none."
         )
-    row = Row(source=f"{path.name}:{number}", values=dict(zip(columns, values, strict=True)))
+    row = Row(source=f"{path.name}:{at}", values=dict(zip(columns, values, strict=True)))
     audio = row.values["path"]
     if not audio.strip():
-        raise ManifestError(f"{path}:{number}: the path is empty.")
+        raise ManifestError(f"{path}:{at}: the path is empty.")
     if escapes(audio):
         raise ManifestError(
-            f"{path}:{number}: the path {audio!r} leaves the audio root. Give paths relative to it, and set the root "
+            f"{path}:{at}: the path {audio!r} leaves the audio root. Give paths relative to it, and set the root "
             "with audio_root in suite.toml."
         )
     seconds = row.values.get("seconds", "")
-    if seconds and not _is_duration(seconds):
-        raise ManifestError(f"{path}:{number}: seconds is {seconds!r}; expected a positive number.")
+    if seconds and not number(seconds) > 0:
+        raise ManifestError(f"{path}:{at}: seconds is {seconds!r}; expected a positive number.")
     return row
 
 
@@ -156,11 +145,3 @@ def escapes(path: str) -> bool:
         if depth < 0:
             return True
     return False
-
-
-def _is_duration(text: str) -> bool:
-    try:
-        value = float(text)
-    except ValueError:
-        return False
-    return math.isfinite(value) and value > 0

@@ -48,9 +48,10 @@ def _trimmed(utterance: Utterance) -> Utterance:
     stretches = speech_stretches(mono(utterance))
     if not stretches:
         return utterance
-    n_frames, rate_hz = length(utterance.path, source=utterance.source)
+    whole = length(utterance.path, source=utterance.source)
+    rate_hz = whole.rate_hz
     first = utterance.start_frame or 0
-    last = n_frames if utterance.n_frames is None else first + utterance.n_frames
+    last = whole.frames if utterance.n_frames is None else first + utterance.n_frames
     begin = max(first, first + round((stretches[0][0] - _MARGIN_SECONDS) * rate_hz))
     end = min(last, first + round((stretches[-1][1] + _MARGIN_SECONDS) * rate_hz))
     return replace(utterance, start_frame=begin, n_frames=end - begin, seconds=(end - begin) / rate_hz)

@@ -24,7 +24,8 @@ def silence_crops(spec: Silence, *, root: Path, split: str, count: int, source: 
     crops: list[Utterance] = []
     for number, name in enumerate(spec.noise):
         path = root / name
-        n_frames, rate_hz = length(path, source=source)
+        whole = length(path, source=source)
+        n_frames, rate_hz = whole.frames, whole.rate_hz
         begin, end = (int(share * n_frames) for share in _STRETCHES[split])
         size = round(spec.seconds * rate_hz)
         if end - begin < size:

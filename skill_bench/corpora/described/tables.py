@@ -8,13 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class FrozenSpec(BaseModel):
-    """Base of every table: immutable, unknown keys refused, no silent conversions."""
+    """Base of every table: immutable, unknown keys and NaN refused, no silent conversions."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 Names = Annotated[list[str], Field(min_length=1)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
+Seconds = Annotated[float, Field(gt=0.025, le=3600)]
 Range = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
@@ -39,7 +41,7 @@ class Folds(FrozenSpec):
 
     column: str
     dev_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    seed: int = 0
+    seed: Seed = 0
 
 
 class Silence(FrozenSpec):
@@ -50,10 +52,10 @@ class Silence(FrozenSpec):
 
     noise: Names
     target: str = "_silence_"
-    seconds: Annotated[float, Field(gt=0.025)] = 1.0
-    train: Annotated[int, Field(ge=0)] | None = None
-    dev: Annotated[int, Field(ge=0)] | None = None
-    test: Annotated[int, Field(ge=0)] | None = None
+    seconds: Seconds = 1.0
+    train: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    dev: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    test: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
 
 
 class Phones(FrozenSpec):
@@ -92,8 +94,11 @@ class ConditionRanges(FrozenSpec):
             least, most = getattr(self, name)
             if least > most:
                 raise ValueError(f"{name} is [least, most], found [{least}, {most}]")
-        if self.low_hz[0] <= 0 or self.low_hz[1] >= self.high_hz[0] or self.high_hz[1] >= 8000:
-            raise ValueError("0 < low_hz < high_hz < 8000 is needed")
+        for name in ("gain_db", "snr_db"):
+            if max(map(abs, getattr(self, name))) > 200:
+                raise ValueError(f"{name} lies in -200 to 200 dB")
+        if self.low_hz[0] < 1 or self.low_hz[1] >= self.high_hz[0] or self.high_hz[1] >= 8000:
+            raise ValueError("1 <= low_hz < high_hz < 8000 is needed")
         if self.noise_tilt[0] < 0 or self.noise_tilt[1] >= 1:
             raise ValueError("noise_tilt lies in [0, 1)")
         return self
@@ -102,7 +107,7 @@ class ConditionRanges(FrozenSpec):
 class ConditionTable(FrozenSpec):
     """Imitated recording conditions. Dev is drawn like test; of several folds each has ranges between the two."""
 
-    seed: int = 0
+    seed: Seed = 0
     train: ConditionRanges
     test: ConditionRanges
 
@@ -113,7 +118,7 @@ class Trials(FrozenSpec):
     ``match`` names a column in which the two speakers of a different-speaker trial agree (their sex, say).
     """
 
-    seed: int = 0
+    seed: Seed = 0
     same_per_speaker: Count = 6
     different_per_speaker: Count = 6
     match: str | None = None
@@ -122,12 +127,12 @@ class Trials(FrozenSpec):
 class Mixtures(FrozenSpec):
     """Two-speaker mixtures of the manifest's utterances, rendered into the cache folder."""
 
-    seed: int = 0
+    seed: Seed = 0
     train: Count
     dev: Count
     test: Count
-    max_seconds: Annotated[float, Field(gt=0.5)] = 5.0
-    level_spread_db: Annotated[float, Field(ge=0)] = 4.0
+    max_seconds: Annotated[float, Field(gt=0.5, le=3600)] = 5.0
+    level_spread_db: Annotated[float, Field(ge=0, le=100)] = 4.0
 
 
 class Recordings(FrozenSpec):
@@ -140,11 +145,17 @@ class Recordings(FrozenSpec):
 class Documents(FrozenSpec):
     """Documents for spoken-term search: one speaker's clips in a row, rendered into the cache folder."""
 
-    seed: int = 0
-    terms: Annotated[int, Field(ge=2)] = 4
+    seed: Seed = 0
+    terms: Annotated[int, Field(ge=2, le=1000)] = 4
     dev: Count
     test: Count
     gap_seconds: Range = [0.02, 0.2]
+
+    @model_validator(mode="after")
+    def _gap(self) -> Documents:
+        if not 0 <= self.gap_seconds[0] <= self.gap_seconds[1] <= 3600:
+            raise ValueError("gap_seconds is [least, most], from 0 on")
+        return self
 
 
 class Queries(FrozenSpec):
@@ -158,4 +169,4 @@ class Queries(FrozenSpec):
     test: Names
     n_dev: Count | None = None
     n_test: Count | None = None
-    seed: int = 0
+    seed: Seed = 0

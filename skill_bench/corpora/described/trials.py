@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from skill_bench.base.errors import ManifestError
+from skill_bench.base.text import is_file, read_lines
 from skill_bench.corpora.data import Trial, Utterance
 from skill_bench.corpora.described.partition import digest
 from skill_bench.corpora.described.tables import Trials
@@ -55,16 +56,18 @@ def read_trials(path: Path, ids: Mapping[str, str]) -> tuple[Trial, ...]:
     Raises:
         ManifestError: no such list, a line of another form, or names that are not among ``ids``; all of them counted.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise ManifestError(f"{path}: no such trial list. Expected lines '1 first.wav second.wav'.")
     trials: list[Trial] = []
     absent: dict[str, int] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        fields = line.split()
-        if not fields:
-            continue
+    said: dict[frozenset[str], tuple[str, int]] = {}
+    for line in read_lines(path, error=ManifestError):
+        fields, number = line.fields(), line.number
         if len(fields) != 3 or fields[0] not in ("0", "1"):
-            raise ManifestError(f"{path}:{number}: found {line!r}; expected '1 first second' or '0 first second'.")
+            raise ManifestError(f"{path}:{number}: found {line.text!r}; expected '1 first second' or '0 first second'.")
+        before, first = said.setdefault(frozenset(fields[1:]), (fields[0], number))
+        if before != fields[0]:
+            raise ManifestError(f"{path}:{number}: says {fields[0]} of a pair of which line {first} says {before}.")
         for name in fields[1:]:
             if name not in ids:
                 absent.setdefault(name, number)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skill_bench.base.errors import DataError
-from skill_bench.corpora.audio.decode import scan
+from skill_bench.corpora.audio.scan import scan
 from skill_bench.corpora.data import Fold, Utterance
 from skill_bench.corpora.described.validate import validate
 from skill_bench.corpora.official.catalogue import Corpus, official_task

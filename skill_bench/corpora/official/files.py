@@ -6,22 +6,49 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from skill_bench.base.errors import DataError
+from skill_bench.base.text import Line, is_file, read_lines
+from skill_bench.corpora.described.manifest import escapes
 
 _SHOWN = 5
 
 
-def lines_of(path: Path) -> list[str]:
-    """The lines of a text file that are not blank.
+def lines_of(path: Path) -> list[Line]:
+    """The lines of a text file that are not blank, with their numbers.
 
     Raises:
-        DataError: no such file, or not UTF-8.
+        DataError: no such file, or not text; see `skill_bench.base.text`.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(f"{path}: no such file; the corpus is incomplete.")
-    try:
-        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 ({error}). Copy or download it again.") from error
+    return read_lines(path)
+
+
+def pairs_of(path: Path, *, expected: str) -> dict[str, tuple[str, int]]:
+    """The rest of each line, and its number, by the line's first field.
+
+    Raises:
+        DataError: a line of one field, or two that say different things of one name.
+    """
+    pairs: dict[str, tuple[str, int]] = {}
+    for line in lines_of(path):
+        name, rest = line.pair()
+        if not rest:
+            raise DataError(f"{path}:{line.number}: found {line.text!r}; expected {expected}.")
+        before, first = pairs.setdefault(name, (rest, line.number))
+        if before != rest:
+            raise DataError(f"{path}:{line.number}: {name!r} stands already on line {first}, with another value.")
+    return pairs
+
+
+def listed(folder: Path, name: str, *, where: str) -> Path:
+    """The file below a folder that a list names.
+
+    Raises:
+        DataError: the name leaves the folder.
+    """
+    if escapes(name):
+        raise DataError(f"{where}: the path {name!r} leaves {folder}. Download the list again.")
+    return folder / name
 
 
 def audio_below(folder: Path, pattern: str) -> list[Path]:
@@ -45,7 +72,7 @@ def all_present(paths: Iterable[Path], *, named_by: Path) -> None:
         DataError: counts the missing ones and names the first.
     """
     wanted = list(paths)
-    missing = [path for path in wanted if not path.is_file()]
+    missing = [path for path in wanted if not is_file(path)]
     if missing:
         shown = ", ".join(str(path) for path in missing[:_SHOWN])
         more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""

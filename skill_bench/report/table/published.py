@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 from skill_bench.base.errors import RecordError, suggest
+from skill_bench.base.text import csv_rows
 from skill_bench.report.table.columns import published_column
 from skill_bench.report.table.quantities import publishable
 
@@ -40,8 +40,8 @@ def published_rows(folder: Path) -> tuple[list[PublishedRow], tuple[str, ...]]:
     for path in paths:
         try:
             own, wrong = _read(path)
-        except (RecordError, csv.Error, UnicodeDecodeError) as error:
-            problems.append(str(error) if isinstance(error, RecordError) else f"{path}: not a CSV file ({error}).")
+        except RecordError as error:
+            problems.append(str(error))
         else:
             rows += own
             problems += wrong
@@ -51,15 +51,14 @@ def published_rows(folder: Path) -> tuple[list[PublishedRow], tuple[str, ...]]:
 def _read(path: Path) -> tuple[list[PublishedRow], list[str]]:
     found: dict[str, list[tuple[int, PublishedRow]]] = defaultdict(list)
     problems = []
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
-        _check_columns(path, list(reader.fieldnames or ()))
-        for cells in reader:
-            try:
-                row = _row(path, reader.line_num, cells)
-                found[row.system].append((reader.line_num, row))
-            except RecordError as error:
-                problems.append(str(error))
+    columns, rows = csv_rows(path, error=RecordError)
+    _check_columns(path, columns)
+    for number, values in rows:
+        try:
+            row = _row(path, number, columns, values)
+            found[row.system].append((number, row))
+        except RecordError as error:
+            problems.append(str(error))
     for system, several in found.items():
         if len(several) > 1:
             lines = ", ".join(str(line) for line, _ in several)
@@ -84,10 +83,11 @@ def _check_columns(path: Path, columns: list[str]) -> None:
             )
 
 
-def _row(path: Path, line: int, cells: dict[str, str]) -> PublishedRow:
+def _row(path: Path, line: int, columns: list[str], values: list[str]) -> PublishedRow:
     where = f"{path}:{line}"
-    if None in cells or None in cells.values():
+    if len(values) != len(columns):
         raise RecordError(f"{where}: has another number of cells than the heading. Quote cells that hold commas.")
+    cells = dict(zip(columns, values, strict=True))
     if not cells["system"].strip():
         raise RecordError(f"{where}: has no system. Name it, or delete the line.")
     if not cells["source"].strip():

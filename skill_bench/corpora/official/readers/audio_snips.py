@@ -12,7 +12,7 @@ from pathlib import Path
 from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import Fold, Utterance
 from skill_bench.corpora.described.targets import check_slots
-from skill_bench.corpora.official.files import audio_below, lines_of
+from skill_bench.corpora.official.files import audio_below, lines_of, pairs_of
 
 CORPUS = "audio_snips"
 SPEAKERS = {
@@ -31,12 +31,9 @@ def sf(folder: Path) -> tuple[Fold, ...]:
         DataError: a list or a recording is missing, or a line has other numbers of words and labels, a slot that
             ``slots.txt`` does not name, or a character that s3prl's vocabulary lacks.
     """
-    slots = {line.strip() for line in lines_of(folder / "slots.txt")}
+    slots = {line.text.strip(" \t") for line in lines_of(folder / "slots.txt")}
     listing = folder / "all.iob.snips.txt"
-    targets = {}
-    for number, line in enumerate(lines_of(listing), start=1):
-        name, _, rest = line.strip().partition(" ")
-        targets[name] = (rest, number)
+    targets = pairs_of(listing, expected="'NAME BOS word ... EOS<tab>O label ... intent'")
     parts = [_split(folder / split, listing, targets, slots, SPEAKERS[split]) for split in ("train", "valid", "test")]
     return (Fold(name="all", train=parts[0], dev=parts[1], test=parts[2]),)
 

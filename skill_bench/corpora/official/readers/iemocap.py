@@ -40,7 +40,7 @@ def _session(folder: Path) -> list[Utterance]:
     recordings = {path.stem: path for path in audio_below(folder / "sentences" / "wav", "*/*.wav")}
     utterances = []
     for listing in audio_below(folder / "dialog" / "EmoEvaluation", "*.txt"):
-        for number, line in enumerate(lines_of(listing), start=1):
+        for number, line in lines_of(listing):
             found = _LINE.match(line)
             if found is None or found["emotion"] not in _EMOTIONS or found["name"] not in recordings:
                 continue

@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from pathlib import Path
 
 from skill_bench.base.errors import DataError
+from skill_bench.base.text import number
 from skill_bench.corpora.data import Fold, Segment, Utterance
-from skill_bench.corpora.official.files import all_present, lines_of
+from skill_bench.corpora.official.files import all_present, lines_of, pairs_of
 
 CORPUS = "libri2mix"
 # LibriMix pads with silence and rounds; the references are of the unpadded sources.
@@ -34,16 +36,20 @@ TASKS = {"sd": sd}
 
 def _split(corpus: Path, folder: Path) -> tuple[Utterance, ...]:
     paths = {name: _moved(Path(path), corpus) for name, path in _pairs(folder / "wav.scp").items()}
-    seconds = {name: float(text) for name, text in _pairs(folder / "reco2dur").items()}
+    seconds = {name: number(text) for name, text in _pairs(folder / "reco2dur").items()}
     speakers = _pairs(folder / "utt2spk")
     turns: dict[str, list[Segment]] = defaultdict(list)
     listing = folder / "segments"
-    for number, line in enumerate(lines_of(listing), start=1):
-        where = f"{listing}:{number}"
-        fields = line.split()
-        if len(fields) != 4 or fields[1] not in paths or fields[0] not in speakers or fields[1] not in seconds:
-            raise DataError(f"{where}: found {line!r}; expected 'turn recording start end' of a recording in wav.scp.")
-        start, end = float(fields[2]), float(fields[3])
+    for line in lines_of(listing):
+        where = f"{listing}:{line.number}"
+        fields = line.fields()
+        if len(fields) != 4 or fields[1] not in paths or fields[0] not in speakers or not seconds.get(fields[1], 0) > 0:
+            raise DataError(
+                f"{where}: found {line.text!r}; expected 'turn recording start end' of a recording in wav.scp."
+            )
+        start, end = number(fields[2]), number(fields[3])
+        if math.isnan(start + end):
+            raise DataError(f"{where}: a turn from {fields[2]!r} to {fields[3]!r}; expected seconds.")
         if end <= start or start < 0:
             raise DataError(f"{where}: a turn from {start} to {end} s has no length. Prepare the corpus again.")
         if end > seconds[fields[1]] + _SLACK_SECONDS:
@@ -66,13 +72,7 @@ def _split(corpus: Path, folder: Path) -> tuple[Utterance, ...]:
 
 
 def _pairs(path: Path) -> dict[str, str]:
-    pairs = {}
-    for number, line in enumerate(lines_of(path), start=1):
-        key, _, value = line.strip().partition(" ")
-        if not value:
-            raise DataError(f"{path}:{number}: found {line!r}; expected a name and a value.")
-        pairs[key] = value.strip()
-    return pairs
+    return {name: value for name, (value, _) in pairs_of(path, expected="a name and a value").items()}
 
 
 def _moved(path: Path, corpus: Path) -> Path:

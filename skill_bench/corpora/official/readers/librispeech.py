@@ -11,7 +11,7 @@ from pathlib import Path
 
 from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import Fold, Utterance
-from skill_bench.corpora.official.files import audio_below, lines_of
+from skill_bench.corpora.official.files import audio_below, lines_of, pairs_of
 
 CORPUS = "librispeech"
 _SPLITS = ("train-clean-100", "dev-clean", "test-clean")
@@ -37,7 +37,7 @@ def pr(folder: Path) -> tuple[Fold, ...]:
     phones: dict[str, str] = {}
     for name in _LEXICONS:
         for line in lines_of(folder / "lexicon" / name):
-            word, *pronunciation = line.split()
+            word, *pronunciation = line.fields()
             phones.setdefault(word, " ".join(pronunciation))
 
     def spelt(text: str, source: str) -> str:
@@ -65,17 +65,27 @@ def _fold(folder: Path, target: Callable[[str, str], str]) -> tuple[Fold, ...]:
     return (Fold(name="all", train=train, dev=dev, test=test),)
 
 
+def _named(path: Path) -> list[str]:
+    """Speaker, chapter and number of a recording.
+
+    Raises:
+        DataError: its name is of another form.
+    """
+    parts = path.stem.split("-")
+    if len(parts) != 3:
+        raise DataError(f"{path}: expected a name of the form speaker-chapter-number.flac. Move the file elsewhere.")
+    return parts
+
+
 def _split(folder: Path, target: Callable[[str, str], str]) -> tuple[Utterance, ...]:
     utterances = []
     texts: dict[Path, dict[str, tuple[str, str]]] = {}
     for path in audio_below(folder, "*/*/*.flac"):
-        speaker, chapter, _ = path.stem.split("-")
+        speaker, chapter, _ = _named(path)
         listing = path.with_name(f"{speaker}-{chapter}.trans.txt")
         if listing not in texts:
-            rows = (line.strip().partition(" ") for line in lines_of(listing))
-            texts[listing] = {
-                name: (text.strip(), f"{listing.name}:{number}") for number, (name, _, text) in enumerate(rows, start=1)
-            }
+            rows = pairs_of(listing, expected="a name and a transcript")
+            texts[listing] = {name: (text, f"{listing.name}:{number}") for name, (text, number) in rows.items()}
         if path.stem not in texts[listing]:
             raise DataError(f"{path}: no transcript in {listing}; copy or download both again.")
         text, source = texts[listing][path.stem]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import Fold, Utterance
-from skill_bench.corpora.official.files import all_present, lines_of
+from skill_bench.corpora.official.files import all_present, lines_of, listed
 
 CORPUS = "quesst14"
 _LANGUAGE = "nnenglish"
@@ -50,12 +50,12 @@ TASKS = {"qbe": qbe}
 def _listed(folder: Path, part: str) -> tuple[Utterance, ...]:
     listing = folder / "scoring" / f"language_key_{part}.lst"
     utterances = []
-    for number, line in enumerate(lines_of(listing), start=1):
-        fields = line.split()
+    for line in lines_of(listing):
+        fields, number = line.fields(), line.number
         if len(fields) != 2:
-            raise DataError(f"{listing}:{number}: found {line!r}; expected 'path language'.")
+            raise DataError(f"{listing}:{number}: found {line.text!r}; expected 'path language'.")
         if fields[1] == _LANGUAGE:
-            path = folder / fields[0].partition("/")[2]
+            path = listed(folder, fields[0].partition("/")[2], where=f"{listing}:{number}")
             utterances.append(
                 Utterance(
                     id=path.stem, path=path, target="", speaker=None, seconds=None, source=f"{listing.name}:{number}"
@@ -71,7 +71,7 @@ def _held(folder: Path, part: str) -> dict[str, set[str]]:
     """The queries of each document."""
     held: dict[str, set[str]] = defaultdict(set)
     for line in lines_of(folder / "scoring" / f"groundtruth_quesst14_{part}" / f"quesst14_{part}.rttm"):
-        fields = line.split()
-        if fields[0] == "LEXEME":
+        fields = line.fields()
+        if fields[0] == "LEXEME" and len(fields) > 2:
             held[fields[1]].update(field for field in fields[2:] if field.startswith(f"quesst14_{part}_"))
     return held

@@ -15,7 +15,7 @@ from skill_bench.corpora.data import Fold, Utterance
 from skill_bench.corpora.described.partition import digest
 from skill_bench.corpora.described.tables import Trials
 from skill_bench.corpora.described.trials import drawn_trials, read_trials
-from skill_bench.corpora.official.files import all_present, audio_below, lines_of
+from skill_bench.corpora.official.files import all_present, audio_below, lines_of, listed
 
 CORPUS = "voxceleb1"
 _IDENTIFICATION, _VERIFICATION = "iden_split.txt", "voxceleb1_test_v2.txt"
@@ -33,12 +33,16 @@ def sid(folder: Path) -> tuple[Fold, ...]:
     parts: dict[str, list[Utterance]] = {"1": [], "2": [], "3": []}
     # The audio of the 40 speakers of the verification test lies in test/, that of the others in dev/.
     tested = {path.name for path in (folder / "test" / "wav").glob("id*")}
-    for number, line in enumerate(lines_of(listing), start=1):
-        code, _, name = line.strip().partition(" ")
+    for line in lines_of(listing):
+        (code, name), number = line.pair(), line.number
         if code not in parts or not name:
-            raise DataError(f"{listing}:{number}: found {line!r}; expected '1 id10001/video/00001.wav'.")
+            raise DataError(f"{listing}:{number}: found {line.text!r}; expected '1 id10001/video/00001.wav'.")
         half = "test" if name.split("/")[0] in tested else "dev"
-        parts[code].append(_utterance(folder / half / "wav" / name, name, f"{listing.name}:{number}"))
+        parts[code].append(
+            _utterance(
+                listed(folder / half / "wav", name, where=f"{listing}:{number}"), name, f"{listing.name}:{number}"
+            )
+        )
     all_present((u.path for part in parts.values() for u in part), named_by=listing)
     return (Fold(name="all", train=tuple(parts["1"]), dev=tuple(parts["2"]), test=tuple(parts["3"])),)
 

@@ -1,0 +1,92 @@
+"""Streams of frames or pages: FLAC, Ogg (Vorbis, Opus, FLAC, Speex) and MPEG (MP3).
+
+Formats: RFC 9639 (FLAC), RFC 3533 (Ogg), ISO/IEC 11172-3 with the Xing and VBRI headers (MPEG).
+"""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+from skill_bench.corpora.audio.extent import MPEG_STRETCH, Extent, Reader
+
+_TAGS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3")
+
+
+def reader(head: bytes) -> Reader | None:
+    """What reads a stream that begins with these bytes; None if it is none of these."""
+    if head[:4] == b"OggS":
+        return _ogg
+    if head[:4] == b"fLaC":
+        return _flac
+    if head[:3] == b"ID3" or (head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xE0 == 0xE0):
+        return _mpeg
+    return None
+
+
+def _flac(file: BinaryIO, size: int, *, begin: int = 0) -> Extent:
+    """STREAMINFO comes first; its total of samples is 0 where the writer could not go back.
+
+    That the stream reaches that far is shown by a seek to its last sample.
+    """
+    file.seek(begin)
+    info = file.read(42)
+    return Extent(stated=len(info) == 42 and int.from_bytes(info[21:26], "big") & 0xF_FFFF_FFFF > 0)
+
+
+def _ogg(file: BinaryIO, size: int) -> Extent:
+    """Pages follow each other; the last says that it is the last, and a stream without it was cut."""
+    at, last, begun = 0, False, False
+    while at < size:
+        file.seek(at)
+        head = file.read(27 + 255)
+        if head[:5] != b"OggS\0"[: len(head)]:
+            break
+        table = head[27 : 27 + head[26]] if len(head) > 26 else b""
+        end = at + 27 + len(table) + sum(table)
+        if len(head) < 27 or len(table) < head[26] or end > size:
+            return Extent(cut=f"the page at byte {at} is not whole")
+        first, last = bool(head[5] & 2), bool(head[5] & 4)
+        if first and begun:
+            return Extent(chained=True)
+        begun = begun or not first
+        at = end
+    if not last:
+        return Extent(cut=f"the last page, before byte {at}, does not end the stream")
+    return Extent(stated=True, unread_bytes=size - at)
+
+
+def _mpeg(file: BinaryIO, size: int) -> Extent:
+    """A first frame of LAME's, Xing's or Fraunhofer's counts frames and bytes; without it any length is an estimate."""
+    begin = 0
+    file.seek(0)
+    while (tag := file.read(10))[:3] == b"ID3" and len(tag) == 10:
+        # Four bytes of seven bits each, and a footer where a flag says so.
+        begin += 10 + sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True))
+        begin += 10 * (tag[5] >> 4 & 1)
+        file.seek(begin)
+    file.seek(begin)
+    frame = file.read(192)
+    if frame[:4] == b"fLaC":
+        return _flac(file, size, begin=begin)
+    n_frames, n_bytes = _counts(frame)
+    if not n_frames or not n_bytes:
+        return Extent(stretch=MPEG_STRETCH)
+    available = size - begin
+    if n_bytes > available:
+        return Extent(cut=f"the header states {n_bytes} bytes of frames, {available} follow")
+    file.seek(begin + n_bytes)
+    rest = file.read(1 << 12)
+    explained = rest.startswith(_TAGS) or not any(rest)
+    return Extent(stated=True, unread_bytes=0 if explained else available - n_bytes)
+
+
+def _counts(frame: bytes) -> tuple[int, int]:
+    """Frames and bytes that a Xing, Info or VBRI header states; 0 where it does not."""
+    if frame[36:40] == b"VBRI":
+        return int.from_bytes(frame[50:54], "big"), int.from_bytes(frame[46:50], "big")
+    at = max(frame[:48].find(b"Xing"), frame[:48].find(b"Info"))
+    if at < 0 or len(frame) < at + 16:
+        return 0, 0
+    flags = frame[at + 7]
+    fields = [int.from_bytes(frame[at + 8 + 4 * i : at + 12 + 4 * i], "big") for i in range(2)]
+    return (fields[0], fields[1]) if flags & 3 == 3 else (fields[0] if flags & 1 else 0, 0)
