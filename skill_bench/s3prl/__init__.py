@@ -14,7 +14,7 @@
     hub.skill(), S3PRLUpstream("skill", path_or_url="student.safetensors")
 
 ``python -m skill_bench.s3prl MODULE …`` is s3prl's own command line after this import. Child processes find s3prl in
-the same state. s3prl's hub takes seconds (it imports thirty models); of skill-bench only ``bench`` imports this package.
+the same state. s3prl's hub takes seconds: it imports thirty models. Of skill-bench only ``bench`` imports this package.
 """
 
 from __future__ import annotations
