@@ -25,9 +25,10 @@ def _complete_s3prl() -> None:
 
 
 def _apply() -> None:
-    from skill_bench.s3prl.compat import apply
+    if "skill_bench.s3prl" not in sys.modules:  # else whoever imports it applies it, and may be half-way there
+        from skill_bench.s3prl.compat import apply
 
-    apply()
+        apply()
 
 
 def _run_the_next() -> None:
