@@ -90,7 +90,11 @@ class MissingExtra(UsageError):
     """An optional dependency that is needed now."""
 
     def __init__(self, package: str, *, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs {package}, which is not installed. Run: pip install 'skill-bench[{extra}]'")
+        # No index has this project; a name there would be anybody's.
+        super().__init__(
+            f"{purpose} needs {package}, which is not installed. Run in a checkout of skill-bench: "
+            f"pip install '.[{extra}]'"
+        )
 
 
 class RecordError(SkillBenchError):

@@ -216,13 +216,14 @@ class Extraction:
             cut(audio.waveform, utterance, max_samples=self.policy.max_samples)
             for audio, utterance in zip(audios, utterances, strict=True)
         ]
+        with torch.no_grad():
+            found = self.upstream.hidden_states(waves)
         return [
             (utterance, self._entry(states, utterance, audio))
-            for utterance, audio, states in zip(utterances, audios, self.upstream.hidden_states(waves), strict=True)
+            for utterance, audio, states in zip(utterances, audios, found, strict=True)
         ]
 
     def _entry(self, states: Float[Tensor, "layers frames dim"], utterance: Utterance, audio: Audio) -> Entry:
-        states = states.detach()
         if states.ndim != 3 or states.shape[1] == 0 or not torch.isfinite(states).all():
             what = f"shape {tuple(states.shape)}" if states.ndim != 3 or states.shape[1] == 0 else "NaN or infinity"
             raise DataError(

@@ -148,7 +148,7 @@ class FrontEnd(nn.Module):
         channel_masks: list[Float[Tensor, " _channels"] | None] | None = None,
     ) -> tuple[Float[Tensor, "batch frames last_channels"], Int[Tensor, " batch"] | None]:
         """``lengths`` None: no padding. ``channel_masks``: a gate for each channel of each convolution."""
-        if lengths is None and self._is_plain_base and lean.applies(waves):
+        if lengths is None and self._is_plain_base and lean.applies(waves) and not waves.requires_grad:
             return self._lean(waves, channel_masks), None
         x = waves[:, None]
         for index, layer in enumerate(self.layers):

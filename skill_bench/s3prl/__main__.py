@@ -1,42 +1,50 @@
-"""``python -m skill_bench.s3prl run_downstream …``: s3prl's command line with skill-bench's upstreams in its hub."""
+"""``python -m skill_bench.s3prl MODULE …``: any module of s3prl as a command, with our upstreams in its hub."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
+import importlib.util
 import re
+import runpy
 import sys
 
 from skill_bench.base.errors import MissingExtra, SkillBenchError, UnknownName, UsageError
 
-COMMANDS = {"run_downstream": "train and evaluate one of s3prl's downstream tasks (all options: run_downstream -h)"}
+# What s3prl's tasks import beyond s3prl's own requirements; the extra s3prl-train holds them.
+TRAINING_PACKAGES = (
+    "tensorboardX", "librosa", "editdistance", "h5py", "lxml", "dtw", "joblib", "sed_eval", "six", "past", "chunk",
+)  # fmt: skip
+COMMANDS = ("run_downstream", "run_pretrain", "main")
 
-# What s3prl's downstream tasks import beyond s3prl's own requirements; the extra s3prl-train holds them.
-TRAINING_PACKAGES = ("tensorboardX", "librosa", "editdistance", "h5py", "lxml", "dtw", "joblib")
+USAGE = """usage: python -m skill_bench.s3prl MODULE [OPTION ...]
 
-USAGE = "usage: python -m skill_bench.s3prl COMMAND [OPTION ...]\n\n" + "".join(
-    f"  {name}  {text}\n" for name, text in COMMANDS.items()
-)
+  run_downstream   train and evaluate one of s3prl's downstream tasks (all options: run_downstream -h)
+  run_pretrain     s3prl's own pre-training
+  main PROBLEM     s3prl-main: one of s3prl's problems, such as SuperbASR (-h lists its options)
+
+Any other module of s3prl that can be run works too, by its dotted name within s3prl.
+"""
 
 
 def main(arguments: list[str]) -> None:
-    """Run one of s3prl's own scripts with ``arguments`` as its command line.
+    """Run one of s3prl's own modules with ``arguments`` as its command line, as ``python -m s3prl.MODULE`` would.
 
     Raises:
-        UnknownName: no such command.
+        UnknownName: no such module.
         UsageError: an option that cannot work on today's packages, or a missing configuration file.
         MissingExtra: a package that the downstream task needs is not installed.
     """
     if not arguments or arguments[0] in ("-h", "--help"):
         sys.stdout.write(USAGE)
         return
-    command, *options = arguments
-    if command not in COMMANDS:
-        raise UnknownName("command", command, COMMANDS)
+    module, *options = arguments
+    name = f"s3prl.{module.removeprefix('s3prl.')}"
+    if not re.fullmatch(r"[\w.]+", module) or not _exists(name):
+        raise UnknownName("module of s3prl", module, COMMANDS)
     _refuse_hugging_face(options)
-    sys.argv = [f"{command}.py", *options]
+    sys.argv = [f"{name}.py", *options]
     try:
-        importlib.import_module(f"s3prl.{command}").main()
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
     except ModuleNotFoundError as error:
         if error.name not in TRAINING_PACKAGES:
             raise
@@ -49,6 +57,13 @@ def main(arguments: list[str]) -> None:
             f"{error.filename}: no such file. s3prl's wheel holds no configurations: give one with -c, for instance "
             f"https://github.com/s3prl/s3prl/blob/main/s3prl/downstream/{named[1]}/config.yaml"
         ) from error
+
+
+def _exists(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # of a parent
+        return False
 
 
 def _refuse_hugging_face(options: list[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 from skill_bench.base.errors import MissingExtra
-from skill_bench.s3prl import audio_files, checkpoints, ctc_corpora, huggingface, packages, sox_effects
+from skill_bench.s3prl import audio_files, checkpoints, child_processes, ctc_corpora, huggingface, packages, sox_effects
 
 _applied = False
 
@@ -30,4 +30,5 @@ def apply() -> None:
     packages.install()
     checkpoints.install()
     ctc_corpora.install()
+    child_processes.install()
     _applied = True

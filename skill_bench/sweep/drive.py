@@ -201,7 +201,7 @@ class Drive:
         if request.name == TEACHER:
             title = self._teacher.metadata.get("title", "Teacher")
             system = System(name=TEACHER, title=title, kind="teacher", identity="")
-            return EncoderUpstream(loaded=self._teacher, system=system)
+            return EncoderUpstream(loaded=self._teacher, system=system).freeze()
         if request.name not in students:
             return load_request(request)
         job, path = students[request.name]
@@ -215,7 +215,7 @@ class Drive:
                 teacher=TEACHER,
                 details={"evidence_row": job.row.name, "distillation_seed": job.seed},
             ),
-        )
+        ).freeze()
 
     def _profile(self, upstream: Upstream) -> None:
         """Parameters and multiply-adds beside the records, once a model."""

@@ -142,7 +142,7 @@ def _s3prl_interface(subject: Subject) -> str | None:
 
 
 def _is_frozen(subject: Subject) -> str | None:
-    upstream = subject.upstream
+    upstream = load_folder(subject.folder, subject.ckpt).freeze()
     if trainable := [name for name, parameter in upstream.named_parameters() if parameter.requires_grad]:
         return f"{len(trainable)} parameters that require a gradient, such as {trainable[0]}"
     wave = probe_waves()[1].requires_grad_(True)
@@ -151,6 +151,24 @@ def _is_frozen(subject: Subject) -> str | None:
         return f"after .train(): {training[0]} is in training mode"
     tensors = [*result["hidden_states"], result["last_hidden_state"], *upstream.hidden_states([wave])]
     return "features that carry a gradient" if any(tensor.requires_grad for tensor in tensors) else None
+
+
+def _is_trainable(subject: Subject) -> str | None:
+    upstream = load_folder(subject.folder, subject.ckpt).train()
+    parameters = dict(upstream.named_parameters())
+    if not parameters:
+        return None
+    if fixed := [name for name, parameter in parameters.items() if not parameter.requires_grad]:
+        return f"{len(fixed)} of {len(parameters)} parameters cannot learn, such as {fixed[0]}"
+    hidden = upstream(probe_waves())["hidden_states"]
+    if not any(layer.requires_grad for layer in hidden):
+        return "features without a gradient"
+    loss = torch.stack([layer.square().mean() for layer in hidden]).sum()
+    gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+    reached = [gradient for gradient in gradients if gradient is not None]
+    if any(bool(gradient.any()) for gradient in reached):
+        return None
+    return f"a gradient that reaches {len(reached)} of {len(parameters)} parameters, and is 0 there"
 
 
 def _batch_independence(subject: Subject) -> str | None:
@@ -263,10 +281,16 @@ CHECKS: tuple[Check, ...] = (
         run=_s3prl_interface,
     ),
     Check(
-        name="frozen",
+        name="frozen in skill-bench",
         why="Dropout, layer drop or a gradient would change features while a head is trained.",
-        remedy="Call .eval().requires_grad_(False) on the model, and keep Upstream's train().",
+        remedy="Keep Upstream's freeze() and train(), and compute hidden_states within self.gradients().",
         run=_is_frozen,
+    ),
+    Check(
+        name="trainable in s3prl",
+        why="s3prl freezes an upstream itself, and fine-tunes it where it is asked to (-f).",
+        remedy="Leave parameters as they are (no requires_grad_(False), no torch.no_grad() around the model).",
+        run=_is_trainable,
     ),
     Check(
         name="independent of the batch",

@@ -46,32 +46,31 @@ class EncoderUpstream(Upstream):
             dim=architecture.dim,
             layer_names=names,
         )
-        self.encoder: Encoder = loaded.encoder.eval().requires_grad_(False)
+        self.encoder: Encoder = loaded.encoder.requires_grad_(True)
 
     @property
     def runs_concurrently(self) -> bool:
         """On a CPU, where a call keeps nothing for the next."""
         return self.encoder.norm.weight.device.type == "cpu"
 
-    @torch.no_grad()
     def hidden_states(self, waves: list[Float[Tensor, " samples"]]) -> list[Float[Tensor, "layers frames dim"]]:
         """See :meth:`Upstream.hidden_states`; waves are batched by length, whatever their order."""
         device = self.encoder.norm.weight.device
         results = [torch.empty(self.n_hidden_states, 0, self.dim, device=device)] * len(waves)
         shortest = self.encoder.architecture.receptive_field_samples
         usable = [index for index, wave in enumerate(waves) if len(wave) >= shortest]
-        for indices in _batches(usable, [len(wave) for wave in waves]):
-            if inference.applies(self.encoder):
-                found = inference.hidden_states(self.encoder, [waves[index] for index in indices])
+        with self.gradients():
+            for indices in _batches(usable, [len(wave) for wave in waves]):
+                found = self._states([waves[index].to(device, torch.float32) for index in indices])
                 for index, utterance in zip(indices, found, strict=True):
                     results[index] = utterance
-                continue
-            batch, lengths = pad([waves[index].to(device, torch.float32) for index in indices])
-            states, counts = self.encoder(batch, lengths)
-            stacked = torch.stack(states, dim=1)
-            for index, utterance, count in zip(indices, stacked, counts.tolist(), strict=True):
-                results[index] = utterance[:, :count]
         return results
+
+    def _states(self, waves: list[Float[Tensor, " samples"]]) -> list[Float[Tensor, "layers frames dim"]]:
+        if inference.applies(self.encoder):
+            return inference.hidden_states(self.encoder, waves)
+        states, counts = self.encoder(*pad(waves))
+        return [utterance[:, :n] for utterance, n in zip(torch.stack(states, dim=1), counts.tolist(), strict=True)]
 
 
 def _batches(indices: list[int], lengths: list[int]) -> Iterator[list[int]]:

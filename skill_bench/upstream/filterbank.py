@@ -42,10 +42,10 @@ class FilterbankUpstream(Upstream):
         )
         self.filterbank = filterbank
 
-    @torch.no_grad()
     def hidden_states(self, waves: list[Float[Tensor, " samples"]]) -> list[Float[Tensor, "1 frames dim"]]:
         """See :meth:`Upstream.hidden_states`; frames as Kaldi counts them, without padding at the edges."""
-        return [self._features(wave.to(torch.float32))[None] for wave in waves]
+        with self.gradients():
+            return [self._features(wave.to(torch.float32))[None] for wave in waves]
 
     def _features(self, wave: Float[Tensor, " samples"]) -> Float[Tensor, "frames dim"]:
         from torchaudio.compliance import kaldi

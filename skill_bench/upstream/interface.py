@@ -1,12 +1,15 @@
-"""The one interface that everything else sees of a model: waveforms in, hidden states out, frozen.
+"""The one interface that everything else sees of a model: waveforms in, hidden states out.
 
-Also s3prl's interface (``forward`` and ``get_downsample_rates``), so that the same object serves both.
+Also s3prl's interface (``forward`` and ``get_downsample_rates``), so that the same object serves both. s3prl trains
+an upstream where it is asked to (``-f``), so an upstream is a trainable module when it is made; skill-bench's own
+harness freezes what it loads (:meth:`Upstream.freeze`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
 
 import torch
 from jaxtyping import Float
@@ -20,7 +23,7 @@ CODE_VERSION = "1"
 
 
 class Upstream(nn.Module):
-    """A frozen feature extractor for 16 kHz speech.
+    """A feature extractor for 16 kHz speech.
 
     Attributes:
         name: What records and tables call it.
@@ -29,7 +32,9 @@ class Upstream(nn.Module):
         n_hidden_states: How many hidden states each utterance has.
         dim: Their width.
         layer_names: What each hidden state is.
-        identity: sha256 of weights, architecture and code version; equal in all processes and places.
+        identity: sha256 of weights, architecture and code version as they were loaded; equal in all processes and
+            places.
+        frozen: Whether it was frozen: then nothing of it learns, and features carry no gradient.
     """
 
     sample_rate_hz = SAMPLE_RATE_HZ
@@ -41,24 +46,30 @@ class Upstream(nn.Module):
         self.downsample_rate, self.dim = downsample_rate, dim
         self.layer_names = tuple(layer_names)
         self.n_hidden_states = len(self.layer_names)
+        self.frozen = False
 
     def system(self) -> System:
         """What goes into a record."""
         return self._system
 
     def hidden_states(self, waves: list[Float[Tensor, " samples"]]) -> list[Float[Tensor, "layers frames dim"]]:
-        """All hidden states of each utterance: exact lengths, no gradient, independent of the other utterances.
+        """All hidden states of each utterance: exact lengths, independent of the other utterances.
 
-        A wave shorter than one frame has 0 frames.
+        A wave shorter than one frame has 0 frames. Computed within :meth:`gradients`.
         """
         raise NotImplementedError
+
+    @contextmanager
+    def gradients(self) -> Iterator[bool]:
+        """Within, gradients are recorded if the caller records them and the upstream is not frozen; yields whether."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            yield torch.is_grad_enabled()
 
     @property
     def runs_concurrently(self) -> bool:
         """Whether several threads may call `hidden_states` at a time; then extraction has each call take one thread."""
         return False
 
-    @torch.no_grad()
     def forward(self, waves: list[Float[Tensor, " samples"]]) -> dict[str, Any]:
         """s3prl's contract: ``hidden_states``, a list over layers of (batch, frames, dim), zeros after the end."""
         utterances = self.hidden_states(waves)
@@ -70,6 +81,11 @@ class Upstream(nn.Module):
         """Samples a frame, the same for every entry of ``forward``'s result."""
         return self.downsample_rate
 
-    def train(self, mode: bool = True) -> Upstream:
-        """Stays in evaluation mode: a frozen upstream has neither dropout nor running statistics to switch on."""
-        return super().train(False)
+    def freeze(self) -> Self:
+        """From now on no parameter learns, no feature carries a gradient, and it stays in evaluation mode."""
+        self.frozen = True
+        return self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """A frozen upstream stays in evaluation mode: it has neither dropout nor running statistics to switch on."""
+        return super().train(mode and not self.frozen)

@@ -10,7 +10,7 @@ from skill_bench.upstream.interface import Upstream
 
 
 def load_upstream(name: str, ckpt: str | Path | None = None, **options: Any) -> Upstream:
-    """An upstream by name, ready for use on the CPU.
+    """An upstream by name, frozen, on the CPU.
 
     Args:
         name: A folder of ``upstreams/``, the path of any other such folder, or ``hf:ORG/MODEL``
@@ -25,5 +25,5 @@ def load_upstream(name: str, ckpt: str | Path | None = None, **options: Any) -> 
         CheckpointError: weights missing or unreadable.
     """
     if name.startswith(hub.PREFIX):
-        return hub.load(name, ckpt, **options)
-    return folder.load(name, ckpt, **options)
+        return hub.load(name, ckpt, **options).freeze()
+    return folder.load(name, ckpt, **options).freeze()

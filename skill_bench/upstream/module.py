@@ -30,7 +30,7 @@ class ModuleUpstream(Upstream):
     """
 
     def __init__(self, *, module: nn.Module, downsample_rate: int, min_samples: int, system: System, code: str) -> None:
-        module = module.eval().requires_grad_(False)
+        module = module.eval()
         with torch.no_grad():
             states = _states(module, torch.zeros(max(SAMPLE_RATE_HZ, min_samples)))
         weights = _hash(module)
@@ -50,11 +50,11 @@ class ModuleUpstream(Upstream):
         )
         self.module, self.min_samples = module, min_samples
 
-    @torch.no_grad()
     def hidden_states(self, waves: list[Float[Tensor, " samples"]]) -> list[Float[Tensor, "layers frames dim"]]:
         """See :meth:`Upstream.hidden_states`."""
         device = next((tensor.device for tensor in self.module.state_dict().values()), torch.device("cpu"))
-        return [self._one(wave.to(device, torch.float32)) for wave in waves]
+        with self.gradients():
+            return [self._one(wave.to(device, torch.float32)) for wave in waves]
 
     def _one(self, wave: Float[Tensor, " samples"]) -> Float[Tensor, "layers frames dim"]:
         if len(wave) < self.min_samples:

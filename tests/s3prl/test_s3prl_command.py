@@ -57,7 +57,8 @@ def test_unknown_command_lists_the_known_ones(tmp_path: Path) -> None:
     finished = command("run_downstraem", "-m", "train", cwd=tmp_path)
     assert finished.returncode == 2
     assert finished.stderr.splitlines()[-1] == (
-        "error: unknown command 'run_downstraem'. Did you mean 'run_downstream'? Known: run_downstream."
+        "error: unknown module of s3prl 'run_downstraem'. Did you mean 'run_downstream'? "
+        "Known: main, run_downstream, run_pretrain."
     )
 
 

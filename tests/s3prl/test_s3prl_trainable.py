@@ -1,0 +1,97 @@
+"""In s3prl our upstreams are modules that train where s3prl trains them; in skill-bench they are frozen."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from test_s3prl_downstreams import arguments
+from torch import Tensor
+from transformers import HubertConfig, HubertModel, WavLMConfig, WavLMModel
+
+import skill_bench.s3prl  # noqa: F401  (what is tested: its effect on s3prl)
+from skill_bench.upstream.load import load_upstream
+
+SMALL = {
+    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48,
+    "conv_dim": [24] * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4, "hidden_dropout": 0.0,
+    "attention_dropout": 0.0, "activation_dropout": 0.0, "feat_proj_dropout": 0.0, "layerdrop": 0.0,
+    "apply_spec_augment": False,
+}  # fmt: skip
+
+
+@pytest.fixture
+def waves() -> Tensor:
+    """A second of noise, twice."""
+    return 0.1 * torch.randn(2, 16_000, generator=torch.Generator().manual_seed(0))
+
+
+def test_gradients_reach_every_weight_through_s3prl(waves: Tensor) -> None:
+    from s3prl.nn import S3PRLUpstream
+
+    model = S3PRLUpstream("skill").train()
+    hidden, _ = model(waves, torch.tensor([waves.shape[1], waves.shape[1] - 3000]))
+    sum(layer.square().mean() for layer in hidden).backward()
+    without = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+    assert without == []
+
+
+def test_the_harness_loads_it_frozen(waves: Tensor) -> None:
+    upstream = load_upstream("skill").train()
+    assert not any(parameter.requires_grad for parameter in upstream.parameters())
+    assert not upstream(list(waves.requires_grad_()))["last_hidden_state"].requires_grad
+
+
+@pytest.mark.parametrize(
+    ("make", "config"), [(HubertModel, HubertConfig(**SMALL)), (WavLMModel, WavLMConfig(**SMALL, num_buckets=32))]
+)
+def test_gradients_are_those_of_transformers(
+    make: type[HubertModel], config: HubertConfig, waves: Tensor, tmp_path: Path
+) -> None:
+    """Of all hidden states together, with respect to the waves and to the weights that both have by one name."""
+    from s3prl import hub
+
+    torch.manual_seed(0)
+    theirs = make(config).double().eval()
+    theirs.float().save_pretrained(tmp_path / "model")
+    ours = hub.skill(ckpt=str(tmp_path / "model")).double()
+    weights = [torch.randn(config.hidden_size, dtype=torch.float64) for _ in range(config.num_hidden_layers + 1)]
+
+    def gradients(states: list[Tensor], wrt: list[Tensor]) -> list[Tensor]:
+        parts = [(state * weight).mean() for state, weight in zip(states, weights, strict=True)]
+        return list(torch.autograd.grad(torch.stack(parts).sum(), wrt))
+
+    wave = waves[:1].double().requires_grad_()
+    mine = dict(ours.named_parameters())
+    pairs = [
+        *((f"front_end.layers.{i}.conv", f"feature_extractor.conv_layers.{i}.conv") for i in range(7)),
+        *((f"layers.{i}.feed_forward.up", f"encoder.layers.{i}.feed_forward.intermediate_dense") for i in range(2)),
+        *((f"layers.{i}.attention.query", f"encoder.layers.{i}.attention.q_proj") for i in range(2)),
+    ]
+    pairs = [(f"encoder.{one}.weight", f"{other}.weight") for one, other in pairs]
+    named = dict(theirs.double().named_parameters())
+    here = gradients(list(ours.encoder(wave)[0]), [wave, *(mine[name] for name, _ in pairs)])
+    states = list(theirs(wave, output_hidden_states=True).hidden_states)
+    there = gradients(states, [wave, *(named[name] for _, name in pairs)])
+    for name, one, other in zip(["waves", *(name for name, _ in pairs)], here, there, strict=True):
+        # float64, and sums in another order
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fine_tuned", [True, False])
+def test_fine_tuning_changes_the_weights_and_nothing_else_does(fine_tuned: bool, tmp_path: Path) -> None:
+    """``-f``: after two steps the checkpoint holds other weights than the upstream began with."""
+    runner = importlib.import_module("s3prl.downstream.runner")
+    config = tiny.LAYOUTS["emotion"](tmp_path / "data")
+    run = runner.Runner(arguments("emotion", tmp_path, upstream="skill", upstream_trainable=fine_tuned), config)
+    before = {name: value.clone() for name, value in run.upstream.model.state_dict().items()}
+    run.train()
+    states = torch.load(tmp_path / "states-2.ckpt", weights_only=True)
+    assert ("Upstream" in states) == fine_tuned
+    after = states["Upstream"] if fine_tuned else run.upstream.model.state_dict()
+    changed = [name for name, value in before.items() if not torch.equal(value, after[name])]
+    assert len(changed) > 0.9 * len(before) if fine_tuned else changed == []
