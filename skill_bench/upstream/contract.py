@@ -142,7 +142,7 @@ def _s3prl_interface(subject: Subject) -> str | None:
 
 
 def _is_frozen(subject: Subject) -> str | None:
-    upstream = load_folder(subject.folder, subject.ckpt).freeze()
+    upstream = subject.upstream
     if trainable := [name for name, parameter in upstream.named_parameters() if parameter.requires_grad]:
         return f"{len(trainable)} parameters that require a gradient, such as {trainable[0]}"
     wave = probe_waves()[1].requires_grad_(True)

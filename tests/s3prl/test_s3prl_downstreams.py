@@ -5,9 +5,7 @@ from __future__ import annotations
 import importlib
 import random
 import re
-from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,19 +13,6 @@ import tiny
 import torch
 
 import skill_bench.s3prl  # noqa: F401  (what is tested: its effect on s3prl)
-
-
-def arguments(downstream: str, expdir: Path, **changes: Any) -> Namespace:
-    """What s3prl's command line hands to its runner."""
-    defaults = {
-        "mode": "train", "evaluate_split": "test", "hub": "torch", "upstream": "fbank", "upstream_ckpt": None,
-        "upstream_model_config": None, "upstream_refresh": False, "upstream_trainable": False,
-        "upstream_feature_selection": "hidden_states", "upstream_layer_selection": None,
-        "upstream_feature_normalize": False, "downstream": downstream, "downstream_variant": None,
-        "expdir": str(expdir),
-        "seed": 1337, "device": "cpu", "local_rank": None, "init_ckpt": None, "push_to_hf_hub": False,
-    }  # fmt: skip
-    return Namespace(**(defaults | changes))
 
 
 @pytest.fixture
@@ -52,7 +37,7 @@ def train_and_evaluate(downstream: str, folder: Path) -> Path:
         seed(0)
     config = tiny.LAYOUTS[downstream](folder / "data")
     split = {"asr": "test-clean", "quesst14_dtw": "eval"}.get(downstream, "test")
-    args = arguments(downstream, expdir, evaluate_split=split)
+    args = tiny.arguments(downstream, expdir, evaluate_split=split)
     if downstream != "quesst14_dtw":
         runner.Runner(args, config).train()
         args.init_ckpt = str(expdir / "states-2.ckpt")
@@ -99,7 +84,7 @@ def test_our_upstream_stays_frozen_while_layer_weights_learn(tmp_path: Path) -> 
     """``-u random``: its weights come from a seed, so that s3prl's checkpoint needs to hold the downstream only."""
     runner = importlib.import_module("s3prl.downstream.runner")
     config = tiny.LAYOUTS["emotion"](tmp_path / "data")
-    args = arguments("emotion", tmp_path, upstream="random")
+    args = tiny.arguments("emotion", tmp_path, upstream="random")
     run = runner.Runner(args, config)
     run.train()
     states = torch.load(tmp_path / "states-2.ckpt")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,19 @@ def runner(*, steps: int = 2, evaluate: tuple[str, ...] = ("dev",), **more: Any)
         },
         "optimizer": {"name": "TorchOptim", "torch_optim_name": "Adam", "lr": 1.0e-3},
     }
+
+
+def arguments(downstream: str, expdir: Path, **changes: Any) -> Namespace:
+    """What s3prl's command line hands to its runner."""
+    defaults = {
+        "mode": "train", "evaluate_split": "test", "hub": "torch", "upstream": "fbank", "upstream_ckpt": None,
+        "upstream_model_config": None, "upstream_refresh": False, "upstream_trainable": False,
+        "upstream_feature_selection": "hidden_states", "upstream_layer_selection": None,
+        "upstream_feature_normalize": False, "downstream": downstream, "downstream_variant": None,
+        "expdir": str(expdir),
+        "seed": 1337, "device": "cpu", "local_rank": None, "init_ckpt": None, "push_to_hf_hub": False,
+    }  # fmt: skip
+    return Namespace(**(defaults | changes))
 
 
 MEAN_POOLING = {"projector_dim": 16, "select": "UtteranceLevel", "UtteranceLevel": {"pooling": "MeanPooling"}}

@@ -89,7 +89,7 @@ def _wrap(change: Callable[[list[Tensor]], list[Tensor]]) -> Callable[[Upstream]
 BREAKS: dict[str, tuple[Callable[[Upstream], None], str, str]] = {
     "identity": (_identity, "declares itself", "expected a sha256"),
     "count": (_count, "declares itself", "3 parameters in system()"),
-    "trainable": (_trainable, "frozen", "require a gradient"),
+    "trainable": (_trainable, "frozen in skill-bench", "require a gradient"),
     "too short": (_wrap(lambda s: [x[:, :-9] for x in s]), "shapes", "frames for"),
     "half": (_wrap(lambda s: [x.half() for x in s]), "shapes", "torch.float16"),
     "nan": (_wrap(lambda s: [x / (x - x[:, :1]).abs().sum() for x in s]), "silence and constants", "not finite"),
@@ -174,3 +174,22 @@ def test_other_weights_make_another_system(own: Path, tmp_path: Path) -> None:
     assert other.name == f"mine-{str(other.system().checkpoint_sha256)[:8]}"
     with pytest.raises(CheckpointError, match="is missing"):
         load_upstream(str(own), tmp_path / "gone.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("last_line", "found"),
+    [
+        ("return Model().requires_grad_(False)", "parameters cannot learn, such as module.frames.weight"),
+        ("m = Model(); m.forward = torch.no_grad()(m.forward); return m", "features without a gradient"),
+    ],
+)
+def test_a_folder_that_s3prl_could_not_train_is_found(own: Path, last_line: str, found: str) -> None:
+    """``-f`` would train nothing, and nobody would be told."""
+    expert = own / "expert.py"
+    text = expert.read_text()
+    assert "            return Model()\n" in text
+    expert.write_text(text.replace("            return Model()\n", f"            {last_line}\n"))
+    (check,) = [check for check in CHECKS if check.name == "trainable in s3prl"]
+    said = check.run(Subject(upstream=load_upstream(str(own)), folder=own))
+    assert said is not None
+    assert found in said
