@@ -119,10 +119,15 @@ def folder(tmp_path: Path, config: dict[str, Any], *, weights: bool = True, prep
     [
         ({"model_type": "whisper"}, "model_type = 'whisper' is not supported, only 'hubert' or 'wavlm' or 'wav2vec2'"),
         ({"hidden_act": "relu"}, "hidden_act = 'relu' is not supported"),
-        ({"add_adapter": True}, "add_adapter = True is not supported"),
-        ({"conv_pos_batch_norm": True}, "conv_pos_batch_norm = True is not supported"),
+        (
+            {"adapter_attn_dim": 16, "do_stable_layer_norm": True},
+            "adapter_attn_dim = 16 is not supported: adapters inside the layers change every hidden state",
+        ),
+        ({"num_attention_heads": 5}, "hidden_size = 32 is no multiple of num_attention_heads = 5"),
+        ({"conv_stride": [5, 2]}, "conv_dim, conv_kernel and conv_stride describe 7, 7, 2 convolutions"),
+        ({"num_hidden_layers": 3.0}, r"num_hidden_layers = 3\.0, expected a valid integer"),
         ({"layer_norm_eps": 1e-3}, "layer_norm_eps = 0.001 is not supported"),
-        ({"hidden_size": None}, "configuration has no 'hidden_size'"),
+        ({"model_type": None}, "configuration has no 'model_type'"),
         ({"feat_extract_norm": "layer"}, 'is not stated.*Add preprocessor_config.json with {"do_normalize": true}'),
     ],
 )
