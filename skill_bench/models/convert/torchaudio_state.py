@@ -27,7 +27,7 @@ from skill_bench.models.factories import KERNELS_AND_STRIDES, WAVLM_POSITION
 NAME = "torchaudio (state dict of torchaudio.models wav2vec2_*, hubert_*, wavlm_*)"
 
 _MARK = "encoder.feature_projection.projection.weight"
-_OWN = ("wav2vec2.",)
+_OTHER = "wavlm_model."  # DiariZen's
 _CONV = "feature_extractor.conv_layers.{}.conv.weight"
 _POSITION = "encoder.transformer.pos_conv_embed.conv.parametrizations.weight.original1"
 _LAYER = "encoder.transformer.layers.{}"
@@ -37,7 +37,7 @@ _ADVICE = "Save {'state_dict': ..., 'config': ...} with DPHuBERT's configuration
 
 def recognises(source: Source) -> bool:
     """Whether it has torchaudio's feature projection, and no configuration."""
-    return any(key.endswith(_MARK) for key in _state_dict(source))
+    return any(key.endswith(_MARK) and not key.startswith(_OTHER) for key in _state_dict(source))
 
 
 def convert(source: Source) -> Converted:
@@ -47,7 +47,7 @@ def convert(source: Source) -> Converted:
         CheckpointError: of this format, but not usable; says why.
     """
     path = str(source.path)
-    tensors, notes = without_wrappers(_state_dict(source), own=_OWN, source=path)
+    tensors, notes = without_wrappers(_state_dict(source), source=path)
     tensors = _split_attention_projections(modern_weight_norm(tensors))
     architecture = infer_architecture(tensors, path)
     names = torchaudio_names()

@@ -14,7 +14,7 @@ from skill_bench.models.architecture import Architecture
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.invalid import shown
 
-_WRAPPERS = ("module.", "_orig_mod.", "model.")
+_WRAPPERS = ("module.", "_orig_mod.", "model.", "wav2vec2.")
 """What DistributedDataParallel, torch.compile and training scripts put before the names of a model's weights."""
 
 
@@ -149,7 +149,7 @@ def without_wrappers(
         if name in stripped:
             raise CheckpointError(f"{source}: holds some weights with and without a prefix of {', '.join(taken)}.")
         stripped[name] = tensor
-    said = [prefix for prefix in _WRAPPERS if prefix in taken]
+    said = [prefix for prefix in _WRAPPERS if prefix in taken.difference(own)]
     return stripped, (f"names of weights began with {' and '.join(said)}: taken off",) if said else ()
 
 
