@@ -194,7 +194,7 @@ class Architecture:
             CheckpointError: unknown or missing fields, or values that no encoder has.
         """
         try:
-            found: Architecture = _adapter(cls).validate_python(values)
+            found: Architecture = _adapter().validate_python(values)
             return found
         except ValidationError as error:
             raise CheckpointError(f"the architecture in the checkpoint cannot be read: {describe(error)}.") from error
@@ -207,5 +207,5 @@ _LATER = ("projection_norm", "position_norm", "position_depth", "normalize_eps")
 
 
 @cache
-def _adapter(of: type[Architecture]) -> Any:
-    return TypeAdapter(of)
+def _adapter() -> Any:
+    return TypeAdapter(Architecture)

@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 import torch
+from reference_models import LARGE, make_hubert, make_wavlm, small
 from s3prl.upstream.hubert.expert import UpstreamExpert as HubertExpert
 from s3prl.upstream.wavlm.expert import UpstreamExpert as WavLMExpert
-from test_s3prl_models import LARGE, make_hubert, make_wavlm
-from test_torchaudio import small
 from torch import Tensor, nn
 from torchaudio.pipelines._wav2vec2.utils import _Wav2Vec2Model
 

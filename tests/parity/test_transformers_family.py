@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from skill_bench.base.errors import CheckpointError
 from skill_bench.models import checkpoint
+from skill_bench.models.convert.shared.key_names import fairseq_names
 from skill_bench.models.convert.shared.schema import Data2VecConfig, SpeechConfig, TransformersConfig
 from skill_bench.models.cpu import inference
 from skill_bench.models.export import dphubert, huggingface
@@ -63,7 +64,7 @@ def make(name: str, randomise: Callable[[nn.Module], None]) -> Any:
 
 
 def extractor(*, normalize: bool) -> Any:
-    return transformers.Wav2Vec2FeatureExtractor(do_normalize=normalize)
+    return transformers.Wav2Vec2FeatureExtractor(do_normalize=normalize)  # type: ignore[no-untyped-call]
 
 
 def save(model: Any, folder: Path, *, normalize: bool) -> Path:
@@ -116,9 +117,10 @@ def test_processor_of_transformers_5(
     """Its feature extractor lies inside processor_config.json, which comes first where both are there."""
     theirs = make("wav2vec2-large", randomise)
     (tmp_path / "vocab.json").write_text(json.dumps({"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3, "|": 4, "A": 5}))
-    tokenizer = transformers.Wav2Vec2CTCTokenizer(str(tmp_path / "vocab.json"))
+    tokenizer = transformers.Wav2Vec2CTCTokenizer(str(tmp_path / "vocab.json"))  # type: ignore[no-untyped-call]
     folder = save(theirs, tmp_path / "m", normalize=not normalize)
-    transformers.Wav2Vec2Processor(extractor(normalize=normalize), tokenizer).save_pretrained(folder)
+    processor: Any = transformers.Wav2Vec2Processor(extractor(normalize=normalize), tokenizer)  # type: ignore[no-untyped-call]
+    processor.save_pretrained(folder)
     assert (folder / "processor_config.json").is_file()
     found: Any = transformers.AutoFeatureExtractor.from_pretrained(folder)  # type: ignore[no-untyped-call]
     assert found.do_normalize == normalize
@@ -167,6 +169,23 @@ def test_a_slim_configuration(tmp_path: Path, randomise: Callable[[nn.Module], N
     assert "conv_kernel" not in slim
     (folder / "config.json").write_text(json.dumps(slim))
     assert compare(triples(checkpoint.load(folder), theirs, normalize=False, levels=LEVELS[:1])) == 8
+
+
+def test_fairseqs_file_with_a_batch_norm(tmp_path: Path, randomise: Callable[[nn.Module], None], compare: Any) -> None:
+    """fairseq's ``make_conv_pos``: batch norm and convolution are entries 0 and 1 of one sequence."""
+    theirs = make("hubert-batch-norm", randomise)
+    ours = checkpoint.load(save(theirs, tmp_path / "m", normalize=False)).encoder
+    name = fairseq_names("group_norm", "weight_norm")
+    state = {name(key): value for key, value in ours.state_dict().items() if not key.startswith("position.")}
+    for entry, module in enumerate((theirs.encoder.pos_conv_embed.batch_norm, theirs.encoder.pos_conv_embed.conv)):
+        state |= {f"encoder.pos_conv.{entry}.{key}": value for key, value in module.state_dict().items()}
+    config = {
+        "conv_feature_layers": "[(24,10,5)] + [(24,3,2)] * 4 + [(24,2,2)] * 2", "encoder_embed_dim": 48,
+        "encoder_layers": 3, "encoder_attention_heads": 4, "encoder_ffn_embed_dim": 40, "conv_pos": 16,
+        "conv_pos_groups": 4, "conv_pos_batch_norm": True,
+    }  # fmt: skip
+    torch.save({"cfg": {"model": config, "task": {}}, "model": state}, tmp_path / "m.pt")
+    assert compare(triples(checkpoint.load(tmp_path / "m.pt"), theirs, normalize=False, levels=LEVELS[:1])) == 8
 
 
 @pytest.mark.parametrize("kind", ["Hubert", "UniSpeech", "UniSpeechSat", "Wav2Vec2"])

@@ -67,7 +67,7 @@ def convert(source: Source) -> Converted:
     assert config is not None
     is_data2vec = config.get("model_type") == "data2vec-audio"
     found = read_config(Data2VecConfig if is_data2vec else SpeechConfig, config, source=path)
-    notes = []
+    notes: list[str] = []
     normalize = _normalizes(source, found, notes)
     architecture = _architecture(found, normalize, path)
     own = (f"{found.model_type.replace('-', '_')}.",)

@@ -16,6 +16,7 @@ from skill_bench.models.invalid import shown
 
 _WRAPPERS = ("module.", "_orig_mod.", "model.", "wav2vec2.")
 """What DistributedDataParallel, torch.compile and training scripts put before the names of a model's weights."""
+_LARGEST = 1e12  # what one flipped bit makes of a weight, and whose products overflow
 
 
 def build_architecture(source: str, /, **values: Any) -> Architecture:
@@ -106,6 +107,11 @@ def _checked(tensor: Any, shape: tuple[int, ...], what: str) -> Tensor:
         raise CheckpointError(
             f"{what} holds values that are not finite in float32. The training diverged, or the file is damaged: "
             "take an earlier checkpoint."
+        )
+    largest = float(found.abs().max()) if found.numel() else 0.0
+    if largest > _LARGEST:
+        raise CheckpointError(
+            f"{what} holds values up to {largest:.1g}, which no trained model has: the file is damaged. Get it again."
         )
     if what.endswith("running_var") and bool((found < 0).any()):
         raise CheckpointError(f"{what} holds negative variances. Get the file again.")
