@@ -2,8 +2,9 @@
 
 A flat state dict whose WavLM lies under ``wavlm_model.``, with a Conformer and a classifier behind it, which are left
 out. Which heads each layer keeps is in no file: DiariZen's code has it for its two published models (its
-``diarizen/models/module/wavlm_config.py``, commit a60b181), and :data:`PUBLISHED` repeats those numbers. A model of
-another shape is refused; its own file of ``apply_pruning.py`` (``state_dict`` and ``config``) is read as DPHuBERT's.
+``diarizen/models/module/wavlm_config.py``, commit a60b181), and :data:`PUBLISHED` repeats those numbers. Of other
+shapes, whole models are read and pruned ones refused; the file of its ``apply_pruning.py`` (``state_dict`` and
+``config``) is read as DPHuBERT's.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from skill_bench.models.architecture import Architecture
 from skill_bench.models.convert.shared.foreign import Converted, Source
 from skill_bench.models.convert.shared.key_names import MASK_EMBEDDINGS_AND_HEADS, torchaudio_names
 from skill_bench.models.convert.shared.tensors import build_architecture, modern_weight_norm, rename
+from skill_bench.models.convert.torchaudio_state import infer_architecture
 from skill_bench.models.factories import KERNELS_AND_STRIDES, WAVLM_POSITION
 
 NAME = "DiariZen's diarisation models (.bin with a pruned WavLM under wavlm_model.)"
@@ -73,24 +75,28 @@ def convert(source: Source) -> Converted:
         if isinstance(key, str) and key.startswith(_PREFIX)
     }
     tensors = modern_weight_norm(tensors)
-    name, architecture = _published(tensors, path)
+    architecture, metadata = _architecture(tensors, path)
     return Converted(
         architecture=architecture,
         tensors=rename(tensors, architecture, torchaudio_names(), source=path, may_drop=MASK_EMBEDDINGS_AND_HEADS),
-        metadata={"title": f"DiariZen {name}"},
+        metadata=metadata,
         notes=("the diarisation model behind WavLM is left out",),
     )
 
 
-def _published(tensors: Mapping[str, Any], path: str) -> tuple[str, Architecture]:
+def _architecture(tensors: Mapping[str, Any], path: str) -> tuple[Architecture, dict[str, str]]:
     shapes = {key: tuple(value.shape) for key, value in tensors.items() if isinstance(value, Tensor)}
     for name, model in PUBLISHED.items():
         if _has_shape(shapes, model):
-            return name, _architecture(model, path)
-    raise CheckpointError(
-        f"{path}: a WavLM of DiariZen in a shape that is not one of its published ones ({', '.join(PUBLISHED)}), and "
-        "which heads it keeps is not in the file. Give the file that apply_pruning.py wrote (state_dict and config)."
-    )
+            return published_architecture(name, path), {"title": f"DiariZen {name}"}
+    try:
+        return infer_architecture({key: tensors[key] for key in shapes}, path), {}
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{path}: a WavLM of DiariZen that is neither whole nor in a published shape ({', '.join(PUBLISHED)}), "
+            "and which heads it keeps is not in the file. Give the file that apply_pruning.py wrote, with state_dict "
+            "and config."
+        ) from error
 
 
 def _has_shape(shapes: Mapping[str, tuple[int, ...]], model: Mapping[str, Any]) -> bool:
@@ -104,10 +110,12 @@ def _has_shape(shapes: Mapping[str, tuple[int, ...]], model: Mapping[str, Any]) 
     return all(shapes.get(key, ())[:1] == (n,) for key, n in expected.items())
 
 
-def _architecture(model: Mapping[str, Any], path: str) -> Architecture:
+def published_architecture(name: str, source: str) -> Architecture:
+    """The shape of one of :data:`PUBLISHED`."""
+    model = PUBLISHED[name]
     large = model["dim"] == 1024
     return build_architecture(
-        path,
+        source,
         convs=[
             {"channels": n, "kernel": kernel, "stride": stride}
             for n, (kernel, stride) in zip(model["channels"], KERNELS_AND_STRIDES, strict=True)

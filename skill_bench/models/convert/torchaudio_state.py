@@ -116,6 +116,7 @@ def infer_architecture(tensors: Mapping[str, Tensor], source: str) -> Architectu
         ],
         conv_bias="feature_extractor.conv_layers.0.conv.bias" in tensors,
         conv_norm="layer_norm" if large else "group_norm",
+        channel_scale="feature_extractor.dummy_weight" in tensors,  # of DPHuBERT and DiariZen
         dim=dim,
         n_heads=n_heads,
         head_dim=dim // n_heads,

@@ -147,8 +147,8 @@ def _open_pickle(path: Path) -> Source:
 _ADVICE = (
     "If you trust its origin, load it once where it was made and save {'state_dict': ..., 'config': ...} of tensors, "
     "numbers, strings, lists and dicts alone: the model's state_dict(), and the configuration it was made with "
-    "(fairseq: vars(args), or cfg as a dict; DPHuBERT: its own config). A model of transformers: save_pretrained; one "
-    "of torchaudio: its state_dict() without a configuration."
+    "(fairseq: vars(args), or OmegaConf.to_container(cfg, enum_to_str=True); DPHuBERT: its own config). A model of "
+    "transformers: save_pretrained; one of torchaudio: its state_dict() without a configuration."
 )
 
 
