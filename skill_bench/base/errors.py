@@ -70,15 +70,17 @@ class UnknownFormat(CheckpointError):
 
 
 class KeyMismatch(CheckpointError):
-    """State-dict keys that do not fit the architecture; lists both sides."""
+    """State-dict keys that do not fit the architecture; lists both sides, and the likely ``cause`` where known."""
 
-    def __init__(self, source: str, *, missing: Iterable[str] = (), unexpected: Iterable[str] = ()) -> None:
+    def __init__(
+        self, source: str, *, missing: Iterable[str] = (), unexpected: Iterable[str] = (), cause: str | None = None
+    ) -> None:
         self.missing, self.unexpected = sorted(missing), sorted(unexpected)
         super().__init__(
             f"{source}: the weights do not fit the architecture. "
             f"Missing ({len(self.missing)}): {_shorten(self.missing)}. "
             f"Unexpected ({len(self.unexpected)}): {_shorten(self.unexpected)}. "
-            "Check that configuration and weights come from the same model."
+            f"{cause or 'Check that configuration and weights come from the same model.'}"
         )
 
 

@@ -43,6 +43,8 @@ def export(
     from skill_bench.report.table.collect import collect
 
     loaded = checkpoints.load(checkpoint)
+    for note in loaded.notes:
+        typer.echo(f"{checkpoint}: {note}")
     said = {"title": title, "teacher": teacher, "licence": licence, "data": data}
     metadata = loaded.metadata | {key: value for key, value in said.items() if value is not None}
     if format == "safetensors":

@@ -16,7 +16,8 @@ from skill_bench.base.documents import write_atomic
 from skill_bench.base.errors import CheckpointError, KeyMismatch
 from skill_bench.models import convert
 from skill_bench.models.architecture import Architecture
-from skill_bench.models.convert.shared.foreign import Converted, Source, open_source, rename
+from skill_bench.models.convert.shared.foreign import Converted, Source, open_source
+from skill_bench.models.convert.shared.tensors import build_architecture, rename, state_dict
 from skill_bench.models.encoder import Encoder
 
 FORMAT = "skill-bench"
@@ -32,12 +33,14 @@ class LoadedModel:
         metadata: strings that came with it (recipe, teacher's hash, layer groups, licence, training record...).
         format: ``skill-bench`` or the name of the module of ``models/convert`` that read it.
         sha256: of architecture and weights as loaded; the same for the same model in another file or format.
+        notes: what the user should know of how it was read, such as a part that was left out.
     """
 
     encoder: Encoder
     metadata: dict[str, str]
     format: str
     sha256: str
+    notes: tuple[str, ...] = ()
 
 
 def save(
@@ -96,6 +99,7 @@ def read(source: Source) -> LoadedModel:
         metadata=converted.metadata,
         format=name,
         sha256=fingerprint(converted.architecture, converted.tensors),
+        notes=converted.notes,
     )
 
 
@@ -122,14 +126,15 @@ def _read_own(source: Source) -> Converted:
         )
     try:
         values = json.loads(source.metadata["architecture"])
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{source.path}: its header holds no readable architecture ({error}).") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{source.path}: the architecture in its header is not a JSON object.")
-    architecture = Architecture.from_dict(values)
+    architecture = build_architecture(str(source.path), **values)
+    tensors = state_dict(source.content, name="the file", source=str(source.path))
     return Converted(
         architecture=architecture,
-        tensors=rename(source.tensors, architecture, lambda name: name, source=str(source.path)),
+        tensors=rename(tensors, architecture, lambda name: name, source=str(source.path)),
         metadata={key: value for key, value in source.metadata.items() if key not in RESERVED},
     )
 

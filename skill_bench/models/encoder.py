@@ -14,22 +14,24 @@ from skill_bench.models.architecture import Architecture
 from skill_bench.models.frontend import FrontEnd, normalize_waveforms, open_layer_norm, valid_positions
 from skill_bench.models.layer import Layer
 from skill_bench.models.masks import EncoderMasks
-from skill_bench.models.position import ConvolutionalPosition, RelativePositionBias
+from skill_bench.models.position import RelativePositionBias, positional_embedding
 
 
 class FeatureProjection(nn.Module):
     """Front-end channels to the width of the Transformer."""
 
-    def __init__(self, *, channels: int, dim: int) -> None:
+    def __init__(self, *, channels: int, dim: int, norm: bool) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(channels)
+        self.norm = nn.LayerNorm(channels) if norm else None
         self.linear = nn.Linear(channels, dim)
 
     def forward(
         self, x: Float[Tensor, "batch frames channels"], mask: Float[Tensor, " channels"] | None = None
     ) -> Float[Tensor, "batch frames dim"]:
         """``mask``: the gates that the last convolution was multiplied by."""
-        projected: Tensor = self.linear(self.norm(x) if mask is None else open_layer_norm(x, self.norm, mask))
+        if self.norm is not None:
+            x = self.norm(x) if mask is None else open_layer_norm(x, self.norm, mask)
+        projected: Tensor = self.linear(x)
         return projected
 
 
@@ -47,8 +49,10 @@ class Encoder(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.front_end = FrontEnd(architecture)
-        self.projection = FeatureProjection(channels=architecture.convs[-1].channels, dim=architecture.dim)
-        self.position = ConvolutionalPosition(architecture)
+        self.projection = FeatureProjection(
+            channels=architecture.convs[-1].channels, dim=architecture.dim, norm=architecture.projection_norm
+        )
+        self.position = positional_embedding(architecture)
         self.norm = nn.LayerNorm(architecture.dim)
         self.position_bias = None
         if architecture.relative_position is not None:
@@ -70,7 +74,8 @@ class Encoder(nn.Module):
         """The front end's output, before the projection."""
         if self.architecture.normalize_waveform:
             whole = torch.full((waves.shape[0],), waves.shape[1], device=waves.device)
-            waves = normalize_waveforms(waves, whole if lengths is None else lengths)
+            lengths_or_whole = whole if lengths is None else lengths
+            waves = normalize_waveforms(waves, lengths_or_whole, self.architecture.normalize_eps)
         frames: tuple[Tensor, Tensor | None] = self.front_end(waves, lengths, None if masks is None else masks.channels)
         return frames
 
@@ -87,7 +92,7 @@ class Encoder(nn.Module):
         valid = None if n_frames is None else valid_positions(n_frames, x.shape[1])
         if valid is not None:
             x = x.masked_fill(~valid[:, :, None], 0.0)
-        x = self.position(x)
+        x = self.position(x, valid)
         if not self.architecture.layer_norm_first:
             x = self.norm(x)
         x = self.dropout(x)

@@ -18,7 +18,7 @@ def valid_positions(lengths: Int[Tensor, " batch"], size: int) -> Bool[Tensor, "
 
 
 def normalize_waveforms(
-    waves: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"], eps: float = 1e-5
+    waves: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"], eps: float
 ) -> Float[Tensor, "batch samples"]:
     """Each utterance to zero mean and unit (biased) variance over its own samples; padding becomes zero."""
     valid = valid_positions(lengths, waves.shape[1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
@@ -26,7 +26,10 @@ class ConvolutionalPosition(nn.Module):
         self.conv = weight_norm(conv, dim=2)
         self._spectra: tuple[tuple[tuple[int, int], ...], Tensor] | None = None
 
-    def forward(self, x: Float[Tensor, "batch frames dim"]) -> Float[Tensor, "batch frames dim"]:
+    def forward(
+        self, x: Float[Tensor, "batch frames dim"], valid: Bool[Tensor, "batch frames"] | None = None
+    ) -> Float[Tensor, "batch frames dim"]:
+        """``valid`` changes nothing here: padding is zero when it comes in, as what is beyond the ends."""
         if x.shape[0] * x.shape[1] >= lean.LONG_FRAMES and lean.applies(x):
             embedded = lean.convolve_long(x.transpose(1, 2), self.conv.weight, self.conv.bias)
         else:
@@ -40,6 +43,55 @@ class ConvolutionalPosition(nn.Module):
         if self._spectra is None or self._spectra[0] != state:
             self._spectra = state, lean.transformed(self.conv.weight)
         return self._spectra[1]
+
+
+class StoredNorm(nn.Module):
+    """A batch norm that has been trained: statistics are what the checkpoint says, in training too."""
+
+    def __init__(self, dim: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.bias = nn.Parameter(torch.zeros(dim))
+        self.register_buffer("running_mean", torch.zeros(dim))
+        self.register_buffer("running_var", torch.ones(dim))
+        self.eps = eps
+
+    def forward(self, x: Float[Tensor, "batch dim frames"]) -> Float[Tensor, "batch dim frames"]:
+        mean, variance = self.get_buffer("running_mean"), self.get_buffer("running_var")
+        return F.batch_norm(x, mean, variance, self.weight, self.bias, training=False, eps=self.eps)
+
+
+class PlainPosition(nn.Module):
+    """Convolutions without weight normalisation: data2vec's several short ones (arXiv 2202.03555), or HuBERT's one
+    behind a batch norm. Between them padding is made zero again, so that an utterance does not depend on its batch."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        dim, kernel = architecture.dim, architecture.position_kernel
+        self.norm = StoredNorm(dim) if architecture.position_norm == "batch_norm" else None
+        self.convs = nn.ModuleList(
+            nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=architecture.position_groups)
+            for _ in range(architecture.position_depth)
+        )
+
+    def forward(
+        self, x: Float[Tensor, "batch frames dim"], valid: Bool[Tensor, "batch frames"] | None = None
+    ) -> Float[Tensor, "batch frames dim"]:
+        embedded = x.transpose(1, 2) if self.norm is None else self.norm(x.transpose(1, 2))
+        for conv in self.convs:
+            if valid is not None:
+                embedded = embedded.masked_fill(~valid[:, None], 0.0)
+            embedded = conv(embedded)[..., : x.shape[1]]
+            if self.norm is None:
+                embedded = F.layer_norm(embedded.transpose(1, 2), x.shape[2:]).transpose(1, 2)
+            embedded = F.gelu(embedded)
+        return x + embedded.transpose(1, 2)
+
+
+def positional_embedding(architecture: Architecture) -> ConvolutionalPosition | PlainPosition:
+    """The module that adds to each frame where it stands."""
+    kind = ConvolutionalPosition if architecture.position_norm == "weight_norm" else PlainPosition
+    return kind(architecture)
 
 
 def relative_buckets(offsets: Int[Tensor, " offsets"], shape: RelativePosition) -> Int[Tensor, " offsets"]:

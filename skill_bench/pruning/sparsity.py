@@ -132,9 +132,8 @@ def n_parameters(architecture: Architecture, sizes: Sizes) -> Size:
         before = channels
     dim, inner = architecture.dim, architecture.head_dim
     total = total + before * int(architecture.channel_scale)
-    total = total + before * 2 + (before + 1) * dim
-    kernel = architecture.position_kernel
-    total = total + dim * dim // architecture.position_groups * kernel + kernel + dim + 2 * dim
+    total = total + before * (2 * int(architecture.projection_norm)) + (before + 1) * dim
+    total = total + architecture.n_position_parameters + 2 * dim
     relative = architecture.relative_position
     position_gate = 0
     if relative is not None:

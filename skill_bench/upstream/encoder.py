@@ -30,7 +30,7 @@ class EncoderUpstream(Upstream):
     def __init__(self, *, loaded: LoadedModel, system: System) -> None:
         architecture = loaded.encoder.architecture
         names = [f"h{index}" for index in range(len(architecture.layers) + 1)]
-        said = loaded.metadata
+        said = loaded.metadata | ({"notes": "; ".join(loaded.notes)} if loaded.notes else {})
         super().__init__(
             system=system.model_copy(
                 update={

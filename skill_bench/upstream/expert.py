@@ -90,7 +90,7 @@ def _untrained(spec: UpstreamSpec, folder: Path, ckpt: str | Path | None) -> Enc
         path = folder / spec.architecture
         try:
             architecture = Architecture.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(f"{path}: no readable architecture ({error}). Reinstall skill-bench.") from error
         system = spec.system()
     else:

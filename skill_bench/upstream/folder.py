@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from skill_bench.base import catalog
-from skill_bench.base.errors import SkillBenchError, SpecError
+from skill_bench.base.errors import CheckpointError, SkillBenchError, SpecError
 from skill_bench.upstream.interface import Upstream
 
 _PACKAGE = "skill_bench_upstream_folders"
@@ -31,6 +31,7 @@ def load_folder(folder: Path, ckpt: str | Path | None = None, **options: Any) ->
 
     Raises:
         SpecError: ``expert.py`` is missing, cannot be imported, or gives no :class:`Upstream`.
+        CheckpointError: its code raised an error.
     """
     path = folder / "expert.py"
     if not path.is_file():
@@ -44,7 +45,14 @@ def load_folder(folder: Path, ckpt: str | Path | None = None, **options: Any) ->
     expert = getattr(module, "UpstreamExpert", None)
     if expert is None:
         raise SpecError(f"{path}: defines no UpstreamExpert(ckpt=None, **options).")
-    upstream = expert(ckpt=ckpt, **options)
+    try:
+        upstream = expert(ckpt=ckpt, **options)
+    except SkillBenchError:
+        raise
+    except Exception as error:  # of code that is not ours: other upstreams of the run go on
+        raise CheckpointError(
+            f"{path}: UpstreamExpert failed ({type(error).__name__}: {error}). Check the checkpoint, then the code."
+        ) from error
     if not isinstance(upstream, Upstream):
         raise SpecError(
             f"{path}: UpstreamExpert gave a {type(upstream).__name__}, "

@@ -10,7 +10,7 @@ from skill_bench.base.errors import CheckpointError, MissingExtra, UsageError
 from skill_bench.upstream.interface import Upstream
 
 PREFIX = "hf:"
-_CONFIGURATION = ["config.json", "preprocessor_config.json"]
+_CONFIGURATION = ["config.json", "preprocessor_config.json", "processor_config.json"]
 _SAFE = ["*.safetensors", "*.safetensors.index.json"]
 _PICKLED = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")

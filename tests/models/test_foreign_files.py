@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import types
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,20 @@ def test_truncated_pickle(keep: float, tmp_path: Path) -> None:
         CheckpointError, match=r"cannot be read as a checkpoint.*truncated, damaged.*Get the file again"
     ):
         checkpoint.load(path)
+
+
+def test_compressed_archives_are_not_unfolded(tmp_path: Path) -> None:
+    """Some kilobytes can unfold to more than fits into memory."""
+    torch.save({"state_dict": {"a": torch.zeros(10**6)}, "config": {}}, tmp_path / "whole.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "whole.pth") as whole,
+        zipfile.ZipFile(tmp_path / "packed.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for part in whole.namelist():
+            packed.writestr(part, whole.read(part))
+    assert (tmp_path / "packed.pth").stat().st_size < 50_000
+    with pytest.raises(CheckpointError, match=r"in it is compressed, which torch\.save never does"):
+        checkpoint.load(tmp_path / "packed.pth")
 
 
 @pytest.mark.parametrize("content", [b"\x00" * 300, b"hello, this is text\n" * 9, b"RIFF0000WAVEfmt "])
@@ -119,10 +134,15 @@ def folder(tmp_path: Path, config: dict[str, Any], *, weights: bool = True, prep
     [
         ({"model_type": "whisper"}, "model_type = 'whisper' is not supported, only 'hubert' or 'wavlm' or 'wav2vec2'"),
         ({"hidden_act": "relu"}, "hidden_act = 'relu' is not supported"),
-        ({"add_adapter": True}, "add_adapter = True is not supported"),
-        ({"conv_pos_batch_norm": True}, "conv_pos_batch_norm = True is not supported"),
+        (
+            {"adapter_attn_dim": 16, "do_stable_layer_norm": True},
+            "adapter_attn_dim = 16 is not supported: adapters inside the layers change every hidden state",
+        ),
+        ({"num_attention_heads": 5}, "hidden_size = 32 is no multiple of num_attention_heads = 5"),
+        ({"conv_stride": [5, 2]}, "conv_dim, conv_kernel and conv_stride describe 7, 7, 2 convolutions"),
+        ({"num_hidden_layers": 3.0}, r"num_hidden_layers = 3\.0, expected a valid integer"),
         ({"layer_norm_eps": 1e-3}, "layer_norm_eps = 0.001 is not supported"),
-        ({"hidden_size": None}, "configuration has no 'hidden_size'"),
+        ({"model_type": None}, "configuration has no 'model_type'"),
         ({"feat_extract_norm": "layer"}, 'is not stated.*Add preprocessor_config.json with {"do_normalize": true}'),
     ],
 )
@@ -143,7 +163,13 @@ def test_transformers_folder_with_other_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("{", "not valid JSON"), ("[1]", "holds a list, expected a JSON object")]
+    ("text", "message"),
+    [
+        ("{", "not valid JSON"),
+        ("[1]", "holds a list, expected a JSON object"),
+        ("[" * 100_000, "not valid JSON"),
+        ('{"do_normalize": "false"}', "do_normalize = 'false', expected a valid boolean"),
+    ],
 )
 def test_transformers_folder_with_damaged_json(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=rf"preprocessor_config\.json: {message}"):

@@ -152,6 +152,17 @@ def test_wavlm_without_its_position_bias_is_explained(tmp_path: Path) -> None:
         checkpoint.load(tmp_path / "pruned.pth")
 
 
+def test_wavlm_whose_first_attention_is_there_is_not_said_to_have_lost_it(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    del content["state_dict"]["encoder.transformer.layers.0.attention.rel_attn_embed.weight"]
+    torch.save(content, tmp_path / "pruned.pth")
+    with pytest.raises(
+        KeyMismatch, match=r"Missing \(1\): encoder.transformer.layers.0.attention.rel_attn_embed.weight"
+    ):
+        checkpoint.load(tmp_path / "pruned.pth")
+
+
 @pytest.fixture
 def content() -> dict[str, Any]:
     shape = odd_architecture(wavlm=True, large=False, first_layer=LayerShape(heads=(0,), ffn_dim=7))

@@ -124,6 +124,11 @@ def test_golden_files_are_rewritten_as_they_are(name: str, corpora: Path) -> Non
 
 @pytest.mark.parametrize("encoder", SHAPES[:4], indirect=True)
 def test_transformers_loads_a_whole_model(encoder: Encoder, tmp_path: Path, waves: Tensor, compare: Compare) -> None:
+    if encoder.architecture.normalize_waveform:
+        assert "with epsilon 1e-05, and transformers' feature extractor with 1e-07" in str(
+            huggingface.why_not_transformers(encoder)
+        )
+        encoder.architecture = replace(encoder.architecture, normalize_eps=1e-7)
     assert huggingface.why_not_transformers(encoder) is None
     huggingface.write(encoder, tmp_path / "m", metadata={"title": "x"}, card="# x\n")
     model, info = transformers.AutoModel.from_pretrained(tmp_path / "m", output_loading_info=True)
@@ -132,8 +137,7 @@ def test_transformers_loads_a_whole_model(encoder: Encoder, tmp_path: Path, wave
     normalize = encoder.architecture.normalize_waveform
     extractor = transformers.AutoFeatureExtractor.from_pretrained(tmp_path / "m")  # type: ignore[no-untyped-call]
     assert extractor.do_normalize == normalize
-    # Its extractor has eps 1e-7; normalised here as fairseq does.
-    inputs = torch.nn.functional.layer_norm(waves, waves.shape[1:]) if normalize else waves
+    inputs = torch.nn.functional.layer_norm(waves, waves.shape[1:], eps=1e-7) if normalize else waves
     with torch.no_grad():
         output = model.eval()(inputs, output_hidden_states=True)
         # As its model returns the last state: in large models behind the last norm, unlike in its list.

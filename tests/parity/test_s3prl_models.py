@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from s3prl.upstream.hubert.hubert_model import HubertConfig, HubertModel, HubertPretrainingConfig
+from reference_models import LARGE, SMALL, WAVLM, make_hubert, make_wavlm
 from s3prl.upstream.wav2vec2.wav2vec2_model import Wav2Vec2Config, Wav2Vec2Model
 from s3prl.upstream.wavlm.WavLM import WavLM, WavLMConfig
 from torch import Tensor, nn
@@ -17,26 +17,7 @@ from skill_bench.base.errors import CheckpointError, KeyMismatch
 from skill_bench.models import checkpoint
 from skill_bench.models.encoder import Encoder
 
-SMALL = {
-    "encoder_layers": 3, "encoder_embed_dim": 48, "encoder_ffn_embed_dim": 40, "encoder_attention_heads": 4,
-    "conv_feature_layers": "[(24,10,5)] + [(24,3,2)] * 4 + [(24,2,2)] * 2", "conv_pos": 16, "conv_pos_groups": 4,
-    "encoder_layerdrop": 0.0,
-}  # fmt: skip
-WAVLM = {"relative_position_embedding": True, "gru_rel_pos": True, "num_buckets": 32, "max_distance": 20}
-LARGE = {"extractor_mode": "layer_norm", "layer_norm_first": True}
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated:FutureWarning")
-
-
-def make_wavlm(**options: Any) -> tuple[dict[str, Any], nn.Module]:
-    config = {**SMALL, **WAVLM, **options}
-    torch.manual_seed(0)
-    return config, WavLM(WavLMConfig(config))
-
-
-def make_hubert(**options: Any) -> tuple[dict[str, Any], nn.Module]:
-    config = {**SMALL, "label_rate": 50.0, "final_dim": 8, **options}
-    torch.manual_seed(0)
-    return config, HubertModel(HubertConfig(**config), HubertPretrainingConfig(), [["a", "b", "c"]])
 
 
 def components(ours: Encoder, theirs: Any, waves: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -103,7 +84,10 @@ def test_converted_hubert(
     assert compare(components(loaded.encoder, theirs, waves)) == 6
 
 
-@pytest.mark.parametrize("style", [{}, {**LARGE, "conv_bias": True}], ids=str)
+DATA2VEC = {"extractor_mode": "layer_norm", "pos_conv_depth": 5, "conv_pos": 35}
+
+
+@pytest.mark.parametrize("style", [{}, {**LARGE, "conv_bias": True}, DATA2VEC], ids=str)
 def test_converted_wav2vec2(
     style: dict[str, Any], tmp_path: Path, waves: Tensor, randomise: Callable[[nn.Module], None], compare: Any
 ) -> None:

@@ -9,38 +9,13 @@ from typing import Any
 import pytest
 import torch
 import torchaudio
+from reference_models import small
 from torch import Tensor, nn
 
 from skill_bench.base.errors import CheckpointError, KeyMismatch
 from skill_bench.models import checkpoint
 from skill_bench.models.convert.shared.foreign import Source
 from skill_bench.models.encoder import Encoder
-
-KERNELS = [(10, 5), (3, 2), (3, 2), (3, 2), (3, 2), (2, 2), (2, 2)]
-
-
-def small(*, wavlm: bool, large: bool, conv_bias: bool = False, aux: int | None = None, **changes: Any) -> Any:
-    """The public factories' arguments with few layers and channels.
-
-    HuBERT keeps a published width: its number of heads is not in a state dict, so it follows from the width.
-    """
-    options: dict[str, Any] = {
-        "extractor_mode": "layer_norm" if large else "group_norm",
-        "extractor_conv_layer_config": [(24, kernel, stride) for kernel, stride in KERNELS],
-        "extractor_conv_bias": conv_bias, "encoder_projection_dropout": 0.0, "encoder_pos_conv_kernel": 16,
-        "encoder_pos_conv_groups": 4, "encoder_num_layers": 3, "encoder_attention_dropout": 0.0,
-        "encoder_ff_interm_features": 40, "encoder_ff_interm_dropout": 0.0, "encoder_dropout": 0.0,
-        "encoder_layer_norm_first": large, "encoder_layer_drop": 0.0, "aux_num_out": aux,
-    }  # fmt: skip
-    if wavlm:
-        extra = {
-            "encoder_embed_dim": 48,
-            "encoder_num_heads": 4,
-            "encoder_num_buckets": 320,
-            "encoder_max_distance": 800,
-        }
-        return torchaudio.models.wavlm_model(**{**options, **extra, **changes})
-    return torchaudio.models.wav2vec2_model(**{**options, "encoder_embed_dim": 768, "encoder_num_heads": 12, **changes})
 
 
 def components(ours: Encoder, theirs: Any, waves: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:

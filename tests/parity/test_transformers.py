@@ -57,8 +57,8 @@ def components(
         module.register_forward_hook(
             lambda _, __, out, name=name: kept.update({name: out[0] if isinstance(out, tuple) else out})
         )
-    # transformers' own feature extractor uses eps 1e-7; normalised here as fairseq does.
-    given = torch.nn.functional.layer_norm(waves, waves.shape[1:]) if normalize else waves
+    # As transformers' own feature extractor does.
+    given = torch.nn.functional.layer_norm(waves, waves.shape[1:], eps=1e-7) if normalize else waves
     with torch.no_grad():
         expected = theirs(given, output_hidden_states=True)
         frames, _ = ours.frames(waves)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ def sparsity(*changes: str) -> Sparsity:
 
 
 def gated(
-    *changes: str, large: bool = False, relative: RelativePosition | None = WAVLM, seed: int = 0
+    *changes: str, large: bool = False, relative: RelativePosition | None = WAVLM, seed: int = 0, **rare: Any
 ) -> tuple[Encoder, Gates]:
     torch.manual_seed(seed)
     shape = architecture(
@@ -43,6 +44,7 @@ def gated(
         position_kernel=8,
         position_groups=4,
     )
+    shape = replace(shape, **rare)
     encoder = Encoder(shape).eval()
     for parameter in encoder.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
@@ -67,7 +69,23 @@ KINDS = {
 @pytest.mark.parametrize("relative", [WAVLM, None], ids=["wavlm", "hubert"])
 @pytest.mark.parametrize("large", [False, True], ids=["base", "large"])
 def test_pruned_equals_gated(large: bool, relative: RelativePosition | None, kind: str) -> None:
-    encoder, gates = gated(*KINDS[kind], large=large, relative=relative, seed=2)
+    assert_pruned_equals_gated(*gated(*KINDS[kind], large=large, relative=relative, seed=2))
+
+
+@pytest.mark.parametrize(
+    "rare",
+    [
+        {"projection_norm": False},
+        {"position_norm": "layer_norm", "position_depth": 3, "position_kernel": 5},
+        {"position_norm": "batch_norm"},
+    ],
+    ids=str,
+)
+def test_pruned_equals_gated_in_rare_shapes(rare: dict[str, Any]) -> None:
+    assert_pruned_equals_gated(*gated(relative=None, seed=2, **rare))
+
+
+def assert_pruned_equals_gated(encoder: Encoder, gates: Gates) -> None:
     for shut in [*gates.attention_blocks[1:2], *gates.ffn_blocks[:1]]:
         shut.log_alpha.data.fill_(-20)
     waves = torch.randn(2, 8000)

@@ -13,6 +13,7 @@ from skill_bench.base import catalog
 from skill_bench.base.errors import CheckpointError, KeyMismatch, SkillBenchError, SpecError, UnknownName, UsageError
 from skill_bench.models import checkpoint
 from skill_bench.models.encoder import Encoder
+from skill_bench.models.export import dphubert
 from skill_bench.models.factories import architecture
 from skill_bench.upstream import encoder as encoder_upstream
 from skill_bench.upstream import hub
@@ -195,6 +196,22 @@ def test_folders_that_break_the_contract(expert: str | None, message: str, tmp_p
         load_folder(write(tmp_path, GOOD, expert))
 
 
+def test_an_error_of_foreign_code_does_not_end_the_run_of_others(tmp_path: Path) -> None:
+    expert = "def UpstreamExpert(ckpt=None):\n    return {}['weights']\n"
+    with pytest.raises(CheckpointError, match=r"UpstreamExpert failed \(KeyError: 'weights'\)\. Check the checkpoint"):
+        load_folder(write(tmp_path, GOOD, expert))
+
+
+def test_notes_of_a_checkpoint_go_into_its_records(ckpt: Path, tmp_path: Path) -> None:
+    loaded = checkpoint.load(ckpt)
+    content = dphubert.content(loaded.encoder)
+    content["state_dict"] = {f"module.{key}": tensor for key, tensor in content["state_dict"].items()}
+    torch.save(content, tmp_path / "wrapped.pth")
+    assert "notes" not in load_upstream("skill", ckpt).system().details
+    details = load_upstream("skill", tmp_path / "wrapped.pth").system().details
+    assert details["notes"] == "names of weights began with module.: taken off"
+
+
 def test_an_upstream_of_ones_own(tmp_path: Path) -> None:
     expert = """
 from .model import Mine
@@ -251,6 +268,7 @@ def test_hub_model(ckpt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert upstream.system().checkpoint_sha256 == checkpoint.load(ckpt).sha256
     assert len(fake.asked) == 1, "pickled weights are not fetched when there are others"
     assert not any(pattern.endswith(".bin") for pattern in fake.asked[0])
+    assert {"config.json", "preprocessor_config.json", "processor_config.json"} <= set(fake.asked[0])
 
 
 def test_hub_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from skill_bench.base.errors import CheckpointError
 from skill_bench.models.convert.shared.fairseq import convert_fairseq
-from skill_bench.models.convert.shared.foreign import Converted, Source, config_value
+from skill_bench.models.convert.shared.foreign import Converted, Source
+from skill_bench.models.convert.shared.schema import StatedTask, read_config
 
 NAME = "s3prl's converted HuBERT and wav2vec 2.0 (.pt with task_cfg, model_cfg, model_weight)"
 
@@ -24,14 +22,7 @@ def convert(source: Source) -> Converted:
     Raises:
         CheckpointError: of this format, but not usable; says why.
     """
-    path = str(source.path)
-    for key in _KEYS:
-        if not isinstance(source.content[key], Mapping):
-            raise CheckpointError(f"{path}: {key} is a {type(source.content[key]).__name__}, expected a dict.")
-    return convert_fairseq(
-        source.content["model_cfg"],
-        source.content["model_weight"],
-        normalize=config_value(source.content["task_cfg"], "normalize", source=path),
-        relative_position=None,
-        source=path,
-    )
+    content, path = source.content, str(source.path)
+    task = read_config(StatedTask, content["task_cfg"], source=path, name="task_cfg")
+    weights = content["model_weight"]
+    return convert_fairseq(content["model_cfg"], weights, normalize=task.normalize, name="model_weight", source=path)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from skill_bench.models.architecture import RelativePosition
 from skill_bench.models.convert.shared.fairseq import convert_fairseq
-from skill_bench.models.convert.shared.foreign import Converted, Source, require
+from skill_bench.models.convert.shared.foreign import Converted, Source
 
 NAME = "WavLM's own release (.pt with cfg and model)"
 
@@ -23,14 +22,5 @@ def convert(source: Source) -> Converted:
     Raises:
         CheckpointError: of this format, but not usable; says why.
     """
-    path, config = str(source.path), source.content["cfg"]
-    require(config, {"relative_position_embedding": (True,), "gru_rel_pos": (True,)}, source=path)
-    return convert_fairseq(
-        config,
-        source.content["model"],
-        normalize=config.get("normalize", False),
-        relative_position=RelativePosition(
-            n_buckets=config.get("num_buckets", 320), max_distance=config.get("max_distance", 1280)
-        ),
-        source=path,
-    )
+    content = source.content
+    return convert_fairseq(content["cfg"], content["model"], normalize=None, name="model", source=str(source.path))

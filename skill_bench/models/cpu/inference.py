@@ -31,6 +31,7 @@ from skill_bench.models.cpu.training import LONG_FRAMES, blockwise
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.frontend import ChannelNorm, ConvLayer, FrontEnd, TimeNorm, normalize_waveforms
 from skill_bench.models.layer import FeedForward, Layer
+from skill_bench.models.position import ConvolutionalPosition
 
 # Frames of the front end's output, and rows of a feed-forward block, that are computed at a time.
 _PIECE_FRAMES, _PIECE_ROWS = 200, 512
@@ -100,7 +101,7 @@ def _frames(encoder: Encoder, wave: Float[Tensor, " samples"]) -> Float[Tensor, 
     """The front end's output for one utterance."""
     front_end, architecture = encoder.front_end, encoder.architecture
     if architecture.normalize_waveform:
-        wave = normalize_waveforms(wave[None], torch.tensor([len(wave)]))[0]
+        wave = normalize_waveforms(wave[None], torch.tensor([len(wave)]), architecture.normalize_eps)[0]
     n_frames, hop = architecture.n_frames(len(wave)), architecture.hop_samples
     layers = [_Convolution(layer, reads_wave=index == 0) for index, layer in enumerate(_conv_layers(front_end))]
     wave = layers[0].fold_norm(wave)
@@ -173,18 +174,29 @@ def _covariance(windows: Float[Tensor, "n kernel"], mean: Float[Tensor, " kernel
 
 def _embed(encoder: Encoder, rows: Float[Tensor, "rows dim"], bounds: list[int]) -> Float[Tensor, "rows dim"]:
     """Adds the convolutional position embedding, and normalises in post-norm models."""
-    conv = encoder.position.conv
-    weight, out = conv.weight, torch.empty_like(rows)  # weight normalisation is computed at each access
+    out = torch.empty_like(rows)
+    if isinstance(encoder.position, ConvolutionalPosition):
+        _add_positions(encoder.position, rows, bounds, out)
+    else:  # rare kinds, as they are written down
+        for start, end in pairwise(bounds):
+            out[start:end] = encoder.position(rows[None, start:end])[0]
+    return out if encoder.architecture.layer_norm_first else encoder.norm(out)
+
+
+def _add_positions(
+    position: ConvolutionalPosition, rows: Float[Tensor, "rows dim"], bounds: list[int], out: Float[Tensor, "rows dim"]
+) -> None:
+    conv = position.conv
+    weight = conv.weight  # weight normalisation is computed at each access
     for start, end in pairwise(bounds):
         x = rows[start:end]
         if end - start >= LONG_FRAMES:  # of the utterance, so that its features do not depend on its batch
-            embedded = blockwise(x.T[None], encoder.position.spectra(), kernel=weight.shape[2])[0].T + conv.bias
+            embedded = blockwise(x.T[None], position.spectra(), kernel=weight.shape[2])[0].T + conv.bias
         else:
             embedded = F.conv1d(x.T[None], weight, conv.bias, padding=conv.padding, groups=conv.groups)[
                 0, :, : len(x)
             ].T
         torch.add(x, _gelu_(embedded.contiguous()), out=out[start:end])
-    return out if encoder.architecture.layer_norm_first else encoder.norm(out)
 
 
 def _layer(

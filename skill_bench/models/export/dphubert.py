@@ -24,6 +24,8 @@ from skill_bench.models.convert.shared.key_names import torchaudio_names
 from skill_bench.models.encoder import Encoder
 
 METADATA_KEY = "skill_bench"
+EPSILON = 1e-5
+"""Added to the variance of a waveform by DPHuBERT's code (torch's ``layer_norm``)."""
 # Training-time values of DPHuBERT's base models; they change nothing at evaluation, but its code demands them.
 _DROPOUTS = {
     "encoder_projection_dropout": 0.1,
@@ -45,13 +47,30 @@ def write(encoder: Encoder, path: Path, *, metadata: Mapping[str, str]) -> Path:
     """Writes the file in one step.
 
     Raises:
-        CheckpointError: ``path`` does not end in ``.pth``.
+        CheckpointError: ``path`` does not end in ``.pth``, or the format cannot hold the encoder; says why.
     """
     if path.suffix != ".pth":
         raise CheckpointError(f"{path}: a checkpoint in DPHuBERT's format ends in .pth.")
+    if (reason := why_not(encoder)) is not None:
+        raise CheckpointError(
+            f"{path}: not written, because DPHuBERT's format cannot hold this model: {reason}. "
+            "Use --format safetensors or huggingface."
+        )
     written = io.BytesIO()
     torch.save(content(encoder) | {METADATA_KEY: dict(metadata)}, written)
     return write_atomic(path, written.getvalue())
+
+
+def why_not(encoder: Encoder) -> str | None:
+    """What of this encoder DPHuBERT's code cannot compute; None if it can compute all."""
+    shape = encoder.architecture
+    if not shape.projection_norm:
+        return "it has no LayerNorm before the projection"
+    if shape.position_norm != "weight_norm":
+        return "its positional convolution has no weight normalisation"
+    if shape.normalize_waveform and shape.normalize_eps != EPSILON:
+        return f"it normalises waveforms with epsilon {shape.normalize_eps:g}, DPHuBERT with {EPSILON:g}"
+    return None
 
 
 def content(encoder: Encoder) -> dict[str, Any]:

@@ -20,7 +20,10 @@ from skill_bench.models import checkpoint
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.convert.shared.foreign import OWN_MODEL_TYPE, WEIGHTS_FILE
 from skill_bench.models.convert.shared.key_names import torchaudio_names
+from skill_bench.models.convert.transformers_folder import EPSILON
 from skill_bench.models.encoder import Encoder
+
+_CLASSES = {"wavlm": "WavLMModel", "hubert": "HubertModel", "data2vec-audio": "Data2VecAudioModel"}
 
 
 def write(encoder: Encoder, folder: Path, *, metadata: Mapping[str, str], card: str) -> list[Path]:
@@ -53,8 +56,23 @@ def write(encoder: Encoder, folder: Path, *, metadata: Mapping[str, str], card: 
 
 
 def why_not_transformers(encoder: Encoder) -> str | None:
-    """What of this encoder transformers' HubertModel and WavLMModel cannot hold; None if they can hold all."""
+    """What of this encoder transformers' HubertModel, WavLMModel and Data2VecAudioModel cannot hold; None if they can
+    hold all."""
     shape = encoder.architecture
+    if shape.normalize_waveform and shape.normalize_eps != EPSILON:
+        return (
+            f"it normalises waveforms with epsilon {shape.normalize_eps:g}, and transformers' feature extractor with "
+            f"{EPSILON:g}, which differs for quiet speech"
+        )
+    if shape.position_norm == "layer_norm" and (
+        shape.relative_position is not None
+        or shape.conv_norm != "layer_norm"
+        or shape.layer_norm_first
+        or not shape.projection_norm
+    ):
+        return "its positional convolutions are data2vec's, and the rest is not"
+    if shape.relative_position is not None and not (shape.projection_norm and shape.position_norm == "weight_norm"):
+        return "WavLMModel has a LayerNorm before its projection, and weight normalisation in its positions"
     if any(layer.heads != tuple(range(shape.n_heads)) for layer in shape.layers):
         return "its layers keep different attention heads"
     if len({layer.ffn_dim for layer in shape.layers}) != 1 or not shape.layers[0].ffn_dim:
@@ -69,9 +87,10 @@ def why_not_transformers(encoder: Encoder) -> str | None:
 
 
 def _transformers_config(shape: Architecture) -> dict[str, Any]:
+    kind = "data2vec-audio" if shape.position_norm == "layer_norm" else shape.family
     config: dict[str, Any] = {
-        "model_type": shape.family,
-        "architectures": [{"wavlm": "WavLMModel", "hubert": "HubertModel"}[shape.family]],
+        "model_type": kind,
+        "architectures": [_CLASSES[kind]],
         "hidden_size": shape.dim,
         "num_hidden_layers": len(shape.layers),
         "num_attention_heads": shape.n_heads,
@@ -81,9 +100,6 @@ def _transformers_config(shape: Architecture) -> dict[str, Any]:
         "conv_stride": [conv.stride for conv in shape.convs],
         "num_feat_extract_layers": len(shape.convs),
         "conv_bias": shape.conv_bias,
-        "feat_extract_norm": "group" if shape.conv_norm == "group_norm" else "layer",
-        "do_stable_layer_norm": shape.layer_norm_first,
-        "num_conv_pos_embeddings": shape.position_kernel,
         "num_conv_pos_embedding_groups": shape.position_groups,
         "layer_norm_eps": 1e-5,
         "hidden_act": "gelu",
@@ -93,6 +109,21 @@ def _transformers_config(shape: Architecture) -> dict[str, Any]:
         "mask_feature_prob": 0.0,
         "layerdrop": 0.0,
     }
+    if kind == "data2vec-audio":
+        return config | {
+            "num_conv_pos_embeddings": shape.position_depth,
+            "conv_pos_kernel_size": shape.position_kernel,
+        }
+    config |= {
+        "feat_extract_norm": "group" if shape.conv_norm == "group_norm" else "layer",
+        "do_stable_layer_norm": shape.layer_norm_first,
+        "num_conv_pos_embeddings": shape.position_kernel,
+    }
+    if kind == "hubert":
+        config |= {
+            "feat_proj_layer_norm": shape.projection_norm,
+            "conv_pos_batch_norm": shape.position_norm == "batch_norm",
+        }
     if shape.relative_position is not None:
         config |= {
             "num_buckets": shape.relative_position.n_buckets,
@@ -102,12 +133,15 @@ def _transformers_config(shape: Architecture) -> dict[str, Any]:
 
 
 def _transformers_tensors(encoder: Encoder) -> dict[str, torch.Tensor]:
-    name = torchaudio_names(transformer="encoder", projection="feature_projection")
+    convs = r"layers.\1.conv" if encoder.architecture.position_norm == "layer_norm" else "conv"
+    name = torchaudio_names(transformer="encoder", projection="feature_projection", plain_convs=convs)
     tensors = {}
     for ours, tensor in encoder.state_dict().items():
         if ours != "front_end.channel_scale":  # ones, see why_not_transformers
             whole = tensor.detach().to("cpu", torch.float32).contiguous()
             tensors[name(ours)] = whole.reshape(1, -1, 1, 1) if ours.endswith("attention.gate.scale") else whole
+    if encoder.architecture.position_norm == "batch_norm":  # which transformers' module counts, and does not use
+        tensors["encoder.pos_conv_embed.batch_norm.num_batches_tracked"] = torch.zeros((), dtype=torch.long)
     return tensors
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from skill_bench.models.architecture import ConvNorm
+from skill_bench.models.architecture import ConvNorm, PositionNorm
 
 Rename = Callable[[str], str]
 
@@ -17,14 +17,23 @@ MASK_EMBEDDINGS_AND_HEADS = (
     r"logit_generator\..*",
     r"final_proj\..*",
     r"aux\.(weight|bias)",
+    r".*\.num_batches_tracked",
 )
 """Training-only parts that every reader may leave behind: they do not touch the hidden states."""
 
 
 def torchaudio_names(
-    *, transformer: str = "encoder.transformer", projection: str = "encoder.feature_projection"
+    *,
+    transformer: str = "encoder.transformer",
+    projection: str = "encoder.feature_projection",
+    plain_convs: str = "conv",
 ) -> Rename:
-    """Names of torchaudio.models.Wav2Vec2Model; transformers differs in the two prefixes alone."""
+    """Names of torchaudio.models.Wav2Vec2Model; transformers differs in the two prefixes alone.
+
+    Args:
+        plain_convs: positional convolutions without weight normalisation, which torchaudio does not have: ``conv``
+            (HuBERT's one) or ``layers.\\1.conv`` (data2vec's).
+    """
     return _rules(
         {
             r"front_end\.channel_scale": "feature_extractor.dummy_weight",
@@ -33,6 +42,8 @@ def torchaudio_names(
             r"projection\.norm": f"{projection}.layer_norm",
             r"projection\.linear": f"{projection}.projection",
             r"position\.conv": f"{transformer}.pos_conv_embed.conv",
+            r"position\.norm": f"{transformer}.pos_conv_embed.batch_norm",
+            r"position\.convs\.(\d+)": rf"{transformer}.pos_conv_embed.{plain_convs}",
             r"norm": f"{transformer}.layer_norm",
             r"position_bias": f"{transformer}.layers.0.attention.rel_attn_embed",
             r"layers\.(\d+)\.attention\.gate\.linear": rf"{transformer}.layers.\1.attention.gru_rel_pos_linear",
@@ -47,9 +58,11 @@ def torchaudio_names(
     )
 
 
-def fairseq_names(conv_norm: ConvNorm) -> Rename:
-    """Names of fairseq's HuBERT and wav2vec 2.0 and of Microsoft's WavLM, which grew from them."""
+def fairseq_names(conv_norm: ConvNorm, position_norm: PositionNorm) -> Rename:
+    """Names of fairseq's HuBERT, wav2vec 2.0 and data2vec and of Microsoft's WavLM, which grew from them."""
     norm = "2" if conv_norm == "group_norm" else "2.1"
+    # Behind a batch norm in one sequence, or each in a sequence of its own.
+    plain = "encoder.pos_conv.1" if position_norm == "batch_norm" else r"encoder.pos_conv.\1.0"
     return _rules(
         {
             r"front_end\.layers\.(\d+)\.conv": r"feature_extractor.conv_layers.\1.0",
@@ -57,6 +70,8 @@ def fairseq_names(conv_norm: ConvNorm) -> Rename:
             r"projection\.norm": "layer_norm",
             r"projection\.linear": "post_extract_proj",
             r"position\.conv": "encoder.pos_conv.0",
+            r"position\.norm": "encoder.pos_conv.0",
+            r"position\.convs\.(\d+)": plain,
             r"norm": "encoder.layer_norm",
             r"position_bias": "encoder.layers.0.self_attn.relative_attention_bias",
             r"layers\.(\d+)\.attention\.gate\.linear": r"encoder.layers.\1.self_attn.grep_linear",
