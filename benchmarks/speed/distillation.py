@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.distillation.losses import GroupDistillation
 from skill_bench.distillation.objectives import JointObjective, teaching
 from skill_bench.distillation.recipe import Loss, load_recipe
@@ -175,7 +176,7 @@ def _check_equal(ours: JointObjective, other: Straightforward, waves: Tensor) ->
     before = [gate.clone() for gate in ours.gates.parameters()]
     for gate in ours.gates.parameters():
         gate.fill_(8.0)
-    short = waves[:1, :16_000]
+    short = waves[:1, :SAMPLE_RATE_HZ]
     expected = float(ours(0, short, torch.Generator().manual_seed(0))[0])
     found = float(other(short, torch.Generator().manual_seed(0)))
     assert abs(found - expected) < _TOLERANCE * abs(expected), f"losses differ: {found} and {expected}"

@@ -19,12 +19,13 @@ import torch
 from skill_bench.base.documents import Document, Frozen
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.provenance import Provenance
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.data import TaskData, Utterance
 from skill_bench.evaluation import kinds
 from skill_bench.evaluation.kinds.cell import Cell, Source
 from skill_bench.features.cache import FeatureCache
 from skill_bench.features.extract import Features, extract
-from skill_bench.features.extraction import BATCH_SECONDS, SAMPLE_RATE_HZ
+from skill_bench.features.extraction import BATCH_SECONDS
 from skill_bench.features.policy import Policy, entry_keys
 from skill_bench.measure.resident import resident_peak_bytes
 from skill_bench.probes.frames import RESIDENT_BYTES

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from skill_bench.base.errors import DataError
 from skill_bench.base.progress import Advance
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.audio.audio import Audio, load_utterance
 from skill_bench.corpora.data import Utterance
 from skill_bench.features import heap, stored
@@ -22,7 +23,6 @@ from skill_bench.features.cache import Entry, FeatureCache
 from skill_bench.features.policy import Policy, cut, entry_keys
 from skill_bench.features.threads import threads
 
-SAMPLE_RATE_HZ = 16000
 # On a CPU larger batches gain nothing more; on a GPU the caller asks for more.
 BATCH_SECONDS, MAX_BATCH = 16.0, 32
 # One shard of the cache: a minute of frames is 64 MB in a base model; means are so small that ten are few bytes.

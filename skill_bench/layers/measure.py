@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from skill_bench.base.errors import DataError
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.provenance import collect, now
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.audio.audio import load_utterance
-from skill_bench.corpora.audio.decode import SAMPLE_RATE_HZ
 from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.listing import fingerprint
 from skill_bench.layers.cluster import cluster

@@ -13,8 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from skill_bench.base.errors import DataError
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.audio.audio import load_utterance
-from skill_bench.corpora.audio.decode import SAMPLE_RATE_HZ, length
+from skill_bench.corpora.audio.decode import length
 from skill_bench.corpora.data import Utterance
 
 _CACHE_SAMPLES = 1 << 30  # as 16-bit integers: 2 GiB, or 18 hours

@@ -21,8 +21,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from skill_bench.base.errors import SkillBenchError
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.upstream.folder import load_folder
-from skill_bench.upstream.interface import SAMPLE_RATE_HZ, Upstream
+from skill_bench.upstream.interface import Upstream
 
 LENGTHS = (16000, 800, 7777, 16000, 401)
 """Of the test utterances, in samples: equal, odd, and hardly longer than a frame."""

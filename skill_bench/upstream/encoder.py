@@ -9,13 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.cpu import inference
 from skill_bench.models.encoder import Encoder, pad
 from skill_bench.records.record import System
 from skill_bench.upstream.interface import CODE_VERSION, Upstream
 
-MAX_BATCH_SAMPLES = 60 * 16000
+MAX_BATCH_SAMPLES = 60 * SAMPLE_RATE_HZ
 """Padded audio in one forward pass: bounds memory, changes no result."""
 
 

@@ -13,8 +13,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from skill_bench.base.errors import CheckpointError, SpecError, UsageError
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.records.record import System
-from skill_bench.upstream.interface import CODE_VERSION, SAMPLE_RATE_HZ, Upstream
+from skill_bench.upstream.interface import CODE_VERSION, Upstream
 from skill_bench.upstream.spec import NAME_DIGITS, read_spec
 
 

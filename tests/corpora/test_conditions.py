@@ -11,8 +11,9 @@ import soundfile
 from corpora_helpers import WriteAudio, utterance
 
 from skill_bench.base.errors import AudioError
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.audio.audio import load_utterance
-from skill_bench.corpora.audio.conditions import SAMPLE_RATE_HZ, apply_conditions, condition_note, with_conditions
+from skill_bench.corpora.audio.conditions import apply_conditions, condition_note, with_conditions
 from skill_bench.corpora.data import Conditions, Effects, Fold
 from skill_bench.corpora.described.tables import ConditionRanges, ConditionTable
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.data import Conditions, Fold, Utterance
 from skill_bench.corpora.described.partition import digest
 from skill_bench.corpora.described.tables import ConditionRanges, ConditionTable
@@ -19,7 +20,6 @@ from skill_bench.corpora.described.tables import ConditionRanges, ConditionTable
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SAMPLE_RATE_HZ = 16_000
 _ORDER = 4
 _QUANTITIES = tuple(ConditionRanges.model_fields)
 

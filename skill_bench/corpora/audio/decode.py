@@ -15,11 +15,11 @@ import soundfile
 from numpy.typing import NDArray
 
 from skill_bench.base.errors import AudioError
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 
 if TYPE_CHECKING:
     from skill_bench.corpora.data import Utterance
 
-SAMPLE_RATE_HZ = 16_000
 MIN_SAMPLES = 400  # 25 ms at 16 kHz: one frame of the convolutional front ends
 _UNKNOWN_SIZES = (0, 0x7FFFFFFF, 0xFFFFFFFF)  # what a writer into a pipe leaves in a WAV header
 

@@ -13,7 +13,8 @@ import numpy as np
 import soundfile
 
 from skill_bench.base.errors import ManifestError
-from skill_bench.corpora.audio.activity import SAMPLE_RATE_HZ, speech_stretches
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
+from skill_bench.corpora.audio.activity import speech_stretches
 from skill_bench.corpora.audio.content import content_hashes
 from skill_bench.corpora.audio.decode import length
 from skill_bench.corpora.data import Utterance

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 
 from skill_bench.base.errors import DataError
-from skill_bench.corpora.audio.decode import MIN_SAMPLES, SAMPLE_RATE_HZ
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
+from skill_bench.corpora.audio.decode import MIN_SAMPLES
 from skill_bench.corpora.data import Fold, Trial, Utterance
 
 _SHOWN = 5
