@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Literal
 
@@ -11,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from skill_bench.base.errors import DataError
+from skill_bench.base.hashed import digest
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.provenance import collect, now
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
@@ -29,7 +29,7 @@ MAX_SECONDS = 30.0
 
 def choose(utterances: Sequence[Utterance], *, n: int, seed: int) -> list[Utterance]:
     """``n`` utterances (or all), by a hash of seed and id: the choice depends neither on order nor on platform."""
-    return sorted(utterances, key=lambda u: hashlib.sha256(f"{seed}\0{u.id}".encode()).digest())[:n]
+    return sorted(utterances, key=lambda u: digest(f"{seed}\0{u.id}"))[:n]
 
 
 @torch.no_grad()

@@ -6,7 +6,6 @@ Every function fills a folder and returns the configuration for s3prl's ``-c``. 
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 from pathlib import Path
@@ -18,6 +17,7 @@ import yaml
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.audio.audio import load_utterance
 from skill_bench.corpora.data import TaskData, Utterance
+from skill_bench.corpora.official.readers.speech_commands import percent_of
 
 POOLING = {"projector_dim": 256, "select": "UtteranceLevel", "UtteranceLevel": {"pooling": "MeanPooling"}}
 
@@ -116,12 +116,10 @@ def settled(out: Path, expert: dict[str, Any], settings: dict[str, Any], *, eval
 
 
 def _speaker(least: float, most: float) -> str:
-    """A name whose hash lies between two percentages (s3prl ``speech_commands/expert.py`` ``split_dataset``)."""
-    largest = 2**27 - 1
+    """A name whose hash lies between two percentages."""
     for number in itertools.count():
         name = f"{number:08x}"
-        share = int(hashlib.sha1(name.encode()).hexdigest(), 16) % (largest + 1) * (100.0 / largest)
-        if least <= share < most:
+        if least <= percent_of(name) < most:
             return name
     raise AssertionError("unreachable")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 import pickle
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from skill_bench.base.documents import write_atomic
 from skill_bench.base.errors import CheckpointError, SkillBenchError, UsageError
+from skill_bench.base.hashed import seed_from
 from skill_bench.base.locks import Lock
 from skill_bench.training.batches import Batch, Plan, SpeechBatches
 from skill_bench.training.engine import Processes
@@ -254,5 +254,4 @@ class Training:
 
 
 def _seed(*parts: object) -> int:
-    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
-    return int.from_bytes(digest[:7])
+    return seed_from(*parts, separator="\0")

@@ -8,8 +8,9 @@ from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 
+from skill_bench.base.hashed import digest
 from skill_bench.corpora.data import Fold, Utterance
-from skill_bench.corpora.described.partition import digest, limited, limited_search, limited_trials
+from skill_bench.corpora.described.partition import limited, limited_search, limited_trials
 from skill_bench.corpora.described.tables import Count, FrozenSpec
 
 
