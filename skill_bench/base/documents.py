@@ -12,6 +12,7 @@ from typing import Any, NoReturn, Self
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from skill_bench.base.errors import RecordError
+from skill_bench.base.first_few import first_few
 
 SCHEMA_VERSION = 1
 _DIGEST = "content_sha256"
@@ -138,10 +139,9 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a value a record may hold")
 
 
-def _first_problems(error: ValidationError, limit: int = 3) -> str:
+def _first_problems(error: ValidationError) -> str:
     problems = [f"{'.'.join(map(str, p['loc'])) or 'record'}: {p['msg']}" for p in error.errors()]
-    more = f", and {len(problems) - limit} more" if len(problems) > limit else ""
-    return "; ".join(problems[:limit]) + more
+    return first_few(problems, most=3, separator="; ", more=", and {} more")
 
 
 def _umask() -> int:

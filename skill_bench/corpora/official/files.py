@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from skill_bench.base.errors import DataError
-
-_SHOWN = 5
+from skill_bench.base.first_few import first_few
 
 
 def lines_of(path: Path) -> list[str]:
@@ -47,6 +46,6 @@ def all_present(paths: Iterable[Path], *, named_by: Path) -> None:
     wanted = list(paths)
     missing = [path for path in wanted if not path.is_file()]
     if missing:
-        shown = ", ".join(str(path) for path in missing[:_SHOWN])
-        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-        raise DataError(f"{named_by}: {len(missing)} of {len(wanted)} files that it names are missing: {shown}{more}.")
+        raise DataError(
+            f"{named_by}: {len(missing)} of {len(wanted)} files that it names are missing: {first_few(missing)}."
+        )
