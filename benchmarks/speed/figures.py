@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from skill_bench.base.documents import Document, Frozen
+from skill_bench.base.documents import Document
 from skill_bench.base.provenance import Provenance
+from skill_bench.base.specs import Frozen
 
 
 class Timing(Frozen):

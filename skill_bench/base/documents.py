@@ -9,10 +9,11 @@ import tempfile
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import JsonValue, ValidationError
 
 from skill_bench.base.errors import RecordError
 from skill_bench.base.first_few import first_few
+from skill_bench.base.specs import Frozen
 
 SCHEMA_VERSION = 1
 _DIGEST = "content_sha256"
@@ -20,12 +21,6 @@ _DIGEST = "content_sha256"
 
 JsonObject = dict[str, JsonValue]
 """A JSON object of any form."""
-
-
-class Frozen(BaseModel):
-    """Base of every spec and record: immutable fields, unknown keys refused, finite numbers only."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Document(Frozen):

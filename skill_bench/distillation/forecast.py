@@ -18,8 +18,8 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from skill_bench.base.documents import Frozen
 from skill_bench.base.progress import Advance, Progress, Silent
+from skill_bench.base.specs import Frozen
 from skill_bench.corpora.data import Utterance
 from skill_bench.distillation.distill import distill
 from skill_bench.distillation.recipe import Recipe

@@ -16,10 +16,11 @@ from typing import Literal, Never
 
 import torch
 
-from skill_bench.base.documents import Document, Frozen
+from skill_bench.base.documents import Document
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.provenance import Provenance
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
+from skill_bench.base.specs import Frozen
 from skill_bench.corpora.data import TaskData, Utterance
 from skill_bench.evaluation import kinds
 from skill_bench.evaluation.kinds.cell import Cell, Source

@@ -25,9 +25,10 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from skill_bench.base.documents import Document, Frozen, JsonObject, read_object, write_atomic
+from skill_bench.base.documents import Document, JsonObject, read_object, write_atomic
 from skill_bench.base.errors import RecordError
 from skill_bench.base.provenance import Provenance
+from skill_bench.base.specs import Frozen
 
 DEFAULT_PROTOCOL = "strict"
 _REPLACED = "replaced"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from skill_bench.corpora.audio.conditions import Conditions, _drawn
-from skill_bench.corpora.data import Utterance
+from skill_bench.corpora.audio.conditions import _drawn
+from skill_bench.corpora.data import Conditions, Utterance
 from skill_bench.corpora.described.tables import ConditionRanges
 from skill_bench.features.policy import cut
 from skill_bench.layers.measure import choose
