@@ -15,6 +15,7 @@ from skill_bench.distillation.recipe import Loss, load_recipe
 from skill_bench.measure.throughput import noise
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.encoder import Encoder, pad
+from skill_bench.models.size import size_of
 from skill_bench.pruning.options import Sparsity
 from skill_bench.training.adamw import adamw
 from speed.contest import Candidates
@@ -78,7 +79,7 @@ def before_and_after_removal(
     _shut_most(shut)
     removed.gates.masks(torch.Generator().manual_seed(0))  # one update's samples: those gates stay shut
     removed.shrink(optimizer)
-    assert _size(removed.student) < _size(full.student), "nothing was removed"
+    assert size_of(removed.student) < size_of(full.student), "nothing was removed"
     return Candidates(
         name=f"Prune as you go, {_millions(full.student)}",
         what=(
@@ -120,7 +121,7 @@ def _objective(teacher: Encoder) -> JointObjective:
         teach=teaching(teacher, groups),
         groups=groups,
         options=options,
-        teacher_size=_size(teacher),
+        teacher_size=size_of(teacher),
     ).train()
 
 
@@ -188,9 +189,5 @@ def _waves(batch_size: int, seconds: float) -> Tensor:
     return pad(noise(batch_size=batch_size, seconds=seconds, device=torch.device("cpu"), dtype=torch.float32))[0]
 
 
-def _size(module: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
 def _millions(module: torch.nn.Module) -> str:
-    return f"{_size(module) / 1e6:.1f} M"
+    return f"{size_of(module) / 1e6:.1f} M"

@@ -24,6 +24,7 @@ from skill_bench.measure.resident import reset_peak, resident_peak_bytes
 from skill_bench.models import factories
 from skill_bench.models.cpu import inference
 from skill_bench.models.encoder import Encoder
+from skill_bench.models.size import size_of
 from speed.figures import Growth, Load
 
 _TEXT = "the quick brown fox jumps over the lazy dog and runs along the river until the sun goes down behind the hills"
@@ -44,7 +45,7 @@ def growth(*, progress: Progress, hours: tuple[float, ...]) -> Growth:
         name="Extraction of ever more speech",
         what=(
             "Frames of all hidden states of a small encoder "
-            f"({sum(p.numel() for p in _encoder().parameters()) / 1e6:.2f} M parameters) into an empty cache, each "
+            f"({size_of(_encoder()) / 1e6:.2f} M parameters) into an empty cache, each "
             "time in a new process: utterances of 4 to 16 s out of ten minutes of synthesised speech. Memory is "
             "the most that the process has held at one time, libraries included."
         ),

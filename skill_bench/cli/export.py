@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from skill_bench.base.errors import UnknownName, UsageError
+from skill_bench.models.size import size_of
 
 
 def export(
@@ -58,7 +59,7 @@ def export(
         card = model_card(
             title=metadata.get("title", checkpoint.stem),
             sha256=loaded.sha256,
-            n_parameters=sum(parameter.numel() for parameter in loaded.encoder.parameters()),
+            n_parameters=size_of(loaded.encoder),
             n_hidden_states=len(architecture.layers) + 1,
             dim=architecture.dim,
             family=architecture.family,

@@ -18,6 +18,7 @@ from skill_bench.cli.training_options import (
     WorkDir,
     launch,
 )
+from skill_bench.models.size import size_of
 
 
 def pretrain(
@@ -84,4 +85,4 @@ def pretrain(
         metadata["started_from"] = begun.sha256
     write_curves(sorted(folder.glob("iteration-*.csv")), folder / "curves", title="pretrain")
     checkpoint.save(encoder, out, metadata=metadata, dtype=torch.float16)
-    typer.echo(f"{out}: {sum(p.numel() for p in encoder.parameters())} parameters")
+    typer.echo(f"{out}: {size_of(encoder)} parameters")

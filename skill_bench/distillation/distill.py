@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.provenance import hardware
@@ -29,6 +28,7 @@ from skill_bench.layers.options import SimilarGroups
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
+from skill_bench.models.size import size_of
 from skill_bench.pruning.options import Sparsity
 from skill_bench.pruning.prune import prune
 from skill_bench.pruning.sparsity import require_reachable, settle
@@ -90,7 +90,7 @@ def distill(
     encoder = teacher.encoder
     processes.fabric.to_device(encoder)
     stages = stages or Silent()
-    before = _size(encoder)
+    before = size_of(encoder)
     if recipe.sparsity:
         require_reachable(_shape(encoder, recipe), recipe.sparsity, full_size=before)
     batches = SpeechBatches(
@@ -124,7 +124,7 @@ def distill(
         pruned = run.joint(student, target, recipe.joint, recipe.sparsity, teacher_size=before)
         student, target, learnt_sparsity = pruned.student, pruned.target, pruned.learnt_sparsity
         took.append(pruned.seconds)
-    after = _size(student)
+    after = size_of(student)
     if recipe.sparsity and learnt_sparsity is not None:
         _say_what_was_missed(stages, recipe.sparsity.target, learnt=learnt_sparsity, pruned=1 - after / before)
     took.append(run.final(student, target))
@@ -308,7 +308,3 @@ def _copy(teacher: Encoder, recipe: Recipe) -> Encoder:
     kept = student.state_dict().keys()
     student.load_state_dict({name: value for name, value in teacher.state_dict().items() if name in kept})
     return student
-
-
-def _size(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())

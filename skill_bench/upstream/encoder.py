@@ -13,6 +13,7 @@ from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.cpu import inference
 from skill_bench.models.encoder import Encoder, pad
+from skill_bench.models.size import size_of
 from skill_bench.records.record import System
 from skill_bench.upstream.interface import CODE_VERSION, Upstream
 
@@ -37,7 +38,7 @@ class EncoderUpstream(Upstream):
                 update={
                     "identity": hashlib.sha256(f"encoder {CODE_VERSION} {loaded.sha256}".encode()).hexdigest(),
                     "checkpoint_sha256": loaded.sha256,
-                    "n_parameters": sum(parameter.numel() for parameter in loaded.encoder.parameters()),
+                    "n_parameters": size_of(loaded.encoder),
                     "n_hidden_states": len(names),
                     "licence": said.get("licence") or system.licence,
                     "details": {**system.details, "format": loaded.format, "family": architecture.family, **said},
