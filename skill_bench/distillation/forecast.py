@@ -18,6 +18,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
+from skill_bench.base.neighbours import neighbours
 from skill_bench.base.progress import Advance, Progress, Silent
 from skill_bench.base.specs import Frozen
 from skill_bench.corpora.data import Utterance
@@ -146,15 +147,11 @@ def spread(utterances: Sequence[Utterance], recipe: Recipe, *, n_batches: int) -
     """
     data = recipe.data
     usable = sorted(long_enough(utterances, min_seconds=data.min_seconds), key=lambda u: u.seconds or 0.0)
-    batches: list[list[Utterance]] = [[]]
-    total = 0.0
-    for utterance in usable:
-        seconds = min(utterance.seconds or 0.0, data.max_seconds)
-        if batches[-1] and total + seconds > data.seconds_per_batch:
-            batches.append([])
-            total = 0.0
-        batches[-1].append(utterance)
-        total += seconds
+
+    def fits(batch: Sequence[Utterance], utterance: Utterance) -> bool:
+        return sum(min(u.seconds or 0.0, data.max_seconds) for u in (*batch, utterance)) <= data.seconds_per_batch
+
+    batches = list(neighbours(usable, fits=fits))
     wanted = sorted({round(i) for i in np.linspace(0, len(batches) - 1, n_batches)})
     return [utterance for index in wanted for utterance in batches[index]]
 

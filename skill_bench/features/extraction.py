@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from skill_bench.base.errors import DataError
+from skill_bench.base.neighbours import neighbours
 from skill_bench.base.progress import Advance
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.audio.audio import Audio, load_utterance
@@ -122,16 +123,11 @@ class Extraction:
     def _blocks(self, utterances: Sequence[Utterance]) -> Iterator[Batches]:
         """Consecutive batches that make one shard."""
         shard_seconds = SHARD_SECONDS_OF_MEANS if self.policy.pooled else SHARD_SECONDS_OF_FRAMES
-        block: Batches = []
-        seconds = 0.0
-        for batch in _batches(utterances, batch_seconds=self.batch_seconds):
-            block.append(batch)
-            seconds += sum(_seconds(utterance) for utterance in batch)
-            if seconds >= shard_seconds:
-                yield block
-                block, seconds = [], 0.0
-        if block:
-            yield block
+
+        def fits(block: Sequence[list[Utterance]], _: list[Utterance]) -> bool:
+            return sum(sum(map(_seconds, batch)) for batch in block) < shard_seconds
+
+        return neighbours(_batches(utterances, batch_seconds=self.batch_seconds), fits=fits)
 
     def _name(self, block: Batches) -> str:
         keys = [self._keys[utterance.id] for batch in block for utterance in batch]
@@ -248,14 +244,11 @@ def _batches(utterances: Sequence[Utterance], *, batch_seconds: float) -> Iterat
 
     The longest first: what is too much for the memory fails at once, and what later batches need is there already.
     """
-    batch: list[Utterance] = []
-    for utterance in sorted(utterances, key=lambda u: (-_seconds(u), u.id)):
-        if batch and (len(batch) == MAX_BATCH or (len(batch) + 1) * _seconds(batch[0]) > batch_seconds):
-            yield batch
-            batch = []
-        batch.append(utterance)
-    if batch:
-        yield batch
+
+    def fits(batch: Sequence[Utterance], _: Utterance) -> bool:
+        return len(batch) < MAX_BATCH and (len(batch) + 1) * _seconds(batch[0]) <= batch_seconds
+
+    return neighbours(sorted(utterances, key=lambda u: (-_seconds(u), u.id)), fits=fits)
 
 
 def _seconds(utterance: Utterance) -> float:

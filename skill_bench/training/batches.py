@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from skill_bench.base.errors import DataError
+from skill_bench.base.neighbours import neighbours
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.audio.audio import load_utterance
 from skill_bench.corpora.audio.decode import length
@@ -160,17 +161,13 @@ class SpeechBatches:
         # Jitter lets neighbours in length differ from epoch to epoch.
         lengths = np.array([min(u.seconds or 0.0, self.max_seconds) for u in self.utterances])
         order = np.argsort(lengths * random.uniform(0.9, 1.1, len(lengths)), kind="stable")
-        batches: list[list[Utterance]] = []
-        members: list[Utterance] = []
-        shortest = np.inf
-        for index in order:
-            shortest = min(shortest, lengths[index])
-            if members and shortest * (len(members) + 1) > self.seconds_per_batch:
-                batches.append(members)
-                members, shortest = [], lengths[index]
-            members.append(self.utterances[index])
-        batches.append(members)
-        return [batches[i] for i in random.permutation(len(batches))]
+        known = lengths.tolist()
+
+        def fits(batch: Sequence[int], index: int) -> bool:
+            return min(known[i] for i in (*batch, index)) * (len(batch) + 1) <= self.seconds_per_batch
+
+        batches = list(neighbours(order.tolist(), fits=fits))
+        return [[self.utterances[index] for index in batches[i]] for i in random.permutation(len(batches))]
 
     def _read(
         self, number: int, members: list[Utterance], part: Part, readers: ThreadPoolExecutor

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from skill_bench.base.neighbours import neighbours
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.cpu import inference
@@ -78,11 +79,7 @@ class EncoderUpstream(Upstream):
 
 def _batches(indices: list[int], lengths: list[int]) -> Iterator[list[int]]:
     """Neighbours in length together, at most MAX_BATCH_SAMPLES with padding (or one utterance)."""
-    batch: list[int] = []
-    for index in sorted(indices, key=lambda i: lengths[i]):
-        if batch and (len(batch) + 1) * lengths[index] > MAX_BATCH_SAMPLES:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
+    return neighbours(
+        sorted(indices, key=lambda i: lengths[i]),
+        fits=lambda batch, index: (len(batch) + 1) * lengths[index] <= MAX_BATCH_SAMPLES,
+    )
