@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from skill_bench.base import catalog
 from skill_bench.base.errors import SpecError, UnknownName
 from skill_bench.base.specs import Frozen, Positive, read_toml, unknown_key, validate
+from skill_bench.base.suites import SETTINGS_OF
 from skill_bench.records.record import DEFAULT_PROTOCOL
 
 
@@ -183,7 +184,6 @@ class Override(Frozen):
     audio: Mapping[str, Any] = {}
 
 
-_SETTINGS_OF = {"mini": "local"}
 _TABLES: dict[str, type[Frozen]] = {
     "head": Head, "protocol": Protocol, "target": Target, "decision": Decision, "search": Search, "audio": AudioEffects
 }  # fmt: skip
@@ -288,7 +288,7 @@ class TaskSpec(Frozen):
             raise UnknownName(f"protocol of task {self.name!r}", protocol, [DEFAULT_PROTOCOL, *self.protocols])
         merged = self.model_dump() | {"suites": {}, "protocols": {}}
         source = f"task {self.name!r}"
-        settings = suite if suite in self.suites else _SETTINGS_OF.get(suite, suite)
+        settings = suite if suite in self.suites else SETTINGS_OF.get(suite, suite)
         for group, name in (("suites", settings), ("protocols", protocol)):
             override = getattr(self, group).get(name)
             if override is not None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from skill_bench.base.cache_folder import cache_folder
+from skill_bench.base.suites import DEFAULT_SUITE
 from skill_bench.cli.options import CacheDir, Checkpoint, Device, names_in, seeds_in
 
 
@@ -60,7 +61,7 @@ def check(
             raise UsageError("a new baseline needs --upstream NAME.")
         settings = Settings(
             upstream=name,
-            suite=suite or (known.suite if known else "demo"),
+            suite=suite or (known.suite if known else DEFAULT_SUITE),
             tasks=chosen or (known.tasks if known else ("ks",)),
             seeds=tuple(seeds_in(seeds)),
             limit=limit if limit is not None or known is None else known.limit,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skill_bench.base.cache_folder import cache_folder
+from skill_bench.base.suites import DEFAULT_SUITE
 from skill_bench.cli.options import CacheDir, Checkpoint, Device, OutDir, names_in, seeds_in
 from skill_bench.cli.run import Upstreams, requests
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def plan_run(
     upstream: Upstreams,
     ckpt: Checkpoint = None,
-    suite: Annotated[str, typer.Option(help="As for `skill-bench run`.")] = "demo",
+    suite: Annotated[str, typer.Option(help="As for `skill-bench run`.")] = DEFAULT_SUITE,
     tasks: Annotated[str | None, typer.Option(help="Comma-separated; all by default.")] = None,
     protocol: Annotated[str, typer.Option(help="strict, or s3prl.")] = "strict",
     seeds: Annotated[str, typer.Option(help="How many (3) or which ones (0,1,2).")] = "1",

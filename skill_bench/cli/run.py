@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skill_bench.base.cache_folder import cache_folder
+from skill_bench.base.suites import DEFAULT_SUITE
 from skill_bench.cli.options import CacheDir, Checkpoint, Device, OutDir, bytes_in, names_in, seeds_in
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ Upstreams = Annotated[
 def run(
     upstream: Upstreams,
     ckpt: Checkpoint = None,
-    suite: Annotated[str, typer.Option(help="demo (no data needed); with --data-root: local, superb, mini.")] = "demo",
+    suite: Annotated[
+        str, typer.Option(help="demo (no data needed); with --data-root: local, superb, mini.")
+    ] = DEFAULT_SUITE,
     tasks: Annotated[str | None, typer.Option(help="Comma-separated; all by default.")] = None,
     protocol: Annotated[str, typer.Option(help="strict, or s3prl: its learning rates and quirks.")] = "strict",
     seeds: Annotated[str, typer.Option(help="How many (3) or which ones (0,1,2).")] = "1",

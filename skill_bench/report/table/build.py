@@ -20,7 +20,7 @@ from skill_bench.report.table.costs import measured_costs, published_costs
 from skill_bench.report.table.entry import Entry
 from skill_bench.report.table.published import PublishedRow
 from skill_bench.report.table.relative import with_ranks, with_retention
-from skill_bench.report.table.score import OFFICIAL_SUITES, overall_score, superb_score
+from skill_bench.report.table.score import WHOLE_SUPERB, overall_score, superb_score
 from skill_bench.report.table.stale import staleness
 from skill_bench.report.table.table import Cell, Row, Section, Table
 
@@ -74,7 +74,7 @@ def _measured_row(id_: SystemId, entries: tuple[Entry, ...], profiles: list[tupl
     cells, notes = _cells(entries)
     values = {column: cell.value for column, cell in cells.items()}
     # Both scores are defined on SUPERB's own corpora, whole.
-    official = suite in OFFICIAL_SUITES and not any(e.record.data and e.record.data.limit for e in entries)
+    official = suite in WHOLE_SUPERB and not any(e.record.data and e.record.data.limit for e in entries)
     return Row(
         source="measured",
         origin=origin,
