@@ -9,7 +9,7 @@ import typer
 
 from skill_bench.base.cache_folder import cache_folder
 from skill_bench.base.suites import DEFAULT_SUITE
-from skill_bench.cli.options import CacheDir, Checkpoint, Device, names_in, seeds_in
+from skill_bench.cli.options import CacheDir, Checkpoint, DataRoot, Device, SuiteFile, names_in, seeds_in
 
 
 def check(
@@ -32,8 +32,8 @@ def check(
     markdown: Annotated[Path | None, typer.Option(help="Append a Markdown summary here.")] = None,
     update: Annotated[bool, typer.Option("--update", help="Make a new baseline instead; needs --reason.")] = False,
     reason: Annotated[str, typer.Option(help="Why the numbers may change; kept in the baseline.")] = "",
-    data_root: Annotated[Path | None, typer.Option(help="Folder of the suite's corpora.")] = None,
-    suite_file: Annotated[Path | None, typer.Option(help="suite.toml, if it is not in --data-root.")] = None,
+    data_root: DataRoot = None,
+    suite_file: SuiteFile = None,
     cache_dir: CacheDir = None,
     device: Device = "cpu",
 ) -> None:

@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from skill_bench.base.errors import UsageError
-from skill_bench.cli.options import DataPaths, require_writable
+from skill_bench.cli.options import DataPaths, Teacher, require_writable_checkpoint
 from skill_bench.cli.training_options import (
+    Changes,
     CheckpointEvery,
     MaxSeconds,
     Precision,
+    ScaleUpdates,
     Tensorboard,
     TrainingDevice,
     WorkDir,
@@ -21,18 +22,14 @@ from skill_bench.cli.training_options import (
 
 
 def distill(
-    teacher: Annotated[Path, typer.Option(help="Checkpoint of any readable format.")],
+    teacher: Teacher,
     data: DataPaths,
     out: Annotated[Path, typer.Option(help="The student to write, ending in .safetensors.")],
     recipe: Annotated[
         str, typer.Option(help="skill, dphubert, distilhubert, random_groups, uniform_groups, or a TOML file.")
     ] = "skill",
-    changes: Annotated[
-        list[str], typer.Option("--set", help="Change one number: table.key=value; repeat for several.")
-    ] = [],  # noqa: B006 (typer reads it, nobody changes it)
-    scale_updates: Annotated[
-        float, typer.Option(help="Multiply every number of updates: 0.01 is a hundredth of the published schedule.")
-    ] = 1.0,
+    changes: Changes = [],  # noqa: B006 (typer reads it, nobody changes it)
+    scale_updates: ScaleUpdates = 1.0,
     seed: Annotated[int | None, typer.Option(help="Short for --set seed=N.")] = None,
     work_dir: WorkDir = None,
     device: TrainingDevice = "auto",
@@ -51,9 +48,7 @@ def distill(
     if seed is not None:
         changes = [*changes, f"seed={seed}"]
     chosen = load_recipe(recipe, changes=changes, scale_updates=scale_updates)
-    if out.suffix != ".safetensors":
-        raise UsageError(f"--out {out}: expected a name ending in .safetensors.")
-    require_writable(out)
+    require_writable_checkpoint(out)
 
     import torch
 

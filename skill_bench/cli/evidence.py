@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skill_bench.base.cache_folder import cache_folder
-from skill_bench.cli.options import CacheDir, DataPaths, Device
+from skill_bench.cli.options import CacheDir, DataPaths, Device, Teacher
 
 if TYPE_CHECKING:
     from skill_bench.sweep.grid import Grid, Job
@@ -21,7 +21,7 @@ app = typer.Typer(help="Many students of one teacher: run a grid, write the comp
 @app.command("run")
 def run_grid(
     grid: Annotated[Path, typer.Argument(help="TOML file; skill_bench/sweep/grid.py shows one.")],
-    teacher: Annotated[Path, typer.Option(help="Checkpoint of any readable format.")],
+    teacher: Teacher,
     data: DataPaths,
     data_root: Annotated[Path | None, typer.Option(help="Folder of the local suite's corpora.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for students and records.")] = Path("evidence"),

@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skill_bench.cli import plan_run
-from skill_bench.cli.options import DataPaths
-from skill_bench.cli.training_options import MaxSeconds, Precision, TrainingDevice, launch
+from skill_bench.cli.options import DataPaths, Teacher
+from skill_bench.cli.training_options import (
+    Changes,
+    MaxSeconds,
+    Precision,
+    RecipeName,
+    ScaleUpdates,
+    TrainingDevice,
+    launch,
+)
 
 if TYPE_CHECKING:
     from skill_bench.distillation.forecast import Forecast
@@ -28,13 +36,11 @@ app.command("run")(plan_run.plan_run)
 
 @app.command("distill")
 def plan_distill(
-    teacher: Annotated[Path, typer.Option(help="Checkpoint of any readable format.")],
+    teacher: Teacher,
     data: DataPaths,
-    recipe: Annotated[str, typer.Option(help="Name or TOML file, as for `skill-bench distill`.")] = "skill",
-    changes: Annotated[
-        list[str], typer.Option("--set", help="Change one number: table.key=value; repeat for several.")
-    ] = [],  # noqa: B006 (typer reads it, nobody changes it)
-    scale_updates: Annotated[float, typer.Option(help="Multiply every number of updates.")] = 1.0,
+    recipe: RecipeName = "skill",
+    changes: Changes = [],  # noqa: B006 (typer reads it, nobody changes it)
+    scale_updates: ScaleUpdates = 1.0,
     devices: Annotated[int, typer.Option(help="Devices that will share each batch; one is probed.", min=1)] = 1,
     device: TrainingDevice = "auto",
     precision: Precision = "fp32",

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from skill_bench.base.errors import UsageError
-from skill_bench.cli.options import DataPaths, require_writable
+from skill_bench.cli.options import DataPaths, require_writable_checkpoint
 from skill_bench.cli.training_options import (
     CheckpointEvery,
     MaxSeconds,
@@ -39,9 +38,7 @@ def pretrain(
     tensorboard: Tensorboard = False,
 ) -> None:
     """Pre-train the small WavLM-shaped teacher by masked prediction."""
-    if out.suffix != ".safetensors":
-        raise UsageError(f"--out {out}: expected a name ending in .safetensors.")
-    require_writable(out)
+    require_writable_checkpoint(out)
 
     import torch
 

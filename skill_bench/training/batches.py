@@ -161,7 +161,7 @@ class SpeechBatches:
         # Jitter lets neighbours in length differ from epoch to epoch.
         lengths = np.array([min(u.seconds or 0.0, self.max_seconds) for u in self.utterances])
         order = np.argsort(lengths * random.uniform(0.9, 1.1, len(lengths)), kind="stable")
-        known = lengths.tolist()
+        known: list[float] = lengths.tolist()
 
         def fits(batch: Sequence[int], index: int) -> bool:
             return min(known[i] for i in (*batch, index)) * (len(batch) + 1) <= self.seconds_per_batch
