@@ -52,7 +52,7 @@ def distill(
 
     import torch
 
-    from skill_bench.cli.console import ConsoleProgress, TrainingProgress
+    from skill_bench.cli.console import ConsoleProgress
     from skill_bench.corpora.listing import list_audio
     from skill_bench.distillation import distill as method
     from skill_bench.models import checkpoint
@@ -78,8 +78,7 @@ def distill(
                 recipe=chosen,
                 folder=folder,
                 processes=processes,
-                progress=TrainingProgress(progress, f"distill {chosen.name}"),
-                stages=progress,
+                progress=progress,
             )
         except KeyboardInterrupt:
             progress.note(f"interrupted: checkpoints are in {folder}; the same command continues")

@@ -31,7 +31,7 @@ def run_grid(
 ) -> None:
     """Distil and evaluate every student of the grid. Interrupt it whenever you like: the same command continues."""
     from skill_bench.base.errors import SkillBenchError
-    from skill_bench.cli.console import ConsoleProgress, TrainingProgress
+    from skill_bench.cli.console import ConsoleProgress
     from skill_bench.sweep.grid import choose, read_grid
 
     read, jobs = read_grid(grid)
@@ -50,7 +50,6 @@ def run_grid(
             cache_dir=cache_folder(cache_dir),
             device=device,
             progress=progress,
-            updates=lambda name: TrainingProgress(progress, f"distill {name}"),
         )
         try:
             failures = drive.run()

@@ -42,7 +42,7 @@ def pretrain(
 
     import torch
 
-    from skill_bench.cli.console import ConsoleProgress, TrainingProgress
+    from skill_bench.cli.console import ConsoleProgress
     from skill_bench.corpora.listing import list_audio
     from skill_bench.corpora.synthetic.varied import synthesise_speech
     from skill_bench.models import checkpoint
@@ -73,7 +73,7 @@ def pretrain(
             folder=folder,
             start=begun.encoder if begun else None,
             processes=processes,
-            progress=TrainingProgress(progress, "pretrain"),
+            progress=progress,
         )
     if not processes.is_first:
         return

@@ -37,7 +37,6 @@ from skill_bench.training.adamw import adamw
 from skill_bench.training.batches import SpeechBatches
 from skill_bench.training.engine import Engine, Processes
 from skill_bench.training.loop import Objective, Schedule, Training
-from skill_bench.training.loop import Progress as UpdateProgress
 from skill_bench.training.options import Stage
 
 SIMILARITY_FILE = "similarity.json"
@@ -70,15 +69,14 @@ def distill(
     recipe: Recipe,
     folder: Path,
     processes: Processes | None = None,
-    progress: UpdateProgress | None = None,
-    stages: Progress | None = None,
+    progress: Progress | None = None,
+    title: str | None = None,
 ) -> Student:
     """Distils ``teacher`` into a student; a killed run continues in ``folder``. Every process gets the student.
 
     Args:
         processes: default: one, on a GPU where there is one.
-        progress: told after every update.
-        stages: told about the work before the first update.
+        title: what progress calls the training; default: by its recipe.
 
     Raises:
         UsageError: groups that name layers the teacher or the student does not have; a sparsity that its gates cannot
@@ -89,7 +87,7 @@ def distill(
     processes = processes or Engine().launch()
     encoder = teacher.encoder
     processes.fabric.to_device(encoder)
-    stages = stages or Silent()
+    progress = progress or Silent()
     before = size_of(encoder)
     if recipe.sparsity:
         require_reachable(_shape(encoder, recipe), recipe.sparsity, full_size=before)
@@ -101,11 +99,11 @@ def distill(
         seed=recipe.seed,
     )
     if n_short := len(utterances) - len(batches.utterances):
-        stages.note(
+        progress.note(
             f"{len(batches.utterances)} of {len(utterances)} utterances take part, {batches.hours:.2f} h; {n_short} "
             f"are shorter than data.min_seconds = {recipe.data.min_seconds:g}"
         )
-    plan = _plan(teacher, utterances, recipe, folder, processes, stages)
+    plan = _plan(teacher, utterances, recipe, folder, processes, progress)
     torch.manual_seed(recipe.seed)
     run = _Run(
         recipe=recipe,
@@ -115,6 +113,7 @@ def distill(
         folder=folder,
         processes=processes,
         progress=progress,
+        title=title or f"distill {recipe.name}",
     )
     target = GroupDistillation(dim=encoder.architecture.dim, n_groups=len(plan.layer_groups), options=recipe.loss)
     student = _copy(encoder, recipe)  # draws random numbers: what comes after it depends on its place
@@ -126,7 +125,7 @@ def distill(
         took.append(pruned.seconds)
     after = size_of(student)
     if recipe.sparsity and learnt_sparsity is not None:
-        _say_what_was_missed(stages, recipe.sparsity.target, learnt=learnt_sparsity, pruned=1 - after / before)
+        _say_what_was_missed(progress, recipe.sparsity.target, learnt=learnt_sparsity, pruned=1 - after / before)
     took.append(run.final(student, target))
     metadata = {
         "recipe": recipe.model_dump_json(),
@@ -158,7 +157,7 @@ def _plan(
     recipe: Recipe,
     folder: Path,
     processes: Processes,
-    stages: Progress,
+    progress: Progress,
 ) -> RunFile:
     """What ``folder`` is continued with; a new folder is planned, once all audio has been found to be sound."""
     path = folder / run_file.NAME
@@ -172,8 +171,8 @@ def _plan(
         found = RunFile.read(path)
         found.require_same(path, **same)
         return found
-    processes.check_audio(utterances, stages)
-    alike = processes.fabric.broadcast(_layers_alike(teacher, utterances, recipe, stages))
+    processes.check_audio(utterances, progress)
+    alike = processes.fabric.broadcast(_layers_alike(teacher, utterances, recipe, progress))
     similarity = None if alike is None else np.array(alike.measures[0].matrix)
     taught, learnt = layer_groups.choose(recipe, n_states=len(teacher.encoder.layers) + 1, similarity=similarity)
     rows = None if alike is None else alike.measures[0].matrix
@@ -186,7 +185,7 @@ def _plan(
 
 
 def _layers_alike(
-    teacher: LoadedModel, utterances: Sequence[Utterance], recipe: Recipe, stages: Progress
+    teacher: LoadedModel, utterances: Sequence[Utterance], recipe: Recipe, progress: Progress
 ) -> LayerSimilarity | None:
     """What the groups are found from; None where the recipe does not look for them."""
     options = recipe.groups
@@ -202,7 +201,7 @@ def _layers_alike(
         contiguous=options.contiguous,
         n_utterances=options.n_calibration_utterances,
         seed=recipe.seed,
-        progress=stages,
+        progress=progress,
     )
 
 
@@ -226,7 +225,8 @@ class _Run:
     batches: SpeechBatches
     folder: Path
     processes: Processes
-    progress: UpdateProgress | None
+    progress: Progress
+    title: str
 
     def joint(
         self, student: Encoder, target: GroupDistillation, stage: Stage, options: Sparsity, *, teacher_size: int
@@ -275,22 +275,23 @@ class _Run:
             ),
             max_gradient_norm=options.max_gradient_norm,
             seed=self.recipe.seed,
+            title=self.title,
             progress=self.progress,
         ).run()
         objective.cpu()
         return seconds
 
 
-def _say_what_was_missed(stages: Progress, target: float, *, learnt: float, pruned: float) -> None:
+def _say_what_was_missed(progress: Progress, target: float, *, learnt: float, pruned: float) -> None:
     """Notes of a target that the gates did not come near, or that whole units do not meet."""
     if abs(learnt - target) > _LEARNT_WITHIN:
-        stages.note(
+        progress.note(
             f"the gates had learnt a sparsity of {learnt:.3f} where {target:g} is the target, and all of them were "
             "moved to meet it. More joint updates, or higher sparsity.gate_learning_rate and "
             "multiplier_learning_rate, let them learn it."
         )
     if abs(pruned - target) > _PRUNED_WITHIN:
-        stages.note(
+        progress.note(
             f"the student's sparsity is {pruned:.4f} where {target:g} is the target: what was gated is too coarse to "
             "meet it. Gates on feed-forward units (sparsity.ffn_drop_rate) are the finest."
         )

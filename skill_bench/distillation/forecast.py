@@ -11,7 +11,7 @@ import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
@@ -98,21 +98,18 @@ def forecast(
     on_gpu = processes.fabric.device.type == "cuda"
     probed = _shortened(recipe, n_updates, devices)
     chosen = spread(utterances, probed, n_batches=n_updates)
-    prepared = _Stopwatch(progress or Silent())
     names = ["joint", "final"] if recipe.joint else ["final"]
-    updates = _Updates(names=names, device=processes.fabric.device if on_gpu else None)
+    watch = _Stopwatch(progress or Silent(), names=names, device=processes.fabric.device if on_gpu else None)
     with tempfile.TemporaryDirectory(prefix="skill-bench-plan-") as name:
         folder = Path(name)
-        student = distill(
-            teacher, chosen, recipe=probed, folder=folder, processes=processes, progress=updates, stages=prepared
-        )
+        student = distill(teacher, chosen, recipe=probed, folder=folder, processes=processes, progress=watch)
         disk = _disk_bytes(folder, names, recipe, n_updates)
-    stages = tuple(_stage(name, recipe, updates.seen[name]) for name in names)
-    waiting = prepared.seconds("audio check") / len(chosen) * len(utterances)
+    stages = tuple(_stage(name, recipe, watch.seen[name]) for name in names)
+    waiting = watch.seconds("audio check") / len(chosen) * len(utterances)
     if isinstance(recipe.groups, SimilarGroups):
         n_used = min(recipe.groups.n_calibration_utterances, len(chosen))
         n_later = min(recipe.groups.n_calibration_utterances, len(utterances))
-        waiting += prepared.seconds("similarity") / n_used * n_later
+        waiting += watch.seconds("similarity") / n_used * n_later
     hours = Band(low=waiting / 3600, estimate=waiting / 3600, high=waiting / 3600)
     for stage in stages:
         hours = hours.plus(stage.hours)
@@ -202,38 +199,14 @@ class _Update:
     peak_bytes: int
 
 
-@dataclass(kw_only=True)
-class _Updates:
-    """Times every update and reads its peak memory; told by the training loop."""
-
-    names: list[str]
-    device: torch.device | None
-    seen: dict[str, list[_Update]] = field(default_factory=dict)
-    _last: float = 0.0
-
-    def __call__(self, update: int, n_updates: int, log: Log) -> None:
-        if self.device is not None:
-            torch.cuda.synchronize(self.device)
-        now = perf_counter()
-        if update == 1:
-            self.seen[self.names[len(self.seen)]] = []
-        if self.device is None:
-            peak = resident_peak_bytes()
-            reset_peak()
-        else:
-            peak = torch.cuda.max_memory_allocated(self.device)
-            torch.cuda.reset_peak_memory_stats(self.device)
-        stage = self.seen[self.names[len(self.seen) - 1]]
-        stage.append(_Update(seconds=now - self._last, audio_seconds=log["seconds"], peak_bytes=peak))
-        self._last = perf_counter()
-
-
 class _Stopwatch:
-    """Passes progress on and keeps how long each stage took."""
+    """Passes progress on and keeps how long each stage took; of every update also its peak memory."""
 
-    def __init__(self, shown: Progress) -> None:
-        self._shown = shown
+    def __init__(self, shown: Progress, *, names: list[str], device: torch.device | None) -> None:
+        self._shown, self._names, self._device = shown, names, device
         self._taken: dict[str, float] = {}
+        self._last = 0.0
+        self.seen: dict[str, list[_Update]] = {}
 
     @contextmanager
     def stage(self, description: str, *, total: int) -> Iterator[Advance]:
@@ -244,6 +217,22 @@ class _Stopwatch:
 
     def note(self, text: str) -> None:
         self._shown.note(text)
+
+    def update(self, training: str, number: int, n_updates: int, log: Log) -> None:
+        if self._device is not None:
+            torch.cuda.synchronize(self._device)
+        now = perf_counter()
+        if number == 1:
+            self.seen[self._names[len(self.seen)]] = []
+        if self._device is None:
+            peak = resident_peak_bytes()
+            reset_peak()
+        else:
+            peak = torch.cuda.max_memory_allocated(self._device)
+            torch.cuda.reset_peak_memory_stats(self._device)
+        stage = self.seen[self._names[len(self.seen) - 1]]
+        stage.append(_Update(seconds=now - self._last, audio_seconds=log["seconds"], peak_bytes=peak))
+        self._last = perf_counter()
 
     def seconds(self, beginning: str) -> float:
         """Of all stages whose description begins so."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from skill_bench.base.progress import Progress, Silent
 from skill_bench.corpora.data import Utterance
 from skill_bench.models.architecture import Architecture, RelativePosition
 from skill_bench.models.encoder import Encoder
@@ -19,7 +20,7 @@ from skill_bench.pretraining.objective import Corruption, MaskedPrediction, Pret
 from skill_bench.pretraining.units import HiddenFeatures, MfccFeatures, Units
 from skill_bench.training.batches import SpeechBatches
 from skill_bench.training.engine import Engine, Processes
-from skill_bench.training.loop import Progress, Schedule, Training
+from skill_bench.training.loop import Schedule, Training
 
 SMALL_TEACHER = architecture(
     channels=96,
@@ -134,7 +135,8 @@ def pretrain(
             schedule=iteration.schedule,
             max_gradient_norm=recipe.max_gradient_norm,
             seed=recipe.seed + number,
-            progress=progress,
+            title="pretrain",
+            progress=progress or Silent(),
         ).run()
         model.cpu()
     return encoder.eval().requires_grad_(False)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,7 +36,6 @@ from skill_bench.sweep.grid import Grid, Job
 from skill_bench.sweep.recorded import is_recorded, read_recipe
 from skill_bench.sweep.twins import twins
 from skill_bench.training.engine import Engine, Processes
-from skill_bench.training.loop import Progress as UpdateProgress
 from skill_bench.upstream.encoder import EncoderUpstream
 from skill_bench.upstream.interface import Upstream
 
@@ -54,7 +53,6 @@ class Drive:
         data: speech for distillation and calibration, as `skill-bench distill --data` takes it.
         data_root: corpora of the grid's suite.
         out: see the module's text.
-        updates: makes what is told about a student's updates, from its name.
     """
 
     grid: Grid
@@ -66,7 +64,6 @@ class Drive:
     cache_dir: Path
     device: str
     progress: Progress
-    updates: Callable[[str], UpdateProgress]
     failures: list[str] = field(default_factory=list)
 
     def run(self) -> list[str]:
@@ -162,8 +159,8 @@ class Drive:
             recipe=job.recipe,
             folder=path.with_suffix(".work"),
             processes=self._processes,
-            progress=self.updates(job.name),
-            stages=self.progress,
+            progress=self.progress,
+            title=f"distill {job.name}",
         )
         metadata = student.metadata | {"title": _title(job), "teacher": TEACHER}
         checkpoint.save(student.encoder, path, metadata=metadata, dtype=torch.float16)

@@ -8,9 +8,9 @@ import pickle
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, runtime_checkable
+from typing import Any, NoReturn
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,7 @@ from skill_bench.base.documents import write_atomic
 from skill_bench.base.errors import CheckpointError, SkillBenchError, UsageError
 from skill_bench.base.hashed import seed_from
 from skill_bench.base.locks import Lock
+from skill_bench.base.progress import Progress, Silent
 from skill_bench.training.batches import Batch, Plan, SpeechBatches
 from skill_bench.training.engine import Processes
 from skill_bench.training.training_log import Log, TrainingLog
@@ -39,13 +40,6 @@ class Schedule:
         if update < self.warmup_updates:
             return (update + 1) / self.warmup_updates
         return max(0.0, (self.n_updates - update) / max(1, self.n_updates - self.warmup_updates))
-
-
-@runtime_checkable
-class Progress(Protocol):
-    """Told after every update."""
-
-    def __call__(self, update: int, n_updates: int, log: Log) -> None: ...
 
 
 class Objective(nn.Module):
@@ -82,6 +76,7 @@ class Training:
 
     Attributes:
         name: its checkpoint is ``folder/name.ckpt``, its log ``folder/name.csv``.
+        title: what progress calls the training that it is a stage of.
         optimizer: groups may hold ``peak``, their own peak learning rate.
     """
 
@@ -94,7 +89,8 @@ class Training:
     schedule: Schedule
     max_gradient_norm: float
     seed: int
-    progress: Progress | None = None
+    title: str
+    progress: Progress = field(default_factory=Silent)
 
     def run(self) -> float | None:
         """Trains the objective in place; a killed run continues from its last checkpoint with the same numbers.
@@ -145,8 +141,7 @@ class Training:
                         self._stop(f"gradients of {skipped} updates in a row are not finite", update, plan, guilty=True)
                     if log is not None:
                         log.append(numbers)
-                        if self.progress is not None:
-                            self.progress(update + 1, last, numbers)
+                        self.progress.update(self.title, update + 1, last, numbers)
                     if (update + 1) % every == 0 or update + 1 == last:
                         now = time.perf_counter()
                         if spent is not None:

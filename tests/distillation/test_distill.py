@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from on_update import OnUpdate
 from small_recipes import recipe, weights
 
 from skill_bench.base.errors import CheckpointError, DataError, SkillBenchError, UsageError
@@ -75,7 +76,7 @@ def test_a_target_that_was_missed_is_told(
 ) -> None:
     told = Told()
     student = distill(
-        teacher, speech, recipe=recipe("skill", *changes, joint=12), folder=tmp_path / "work", stages=told
+        teacher, speech, recipe=recipe("skill", *changes, joint=12), folder=tmp_path / "work", progress=told
     )
     assert [note for note in told.notes if re.match(said, note)], told.notes
     assert abs(float(student.metadata["learnt_sparsity"]) - 0.5) > 0.1
@@ -105,7 +106,7 @@ def test_speech_that_is_too_short_is_counted_before_anything_is_written(
 ) -> None:
     told, shortest = Told(), sorted(u.seconds or 0.0 for u in speech)[1]
     limit = f"data.min_seconds={shortest + 1e-3}"
-    distill(teacher, speech, recipe=recipe("skill", limit, joint=4), folder=tmp_path / "work", stages=told)
+    distill(teacher, speech, recipe=recipe("skill", limit, joint=4), folder=tmp_path / "work", progress=told)
     assert any(re.match(r"6 of 8 utterances take part, 0\.\d\d h; 2 are shorter", note) for note in told.notes)
     with pytest.raises(DataError, match=r"none of 8 utterances lasts 99\.0 s or more.*--set data\.min_seconds="):
         distill(teacher, speech, recipe=recipe("skill", "data.min_seconds=99"), folder=tmp_path / "other")
@@ -171,7 +172,7 @@ def test_a_killed_run_continues_bit_for_bit(
 
     often = Engine(device="cpu", checkpoint_every_updates=2).launch()
     with pytest.raises(Killed):
-        distill(teacher, speech, recipe=short, folder=tmp_path / "parts", processes=often, progress=killed)
+        distill(teacher, speech, recipe=short, folder=tmp_path / "parts", processes=often, progress=OnUpdate(killed))
     continued = distill(teacher, speech, recipe=short, folder=tmp_path / "parts")
     assert weights(whole).keys() == weights(continued).keys()
     assert all(torch.equal(value, weights(continued)[name]) for name, value in weights(whole).items())

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_speech import class_data
@@ -15,6 +16,7 @@ from small_models import noise, small_teacher
 from skill_bench.base.errors import CheckpointError
 from skill_bench.base.progress import Silent
 from skill_bench.corpora.data import TaskData
+from skill_bench.distillation.distill import Student, distill
 from skill_bench.evaluation import evaluate as evaluation
 from skill_bench.measure.profile import profile
 from skill_bench.models import checkpoint
@@ -75,10 +77,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[s
     def call(only: tuple[str, ...] = (), told: Callable[[str], None] = lambda name: None) -> list[str]:
         grid, jobs = read_grid(tmp_path / "grid.toml")
 
-        def updates(name: str) -> Callable[..., None]:
-            told(name)
-            return lambda *_: None
+        def distilled(*given: Any, title: str, **named: Any) -> Student:
+            told(title.removeprefix("distill "))
+            return distill(*given, title=title, **named)
 
+        monkeypatch.setattr(module, "distill", distilled)
         return Drive(
             grid=grid,
             jobs=choose(jobs, only),
@@ -89,7 +92,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[s
             cache_dir=tmp_path / "cache",
             device="cpu",
             progress=Silent(),
-            updates=updates,
         ).run()
 
     return call
