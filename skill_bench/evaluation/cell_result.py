@@ -47,11 +47,6 @@ class CellResult:
     seconds: dict[str, float]
 
 
-def run_cell(upstream: Source, task: TaskSpec, data: TaskData, *, seed: int, cache_dir: Path) -> CellResult:
-    """`run_cells` with one seed."""
-    return next(run_cells(upstream, task, data, seeds=(seed,), cache_dir=cache_dir))
-
-
 def run_cells(
     upstream: Source,
     task: TaskSpec,

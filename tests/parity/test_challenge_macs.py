@@ -13,7 +13,7 @@ from skill_bench.measure.macs import CHALLENGE_LENGTHS_SAMPLES, challenge_macs, 
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.factories import architecture, hubert_base, wavlm_base
 from skill_bench.records.profile import Macs
-from skill_bench.report.table.published import read_published
+from skill_bench.report.table.published import published_rows
 from skill_bench.upstream.load import load_upstream
 
 PUBLISHED_GIGA = (149.26, 261.28, 422.37, 836.25)
@@ -56,7 +56,7 @@ def test_wavlm_adds_gates_and_nothing_else_to_hubert() -> None:
 
 
 def test_fbank_costs_what_is_published() -> None:
-    published = {row.system: row for row in read_published(catalog.folder("leaderboard") / "published")}
+    published = {row.system: row for row in published_rows(catalog.folder("leaderboard") / "published")[0]}
     upstream = load_upstream("fbank")
     found = challenge_macs(lambda wave: upstream.hidden_states([wave]))
     # Printed with four digits.

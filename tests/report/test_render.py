@@ -19,7 +19,7 @@ from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection, collect
 from skill_bench.report.table.entry import Entry
 from skill_bench.report.table.load import load_table
-from skill_bench.report.table.published import read_published
+from skill_bench.report.table.published import published_rows
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
 
 
 def test_markdown(out: Path) -> None:
-    published = read_published(catalog.folder("leaderboard") / "published")
+    published, _ = published_rows(catalog.folder("leaderboard") / "published")
     lines = markdown(build([collect(out)], published)).splitlines()
     assert lines[0] == "## demo (synthetic speech), protocol strict"
     heading, cells = ([cell.strip() for cell in lines[n].strip("|").split("|")] for n in (2, 4))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +64,6 @@ def bibliography() -> str:
         RecordError: the file is missing.
     """
     return _read(catalog.folder("leaderboard") / "published" / "sources.bib")
-
-
-def cited(text: str) -> list[str]:
-    """The arXiv numbers in a text, in order."""
-    return re.findall(r"arXiv[: ]\s*(\d{4}\.\d{4,5})", text)
 
 
 def _read(path: Path) -> str:

@@ -26,18 +26,6 @@ class PublishedRow:
     values: dict[str, float | None]
 
 
-def read_published(folder: Path) -> list[PublishedRow]:
-    """Every row of every CSV file in ``folder``.
-
-    Raises:
-        RecordError: whatever :func:`published_rows` finds, all of it.
-    """
-    rows, problems = published_rows(folder)
-    if problems:
-        raise RecordError("\n".join(problems))
-    return rows
-
-
 def published_rows(folder: Path) -> tuple[list[PublishedRow], tuple[str, ...]]:
     """The rows that can be used, and what is wrong with the others, by file and line.
 

@@ -32,11 +32,6 @@ ANCHORS: dict[str, tuple[float, float]] = {
 """Column -> (fbank, best), with higher better."""
 
 
-def missing(values: Mapping[str, float | None]) -> list[str]:
-    """The columns that both scores need and ``values`` lacks."""
-    return [name for name in ANCHORS if values.get(name) is None]
-
-
 def superb_score(values: Mapping[str, float | None]) -> float | None:
     """The public board's score of metrics by column name, or None where one is missing."""
     points = _points(values)

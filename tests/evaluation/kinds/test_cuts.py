@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 from fake_speech import FakeUpstream, class_data, tone_file, utterance
+from one_cell import run_cell
 
-from skill_bench.evaluation.cell_result import run_cell
 from skill_bench.evaluation.kinds.cuts import Drawn, cuts
 from skill_bench.features.policy import cut
 from skill_bench.tasks import TaskSpec, load_task
