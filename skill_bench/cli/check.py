@@ -46,7 +46,7 @@ def check(
     from skill_bench.guard.judge import Rules
     from skill_bench.guard.written import to_junit, to_markdown
 
-    place = rerun.Place(
+    place = rerun.RerunOptions(
         cache_dir=cache_folder(cache_dir),
         ckpt=ckpt,
         data_root=data_root,
@@ -77,7 +77,7 @@ def check(
             "or make a new baseline with --update."
         )
     with ConsoleProgress() as progress:
-        report = rerun.check(
+        report = rerun.compare(
             against,
             place=place,
             rules=Rules(level=level, margin_points=margin, throughput_loss=throughput_loss),

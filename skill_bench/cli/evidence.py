@@ -78,7 +78,7 @@ def write_page(
     from skill_bench.report.table.collect import collect
     from skill_bench.sweep.grid import read_grid
     from skill_bench.sweep.report.page import write_up
-    from skill_bench.sweep.twins import twins
+    from skill_bench.sweep.same_students import same_students
 
     if out.suffix != ".md":
         raise UsageError(f"--out {out}: expected a name ending in .md.")
@@ -89,7 +89,7 @@ def write_page(
     expected, same = None, {}
     if grid is not None:
         read, jobs = read_grid(grid)
-        found = {} if similarity is None else twins(jobs, similarity)
+        found = {} if similarity is None else same_students(jobs, similarity)
         same = {job.row.name: found[job.name].row.name for job in jobs if job.name in found}
         expected = _expected(read, [job for job in jobs if job.name not in found])
     text = write_up(

@@ -20,7 +20,7 @@ from skill_bench.cli.training_options import (
 )
 
 if TYPE_CHECKING:
-    from skill_bench.distillation.forecast import Forecast
+    from skill_bench.distillation.forecast import TrainingForecast
     from skill_bench.records.profile import Band
 
 app = typer.Typer(help="Hours, memory and disk of a long run, from a short probe.", no_args_is_help=True)
@@ -53,7 +53,6 @@ def plan_distill(
 
     chosen = load_recipe(recipe, changes=changes, scale_updates=scale_updates)
 
-    from skill_bench.base.documents import write_atomic
     from skill_bench.cli.console import ConsoleProgress
     from skill_bench.corpora.listing import list_audio
     from skill_bench.distillation.forecast import forecast
@@ -74,10 +73,10 @@ def plan_distill(
     for line in lines(found):
         typer.echo(line)
     if out is not None:
-        typer.echo(write_atomic(out, (found.model_dump_json(indent=1) + "\n").encode()))
+        typer.echo(found.write(out))
 
 
-def lines(found: Forecast) -> list[str]:
+def lines(found: TrainingForecast) -> list[str]:
     """The forecast as text, one a line."""
     shared = "" if found.devices == 1 else f", 1 of {found.devices} that share each batch (their exchange not seen)"
     shown = [

@@ -16,7 +16,7 @@ from skill_bench.base.suites import OFFICIAL_SUITES, SUITES
 from skill_bench.corpora.audio.decode import scan
 from skill_bench.corpora.data import Fold, TaskData
 from skill_bench.corpora.described.assemble import assemble
-from skill_bench.corpora.described.partition import fingerprint, limited_fold
+from skill_bench.corpora.described.partition import folds_fingerprint, limited_fold
 from skill_bench.corpora.described.suite_toml import SuiteSpec, read_suite
 from skill_bench.corpora.described.validate import validate
 from skill_bench.corpora.official import suite as official
@@ -81,7 +81,7 @@ def load_task_data(
     scanned = () if chosen.scanned else scan(data.utterances()).notes()
     limited_to = (f"limited to {limit} utterances in each of train, dev and test",) if limit else ()
     return replace(
-        data, fingerprint=fingerprint(folds, cache_dir=cache_dir), notes=(*chosen.notes, *limited_to, *scanned)
+        data, fingerprint=folds_fingerprint(folds, cache_dir=cache_dir), notes=(*chosen.notes, *limited_to, *scanned)
     )
 
 

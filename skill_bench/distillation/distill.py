@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.provenance import hardware
 from skill_bench.corpora.data import Utterance
-from skill_bench.corpora.listing import fingerprint
+from skill_bench.corpora.listing import speech_fingerprint
 from skill_bench.distillation import groups as layer_groups
 from skill_bench.distillation import run_file
 from skill_bench.distillation.losses import GroupDistillation
@@ -134,7 +134,7 @@ def distill(
         "n_parameters": str(after),
         "teacher_n_parameters": str(before),
         "sparsity": f"{1 - after / before:.6f}",
-        "data_fingerprint": fingerprint(utterances),
+        "data_fingerprint": speech_fingerprint(utterances),
         "training_hours": f"{batches.hours:.3f}",
         "precision": processes.engine.precision,
     }
@@ -164,7 +164,7 @@ def _plan(
     same: dict[str, Any] = {
         "recipe": recipe,
         "teacher_sha256": teacher.sha256,
-        "data_fingerprint": fingerprint(utterances),
+        "data_fingerprint": speech_fingerprint(utterances),
         "precision": processes.engine.precision,
     }
     if processes.fabric.broadcast(path.exists()):

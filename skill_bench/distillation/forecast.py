@@ -14,10 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Literal
 
 import numpy as np
 import torch
 
+from skill_bench.base.documents import Document
 from skill_bench.base.neighbours import neighbours
 from skill_bench.base.progress import Advance, Progress, Silent
 from skill_bench.base.specs import Frozen
@@ -48,7 +50,7 @@ class StageForecast(Frozen):
     peak_memory_bytes: Band
 
 
-class Forecast(Frozen):
+class TrainingForecast(Document):
     """What a distillation takes on this machine, on one device that does 1/``devices`` of each batch.
 
     Attributes:
@@ -58,6 +60,7 @@ class Forecast(Frozen):
         n_parameters: of the student.
     """
 
+    kind: Literal["training_forecast"] = "training_forecast"
     device: str
     devices: int
     precision: str
@@ -81,7 +84,7 @@ def forecast(
     devices: int = 1,
     n_updates: int = 6,
     progress: Progress | None = None,
-) -> Forecast:
+) -> TrainingForecast:
     """Runs ``n_updates`` of each stage in a temporary folder and extrapolates.
 
     Args:
@@ -116,7 +119,7 @@ def forecast(
     used = long_enough(utterances, min_seconds=recipe.data.min_seconds)
     peaks = [stage.peak_memory_bytes for stage in stages]
     kept = 0.0 if on_gpu else float(cached_bytes(utterances) - cached_bytes(chosen))
-    return Forecast(
+    return TrainingForecast(
         device=torch.cuda.get_device_name(processes.fabric.device) if on_gpu else "cpu",
         devices=devices,
         precision=processes.engine.precision,

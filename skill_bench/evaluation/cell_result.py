@@ -12,7 +12,7 @@ import torch
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.corpora.data import TaskData
 from skill_bench.evaluation import kinds
-from skill_bench.evaluation.kinds.cell import Cell, Solved, Source
+from skill_bench.evaluation.kinds.cell import Cell, CellUpstream, Solved
 from skill_bench.metrics.scoring import score, with_counts
 from skill_bench.records.record import DEFAULT_PROTOCOL, Metric, Selection
 from skill_bench.tasks import TaskSpec
@@ -48,7 +48,7 @@ class CellResult:
 
 
 def run_cells(
-    upstream: Source,
+    upstream: CellUpstream,
     task: TaskSpec,
     data: TaskData,
     *,

@@ -19,8 +19,8 @@ from skill_bench.base.progress import Advance
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.audio.audio import Audio, load_utterance
 from skill_bench.corpora.data import Utterance
-from skill_bench.features import heap, stored
-from skill_bench.features.cache import Entry, FeatureCache
+from skill_bench.features import freed_memory, stored
+from skill_bench.features.cache import FeatureCache, KeptFeatures
 from skill_bench.features.policy import Policy, cut, entry_keys
 from skill_bench.features.threads import threads
 
@@ -69,7 +69,7 @@ class Extraction:
         self._seen: dict[str, Utterance] = {}
         self._keys: dict[str, str] = {}
         self._bytes_without_place: dict[str, int] = {}
-        self._in_memory: dict[str, Entry] = {}
+        self._in_memory: dict[str, KeptFeatures] = {}
 
     def run(self, utterances: Sequence[Utterance], advance: Advance) -> None:
         """Leaves every utterance in the cache, or known as one that does not fit."""
@@ -110,7 +110,7 @@ class Extraction:
         what = "means stay in memory for this run" if self.policy.pooled else "frames are computed again at every use"
         return (f"{n} utterances ({size / 1e9:.3g} GB) do not fit the cache limit: their {what}",)
 
-    def _kept(self, utterance: Utterance) -> Entry | None:
+    def _kept(self, utterance: Utterance) -> KeptFeatures | None:
         key = self._keys[utterance.id]
         return self._in_memory.get(key) or self.cache.read(key)
 
@@ -138,7 +138,7 @@ class Extraction:
 
     def _work(self, block: Batches, advance: Advance) -> None:
         self.cache.refresh()
-        entries: dict[str, Entry] = {}
+        entries: dict[str, KeptFeatures] = {}
         try:
             for batch, computed in self._computed(block):
                 for utterance, entry in computed:
@@ -148,19 +148,19 @@ class Extraction:
                 advance(len(batch))
         finally:  # an interruption keeps the batches that are finished
             without_place = self._store(entries)
-            heap.give_back()
+            freed_memory.return_to_system()
         for batch in block:
             for utterance in batch:
                 self._note_facts(utterance, without_place.get(self._keys[utterance.id]))
 
-    def _computed(self, block: Batches) -> Iterator[tuple[list[Utterance], list[tuple[Utterance, Entry]]]]:
+    def _computed(self, block: Batches) -> Iterator[tuple[list[Utterance], list[tuple[Utterance, KeptFeatures]]]]:
         """Every batch with what was computed of it, in order.
 
         Several batches at a time, each by one thread, where the upstream allows it: sums over several threads round
         otherwise, so that features, and the scores that are made from them, would depend on the machine's cores.
         """
 
-        def compute(batch: list[Utterance]) -> list[tuple[Utterance, Entry]]:
+        def compute(batch: list[Utterance]) -> list[tuple[Utterance, KeptFeatures]]:
             # A batch holds the same utterances whether some are cached or not: a rerun gives the same numbers.
             missing = any(self._keys[utterance.id] not in self.cache for utterance in batch)
             return self._compute(batch) if missing else []
@@ -176,7 +176,7 @@ class Extraction:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _store(self, entries: dict[str, Entry]) -> dict[str, Entry]:
+    def _store(self, entries: dict[str, KeptFeatures]) -> dict[str, KeptFeatures]:
         """Writes what fits the limit; returns the others."""
         if not entries:
             return {}
@@ -192,7 +192,7 @@ class Extraction:
                 self._note_facts(utterance, None)
             advance(len(batch))
 
-    def _note_facts(self, utterance: Utterance, without_place: Entry | None) -> None:
+    def _note_facts(self, utterance: Utterance, without_place: KeptFeatures | None) -> None:
         key = self._keys[utterance.id]
         if without_place is not None:
             self._bytes_without_place[utterance.id] = without_place.features.nbytes
@@ -206,7 +206,7 @@ class Extraction:
         if facts.original_channels > 1:
             self.averaged.add(utterance.id)
 
-    def _compute(self, utterances: Sequence[Utterance]) -> list[tuple[Utterance, Entry]]:
+    def _compute(self, utterances: Sequence[Utterance]) -> list[tuple[Utterance, KeptFeatures]]:
         audios = [load_utterance(utterance) for utterance in utterances]
         waves = [
             cut(audio.waveform, utterance, max_samples=self.policy.max_samples)
@@ -217,7 +217,7 @@ class Extraction:
             for utterance, audio, states in zip(utterances, audios, self.upstream.hidden_states(waves), strict=True)
         ]
 
-    def _entry(self, states: Float[Tensor, "layers frames dim"], utterance: Utterance, audio: Audio) -> Entry:
+    def _entry(self, states: Float[Tensor, "layers frames dim"], utterance: Utterance, audio: Audio) -> KeptFeatures:
         states = states.detach()
         if states.ndim != 3 or states.shape[1] == 0 or not torch.isfinite(states).all():
             what = f"shape {tuple(states.shape)}" if states.ndim != 3 or states.shape[1] == 0 else "NaN or infinity"
@@ -232,7 +232,7 @@ class Extraction:
             features = states.half()
             if not torch.isfinite(features).all():
                 features = states.float()
-        return Entry(
+        return KeptFeatures(
             features=features.cpu(),
             original_rate_hz=audio.original_rate_hz,
             original_channels=audio.original_channels,

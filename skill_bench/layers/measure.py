@@ -16,7 +16,7 @@ from skill_bench.base.provenance import collect, now
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.audio.audio import load_utterance
 from skill_bench.corpora.data import Utterance
-from skill_bench.corpora.listing import fingerprint
+from skill_bench.corpora.listing import speech_fingerprint
 from skill_bench.layers.cluster import cluster
 from skill_bench.layers.measures import new_measure
 from skill_bench.models.checkpoint import LoadedModel
@@ -108,7 +108,7 @@ def measure(
     return LayerSimilarity(
         model=name,
         checkpoint_sha256=model.sha256,
-        data_fingerprint=fingerprint(utterances),
+        data_fingerprint=speech_fingerprint(utterances),
         n_utterances=len(chosen),
         audio_seconds=sum(u.seconds or 0.0 for u in chosen),
         seed=seed,

@@ -20,7 +20,7 @@ import torch
 from skill_bench.base.errors import CheckpointError, SkillBenchError
 from skill_bench.base.progress import Progress
 from skill_bench.corpora.data import Utterance
-from skill_bench.corpora.listing import fingerprint, list_audio
+from skill_bench.corpora.listing import list_audio, speech_fingerprint
 from skill_bench.distillation.distill import distill
 from skill_bench.evaluation.cell_record import EvaluatedUpstream
 from skill_bench.evaluation.evaluate import evaluate, load_request
@@ -34,7 +34,7 @@ from skill_bench.records.record import System, upstream_folder
 from skill_bench.records.similarity import LayerSimilarity
 from skill_bench.sweep.grid import Grid, Job
 from skill_bench.sweep.recorded import is_recorded, read_recipe
-from skill_bench.sweep.twins import twins
+from skill_bench.sweep.same_students import same_students
 from skill_bench.training.engine import Engine, Processes
 from skill_bench.upstream.encoder import EncoderUpstream
 from skill_bench.upstream.interface import Upstream
@@ -71,7 +71,7 @@ class Drive:
         self._similarity()
         baselines = [TEACHER, *(name for name in self.grid.upstreams if name != TEACHER)]
         self._evaluate(baselines, self.grid.tasks, {})
-        same = twins(self.jobs, LayerSimilarity.read(self._similarity_path))
+        same = same_students(self.jobs, LayerSimilarity.read(self._similarity_path))
         for name, other in same.items():
             self.progress.note(f"{name}: finds the groups of {other.name}, so it is not distilled")
         jobs = [job for job in self.jobs if job.name not in same and not self._is_done(job)]
@@ -112,7 +112,7 @@ class Drive:
 
     def _is_of_this_data(self, there: str | None) -> bool:
         """Files of earlier versions do not say what they were made from."""
-        return there is None or there == fingerprint(self._speech)
+        return there is None or there == speech_fingerprint(self._speech)
 
     def _is_done(self, job: Job) -> bool:
         """Whether its weights are gone, and nobody needs them any more."""

@@ -82,7 +82,7 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class PlannedBatch:
     """Batch ``number``: its utterances and what is cropped out of each."""
 
     number: int
@@ -134,7 +134,7 @@ class SpeechBatches:
     def hours(self) -> float:
         return sum(u.seconds or 0.0 for u in self.utterances) / 3600
 
-    def start_at(self, number: int, part: Part | None = None) -> Iterator[tuple[Plan, tuple[Batch, ...]]]:
+    def start_at(self, number: int, part: Part | None = None) -> Iterator[tuple[PlannedBatch, tuple[Batch, ...]]]:
         """Batches ``number``, ``number + 1``, ... as the passes of one process; default: one process, one pass.
 
         The next batch is read while the current one is used.
@@ -171,12 +171,12 @@ class SpeechBatches:
 
     def _read(
         self, number: int, members: list[Utterance], part: Part, readers: ThreadPoolExecutor
-    ) -> tuple[Plan, tuple[Batch, ...]]:
+    ) -> tuple[PlannedBatch, tuple[Batch, ...]]:
         random = np.random.default_rng((self.seed, 1, number))
         lengths = list(readers.map(self._length, members))
         n_samples = min(*lengths, int(self.max_seconds * SAMPLE_RATE_HZ))
         offsets = tuple(int(random.integers(0, n - n_samples + 1)) for n in lengths)
-        plan = Plan(number=number, members=tuple(members), n_samples=n_samples, offsets=offsets)
+        plan = PlannedBatch(number=number, members=tuple(members), n_samples=n_samples, offsets=offsets)
         batches = []
         for chunk, share in part.passes(len(members), seconds_each=n_samples / SAMPLE_RATE_HZ):
             waves = readers.map(self._wave, [members[index] for index in chunk])

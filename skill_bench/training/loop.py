@@ -22,7 +22,7 @@ from skill_bench.base.errors import CheckpointError, SkillBenchError, UsageError
 from skill_bench.base.hashed import seed_from
 from skill_bench.base.locks import Lock
 from skill_bench.base.progress import Progress, Silent
-from skill_bench.training.batches import Batch, Plan, SpeechBatches
+from skill_bench.training.batches import Batch, PlannedBatch, SpeechBatches
 from skill_bench.training.engine import Processes
 from skill_bench.training.training_log import Log, TrainingLog
 
@@ -163,7 +163,12 @@ class Training:
         return self.folder / f"{self.name}.ckpt"
 
     def _update(
-        self, update: int, plan: Plan, passes: tuple[Batch, ...], module: _FabricModule, optimizer: _FabricOptimizer
+        self,
+        update: int,
+        plan: PlannedBatch,
+        passes: tuple[Batch, ...],
+        module: _FabricModule,
+        optimizer: _FabricOptimizer,
     ) -> Log:
         for group in self.optimizer.param_groups:
             group["lr"] = group.get("peak", self.schedule.learning_rate) * self.schedule.factor(update)
@@ -197,7 +202,7 @@ class Training:
         optimizer.step()
         return numbers
 
-    def _stop(self, what: str, update: int, plan: Plan, *, guilty: bool) -> NoReturn:
+    def _stop(self, what: str, update: int, plan: PlannedBatch, *, guilty: bool) -> NoReturn:
         guilty_ids = self.processes.gather(plan.ids(self.processes.part) if guilty else [])
         ids = [name for found in guilty_ids for name in found]
         kept = f"The last good checkpoint is {self.checkpoint}" if self.checkpoint.exists() else "No checkpoint yet"

@@ -15,7 +15,7 @@ from skill_bench.base.errors import CheckpointError, DataError, SkillBenchError,
 from skill_bench.base.locks import Lock
 from skill_bench.base.progress import Silent
 from skill_bench.corpora.data import Utterance
-from skill_bench.corpora.listing import fingerprint
+from skill_bench.corpora.listing import speech_fingerprint
 from skill_bench.distillation.distill import distill
 from skill_bench.distillation.losses import GroupDistillation
 from skill_bench.distillation.objectives import teaching
@@ -40,7 +40,7 @@ def test_the_student_is_as_sparse_as_asked_and_says_what_it_is(
     assert float(student.metadata["sparsity"]) == pytest.approx(1 - after / before, abs=1e-6)
     assert 1 - after / before == pytest.approx(0.5, abs=0.04)  # one head of this 40 k model is three per cent
     assert student.metadata["teacher_sha256"] == teacher.sha256
-    assert student.metadata["data_fingerprint"] == fingerprint(speech)
+    assert student.metadata["data_fingerprint"] == speech_fingerprint(speech)
     found = LayerSimilarity.read(tmp_path / "work" / "similarity.json")
     assert student.similarity is not None
     assert found.measures[0].matrix == tuple(map(tuple, student.similarity.tolist()))

@@ -127,7 +127,7 @@ def test_the_documented_fixture(project: Path, pytester: pytest.Pytester, monkey
     seen: list[CheckReport] = []
     from skill_bench.guard import rerun
 
-    original = rerun.check
+    original = rerun.compare
 
     def kept(*arguments: Any, **options: Any) -> CheckReport:
         seen.append(original(*arguments, **options))

@@ -21,7 +21,7 @@ from skill_bench.base.errors import ManifestError, suggest
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class ManifestLine:
     """One line.
 
     Attributes:
@@ -54,7 +54,7 @@ class Manifest:
 
     path: Path
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ManifestLine, ...]
 
     def require(self, columns: Iterable[str], *, purpose: str) -> None:
         """Checks that columns exist.
@@ -82,7 +82,7 @@ def read_manifest(path: Path) -> Manifest:
         raise ManifestError(f"{path}:1: no header. The first line names the columns, separated by tabs: path, ...")
     columns = tuple(lines[0].split("\t"))
     _check_header(path, columns)
-    rows: list[Row] = []
+    rows: list[ManifestLine] = []
     first_seen: dict[str, str] = {}
     for number, line in enumerate(lines[1:], start=2):
         if not line.strip():
@@ -123,14 +123,14 @@ def _check_header(path: Path, columns: tuple[str, ...]) -> None:
         raise ManifestError(f"{path}:1: no column 'path' in the header. {hint}Found: {', '.join(columns)}.")
 
 
-def _row(path: Path, number: int, columns: tuple[str, ...], line: str) -> Row:
+def _row(path: Path, number: int, columns: tuple[str, ...], line: str) -> ManifestLine:
     values = line.split("\t")
     if len(values) != len(columns):
         raise ManifestError(
             f"{path}:{number}: {len(values)} values, but the header names {len(columns)} columns "
             f"({', '.join(columns)}). Values are separated by one tab and hold none."
         )
-    row = Row(source=f"{path.name}:{number}", values=dict(zip(columns, values, strict=True)))
+    row = ManifestLine(source=f"{path.name}:{number}", values=dict(zip(columns, values, strict=True)))
     audio = row.values["path"]
     if not audio.strip():
         raise ManifestError(f"{path}:{number}: the path is empty.")

@@ -123,7 +123,7 @@ def limited_search(
     return kept, tuple(q for q in queries if q.id in held)
 
 
-def fingerprint(folds: Sequence[Fold], *, cache_dir: Path) -> str:
+def folds_fingerprint(folds: Sequence[Fold], *, cache_dir: Path) -> str:
     """sha256 over everything that was chosen, and over the content of every audio file.
 
     It changes with the choice of utterances, a label, a split, a segment, a trial, a query, an imitated condition or a
