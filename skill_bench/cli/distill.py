@@ -54,11 +54,9 @@ def distill(
 
     from skill_bench.cli.console import ConsoleProgress
     from skill_bench.corpora.listing import list_audio
-    from skill_bench.distillation import distill as method
+    from skill_bench.distillation.distill import distill as method
     from skill_bench.models import checkpoint
-    from skill_bench.records.similarity import LayerSimilarity
-    from skill_bench.report.render.curves import write_curves
-    from skill_bench.report.render.heat_map import write_figures
+    from skill_bench.report.render.distilled import write_distilled
 
     processes = launch(
         device=device,
@@ -72,23 +70,13 @@ def distill(
     utterances = list_audio(data)
     with ConsoleProgress(quiet=not processes.is_first) as progress:
         try:
-            student = method.distill(
-                loaded,
-                utterances,
-                recipe=chosen,
-                folder=folder,
-                processes=processes,
-                progress=progress,
-            )
+            student = method(loaded, utterances, recipe=chosen, folder=folder, processes=processes, progress=progress)
         except KeyboardInterrupt:
             progress.note(f"interrupted: checkpoints are in {folder}; the same command continues")
             raise typer.Exit(130) from None
     if not processes.is_first:
         return
-    stages = [folder / f"{stage}.csv" for stage in ("joint", "final")]
-    if (similarity := folder / method.SIMILARITY_FILE).is_file():
-        write_figures(LayerSimilarity.read(similarity), folder / "similarity")
-    curves = write_curves([log for log in stages if log.exists()], folder / "curves", title=f"distill {chosen.name}")
+    curves = write_distilled(folder, title=f"distill {chosen.name}")
     checkpoint.save(student.encoder, out, metadata=student.metadata, dtype=getattr(torch, dtype))
     typer.echo(
         f"{out}: {student.metadata['n_parameters']} parameters, sparsity {float(student.metadata['sparsity']):.2%}, "

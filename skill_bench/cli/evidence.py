@@ -73,7 +73,7 @@ def write_page(
     """Write the comparison from records: students, controls, differences, ablation, layers of the teacher, gaps."""
     from skill_bench.base.documents import write_atomic
     from skill_bench.base.errors import UsageError
-    from skill_bench.records.similarity import LayerSimilarity
+    from skill_bench.records.similarity import SIMILARITY_FILE, LayerSimilarity
     from skill_bench.report.render.heat_map import write_figures
     from skill_bench.report.table.collect import collect
     from skill_bench.sweep.grid import read_grid
@@ -83,7 +83,7 @@ def write_page(
     if out.suffix != ".md":
         raise UsageError(f"--out {out}: expected a name ending in .md.")
     collection = collect(records)
-    path = records / "similarity.json"
+    path = records / SIMILARITY_FILE
     similarity = LayerSimilarity.read(path) if path.is_file() else None
     figures = [] if similarity is None else write_figures(similarity, out.with_suffix(""))
     expected, same = None, {}

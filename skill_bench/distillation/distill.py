@@ -32,15 +32,13 @@ from skill_bench.models.size import size_of
 from skill_bench.pruning.options import Sparsity
 from skill_bench.pruning.prune import prune
 from skill_bench.pruning.sparsity import require_reachable, settle
-from skill_bench.records.similarity import Groups, LayerSimilarity
+from skill_bench.records.similarity import SIMILARITY_FILE, Groups, LayerSimilarity
 from skill_bench.training.adamw import adamw
 from skill_bench.training.batches import SpeechBatches
 from skill_bench.training.engine import Engine, Processes
 from skill_bench.training.loop import Objective, Schedule, Training
 from skill_bench.training.options import Stage
 
-SIMILARITY_FILE = "similarity.json"
-"""In the work folder: matrix, dendrogram and clusters of all layers; the groups are in the run's own file."""
 _LEARNT_WITHIN, _PRUNED_WITHIN = 0.1, 0.005
 """How far from the target is not worth a note. The multipliers swing around it: bundled students came to +0.05."""
 

@@ -17,6 +17,9 @@ LINKAGES: tuple[Linkage, ...] = get_args(Linkage)
 Groups = tuple[tuple[int, ...], ...]
 """A partition of layers."""
 
+SIMILARITY_FILE = "similarity.json"
+"""What it is called in a work folder, and beside records."""
+
 
 class Similarity(Frozen):
     """One measure.

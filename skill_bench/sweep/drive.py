@@ -31,7 +31,7 @@ from skill_bench.models import checkpoint
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.records.profile import Profile
 from skill_bench.records.record import System, upstream_folder
-from skill_bench.records.similarity import LayerSimilarity
+from skill_bench.records.similarity import SIMILARITY_FILE, LayerSimilarity
 from skill_bench.sweep.grid import Grid, Job
 from skill_bench.sweep.recorded import is_recorded, read_recipe
 from skill_bench.sweep.same_students import same_students
@@ -40,7 +40,6 @@ from skill_bench.upstream.encoder import EncoderUpstream
 from skill_bench.upstream.interface import Upstream
 
 TEACHER = "teacher"
-SIMILARITY_FILE = "similarity.json"
 
 
 @dataclass(kw_only=True)

@@ -133,7 +133,7 @@ def test_the_documented_fixture(project: Path, pytester: pytest.Pytester, monkey
         seen.append(original(*arguments, **options))
         return seen[-1]
 
-    monkeypatch.setattr(rerun, "check", kept)
+    monkeypatch.setattr(rerun, "compare", kept)
     module = pytester.makepyfile(example)
     monkeypatch.chdir(project)
     found = pytester.inline_run(
