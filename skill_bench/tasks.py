@@ -11,21 +11,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from skill_bench.base import catalog
 from skill_bench.base.errors import SpecError, UnknownName
-from skill_bench.base.specs import read_toml, unknown_key, validate
+from skill_bench.base.specs import Frozen, Positive, read_toml, unknown_key, validate
+from skill_bench.base.suites import SETTINGS_OF
 from skill_bench.records.record import DEFAULT_PROTOCOL
 
-Positive = Annotated[int, Field(gt=0)]
 
-
-class _Spec(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Head(_Spec):
+class Head(Frozen):
     """The trainable part behind the weighted sum over layers.
 
     ``linear``: one projection, then one linear output layer, nothing in between (utterance tasks average over time
@@ -57,7 +52,7 @@ class Head(_Spec):
 N_TIME_DELAY_LAYERS = 5
 
 
-class SpecAugment(_Spec):
+class SpecAugment(Frozen):
     """Masking of the features during training; the fields are s3prl's (``downstream/specaug.py``)."""
 
     time_warp_window: int = 5
@@ -67,7 +62,7 @@ class SpecAugment(_Spec):
     feature_mask_max_dims: Positive = 50
 
 
-class Protocol(_Spec):
+class Protocol(Frozen):
     """How the head is trained and selected. All of it is part of the result's identity.
 
     ``accumulate``: batches of an update, whose losses are averaged. ``sampling``: ``shuffle``; ``class_balanced``,
@@ -107,7 +102,7 @@ class Protocol(_Spec):
         return self
 
 
-class Target(_Spec):
+class Target(Frozen):
     """What a CTC head spells: space-separated ``phones``, ``characters``, or characters with slots.
 
     ``vocabulary``: the tokens, or ``corpus`` for those that occur in the task's own manifests. Slots are always those
@@ -120,7 +115,7 @@ class Target(_Spec):
     ending: tuple[str, ...] = ()
 
 
-class Decision(_Spec):
+class Decision(Frozen):
     """How diarization turns probabilities into segments, and by what its checkpoints are chosen on dev.
 
     Every pair of a threshold and a median filter is tried where there are several; the best on ``selected_on`` counts
@@ -142,7 +137,7 @@ class Decision(_Spec):
         return self
 
 
-class AudioEffects(_Spec):
+class AudioEffects(Frozen):
     """What is done to the audio before the upstream hears it, as some of s3prl's tasks do.
 
     ``gain_db``: the change of level. ``trim_silence``: every stretch of at least 0.1 s below 0.1 % of full scale is
@@ -155,7 +150,7 @@ class AudioEffects(_Spec):
     n_cuts: Positive = 1
 
 
-class Search(_Spec):
+class Search(Frozen):
     """How spoken terms are searched: subsequence alignment, asymmetric steps, distances scaled to 0 .. 1 a frame.
 
     ``normalise_with``: whose mean and standard deviation make features comparable over dimensions: those of ``dev``,
@@ -168,7 +163,7 @@ class Search(_Spec):
     min_query_frames: Positive = 5
 
 
-class Reference(_Spec):
+class Reference(Frozen):
     """s3prl's values, for the reader and the record; nothing here is executed."""
 
     downstream: str
@@ -178,7 +173,7 @@ class Reference(_Spec):
     note: str = ""
 
 
-class Override(_Spec):
+class Override(Frozen):
     """Parts of the task's tables that differ on one suite, or under one protocol."""
 
     head: Mapping[str, Any] = {}
@@ -189,13 +184,12 @@ class Override(_Spec):
     audio: Mapping[str, Any] = {}
 
 
-_SETTINGS_OF = {"mini": "local"}
-_TABLES: dict[str, type[_Spec]] = {
+_TABLES: dict[str, type[Frozen]] = {
     "head": Head, "protocol": Protocol, "target": Target, "decision": Decision, "search": Search, "audio": AudioEffects
 }  # fmt: skip
 
 
-class _KindRules(_Spec):
+class _KindRules(Frozen):
     """What a kind of task requires of its file: metrics, head types, samplings, and the one table of its own."""
 
     metrics: tuple[str, ...]
@@ -221,7 +215,7 @@ KINDS = tuple(_KINDS)
 """Each is a module of `skill_bench.evaluation.kinds`."""
 
 
-class TaskSpec(_Spec):
+class TaskSpec(Frozen):
     """One task, as its TOML file says.
 
     Attributes:
@@ -294,7 +288,7 @@ class TaskSpec(_Spec):
             raise UnknownName(f"protocol of task {self.name!r}", protocol, [DEFAULT_PROTOCOL, *self.protocols])
         merged = self.model_dump() | {"suites": {}, "protocols": {}}
         source = f"task {self.name!r}"
-        settings = suite if suite in self.suites else _SETTINGS_OF.get(suite, suite)
+        settings = suite if suite in self.suites else SETTINGS_OF.get(suite, suite)
         for group, name in (("suites", settings), ("protocols", protocol)):
             override = getattr(self, group).get(name)
             if override is not None:

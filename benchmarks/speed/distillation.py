@@ -8,12 +8,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.distillation.losses import GroupDistillation
 from skill_bench.distillation.objectives import JointObjective, teaching
 from skill_bench.distillation.recipe import Loss, load_recipe
 from skill_bench.measure.throughput import noise
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.encoder import Encoder, pad
+from skill_bench.models.size import size_of
 from skill_bench.pruning.options import Sparsity
 from skill_bench.training.adamw import adamw
 from speed.contest import Candidates
@@ -77,7 +79,7 @@ def before_and_after_removal(
     _shut_most(shut)
     removed.gates.masks(torch.Generator().manual_seed(0))  # one update's samples: those gates stay shut
     removed.shrink(optimizer)
-    assert _size(removed.student) < _size(full.student), "nothing was removed"
+    assert size_of(removed.student) < size_of(full.student), "nothing was removed"
     return Candidates(
         name=f"Prune as you go, {_millions(full.student)}",
         what=(
@@ -119,7 +121,7 @@ def _objective(teacher: Encoder) -> JointObjective:
         teach=teaching(teacher, groups),
         groups=groups,
         options=options,
-        teacher_size=_size(teacher),
+        teacher_size=size_of(teacher),
     ).train()
 
 
@@ -175,7 +177,7 @@ def _check_equal(ours: JointObjective, other: Straightforward, waves: Tensor) ->
     before = [gate.clone() for gate in ours.gates.parameters()]
     for gate in ours.gates.parameters():
         gate.fill_(8.0)
-    short = waves[:1, :16_000]
+    short = waves[:1, :SAMPLE_RATE_HZ]
     expected = float(ours(0, short, torch.Generator().manual_seed(0))[0])
     found = float(other(short, torch.Generator().manual_seed(0)))
     assert abs(found - expected) < _TOLERANCE * abs(expected), f"losses differ: {found} and {expected}"
@@ -187,9 +189,5 @@ def _waves(batch_size: int, seconds: float) -> Tensor:
     return pad(noise(batch_size=batch_size, seconds=seconds, device=torch.device("cpu"), dtype=torch.float32))[0]
 
 
-def _size(module: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
 def _millions(module: torch.nn.Module) -> str:
-    return f"{_size(module) / 1e6:.1f} M"
+    return f"{size_of(module) / 1e6:.1f} M"

@@ -19,6 +19,7 @@ from skill_bench.models.architecture import Architecture, ConvShape, LayerShape
 from skill_bench.models.cpu import inference
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.export import huggingface
+from skill_bench.models.size import size_of
 from speed.contest import Candidates
 
 OURS = "skill-bench"
@@ -68,7 +69,7 @@ def student(*, batch_size: int, utterance_seconds: float, architecture: Architec
     return Candidates(
         name="Extraction, pruned student",
         what=(
-            f"A student of {sum(p.numel() for p in small_encoder.parameters()) / 1e6:.1f} M parameters with "
+            f"A student of {size_of(small_encoder) / 1e6:.1f} M parameters with "
             f"{fewer:.2f} times fewer multiply-adds than its teacher; {batch_size} utterances of "
             f"{utterance_seconds:g} s, float32."
         ),

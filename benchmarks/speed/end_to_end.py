@@ -29,14 +29,14 @@ from skill_bench.probes.training import train_grid
 from skill_bench.tasks import TaskSpec, load_task
 from skill_bench.upstream.interface import Upstream
 from skill_bench.upstream.load import load_upstream
-from speed.figures import Journey, Journeys
+from speed.figures import EndToEnd, EndToEndTask
 
 _DOWNSTREAM = {"ks": "speech_commands", "sid": "voxceleb1", "er": "emotion"}
 _SEEDS = (0, 1, 2)
 _DEV_EVERY = 20
 
 
-def journeys(
+def against_s3prl(
     *,
     cache_dir: Path,
     progress: Progress,
@@ -45,7 +45,7 @@ def journeys(
     tasks: tuple[str, ...] = ("ks", "sid", "er"),
     n_steps: int = 200,
     n_s3prl_steps: int = 12,
-) -> Journeys:
+) -> EndToEnd:
     """Measures every task.
 
     Args:
@@ -63,10 +63,10 @@ def journeys(
     with progress.stage("from audio to score, and s3prl", total=len(tasks)) as advance:
         for name in tasks:
             data = load_task_data(suite, name, data_root=data_root, cache_dir=cache_dir)
-            found.append(_journey(load_task(name), data, loaded, n_steps, n_s3prl_steps))
+            found.append(_task(load_task(name), data, loaded, n_steps, n_s3prl_steps))
             advance(1)
     speech = "recorded speech" if data_root else "synthesised speech"
-    return Journeys(
+    return EndToEnd(
         name="From audio to score against s3prl",
         what=(
             f"Upstream {upstream}, {suite} suite ({speech}), the step counts of the full protocols. Ours: every "
@@ -79,7 +79,7 @@ def journeys(
     )
 
 
-def _journey(task: TaskSpec, data: TaskData, upstream: Upstream, n_steps: int, n_s3prl_steps: int) -> Journey:
+def _task(task: TaskSpec, data: TaskData, upstream: Upstream, n_steps: int, n_s3prl_steps: int) -> EndToEndTask:
     fold = data.folds[0]
     utterances = list({u.id: u for _, part in fold.splits() for u in part}.values())
     with tempfile.TemporaryDirectory(prefix="skill-bench-end-to-end-") as name:
@@ -90,7 +90,7 @@ def _journey(task: TaskSpec, data: TaskData, upstream: Upstream, n_steps: int, n
         problem = LabelProblem(task=task, fold=fold, train=features, held_out=features, device=torch.device("cpu"))
         steps, dev = _our_steps(problem, task, n_steps)
         theirs = _their_steps(task, data, upstream.name, folder / "s3prl", n_s3prl_steps)
-    return Journey(
+    return EndToEndTask(
         task=task.name,
         n_utterances=len(utterances),
         audio_hours=sum(u.seconds or 0.0 for u in utterances) / 3600,

@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from skill_bench.base.documents import Document, Frozen
+from skill_bench.base.documents import Document
 from skill_bench.base.provenance import Provenance
+from skill_bench.base.specs import Frozen
 
 
 class Timing(Frozen):
@@ -46,7 +47,7 @@ class Contest(Frozen):
     floor: Floor | None = None
 
 
-class Journey(Frozen):
+class EndToEndTask(Frozen):
     """One task from audio to score in two ways, both extrapolated from measured steps to ``n_steps``.
 
     Attributes:
@@ -79,13 +80,13 @@ class Journey(Frozen):
         return self.n_steps * statistics.median(self.their_step_seconds)
 
 
-class Journeys(Frozen):
+class EndToEnd(Frozen):
     """Tasks from audio to score."""
 
-    form: Literal["journeys"] = "journeys"
+    form: Literal["end_to_end"] = "end_to_end"
     name: str
     what: str
-    tasks: tuple[Journey, ...]
+    tasks: tuple[EndToEndTask, ...]
 
 
 class Load(Frozen):
@@ -106,7 +107,7 @@ class Growth(Frozen):
     loads: tuple[Load, ...]
 
 
-class Foretold(Frozen):
+class ForecastTask(Frozen):
     """One cell: what was expected of it, and what it took."""
 
     task: str
@@ -114,16 +115,16 @@ class Foretold(Frozen):
     seconds: float
 
 
-class Foresight(Frozen):
+class Forecasts(Frozen):
     """Forecasts beside the truth."""
 
-    form: Literal["foresight"] = "foresight"
+    form: Literal["forecasts"] = "forecasts"
     name: str
     what: str
-    tasks: tuple[Foretold, ...]
+    tasks: tuple[ForecastTask, ...]
 
 
-Item = Annotated[Contest | Journeys | Growth | Foresight, Field(discriminator="form")]
+Item = Annotated[Contest | EndToEnd | Growth | Forecasts, Field(discriminator="form")]
 
 
 class Measured(Frozen):

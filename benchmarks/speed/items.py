@@ -14,7 +14,7 @@ from skill_bench.base.documents import write_atomic
 from skill_bench.base.errors import SkillBenchError, UnknownName, UsageError
 from skill_bench.base.progress import Progress
 from skill_bench.pretraining.recipe import SMALL_TEACHER
-from speed import distillation, encoders, end_to_end, foresight, scale, training
+from speed import distillation, encoders, end_to_end, forecasts, scale, training
 from speed.contest import Candidates, hold
 from speed.figures import Item, Measured, Speed
 from speed.page import markdown as page_of
@@ -128,8 +128,8 @@ def _items(
         "grid": contest(training.grid),
         "cache": contest(training.upstream_every_step),
         "scale": lambda: scale.growth(progress=progress, hours=hours),
-        "s3prl": lambda: end_to_end.journeys(cache_dir=cache_dir, progress=progress, data_root=data_root),
-        "forecast": lambda: foresight.foresight(cache_dir=cache_dir, progress=progress, data_root=data_root),
+        "s3prl": lambda: end_to_end.against_s3prl(cache_dir=cache_dir, progress=progress, data_root=data_root),
+        "forecast": lambda: forecasts.forecast_and_run(cache_dir=cache_dir, progress=progress, data_root=data_root),
     }
     assert tuple(found) == NAMES
     return found

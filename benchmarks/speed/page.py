@@ -7,10 +7,10 @@ import textwrap
 
 from speed.figures import (
     Contest,
-    Foresight,
+    EndToEnd,
+    Forecasts,
     Growth,
     Item,
-    Journeys,
     Measured,
     Speed,
     Timing,
@@ -70,12 +70,12 @@ def _table(item: Item) -> list[str]:
     match item:
         case Contest():
             return _contest(item)
-        case Journeys():
-            return _journeys(item)
+        case EndToEnd():
+            return _end_to_end(item)
         case Growth():
             return _growth(item)
-        case Foresight():
-            return _foresight(item)
+        case Forecasts():
+            return _forecasts(item)
 
 
 def _contest(contest: Contest) -> list[str]:
@@ -105,9 +105,9 @@ def _contestant(contest: Contest, timing: Timing) -> list[str]:
     return cells
 
 
-def _journeys(journeys: Journeys) -> list[str]:
+def _end_to_end(found: EndToEnd) -> list[str]:
     rows = []
-    for task in journeys.tasks:
+    for task in found.tasks:
         rows.append(
             [
                 task.task,
@@ -121,7 +121,7 @@ def _journeys(journeys: Journeys) -> list[str]:
                 f"1/{task.their_seconds / task.our_seconds:.0f}",
             ]
         )
-    ours, theirs = (sum(getattr(t, f"{who}_seconds") for t in journeys.tasks) for who in ("our", "their"))
+    ours, theirs = (sum(getattr(t, f"{who}_seconds") for t in found.tasks) for who in ("our", "their"))
     rows.append(["all", "", "", "", "", f"{ours / 60:.1f} min", "", f"{theirs / 3600:.2f} h", f"1/{theirs / ours:.0f}"])
     heads = ["task", "utterances", "steps", "extraction", "step of all cells", "whole grid"]
     return _rows([*heads, "s3prl: step of one cell", "s3prl: one cell", "time / s3prl's"], rows)
@@ -144,8 +144,8 @@ def _growth(growth: Growth) -> list[str]:
     return _rows(heads, rows)
 
 
-def _foresight(foresight: Foresight) -> list[str]:
-    cells = [(task.task, task.expected_seconds, task.seconds) for task in foresight.tasks]
+def _forecasts(found: Forecasts) -> list[str]:
+    cells = [(task.task, task.expected_seconds, task.seconds) for task in found.tasks]
     cells.append(("all", sum(cell[1] for cell in cells), sum(cell[2] for cell in cells)))
     rows = [[name, f"{expected:.1f} s", f"{took:.1f} s", f"{took / expected:.2f}"] for name, expected, took in cells]
     return _rows(["task", "forecast", "truth", "truth / forecast"], rows)

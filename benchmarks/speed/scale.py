@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from skill_bench.base.progress import Progress
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.synthetic.espeak import Voice
 from skill_bench.corpora.synthetic.synthesis import Line, synthesise
@@ -23,9 +24,9 @@ from skill_bench.measure.resident import reset_peak, resident_peak_bytes
 from skill_bench.models import factories
 from skill_bench.models.cpu import inference
 from skill_bench.models.encoder import Encoder
+from skill_bench.models.size import size_of
 from speed.figures import Growth, Load
 
-_RATE_HZ = 16_000
 _TEXT = "the quick brown fox jumps over the lazy dog and runs along the river until the sun goes down behind the hills"
 
 
@@ -44,7 +45,7 @@ def growth(*, progress: Progress, hours: tuple[float, ...]) -> Growth:
         name="Extraction of ever more speech",
         what=(
             "Frames of all hidden states of a small encoder "
-            f"({sum(p.numel() for p in _encoder().parameters()) / 1e6:.2f} M parameters) into an empty cache, each "
+            f"({size_of(_encoder()) / 1e6:.2f} M parameters) into an empty cache, each "
             "time in a new process: utterances of 4 to 16 s out of ten minutes of synthesised speech. Memory is "
             "the most that the process has held at one time, libraries included."
         ),
@@ -99,24 +100,24 @@ def _speech(folder: Path) -> Path:
     """Ten minutes of one synthetic voice, said again and again after the first half minute."""
     spoken = synthesise([Line(file="said.flac", text=_TEXT, voice=Voice())], folder)
     samples, rate_hz = soundfile.read(folder / spoken[0].file, dtype="float32")
-    assert rate_hz == _RATE_HZ, rate_hz
-    n = 600 * _RATE_HZ
+    assert rate_hz == SAMPLE_RATE_HZ, rate_hz
+    n = 600 * SAMPLE_RATE_HZ
     path = folder / "speech.wav"
-    soundfile.write(path, np.tile(samples, -(-n // len(samples)))[:n], _RATE_HZ, subtype="PCM_16")
+    soundfile.write(path, np.tile(samples, -(-n // len(samples)))[:n], SAMPLE_RATE_HZ, subtype="PCM_16")
     return path
 
 
 def _utterances(speech: Path, hours: float) -> list[Utterance]:
     random = np.random.default_rng(0)
     found: list[Utterance] = []
-    left = round(hours * 3600 * _RATE_HZ)
+    left = round(hours * 3600 * SAMPLE_RATE_HZ)
     while left > 0:
-        n = min(int(random.integers(4 * _RATE_HZ, 16 * _RATE_HZ)), max(left, _RATE_HZ))
-        start = int(random.integers(0, 600 * _RATE_HZ - n))
+        n = min(int(random.integers(4 * SAMPLE_RATE_HZ, 16 * SAMPLE_RATE_HZ)), max(left, SAMPLE_RATE_HZ))
+        start = int(random.integers(0, 600 * SAMPLE_RATE_HZ - n))
         found.append(
             Utterance(
-                id=f"u{len(found)}", path=speech, target="", speaker=None, seconds=n / _RATE_HZ, source="benchmark",
-                start_frame=start, n_frames=n,
+                id=f"u{len(found)}", path=speech, target="", speaker=None, seconds=n / SAMPLE_RATE_HZ,
+                source="benchmark", start_frame=start, n_frames=n,
             )
         )  # fmt: skip
         left -= n

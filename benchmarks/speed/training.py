@@ -12,6 +12,7 @@ from skill_bench.measure.throughput import noise
 from skill_bench.models import factories
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.encoder import Encoder
+from skill_bench.models.size import size_of
 from skill_bench.probes.training import train_grid
 from skill_bench.tasks import Protocol, TaskSpec, load_task
 from speed.contest import Candidates
@@ -74,7 +75,7 @@ def upstream_every_step(*, batch_size: int = 32) -> Candidates:
         name="Keyword spotting with and without the cache",
         what=(
             f"{steps} steps of {batch_size} utterances of 1 s, upstream of "
-            f"{sum(p.numel() for p in encoder.parameters()) / 1e6:.1f} M parameters. With the cache: all 15 cells, "
+            f"{size_of(encoder) / 1e6:.1f} M parameters. With the cache: all 15 cells, "
             "features read. Without, as s3prl's trainer does: one cell, the upstream (plain path) run at every step."
         ),
         amount=steps,

@@ -9,10 +9,12 @@ import tempfile
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import JsonValue, ValidationError
 
 from skill_bench.base.archive import read_bytes
 from skill_bench.base.errors import RecordError
+from skill_bench.base.first_few import first_few
+from skill_bench.base.specs import Frozen
 
 SCHEMA_VERSION = 1
 _DIGEST = "content_sha256"
@@ -20,12 +22,6 @@ _DIGEST = "content_sha256"
 
 JsonObject = dict[str, JsonValue]
 """A JSON object of any form."""
-
-
-class Frozen(BaseModel):
-    """Base of every spec and record: immutable fields, unknown keys refused, finite numbers only."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Document(Frozen):
@@ -148,10 +144,9 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a value a record may hold")
 
 
-def _first_problems(error: ValidationError, limit: int = 3) -> str:
+def _first_problems(error: ValidationError) -> str:
     problems = [f"{'.'.join(map(str, p['loc'])) or 'record'}: {p['msg']}" for p in error.errors()]
-    more = f", and {len(problems) - limit} more" if len(problems) > limit else ""
-    return "; ".join(problems[:limit]) + more
+    return first_few(problems, most=3, separator="; ", more=", and {} more")
 
 
 def _umask() -> int:

@@ -22,6 +22,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from skill_bench.base.first_few import first_few
+
 
 class SkillBenchError(Exception):
     """Base of every error shown to a user without a traceback."""
@@ -78,8 +80,8 @@ class KeyMismatch(CheckpointError):
         self.missing, self.unexpected = sorted(missing), sorted(unexpected)
         super().__init__(
             f"{source}: the weights do not fit the architecture. "
-            f"Missing ({len(self.missing)}): {_shorten(self.missing)}. "
-            f"Unexpected ({len(self.unexpected)}): {_shorten(self.unexpected)}. "
+            f"Missing ({len(self.missing)}): {some_keys(self.missing)}. "
+            f"Unexpected ({len(self.unexpected)}): {some_keys(self.unexpected)}. "
             f"{cause or 'Check that configuration and weights come from the same model.'}"
         )
 
@@ -109,6 +111,6 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f"Did you mean {near[0]!r}? " if near else ""
 
 
-def _shorten(keys: list[str], limit: int = 12) -> str:
-    shown = ", ".join(keys[:limit]) or "none"
-    return shown if len(keys) <= limit else f"{shown}, and {len(keys) - limit} more"
+def some_keys(keys: Iterable[str]) -> str:
+    """The first keys of a state dict, or "none"."""
+    return first_few(keys, most=12, more=", and {} more") or "none"

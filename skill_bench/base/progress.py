@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -20,6 +20,10 @@ class Progress(Protocol):
         """Shows one line that should stay visible."""
         ...
 
+    def update(self, training: str, number: int, n_updates: int, log: Mapping[str, float]) -> None:
+        """Told after every update of a training: its ``number`` of ``n_updates``, from 1, and what it logged."""
+        ...
+
 
 class Silent:
     """Reports nothing."""
@@ -29,4 +33,7 @@ class Silent:
         yield lambda n: None
 
     def note(self, text: str) -> None:
+        return None
+
+    def update(self, training: str, number: int, n_updates: int, log: Mapping[str, float]) -> None:
         return None

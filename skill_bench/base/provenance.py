@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from skill_bench.base.documents import Frozen
+from skill_bench.base.specs import Frozen
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 PACKAGES = (

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from skill_bench.base.cache_folder import cache_folder
-from skill_bench.cli.options import CacheDir, Checkpoint, Device, names_in, seeds_in
+from skill_bench.cli.options import CacheDir, Checkpoint, DataRoot, Device, SuiteFile, names_in, seeds_in
 
 
 def check(
@@ -31,21 +31,19 @@ def check(
     markdown: Annotated[Path | None, typer.Option(help="Append a Markdown summary here.")] = None,
     update: Annotated[bool, typer.Option("--update", help="Make a new baseline instead; needs --reason.")] = False,
     reason: Annotated[str, typer.Option(help="Why the numbers may change; kept in the baseline.")] = "",
-    data_root: Annotated[Path | None, typer.Option(help="Folder of the suite's corpora.")] = None,
-    suite_file: Annotated[Path | None, typer.Option(help="suite.toml, if it is not in --data-root.")] = None,
+    data_root: DataRoot = None,
+    suite_file: SuiteFile = None,
     cache_dir: CacheDir = None,
     device: Device = "cpu",
 ) -> None:
     """Run a small subset again and fail if the model is worse than the baseline, larger, or slower."""
-    from skill_bench.base.documents import write_atomic
-    from skill_bench.base.errors import SkillBenchError, UsageError
     from skill_bench.cli.console import ConsoleProgress
     from skill_bench.guard import rerun
-    from skill_bench.guard.baseline import FILE, Settings, read_baseline
+    from skill_bench.guard.baseline import require_settings, settings_of
     from skill_bench.guard.judge import Rules
-    from skill_bench.guard.written import to_junit, to_markdown
+    from skill_bench.guard.written import require_passed, to_markdown, write_report
 
-    place = rerun.Place(
+    place = rerun.RerunOptions(
         cache_dir=cache_folder(cache_dir),
         ckpt=ckpt,
         data_root=data_root,
@@ -55,42 +53,19 @@ def check(
     )
     chosen = tuple(names_in(tasks) or ())
     if update:
-        known = read_baseline(against).settings if (against / FILE).is_file() else None
-        if (name := upstream or (known.upstream if known else None)) is None:
-            raise UsageError("a new baseline needs --upstream NAME.")
-        settings = Settings(
-            upstream=name,
-            suite=suite or (known.suite if known else "demo"),
-            tasks=chosen or (known.tasks if known else ("ks",)),
-            seeds=tuple(seeds_in(seeds)),
-            limit=limit if limit is not None or known is None else known.limit,
+        settings = settings_of(
+            against, upstream=upstream, suite=suite, tasks=chosen, seeds=tuple(seeds_in(seeds)), limit=limit
         )
         with ConsoleProgress() as progress:
             made = rerun.update(against, settings, reason=reason, place=place, progress=progress)
         typer.echo(f"baseline of {settings.upstream} on {settings.suite} in {against}: {made.reason}")
         return
-    stored = read_baseline(against).settings
-    if suite not in (None, stored.suite) or limit not in (None, stored.limit):
-        raise UsageError(
-            f"{against} was made on suite {stored.suite!r} with limit {stored.limit}. Leave --suite and --limit out, "
-            "or make a new baseline with --update."
-        )
+    require_settings(against, suite=suite, limit=limit)
+    rules = Rules(level=level, margin_points=margin, throughput_loss=throughput_loss)
     with ConsoleProgress() as progress:
-        report = rerun.check(
-            against,
-            place=place,
-            rules=Rules(level=level, margin_points=margin, throughput_loss=throughput_loss),
-            upstream=upstream,
-            tasks=chosen or None,
-            progress=progress,
+        report = rerun.compare(
+            against, place=place, rules=rules, upstream=upstream, tasks=chosen or None, progress=progress
         )
-    text = to_markdown(report)
-    typer.echo(text)
-    if junit is not None:
-        write_atomic(junit, to_junit(report).encode())
-    if markdown is not None:
-        earlier = markdown.read_text(encoding="utf-8") if markdown.is_file() else ""
-        write_atomic(markdown, (earlier + text).encode())
-    if not report.passed:
-        listed = "\n".join(f"  {finding.name}: {finding.message}" for finding in report.problems)
-        raise SkillBenchError(f"{len(report.problems)} of {len(report.findings)} findings failed:\n{listed}")
+    typer.echo(to_markdown(report))
+    write_report(report, junit=junit, markdown=markdown)
+    require_passed(report)

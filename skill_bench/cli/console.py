@@ -21,6 +21,8 @@ class ConsoleProgress:
 
     def __init__(self, console: Console | None = None, *, quiet: bool = False) -> None:
         self.console = console or Console(stderr=True, quiet=quiet)
+        self._trainings: dict[str, _Training] = {}
+        self._opened = time.monotonic()
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -57,29 +59,34 @@ class ConsoleProgress:
     def note(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False)
 
+    def update(self, training: str, number: int, n_updates: int, log: Mapping[str, float]) -> None:
+        if training not in self._trainings:
+            self._trainings[training] = _Training(self, training, self._bars, since=self._opened)
+        self._trainings[training].show(number, n_updates, log)
 
-class TrainingProgress:
+
+class _Training:
     """Shows a training's stages: a bar with what matters of the log on a terminal, else a line every half minute."""
 
-    def __init__(self, progress: ConsoleProgress, name: str) -> None:
-        self._progress, self._name = progress, name
-        self._bar = progress._bars.add_task(name, total=None, shown="")
+    def __init__(self, progress: ConsoleProgress, name: str, bars: Bars, *, since: float) -> None:
+        self._progress, self._name, self._bars = progress, name, bars
+        self._bar = bars.add_task(name, total=None, shown="")
         self._stage = self._last = 0
         self._begun: tuple[int, float] | None = None
-        self._told = time.monotonic()
+        self._told = since
 
-    def __call__(self, update: int, n_updates: int, log: Mapping[str, float]) -> None:
+    def show(self, update: int, n_updates: int, log: Mapping[str, float]) -> None:
         now = time.monotonic()
         if self._begun is None or update <= self._last:  # the first update here, or the next stage
             self._stage += 1
             self._begun = update, now
-            self._progress._bars.reset(self._bar, total=n_updates, completed=update)
+            self._bars.reset(self._bar, total=n_updates, completed=update)
             if update > 1:
                 self._progress.note(f"{self._name}: continues after update {update - 1} of {n_updates}")
         self._last = update
         shown = " ".join(f"{key}={log[key]:.3g}" for key in _SHOWN if key in log)
         description = f"{self._name}, stage {self._stage}"
-        self._progress._bars.update(self._bar, completed=update, description=description, shown=shown)
+        self._bars.update(self._bar, completed=update, description=description, shown=shown)
         due = now - self._told > _LINE_EVERY_SECONDS or update == n_updates
         if not self._progress.console.is_terminal and due:
             self._told = now

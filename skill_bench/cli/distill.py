@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from skill_bench.base.errors import UsageError
-from skill_bench.cli.options import DataPaths, require_writable
+from skill_bench.cli.options import DataPaths, Teacher, require_writable_checkpoint
 from skill_bench.cli.training_options import (
+    Changes,
     CheckpointEvery,
     MaxSeconds,
     Precision,
+    ScaleUpdates,
     Tensorboard,
     TrainingDevice,
     WorkDir,
@@ -21,18 +22,14 @@ from skill_bench.cli.training_options import (
 
 
 def distill(
-    teacher: Annotated[Path, typer.Option(help="Checkpoint of any readable format.")],
+    teacher: Teacher,
     data: DataPaths,
     out: Annotated[Path, typer.Option(help="The student to write, ending in .safetensors.")],
     recipe: Annotated[
         str, typer.Option(help="skill, dphubert, distilhubert, random_groups, uniform_groups, or a TOML file.")
     ] = "skill",
-    changes: Annotated[
-        list[str], typer.Option("--set", help="Change one number: table.key=value; repeat for several.")
-    ] = [],  # noqa: B006 (typer reads it, nobody changes it)
-    scale_updates: Annotated[
-        float, typer.Option(help="Multiply every number of updates: 0.01 is a hundredth of the published schedule.")
-    ] = 1.0,
+    changes: Changes = [],  # noqa: B006 (typer reads it, nobody changes it)
+    scale_updates: ScaleUpdates = 1.0,
     seed: Annotated[int | None, typer.Option(help="Short for --set seed=N.")] = None,
     work_dir: WorkDir = None,
     device: TrainingDevice = "auto",
@@ -51,19 +48,15 @@ def distill(
     if seed is not None:
         changes = [*changes, f"seed={seed}"]
     chosen = load_recipe(recipe, changes=changes, scale_updates=scale_updates)
-    if out.suffix != ".safetensors":
-        raise UsageError(f"--out {out}: expected a name ending in .safetensors.")
-    require_writable(out)
+    require_writable_checkpoint(out)
 
     import torch
 
-    from skill_bench.cli.console import ConsoleProgress, TrainingProgress
+    from skill_bench.cli.console import ConsoleProgress
     from skill_bench.corpora.listing import list_audio
-    from skill_bench.distillation import distill as method
+    from skill_bench.distillation.distill import distill as method
     from skill_bench.models import checkpoint
-    from skill_bench.records.similarity import LayerSimilarity
-    from skill_bench.report.render.curves import write_curves
-    from skill_bench.report.render.heat_map import write_figures
+    from skill_bench.report.render.distilled import write_distilled
 
     processes = launch(
         device=device,
@@ -77,24 +70,13 @@ def distill(
     utterances = list_audio(data)
     with ConsoleProgress(quiet=not processes.is_first) as progress:
         try:
-            student = method.distill(
-                loaded,
-                utterances,
-                recipe=chosen,
-                folder=folder,
-                processes=processes,
-                progress=TrainingProgress(progress, f"distill {chosen.name}"),
-                stages=progress,
-            )
+            student = method(loaded, utterances, recipe=chosen, folder=folder, processes=processes, progress=progress)
         except KeyboardInterrupt:
             progress.note(f"interrupted: checkpoints are in {folder}; the same command continues")
             raise typer.Exit(130) from None
     if not processes.is_first:
         return
-    stages = [folder / f"{stage}.csv" for stage in ("joint", "final")]
-    if (similarity := folder / method.SIMILARITY_FILE).is_file():
-        write_figures(LayerSimilarity.read(similarity), folder / "similarity")
-    curves = write_curves([log for log in stages if log.exists()], folder / "curves", title=f"distill {chosen.name}")
+    curves = write_distilled(folder, title=f"distill {chosen.name}")
     checkpoint.save(student.encoder, out, metadata=student.metadata, dtype=getattr(torch, dtype))
     typer.echo(
         f"{out}: {student.metadata['n_parameters']} parameters, sparsity {float(student.metadata['sparsity']):.2%}, "

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from skill_bench.base.suites import OFFICIAL_SUITES
 from skill_bench.cli.options import names_in
 
 
@@ -22,10 +23,9 @@ def doctor(
     from skill_bench.base.errors import DataError, UnknownName, UsageError
     from skill_bench.corpora.official.catalogue import official_task, official_tasks
     from skill_bench.corpora.official.doctor import examine
-    from skill_bench.corpora.official.suite import SUITES
 
-    if suite not in SUITES:
-        raise UnknownName("suite to check", suite, SUITES)
+    if suite not in OFFICIAL_SUITES:
+        raise UnknownName("suite to check", suite, OFFICIAL_SUITES)
     if not data_root.is_dir():
         raise UsageError(f"--data-root {data_root} is not a folder. Make it; what goes into it is said here.")
     wanted = names_in(tasks) or sorted(official_tasks())

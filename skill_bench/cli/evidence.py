@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skill_bench.base.cache_folder import cache_folder
-from skill_bench.cli.options import CacheDir, DataPaths, Device
+from skill_bench.cli.options import CacheDir, DataPaths, Device, Teacher
 
 if TYPE_CHECKING:
     from skill_bench.sweep.grid import Grid, Job
@@ -21,7 +21,7 @@ app = typer.Typer(help="Many students of one teacher: run a grid, write the comp
 @app.command("run")
 def run_grid(
     grid: Annotated[Path, typer.Argument(help="TOML file; skill_bench/sweep/grid.py shows one.")],
-    teacher: Annotated[Path, typer.Option(help="Checkpoint of any readable format.")],
+    teacher: Teacher,
     data: DataPaths,
     data_root: Annotated[Path | None, typer.Option(help="Folder of the local suite's corpora.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for students and records.")] = Path("evidence"),
@@ -31,7 +31,7 @@ def run_grid(
 ) -> None:
     """Distil and evaluate every student of the grid. Interrupt it whenever you like: the same command continues."""
     from skill_bench.base.errors import SkillBenchError
-    from skill_bench.cli.console import ConsoleProgress, TrainingProgress
+    from skill_bench.cli.console import ConsoleProgress
     from skill_bench.sweep.grid import choose, read_grid
 
     read, jobs = read_grid(grid)
@@ -50,7 +50,6 @@ def run_grid(
             cache_dir=cache_folder(cache_dir),
             device=device,
             progress=progress,
-            updates=lambda name: TrainingProgress(progress, f"distill {name}"),
         )
         try:
             failures = drive.run()
@@ -75,23 +74,23 @@ def write_page(
     from skill_bench.base.archive import find
     from skill_bench.base.documents import write_atomic
     from skill_bench.base.errors import UsageError
-    from skill_bench.records.similarity import LayerSimilarity
+    from skill_bench.records.similarity import SIMILARITY_FILE, LayerSimilarity
     from skill_bench.report.render.heat_map import write_figures
     from skill_bench.report.table.collect import collect
     from skill_bench.sweep.grid import read_grid
     from skill_bench.sweep.report.page import write_up
-    from skill_bench.sweep.twins import twins
+    from skill_bench.sweep.same_students import same_students
 
     if out.suffix != ".md":
         raise UsageError(f"--out {out}: expected a name ending in .md.")
     collection = collect(records)
-    path = find(records, "similarity.json")
+    path = find(records, SIMILARITY_FILE)
     similarity = None if path is None else LayerSimilarity.read(path)
     figures = [] if similarity is None else write_figures(similarity, out.with_suffix(""))
     expected, same = None, {}
     if grid is not None:
         read, jobs = read_grid(grid)
-        found = {} if similarity is None else twins(jobs, similarity)
+        found = {} if similarity is None else same_students(jobs, similarity)
         same = {job.row.name: found[job.name].row.name for job in jobs if job.name in found}
         expected = _expected(read, [job for job in jobs if job.name not in found])
     text = write_up(

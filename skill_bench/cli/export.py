@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from skill_bench.base.errors import UnknownName, UsageError
-
 
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="File or folder of any readable format.")],
@@ -28,17 +26,12 @@ def export(
 
     The hidden states stay the same; what a format cannot hold is folded into the weights or refused.
     """
-    from skill_bench.models.export import FORMATS
+    from skill_bench.models.export.write import require_format, write
 
-    if format not in FORMATS:
-        raise UnknownName("format", format, FORMATS)
-    if half and format != "safetensors":
-        raise UsageError(f"--half belongs to --format safetensors, found {format}.")
-
-    import torch
+    require_format(format, half=half)
 
     from skill_bench.models import checkpoint as checkpoints
-    from skill_bench.models.export import dphubert, huggingface
+    from skill_bench.models.size import size_of
     from skill_bench.report.render.card import model_card
     from skill_bench.report.table.collect import collect
 
@@ -47,32 +40,23 @@ def export(
         typer.echo(f"{checkpoint}: {note}")
     said = {"title": title, "teacher": teacher, "licence": licence, "data": data}
     metadata = loaded.metadata | {key: value for key, value in said.items() if value is not None}
-    if format == "safetensors":
-        dtype = torch.float16 if half else torch.float32
-        checkpoints.save(loaded.encoder, out, metadata=metadata, dtype=dtype)
-        written = [out]
-    elif format == "dphubert":
-        written = [dphubert.write(loaded.encoder, out, metadata=metadata)]
-    else:
-        if out.suffix in (".safetensors", ".pth", ".pt") or out.is_file():
-            raise UsageError(f"--out {out}: expected a folder for --format huggingface.")
+
+    def card(loads_with_transformers: bool) -> str:
         architecture = loaded.encoder.architecture
-        reason = huggingface.why_not_transformers(loaded.encoder)
-        card = model_card(
+        return model_card(
             title=metadata.get("title", checkpoint.stem),
             sha256=loaded.sha256,
-            n_parameters=sum(parameter.numel() for parameter in loaded.encoder.parameters()),
+            n_parameters=size_of(loaded.encoder),
             n_hidden_states=len(architecture.layers) + 1,
             dim=architecture.dim,
             family=architecture.family,
             metadata=metadata,
             collections=[collect(folder) for folder in records or ()],
-            loads_with_transformers=reason is None,
+            loads_with_transformers=loads_with_transformers,
         )
-        written = huggingface.write(loaded.encoder, out, metadata=metadata, card=card)
-        if reason is None:
-            typer.echo("transformers' AutoModel.from_pretrained loads this folder.")
-        else:
-            typer.echo(f"skill-bench loads this folder; transformers cannot, because {reason}.")
-    for path in written:
+
+    written = write(loaded, out, format=format, metadata=metadata, half=half, card=card)
+    if written.note is not None:
+        typer.echo(written.note)
+    for path in written.paths:
         typer.echo(path)

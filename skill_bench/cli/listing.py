@@ -8,13 +8,7 @@ from collections.abc import Mapping
 import typer
 
 from skill_bench.base import catalog
-
-_SUITES = {
-    "demo": "synthesised speech, made on first use; needs no data",
-    "local": "recordings of your own: --data-root FOLDER with manifests and a suite.toml",
-    "superb": "the official corpora: --data-root FOLDER; `skill-bench doctor` says what goes into it",
-    "mini": "a fixed part of the official corpora, trained as a local suite",
-}
+from skill_bench.base.suites import SUITES
 
 
 def list_all() -> None:
@@ -25,7 +19,7 @@ def list_all() -> None:
     for kind in kinds:
         _show(kind, {name: _title(kind, name) for name in catalog.names(kind)})
     _show("recipes", {name: load_recipe(name).title for name in names()})
-    _show("suites", _SUITES)
+    _show("suites", SUITES)
 
 
 def _title(kind: catalog.Listed, name: str) -> str:

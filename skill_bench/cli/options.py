@@ -22,6 +22,9 @@ DataPaths = Annotated[
     list[Path], typer.Option("--data", help="Folder of audio, LibriSpeech tree or manifest.tsv; repeat for several.")
 ]
 OutDir = Annotated[Path, typer.Option("--out", help="Folder for records.")]
+DataRoot = Annotated[Path | None, typer.Option(help="Folder of the suite's corpora.")]
+SuiteFile = Annotated[Path | None, typer.Option(help="suite.toml, if it is not in --data-root.")]
+Teacher = Annotated[Path, typer.Option(help="Checkpoint of any readable format.")]
 CacheDir = Annotated[Path | None, typer.Option(help="Features and synthesised speech.")]
 
 _UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30}
@@ -40,6 +43,17 @@ def require_writable(out: Path) -> None:
         usable = False
     if not usable:
         raise UsageError(f"--out {out}: {out.parent} is no folder that can be written to. Choose another one.")
+
+
+def require_writable_checkpoint(out: Path) -> None:
+    """As :func:`require_writable`, for a checkpoint.
+
+    Raises:
+        UsageError: not a name of a checkpoint, or nothing can be written there.
+    """
+    if out.suffix != ".safetensors":
+        raise UsageError(f"--out {out}: expected a name ending in .safetensors.")
+    require_writable(out)
 
 
 def _usable_device(device: str) -> str:

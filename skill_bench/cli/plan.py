@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skill_bench.cli import plan_run
-from skill_bench.cli.options import DataPaths
-from skill_bench.cli.training_options import MaxSeconds, Precision, TrainingDevice, launch
+from skill_bench.cli.options import DataPaths, Teacher
+from skill_bench.cli.training_options import (
+    Changes,
+    MaxSeconds,
+    Precision,
+    RecipeName,
+    ScaleUpdates,
+    TrainingDevice,
+    launch,
+)
 
 if TYPE_CHECKING:
-    from skill_bench.distillation.forecast import Forecast
+    from skill_bench.distillation.forecast import TrainingForecast
     from skill_bench.records.profile import Band
 
 app = typer.Typer(help="Hours, memory and disk of a long run, from a short probe.", no_args_is_help=True)
@@ -28,13 +36,11 @@ app.command("run")(plan_run.plan_run)
 
 @app.command("distill")
 def plan_distill(
-    teacher: Annotated[Path, typer.Option(help="Checkpoint of any readable format.")],
+    teacher: Teacher,
     data: DataPaths,
-    recipe: Annotated[str, typer.Option(help="Name or TOML file, as for `skill-bench distill`.")] = "skill",
-    changes: Annotated[
-        list[str], typer.Option("--set", help="Change one number: table.key=value; repeat for several.")
-    ] = [],  # noqa: B006 (typer reads it, nobody changes it)
-    scale_updates: Annotated[float, typer.Option(help="Multiply every number of updates.")] = 1.0,
+    recipe: RecipeName = "skill",
+    changes: Changes = [],  # noqa: B006 (typer reads it, nobody changes it)
+    scale_updates: ScaleUpdates = 1.0,
     devices: Annotated[int, typer.Option(help="Devices that will share each batch; one is probed.", min=1)] = 1,
     device: TrainingDevice = "auto",
     precision: Precision = "fp32",
@@ -47,7 +53,6 @@ def plan_distill(
 
     chosen = load_recipe(recipe, changes=changes, scale_updates=scale_updates)
 
-    from skill_bench.base.documents import write_atomic
     from skill_bench.cli.console import ConsoleProgress
     from skill_bench.corpora.listing import list_audio
     from skill_bench.distillation.forecast import forecast
@@ -68,10 +73,10 @@ def plan_distill(
     for line in lines(found):
         typer.echo(line)
     if out is not None:
-        typer.echo(write_atomic(out, (found.model_dump_json(indent=1) + "\n").encode()))
+        typer.echo(found.write(out))
 
 
-def lines(found: Forecast) -> list[str]:
+def lines(found: TrainingForecast) -> list[str]:
     """The forecast as text, one a line."""
     shared = "" if found.devices == 1 else f", 1 of {found.devices} that share each batch (their exchange not seen)"
     shown = [

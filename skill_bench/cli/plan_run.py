@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from skill_bench.base.cache_folder import cache_folder
-from skill_bench.cli.options import CacheDir, Checkpoint, Device, OutDir, names_in, seeds_in
-from skill_bench.cli.run import Upstreams, requests
+from skill_bench.base.suites import DEFAULT_SUITE
+from skill_bench.cli.options import CacheDir, Checkpoint, DataRoot, Device, OutDir, SuiteFile
+from skill_bench.cli.run_options import Limit, ProtocolName, Seeds, Suite, Tasks, Upstreams, plan_of
 
 if TYPE_CHECKING:
     from skill_bench.evaluation.forecast import Forecast
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 def plan_run(
     upstream: Upstreams,
     ckpt: Checkpoint = None,
-    suite: Annotated[str, typer.Option(help="As for `skill-bench run`.")] = "demo",
-    tasks: Annotated[str | None, typer.Option(help="Comma-separated; all by default.")] = None,
-    protocol: Annotated[str, typer.Option(help="strict, or s3prl.")] = "strict",
-    seeds: Annotated[str, typer.Option(help="How many (3) or which ones (0,1,2).")] = "1",
-    limit: Annotated[int | None, typer.Option(help="At most so many utterances of each split.", min=1)] = None,
+    suite: Suite = DEFAULT_SUITE,
+    tasks: Tasks = None,
+    protocol: ProtocolName = "strict",
+    seeds: Seeds = "1",
+    limit: Limit = None,
     out: OutDir = Path("results"),
-    data_root: Annotated[Path | None, typer.Option(help="Folder of the suite's corpora.")] = None,
-    suite_file: Annotated[Path | None, typer.Option(help="suite.toml, if it is not in --data-root.")] = None,
+    data_root: DataRoot = None,
+    suite_file: SuiteFile = None,
     cache_dir: CacheDir = None,
     device: Device = "cpu",
 ) -> None:
@@ -35,21 +35,20 @@ def plan_run(
     Give the options of the run. Features that are in the cache already cost nothing; what the probe extracts stays.
     """
     from skill_bench.cli.console import ConsoleProgress
-    from skill_bench.corpora.load import tasks_of
     from skill_bench.evaluation.evaluate import forecast
-    from skill_bench.evaluation.plan import Plan
 
-    plan = Plan(
-        upstreams=requests(upstream, ckpt),
+    plan = plan_of(
+        upstream=upstream,
+        ckpt=ckpt,
         suite=suite,
+        tasks=tasks,
         protocol=protocol,
-        tasks=names_in(tasks) or tasks_of(suite, data_root=data_root, suite_file=suite_file),
-        seeds=seeds_in(seeds),
-        out_dir=out,
-        cache_dir=cache_folder(cache_dir),
+        seeds=seeds,
+        limit=limit,
+        out=out,
         data_root=data_root,
         suite_file=suite_file,
-        limit=limit,
+        cache_dir=cache_dir,
         device=device,
     )
     with ConsoleProgress() as progress:

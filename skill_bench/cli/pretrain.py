@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from skill_bench.base.errors import UsageError
-from skill_bench.cli.options import DataPaths, require_writable
+from skill_bench.cli.options import DataPaths, require_writable_checkpoint
 from skill_bench.cli.training_options import (
     CheckpointEvery,
     MaxSeconds,
@@ -38,18 +37,15 @@ def pretrain(
     tensorboard: Tensorboard = False,
 ) -> None:
     """Pre-train the small WavLM-shaped teacher by masked prediction."""
-    if out.suffix != ".safetensors":
-        raise UsageError(f"--out {out}: expected a name ending in .safetensors.")
-    require_writable(out)
+    require_writable_checkpoint(out)
 
     import torch
 
-    from skill_bench.cli.console import ConsoleProgress, TrainingProgress
+    from skill_bench.cli.console import ConsoleProgress
     from skill_bench.corpora.listing import list_audio
-    from skill_bench.corpora.synthetic.varied import synthesise_speech
     from skill_bench.models import checkpoint
-    from skill_bench.pretraining.recipe import SMALL_TEACHER, small_recipe
-    from skill_bench.pretraining.recipe import pretrain as method
+    from skill_bench.models.size import size_of
+    from skill_bench.pretraining.recipe import pretrain_small
     from skill_bench.report.render.curves import write_curves
 
     processes = launch(
@@ -60,28 +56,20 @@ def pretrain(
         tensorboard=tensorboard,
     )
     folder = work_dir or out.with_suffix(".work")
-    utterances = list_audio(data)
-    hours = sum(u.seconds or 0 for u in utterances) / 3600
     with ConsoleProgress(quiet=not processes.is_first) as progress:
-        if synthetic_hours:
-            utterances = [*utterances, *synthesise_speech(folder / "synthetic", hours=synthetic_hours, seed=seed + 1)]
-        begun = checkpoint.load(start) if start else None
-        recipe = small_recipe(updates=0 if begun else updates, second_updates=second_updates, seed=seed)
-        processes.check_audio(utterances, progress)
-        encoder = method(
-            begun.encoder.architecture if begun else SMALL_TEACHER,
-            utterances,
-            recipe=recipe,
+        made = pretrain_small(
+            list_audio(data),
             folder=folder,
-            start=begun.encoder if begun else None,
+            updates=updates,
+            second_updates=second_updates,
+            seed=seed,
+            synthetic_hours=synthetic_hours,
+            start=start,
             processes=processes,
-            progress=TrainingProgress(progress, "pretrain"),
+            progress=progress,
         )
     if not processes.is_first:
         return
-    metadata = {"recipe": recipe.to_json(), "recorded_hours": f"{hours:.3f}", "synthetic_hours": f"{synthetic_hours}"}
-    if begun:
-        metadata["started_from"] = begun.sha256
     write_curves(sorted(folder.glob("iteration-*.csv")), folder / "curves", title="pretrain")
-    checkpoint.save(encoder, out, metadata=metadata, dtype=torch.float16)
-    typer.echo(f"{out}: {sum(p.numel() for p in encoder.parameters())} parameters")
+    checkpoint.save(made.encoder, out, metadata=made.metadata, dtype=torch.float16)
+    typer.echo(f"{out}: {size_of(made.encoder)} parameters")

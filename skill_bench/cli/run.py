@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skill_bench.base.cache_folder import cache_folder
-from skill_bench.cli.options import CacheDir, Checkpoint, Device, OutDir, bytes_in, names_in, seeds_in
+from skill_bench.base.suites import DEFAULT_SUITE
+from skill_bench.cli.options import CacheDir, Checkpoint, DataRoot, Device, OutDir, SuiteFile
+from skill_bench.cli.run_options import Limit, ProtocolName, Seeds, Suite, Tasks, Upstreams, plan_of
 
 if TYPE_CHECKING:
     from skill_bench.cli.console import ConsoleProgress
-    from skill_bench.evaluation.plan import Plan, UpstreamRequest
-
-Upstreams = Annotated[
-    list[str],
-    typer.Option("--upstream", "-u", help="Name in `skill-bench list`, folder, or hf:ORG/MODEL; repeat for several."),
-]
+    from skill_bench.evaluation.plan import Plan
 
 
 def run(
     upstream: Upstreams,
     ckpt: Checkpoint = None,
-    suite: Annotated[str, typer.Option(help="demo (no data needed); with --data-root: local, superb, mini.")] = "demo",
-    tasks: Annotated[str | None, typer.Option(help="Comma-separated; all by default.")] = None,
-    protocol: Annotated[str, typer.Option(help="strict, or s3prl: its learning rates and quirks.")] = "strict",
-    seeds: Annotated[str, typer.Option(help="How many (3) or which ones (0,1,2).")] = "1",
-    limit: Annotated[int | None, typer.Option(help="At most so many utterances of each split.", min=1)] = None,
+    suite: Suite = DEFAULT_SUITE,
+    tasks: Tasks = None,
+    protocol: ProtocolName = "strict",
+    seeds: Seeds = "1",
+    limit: Limit = None,
     out: OutDir = Path("results"),
-    data_root: Annotated[Path | None, typer.Option(help="Folder of the suite's corpora.")] = None,
-    suite_file: Annotated[Path | None, typer.Option(help="suite.toml, if it is not in --data-root.")] = None,
+    data_root: DataRoot = None,
+    suite_file: SuiteFile = None,
     cache_dir: CacheDir = None,
     cache_limit: Annotated[
         str | None, typer.Option(help="Keep at most so much in the cache of features, such as 50GB.")
@@ -45,23 +40,22 @@ def run(
     """
     from skill_bench.base.errors import SkillBenchError
     from skill_bench.cli.console import ConsoleProgress
-    from skill_bench.corpora.load import tasks_of
     from skill_bench.evaluation.evaluate import evaluate
-    from skill_bench.evaluation.plan import Plan
     from skill_bench.report.render.run_table import show
 
-    plan = Plan(
-        upstreams=requests(upstream, ckpt),
+    plan = plan_of(
+        upstream=upstream,
+        ckpt=ckpt,
         suite=suite,
+        tasks=tasks,
         protocol=protocol,
-        tasks=names_in(tasks) or tasks_of(suite, data_root=data_root, suite_file=suite_file),
-        seeds=seeds_in(seeds),
-        out_dir=out,
-        cache_dir=cache_folder(cache_dir),
-        cache_limit_bytes=None if cache_limit is None else bytes_in(cache_limit, option="--cache-limit"),
+        seeds=seeds,
+        limit=limit,
+        out=out,
         data_root=data_root,
         suite_file=suite_file,
-        limit=limit,
+        cache_dir=cache_dir,
+        cache_limit=cache_limit,
         device=device,
     )
     with ConsoleProgress() as progress:
@@ -80,25 +74,6 @@ def run(
             for f in outcome.failures
         )
         raise SkillBenchError(f"{len(outcome.failures)} cells failed:\n{failed}")
-
-
-def requests(names: Sequence[str], ckpt: Path | None) -> list[UpstreamRequest]:
-    """The upstreams that were asked for; an unknown one is found before any speech is read or made.
-
-    Raises:
-        UsageError: one checkpoint for several upstreams.
-        UnknownName: no upstream of that name.
-    """
-    from skill_bench.base import catalog
-    from skill_bench.base.errors import UsageError
-    from skill_bench.evaluation.plan import UpstreamRequest
-
-    if ckpt is not None and len(names) > 1:
-        raise UsageError(f"--ckpt belongs to one upstream, found {len(names)}: {', '.join(names)}.")
-    for name in names:
-        if not name.startswith("hf:"):
-            catalog.upstream(name)
-    return [UpstreamRequest(name=name, ckpt=ckpt) for name in names]
 
 
 def _profile(plan: Plan, progress: ConsoleProgress) -> None:

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from skill_bench.base.errors import UnknownName, UsageError
-from skill_bench.cli.options import DataPaths, Device, names_in, require_writable
+from skill_bench.cli.options import DataPaths, Device, Teacher, names_in, require_writable
 from skill_bench.records.similarity import LINKAGES, MEASURES
 
 
 def similarity(
-    teacher: Annotated[Path, typer.Option(help="Checkpoint of any readable format.")],
+    teacher: Teacher,
     data: DataPaths,
     measures: Annotated[str, typer.Option(help="Comma-separated: cka, cosine, mutual_knn.")] = ",".join(MEASURES),
     clusters: Annotated[str, typer.Option(help="Number of groups, or auto (largest mean silhouette).")] = "4",

@@ -12,6 +12,14 @@ from skill_bench.base.specs import validate
 if TYPE_CHECKING:
     from skill_bench.training.engine import Processes
 
+RecipeName = Annotated[
+    str,
+    typer.Option("--recipe", help="skill, dphubert, distilhubert, random_groups, uniform_groups, or a TOML file."),
+]
+Changes = Annotated[list[str], typer.Option("--set", help="Change one number: table.key=value; repeat for several.")]
+ScaleUpdates = Annotated[
+    float, typer.Option(help="Multiply every number of updates: 0.01 is a hundredth of the published schedule.")
+]
 WorkDir = Annotated[
     Path | None, typer.Option(help="Checkpoints and logs; the same command continues there. Default: OUT.work.")
 ]

@@ -59,7 +59,7 @@ def list_audio(paths: Sequence[Path], *, split: str | None = "train") -> list[Ut
     return listed
 
 
-def fingerprint(utterances: Sequence[Utterance]) -> str:
+def speech_fingerprint(utterances: Sequence[Utterance]) -> str:
     """sha256 over ids and durations."""
     digest = hashlib.sha256()
     for utterance in utterances:

@@ -12,15 +12,15 @@ from pathlib import Path
 
 from skill_bench.base import catalog
 from skill_bench.base.errors import UnknownName, UsageError
+from skill_bench.base.suites import OFFICIAL_SUITES, SUITES
 from skill_bench.corpora.audio.scan import scan
 from skill_bench.corpora.data import Fold, TaskData
 from skill_bench.corpora.described.assemble import assemble
-from skill_bench.corpora.described.partition import fingerprint, limited_fold
+from skill_bench.corpora.described.partition import folds_fingerprint, limited_fold
 from skill_bench.corpora.described.suite_toml import SuiteSpec, read_suite
 from skill_bench.corpora.described.validate import validate
 from skill_bench.corpora.official import suite as official
 
-SUITES = ("demo", "local", *official.SUITES)
 _EXAMPLE = """
     [tasks.ks]
     manifest = "commands/manifest.tsv"
@@ -62,7 +62,7 @@ def load_task_data(
         raise UnknownName("suite", suite, SUITES)
     if limit is not None and limit < 1:
         raise UsageError(f"limit is {limit}; expected at least 1 utterance a split.")
-    if suite in official.SUITES:
+    if suite in OFFICIAL_SUITES:
         if suite_file is not None:
             raise UsageError(f"the {suite} suite reads official layouts. --suite-file is for --suite local.")
         chosen = _official(suite, task, data_root)
@@ -81,7 +81,7 @@ def load_task_data(
     scanned = () if chosen.scanned else scan(data.utterances()).notes()
     limited_to = (f"limited to {limit} utterances in each of train, dev and test",) if limit else ()
     return replace(
-        data, fingerprint=fingerprint(folds, cache_dir=cache_dir), notes=(*chosen.notes, *limited_to, *scanned)
+        data, fingerprint=folds_fingerprint(folds, cache_dir=cache_dir), notes=(*chosen.notes, *limited_to, *scanned)
     )
 
 

@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.provenance import hardware
 from skill_bench.corpora.data import Utterance
-from skill_bench.corpora.listing import fingerprint
+from skill_bench.corpora.listing import speech_fingerprint
 from skill_bench.distillation import groups as layer_groups
 from skill_bench.distillation import run_file
 from skill_bench.distillation.losses import GroupDistillation
@@ -28,19 +27,17 @@ from skill_bench.layers.options import SimilarGroups
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
+from skill_bench.models.size import size_of
 from skill_bench.pruning.options import Sparsity
 from skill_bench.pruning.prune import prune
 from skill_bench.pruning.sparsity import require_reachable, settle
-from skill_bench.records.similarity import CARRIED, Groups, LayerSimilarity
+from skill_bench.records.similarity import CARRIED, SIMILARITY_FILE, Groups, LayerSimilarity
 from skill_bench.training.adamw import adamw
 from skill_bench.training.batches import SpeechBatches
 from skill_bench.training.engine import Engine, Processes
 from skill_bench.training.loop import Objective, Schedule, Training
-from skill_bench.training.loop import Progress as UpdateProgress
 from skill_bench.training.options import Stage
 
-SIMILARITY_FILE = "similarity.json"
-"""In the work folder: matrix, dendrogram and clusters of all layers; the groups are in the run's own file."""
 _LEARNT_WITHIN, _PRUNED_WITHIN = 0.1, 0.005
 """How far from the target is not worth a note. The multipliers swing around it: bundled students came to +0.05."""
 
@@ -69,15 +66,14 @@ def distill(
     recipe: Recipe,
     folder: Path,
     processes: Processes | None = None,
-    progress: UpdateProgress | None = None,
-    stages: Progress | None = None,
+    progress: Progress | None = None,
+    title: str | None = None,
 ) -> Student:
     """Distils ``teacher`` into a student; a killed run continues in ``folder``. Every process gets the student.
 
     Args:
         processes: default: one, on a GPU where there is one.
-        progress: told after every update.
-        stages: told about the work before the first update.
+        title: what progress calls the training; default: by its recipe.
 
     Raises:
         UsageError: groups that name layers the teacher or the student does not have; a sparsity that its gates cannot
@@ -88,8 +84,8 @@ def distill(
     processes = processes or Engine().launch()
     encoder = teacher.encoder
     processes.fabric.to_device(encoder)
-    stages = stages or Silent()
-    before = _size(encoder)
+    progress = progress or Silent()
+    before = size_of(encoder)
     if recipe.sparsity:
         require_reachable(_shape(encoder, recipe), recipe.sparsity, full_size=before)
     batches = SpeechBatches(
@@ -100,11 +96,11 @@ def distill(
         seed=recipe.seed,
     )
     if n_short := len(utterances) - len(batches.utterances):
-        stages.note(
+        progress.note(
             f"{len(batches.utterances)} of {len(utterances)} utterances take part, {batches.hours:.2f} h; {n_short} "
             f"are shorter than data.min_seconds = {recipe.data.min_seconds:g}"
         )
-    plan, alike = _plan(teacher, utterances, recipe, folder, processes, stages)
+    plan, alike = _plan(teacher, utterances, recipe, folder, processes, progress)
     torch.manual_seed(recipe.seed)
     run = _Run(
         recipe=recipe,
@@ -114,6 +110,7 @@ def distill(
         folder=folder,
         processes=processes,
         progress=progress,
+        title=title or f"distill {recipe.name}",
     )
     target = GroupDistillation(dim=encoder.architecture.dim, n_groups=len(plan.layer_groups), options=recipe.loss)
     student = _copy(encoder, recipe)  # draws random numbers: what comes after it depends on its place
@@ -123,9 +120,9 @@ def distill(
         pruned = run.joint(student, target, recipe.joint, recipe.sparsity, teacher_size=before)
         student, target, learnt_sparsity = pruned.student, pruned.target, pruned.learnt_sparsity
         took.append(pruned.seconds)
-    after = _size(student)
+    after = size_of(student)
     if recipe.sparsity and learnt_sparsity is not None:
-        _say_what_was_missed(stages, recipe.sparsity.target, learnt=learnt_sparsity, pruned=1 - after / before)
+        _say_what_was_missed(progress, recipe.sparsity.target, learnt=learnt_sparsity, pruned=1 - after / before)
     took.append(run.final(student, target))
     metadata = {
         "recipe": recipe.model_dump_json(),
@@ -134,7 +131,7 @@ def distill(
         "n_parameters": str(after),
         "teacher_n_parameters": str(before),
         "sparsity": f"{1 - after / before:.6f}",
-        "data_fingerprint": fingerprint(utterances),
+        "data_fingerprint": speech_fingerprint(utterances),
         "training_hours": f"{batches.hours:.3f}",
         "precision": processes.engine.precision,
     }
@@ -156,22 +153,22 @@ def _plan(
     recipe: Recipe,
     folder: Path,
     processes: Processes,
-    stages: Progress,
+    progress: Progress,
 ) -> tuple[RunFile, LayerSimilarity | None]:
     """What ``folder`` is continued with; a new folder is planned, once all audio has been found to be sound."""
     path = folder / run_file.NAME
     same: dict[str, Any] = {
         "recipe": recipe,
         "teacher_sha256": teacher.sha256,
-        "data_fingerprint": fingerprint(utterances),
+        "data_fingerprint": speech_fingerprint(utterances),
         "precision": processes.engine.precision,
     }
     if processes.fabric.broadcast(path.exists()):
         found = RunFile.read(path)
         found.require_same(path, **same)
-        return found, _layers_alike(teacher, utterances, recipe, folder, processes, stages, read=True)
-    processes.check_audio(utterances, stages)
-    alike = _layers_alike(teacher, utterances, recipe, folder, processes, stages)
+        return found, _layers_alike(teacher, utterances, recipe, folder, processes, progress, read=True)
+    processes.check_audio(utterances, progress)
+    alike = _layers_alike(teacher, utterances, recipe, folder, processes, progress)
     similarity = None if alike is None else np.array(alike.measures[0].matrix)
     taught, learnt = layer_groups.choose(recipe, n_states=len(teacher.encoder.layers) + 1, similarity=similarity)
     planned = RunFile(**same, layer_groups=taught, student_groups=learnt)
@@ -186,7 +183,7 @@ def _layers_alike(
     recipe: Recipe,
     folder: Path,
     processes: Processes,
-    stages: Progress,
+    progress: Progress,
     *,
     read: bool = False,
 ) -> LayerSimilarity | None:
@@ -210,7 +207,7 @@ def _layers_alike(
         contiguous=options.contiguous,
         n_utterances=options.n_calibration_utterances,
         seed=recipe.seed,
-        progress=stages,
+        progress=progress,
     )
     found: LayerSimilarity = processes.fabric.broadcast(measured)
     if processes.is_first:
@@ -238,7 +235,8 @@ class _Run:
     batches: SpeechBatches
     folder: Path
     processes: Processes
-    progress: UpdateProgress | None
+    progress: Progress
+    title: str
 
     def joint(
         self, student: Encoder, target: GroupDistillation, stage: Stage, options: Sparsity, *, teacher_size: int
@@ -287,22 +285,23 @@ class _Run:
             ),
             max_gradient_norm=options.max_gradient_norm,
             seed=self.recipe.seed,
+            title=self.title,
             progress=self.progress,
         ).run()
         objective.cpu()
         return seconds
 
 
-def _say_what_was_missed(stages: Progress, target: float, *, learnt: float, pruned: float) -> None:
+def _say_what_was_missed(progress: Progress, target: float, *, learnt: float, pruned: float) -> None:
     """Notes of a target that the gates did not come near, or that whole units do not meet."""
     if abs(learnt - target) > _LEARNT_WITHIN:
-        stages.note(
+        progress.note(
             f"the gates had learnt a sparsity of {learnt:.3f} where {target:g} is the target, and all of them were "
             "moved to meet it. More joint updates, or higher sparsity.gate_learning_rate and "
             "multiplier_learning_rate, let them learn it."
         )
     if abs(pruned - target) > _PRUNED_WITHIN:
-        stages.note(
+        progress.note(
             f"the student's sparsity is {pruned:.4f} where {target:g} is the target: what was gated is too coarse to "
             "meet it. Gates on feed-forward units (sparsity.ffn_drop_rate) are the finest."
         )
@@ -320,7 +319,3 @@ def _copy(teacher: Encoder, recipe: Recipe) -> Encoder:
     kept = student.state_dict().keys()
     student.load_state_dict({name: value for name, value in teacher.state_dict().items() if name in kept})
     return student
-
-
-def _size(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())

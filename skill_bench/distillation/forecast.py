@@ -11,15 +11,18 @@ import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Literal
 
 import numpy as np
 import torch
 
-from skill_bench.base.documents import Frozen
+from skill_bench.base.documents import Document
+from skill_bench.base.neighbours import neighbours
 from skill_bench.base.progress import Advance, Progress, Silent
+from skill_bench.base.specs import Frozen
 from skill_bench.corpora.data import Utterance
 from skill_bench.distillation.distill import distill
 from skill_bench.distillation.recipe import Recipe
@@ -47,7 +50,7 @@ class StageForecast(Frozen):
     peak_memory_bytes: Band
 
 
-class Forecast(Frozen):
+class TrainingForecast(Document):
     """What a distillation takes on this machine, on one device that does 1/``devices`` of each batch.
 
     Attributes:
@@ -57,6 +60,7 @@ class Forecast(Frozen):
         n_parameters: of the student.
     """
 
+    kind: Literal["training_forecast"] = "training_forecast"
     device: str
     devices: int
     precision: str
@@ -80,7 +84,7 @@ def forecast(
     devices: int = 1,
     n_updates: int = 6,
     progress: Progress | None = None,
-) -> Forecast:
+) -> TrainingForecast:
     """Runs ``n_updates`` of each stage in a temporary folder and extrapolates.
 
     Args:
@@ -97,28 +101,25 @@ def forecast(
     on_gpu = processes.fabric.device.type == "cuda"
     probed = _shortened(recipe, n_updates, devices)
     chosen = spread(utterances, probed, n_batches=n_updates)
-    prepared = _Stopwatch(progress or Silent())
     names = ["joint", "final"] if recipe.joint else ["final"]
-    updates = _Updates(names=names, device=processes.fabric.device if on_gpu else None)
+    watch = _Stopwatch(progress or Silent(), names=names, device=processes.fabric.device if on_gpu else None)
     with tempfile.TemporaryDirectory(prefix="skill-bench-plan-") as name:
         folder = Path(name)
-        student = distill(
-            teacher, chosen, recipe=probed, folder=folder, processes=processes, progress=updates, stages=prepared
-        )
+        student = distill(teacher, chosen, recipe=probed, folder=folder, processes=processes, progress=watch)
         disk = _disk_bytes(folder, names, recipe, n_updates)
-    stages = tuple(_stage(name, recipe, updates.seen[name]) for name in names)
-    waiting = prepared.seconds("audio check") / len(chosen) * len(utterances)
+    stages = tuple(_stage(name, recipe, watch.seen[name]) for name in names)
+    waiting = watch.seconds("audio check") / len(chosen) * len(utterances)
     if isinstance(recipe.groups, SimilarGroups):
         n_used = min(recipe.groups.n_calibration_utterances, len(chosen))
         n_later = min(recipe.groups.n_calibration_utterances, len(utterances))
-        waiting += prepared.seconds("similarity") / n_used * n_later
+        waiting += watch.seconds("similarity") / n_used * n_later
     hours = Band(low=waiting / 3600, estimate=waiting / 3600, high=waiting / 3600)
     for stage in stages:
         hours = hours.plus(stage.hours)
     used = long_enough(utterances, min_seconds=recipe.data.min_seconds)
     peaks = [stage.peak_memory_bytes for stage in stages]
     kept = 0.0 if on_gpu else float(cached_bytes(utterances) - cached_bytes(chosen))
-    return Forecast(
+    return TrainingForecast(
         device=torch.cuda.get_device_name(processes.fabric.device) if on_gpu else "cpu",
         devices=devices,
         precision=processes.engine.precision,
@@ -146,15 +147,11 @@ def spread(utterances: Sequence[Utterance], recipe: Recipe, *, n_batches: int) -
     """
     data = recipe.data
     usable = sorted(long_enough(utterances, min_seconds=data.min_seconds), key=lambda u: u.seconds or 0.0)
-    batches: list[list[Utterance]] = [[]]
-    total = 0.0
-    for utterance in usable:
-        seconds = min(utterance.seconds or 0.0, data.max_seconds)
-        if batches[-1] and total + seconds > data.seconds_per_batch:
-            batches.append([])
-            total = 0.0
-        batches[-1].append(utterance)
-        total += seconds
+
+    def fits(batch: Sequence[Utterance], utterance: Utterance) -> bool:
+        return sum(min(u.seconds or 0.0, data.max_seconds) for u in (*batch, utterance)) <= data.seconds_per_batch
+
+    batches = list(neighbours(usable, fits=fits))
     wanted = sorted({round(i) for i in np.linspace(0, len(batches) - 1, n_batches)})
     return [utterance for index in wanted for utterance in batches[index]]
 
@@ -205,38 +202,14 @@ class _Update:
     peak_bytes: int
 
 
-@dataclass(kw_only=True)
-class _Updates:
-    """Times every update and reads its peak memory; told by the training loop."""
-
-    names: list[str]
-    device: torch.device | None
-    seen: dict[str, list[_Update]] = field(default_factory=dict)
-    _last: float = 0.0
-
-    def __call__(self, update: int, n_updates: int, log: Log) -> None:
-        if self.device is not None:
-            torch.cuda.synchronize(self.device)
-        now = perf_counter()
-        if update == 1:
-            self.seen[self.names[len(self.seen)]] = []
-        if self.device is None:
-            peak = resident_peak_bytes()
-            reset_peak()
-        else:
-            peak = torch.cuda.max_memory_allocated(self.device)
-            torch.cuda.reset_peak_memory_stats(self.device)
-        stage = self.seen[self.names[len(self.seen) - 1]]
-        stage.append(_Update(seconds=now - self._last, audio_seconds=log["seconds"], peak_bytes=peak))
-        self._last = perf_counter()
-
-
 class _Stopwatch:
-    """Passes progress on and keeps how long each stage took."""
+    """Passes progress on and keeps how long each stage took; of every update also its peak memory."""
 
-    def __init__(self, shown: Progress) -> None:
-        self._shown = shown
+    def __init__(self, shown: Progress, *, names: list[str], device: torch.device | None) -> None:
+        self._shown, self._names, self._device = shown, names, device
         self._taken: dict[str, float] = {}
+        self._last = 0.0
+        self.seen: dict[str, list[_Update]] = {}
 
     @contextmanager
     def stage(self, description: str, *, total: int) -> Iterator[Advance]:
@@ -247,6 +220,22 @@ class _Stopwatch:
 
     def note(self, text: str) -> None:
         self._shown.note(text)
+
+    def update(self, training: str, number: int, n_updates: int, log: Log) -> None:
+        if self._device is not None:
+            torch.cuda.synchronize(self._device)
+        now = perf_counter()
+        if number == 1:
+            self.seen[self._names[len(self.seen)]] = []
+        if self._device is None:
+            peak = resident_peak_bytes()
+            reset_peak()
+        else:
+            peak = torch.cuda.max_memory_allocated(self._device)
+            torch.cuda.reset_peak_memory_stats(self._device)
+        stage = self.seen[self._names[len(self.seen) - 1]]
+        stage.append(_Update(seconds=now - self._last, audio_seconds=log["seconds"], peak_bytes=peak))
+        self._last = perf_counter()
 
     def seconds(self, beginning: str) -> float:
         """Of all stages whose description begins so."""

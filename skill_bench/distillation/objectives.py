@@ -12,6 +12,7 @@ from skill_bench.distillation.losses import GroupDistillation, group_averages
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.cpu import inference
 from skill_bench.models.encoder import Encoder
+from skill_bench.models.size import size_of
 from skill_bench.pruning import removal
 from skill_bench.pruning.gates import Gates
 from skill_bench.pruning.kept import Kept
@@ -119,6 +120,6 @@ class JointObjective(Objective):
             "lambda_quadratic": self.lagrangian.quadratic.detach().clone(),
         }
         if self.shrink_every_updates is not None:
-            size = sum(parameter.numel() for parameter in self.student.parameters())
+            size = size_of(self.student)
             log["trained_parameters"] = torch.tensor(size, dtype=torch.float64, device=waves.device)
         return distance + self.lagrangian(sparsity, wanted), log

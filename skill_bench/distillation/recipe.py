@@ -11,9 +11,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from skill_bench.base import specs
-from skill_bench.base.documents import Frozen
 from skill_bench.base.errors import SpecError, UnknownName, UsageError
-from skill_bench.base.specs import Count, Positive, Weight
+from skill_bench.base.specs import Count, Frozen, Positive, Weight
 from skill_bench.layers.options import FixedGroups, RandomGroups, SimilarGroups, UniformGroups
 from skill_bench.pruning.options import Sparsity
 from skill_bench.training.options import Data, Optimizer, Stage

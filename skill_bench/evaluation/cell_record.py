@@ -12,7 +12,7 @@ from skill_bench.base.provenance import collect
 from skill_bench.corpora.data import TaskData
 from skill_bench.evaluation.cell_result import CellResult
 from skill_bench.evaluation.forecast import Forecast, forecast_path
-from skill_bench.evaluation.kinds.cell import Source
+from skill_bench.evaluation.kinds.cell import CellUpstream
 from skill_bench.evaluation.plan import Plan
 from skill_bench.records.record import Data, Failure, Key, Record, System, find_finished, find_record
 from skill_bench.tasks import TaskSpec
@@ -20,7 +20,7 @@ from skill_bench.tasks import TaskSpec
 _log = logging.getLogger(__name__)
 
 
-class EvaluatedUpstream(Source, Protocol):
+class EvaluatedUpstream(CellUpstream, Protocol):
     """What a run needs of an upstream: features, and what goes into the record."""
 
     def system(self) -> System:

@@ -12,7 +12,7 @@ import torch
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.corpora.data import TaskData
 from skill_bench.evaluation import kinds
-from skill_bench.evaluation.kinds.cell import Cell, Solved, Source
+from skill_bench.evaluation.kinds.cell import Cell, CellUpstream, Solved
 from skill_bench.metrics.scoring import score, with_counts
 from skill_bench.records.record import DEFAULT_PROTOCOL, Metric, Selection
 from skill_bench.tasks import TaskSpec
@@ -47,13 +47,8 @@ class CellResult:
     seconds: dict[str, float]
 
 
-def run_cell(upstream: Source, task: TaskSpec, data: TaskData, *, seed: int, cache_dir: Path) -> CellResult:
-    """`run_cells` with one seed."""
-    return next(run_cells(upstream, task, data, seeds=(seed,), cache_dir=cache_dir))
-
-
 def run_cells(
-    upstream: Source,
+    upstream: CellUpstream,
     task: TaskSpec,
     data: TaskData,
     *,

@@ -16,15 +16,17 @@ from typing import Literal, Never
 
 import torch
 
-from skill_bench.base.documents import Document, Frozen
+from skill_bench.base.documents import Document
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.provenance import Provenance
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
+from skill_bench.base.specs import Frozen
 from skill_bench.corpora.data import TaskData, Utterance
 from skill_bench.evaluation import kinds
-from skill_bench.evaluation.kinds.cell import Cell, Source
+from skill_bench.evaluation.kinds.cell import Cell, CellUpstream
 from skill_bench.features.cache import FeatureCache
 from skill_bench.features.extract import Features, extract
-from skill_bench.features.extraction import BATCH_SECONDS, SAMPLE_RATE_HZ
+from skill_bench.features.extraction import BATCH_SECONDS
 from skill_bench.features.policy import Policy, entry_keys
 from skill_bench.measure.resident import resident_peak_bytes
 from skill_bench.probes.frames import RESIDENT_BYTES
@@ -113,7 +115,7 @@ class Prober:
         progress: Receives the stages of the probe.
     """
 
-    upstream: Source
+    upstream: CellUpstream
     seeds: tuple[int, ...]
     cache_dir: Path
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))

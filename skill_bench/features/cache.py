@@ -40,7 +40,7 @@ _DTYPES = {"float16": torch.float16, "float32": torch.float32}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class KeptFeatures:
     """One utterance's features and what its audio file was before conversion."""
 
     features: Tensor
@@ -104,7 +104,7 @@ class FeatureCache:
                 present.discard(path)  # removed meanwhile
         self._known = present
 
-    def read(self, key: str) -> Entry | None:
+    def read(self, key: str) -> KeptFeatures | None:
         """The entry, a view into the mapped file; None if it is absent or its shard damaged, which is then removed."""
         place = self._places.get(key)
         if place is None:
@@ -120,13 +120,13 @@ class FeatureCache:
         self._checked.add(key)
         dtype = _DTYPES[place.dtype]
         flat = torch.frombuffer(mapped, dtype=dtype, count=place.n_bytes // dtype.itemsize, offset=place.offset)
-        return Entry(
+        return KeptFeatures(
             features=flat.view(place.shape),
             original_rate_hz=place.original_rate_hz,
             original_channels=place.original_channels,
         )
 
-    def write(self, entries: Mapping[str, Entry]) -> None:
+    def write(self, entries: Mapping[str, KeptFeatures]) -> None:
         """Stores entries as one shard; a reader sees the whole file or none.
 
         Raises:
@@ -178,7 +178,7 @@ def _use(folder: Path) -> locks.Lock:
             return lock
 
 
-def _content(entry: Entry) -> Content:
+def _content(entry: KeptFeatures) -> Content:
     return Content(
         numbers=entry.features.detach().cpu().contiguous().numpy(),
         original_rate_hz=entry.original_rate_hz,

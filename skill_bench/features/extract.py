@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from skill_bench.base.progress import Progress, Silent
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.data import Utterance
-from skill_bench.features.extraction import BATCH_SECONDS, SAMPLE_RATE_HZ, Extraction, FeatureSource
+from skill_bench.features.extraction import BATCH_SECONDS, Extraction, FeatureSource
 from skill_bench.features.policy import Policy
 
 __all__ = ["FeatureSource", "Features", "extract"]

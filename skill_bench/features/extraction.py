@@ -14,15 +14,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from skill_bench.base.errors import DataError
+from skill_bench.base.neighbours import neighbours
 from skill_bench.base.progress import Advance
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.audio.audio import Audio, load_utterance
 from skill_bench.corpora.data import Utterance
-from skill_bench.features import heap, stored
-from skill_bench.features.cache import Entry, FeatureCache
+from skill_bench.features import freed_memory, stored
+from skill_bench.features.cache import FeatureCache, KeptFeatures
 from skill_bench.features.policy import Policy, cut, entry_keys
 from skill_bench.features.threads import threads
 
-SAMPLE_RATE_HZ = 16000
 # On a CPU larger batches gain nothing more; on a GPU the caller asks for more.
 BATCH_SECONDS, MAX_BATCH = 16.0, 32
 # One shard of the cache: a minute of frames is 64 MB in a base model; means are so small that ten are few bytes.
@@ -68,7 +69,7 @@ class Extraction:
         self._seen: dict[str, Utterance] = {}
         self._keys: dict[str, str] = {}
         self._bytes_without_place: dict[str, int] = {}
-        self._in_memory: dict[str, Entry] = {}
+        self._in_memory: dict[str, KeptFeatures] = {}
 
     def run(self, utterances: Sequence[Utterance], advance: Advance) -> None:
         """Leaves every utterance in the cache, or known as one that does not fit."""
@@ -109,7 +110,7 @@ class Extraction:
         what = "means stay in memory for this run" if self.policy.pooled else "frames are computed again at every use"
         return (f"{n} utterances ({size / 1e9:.3g} GB) do not fit the cache limit: their {what}",)
 
-    def _kept(self, utterance: Utterance) -> Entry | None:
+    def _kept(self, utterance: Utterance) -> KeptFeatures | None:
         key = self._keys[utterance.id]
         return self._in_memory.get(key) or self.cache.read(key)
 
@@ -122,16 +123,11 @@ class Extraction:
     def _blocks(self, utterances: Sequence[Utterance]) -> Iterator[Batches]:
         """Consecutive batches that make one shard."""
         shard_seconds = SHARD_SECONDS_OF_MEANS if self.policy.pooled else SHARD_SECONDS_OF_FRAMES
-        block: Batches = []
-        seconds = 0.0
-        for batch in _batches(utterances, batch_seconds=self.batch_seconds):
-            block.append(batch)
-            seconds += sum(_seconds(utterance) for utterance in batch)
-            if seconds >= shard_seconds:
-                yield block
-                block, seconds = [], 0.0
-        if block:
-            yield block
+
+        def fits(block: Sequence[list[Utterance]], _: list[Utterance]) -> bool:
+            return sum(sum(map(_seconds, batch)) for batch in block) < shard_seconds
+
+        return neighbours(_batches(utterances, batch_seconds=self.batch_seconds), fits=fits)
 
     def _name(self, block: Batches) -> str:
         keys = [self._keys[utterance.id] for batch in block for utterance in batch]
@@ -142,7 +138,7 @@ class Extraction:
 
     def _work(self, block: Batches, advance: Advance) -> None:
         self.cache.refresh()
-        entries: dict[str, Entry] = {}
+        entries: dict[str, KeptFeatures] = {}
         try:
             for batch, computed in self._computed(block):
                 for utterance, entry in computed:
@@ -152,19 +148,19 @@ class Extraction:
                 advance(len(batch))
         finally:  # an interruption keeps the batches that are finished
             without_place = self._store(entries)
-            heap.give_back()
+            freed_memory.return_to_system()
         for batch in block:
             for utterance in batch:
                 self._note_facts(utterance, without_place.get(self._keys[utterance.id]))
 
-    def _computed(self, block: Batches) -> Iterator[tuple[list[Utterance], list[tuple[Utterance, Entry]]]]:
+    def _computed(self, block: Batches) -> Iterator[tuple[list[Utterance], list[tuple[Utterance, KeptFeatures]]]]:
         """Every batch with what was computed of it, in order.
 
         Several batches at a time, each by one thread, where the upstream allows it: sums over several threads round
         otherwise, so that features, and the scores that are made from them, would depend on the machine's cores.
         """
 
-        def compute(batch: list[Utterance]) -> list[tuple[Utterance, Entry]]:
+        def compute(batch: list[Utterance]) -> list[tuple[Utterance, KeptFeatures]]:
             # A batch holds the same utterances whether some are cached or not: a rerun gives the same numbers.
             missing = any(self._keys[utterance.id] not in self.cache for utterance in batch)
             return self._compute(batch) if missing else []
@@ -180,7 +176,7 @@ class Extraction:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _store(self, entries: dict[str, Entry]) -> dict[str, Entry]:
+    def _store(self, entries: dict[str, KeptFeatures]) -> dict[str, KeptFeatures]:
         """Writes what fits the limit; returns the others."""
         if not entries:
             return {}
@@ -196,7 +192,7 @@ class Extraction:
                 self._note_facts(utterance, None)
             advance(len(batch))
 
-    def _note_facts(self, utterance: Utterance, without_place: Entry | None) -> None:
+    def _note_facts(self, utterance: Utterance, without_place: KeptFeatures | None) -> None:
         key = self._keys[utterance.id]
         if without_place is not None:
             self._bytes_without_place[utterance.id] = without_place.features.nbytes
@@ -210,7 +206,7 @@ class Extraction:
         if facts.original_channels > 1:
             self.averaged.add(utterance.id)
 
-    def _compute(self, utterances: Sequence[Utterance]) -> list[tuple[Utterance, Entry]]:
+    def _compute(self, utterances: Sequence[Utterance]) -> list[tuple[Utterance, KeptFeatures]]:
         audios = [load_utterance(utterance) for utterance in utterances]
         waves = [
             cut(audio.waveform, utterance, max_samples=self.policy.max_samples)
@@ -223,7 +219,7 @@ class Extraction:
             for utterance, audio, states in zip(utterances, audios, found, strict=True)
         ]
 
-    def _entry(self, states: Float[Tensor, "layers frames dim"], utterance: Utterance, audio: Audio) -> Entry:
+    def _entry(self, states: Float[Tensor, "layers frames dim"], utterance: Utterance, audio: Audio) -> KeptFeatures:
         if states.ndim != 3 or states.shape[1] == 0 or not torch.isfinite(states).all():
             what = f"shape {tuple(states.shape)}" if states.ndim != 3 or states.shape[1] == 0 else "NaN or infinity"
             raise DataError(
@@ -237,7 +233,7 @@ class Extraction:
             features = states.half()
             if not torch.isfinite(features).all():
                 features = states.float()
-        return Entry(
+        return KeptFeatures(
             features=features.cpu(),
             original_rate_hz=audio.original_rate_hz,
             original_channels=audio.original_channels,
@@ -249,14 +245,11 @@ def _batches(utterances: Sequence[Utterance], *, batch_seconds: float) -> Iterat
 
     The longest first: what is too much for the memory fails at once, and what later batches need is there already.
     """
-    batch: list[Utterance] = []
-    for utterance in sorted(utterances, key=lambda u: (-_seconds(u), u.id)):
-        if batch and (len(batch) == MAX_BATCH or (len(batch) + 1) * _seconds(batch[0]) > batch_seconds):
-            yield batch
-            batch = []
-        batch.append(utterance)
-    if batch:
-        yield batch
+
+    def fits(batch: Sequence[Utterance], _: Utterance) -> bool:
+        return len(batch) < MAX_BATCH and (len(batch) + 1) * _seconds(batch[0]) <= batch_seconds
+
+    return neighbours(sorted(utterances, key=lambda u: (-_seconds(u), u.id)), fits=fits)
 
 
 def _seconds(utterance: Utterance) -> float:

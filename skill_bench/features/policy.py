@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
+from skill_bench.base.hashed import digest, seed_from
 from skill_bench.corpora.audio.audio import load_utterance
 from skill_bench.corpora.audio.content import content_hashes
 from skill_bench.corpora.data import Utterance
@@ -64,13 +64,12 @@ def _key(utterance: Utterance, policy: Policy, content: str) -> str:
         parts.append(repr(utterance.effects))
     if policy.max_samples is not None:
         parts.append(utterance.id)
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return digest("\n".join(parts))
 
 
 def cut(wave: Float[Tensor, " samples"], utterance: Utterance, *, max_samples: int | None) -> Float[Tensor, " cropped"]:
     """At most ``max_samples`` of an utterance, from a place that its id decides."""
     if max_samples is None or len(wave) <= max_samples:
         return wave
-    draw = int.from_bytes(hashlib.sha256(utterance.id.encode()).digest()[:8], "big")
-    start = draw % (len(wave) - max_samples + 1)
+    start = seed_from(utterance.id, separator="", n_bytes=8) % (len(wave) - max_samples + 1)
     return wave[start : start + max_samples]

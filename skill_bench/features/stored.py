@@ -40,7 +40,6 @@ class StoredCache:
         folder: Where they are.
         upstream: The model's name when the folder was made; ``?`` if unknown.
         policy: What was extracted.
-        n_shards: Files.
         n_bytes: Their size.
         last_used: Seconds since the epoch.
     """
@@ -48,7 +47,6 @@ class StoredCache:
     folder: Path
     upstream: str
     policy: str
-    n_shards: int
     n_bytes: int
     last_used: float
 
@@ -143,7 +141,6 @@ def _describe(folder: Path) -> StoredCache:
         upstream = str(json.loads((folder / _ABOUT).read_text(encoding="utf-8"))["upstream"])
     except (OSError, ValueError, KeyError, TypeError):
         upstream = "?"
-    sizes = [size for _, size in _shards(folder, pattern=f"*{SUFFIX}")]
     try:
         last_used = (folder / IN_USE).stat().st_mtime
     except OSError:
@@ -152,8 +149,7 @@ def _describe(folder: Path) -> StoredCache:
         folder=folder,
         upstream=upstream or "?",
         policy=folder.name,
-        n_shards=len(sizes),
-        n_bytes=sum(sizes),
+        n_bytes=sum(size for _, size in _shards(folder, pattern=f"*{SUFFIX}")),
         last_used=last_used,
     )
 

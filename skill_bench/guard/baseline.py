@@ -17,9 +17,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from skill_bench.base.archive import find
-from skill_bench.base.documents import Document, Frozen
+from skill_bench.base.documents import Document
 from skill_bench.base.errors import UsageError
 from skill_bench.base.provenance import Provenance
+from skill_bench.base.specs import Frozen
+from skill_bench.base.suites import DEFAULT_SUITE
 from skill_bench.records.record import DEFAULT_PROTOCOL
 
 FILE = "baseline.json"
@@ -34,6 +36,46 @@ class Settings(Frozen):
     tasks: tuple[str, ...]
     seeds: tuple[int, ...]
     limit: int | None = None
+
+
+def settings_of(
+    folder: Path,
+    *,
+    upstream: str | None,
+    suite: str | None,
+    tasks: tuple[str, ...],
+    seeds: tuple[int, ...],
+    limit: int | None,
+) -> Settings:
+    """Of a new baseline in ``folder``; what is not given is as in the one that it replaces.
+
+    Raises:
+        UsageError: no upstream is given, and there is no earlier baseline.
+    """
+    known = read_baseline(folder).settings if (folder / FILE).is_file() else None
+    if (name := upstream or (known.upstream if known else None)) is None:
+        raise UsageError("a new baseline needs --upstream NAME.")
+    return Settings(
+        upstream=name,
+        suite=suite or (known.suite if known else DEFAULT_SUITE),
+        tasks=tasks or (known.tasks if known else ("ks",)),
+        seeds=seeds,
+        limit=limit if limit is not None or known is None else known.limit,
+    )
+
+
+def require_settings(folder: Path, *, suite: str | None, limit: int | None) -> None:
+    """Checks that the baseline in ``folder`` was made so; None fits any.
+
+    Raises:
+        UsageError: it was not, or there is none.
+    """
+    stored = read_baseline(folder).settings
+    if suite not in (None, stored.suite) or limit not in (None, stored.limit):
+        raise UsageError(
+            f"{folder} was made on suite {stored.suite!r} with limit {stored.limit}. Leave --suite and --limit out, "
+            "or make a new baseline with --update."
+        )
 
 
 class Costs(Frozen):

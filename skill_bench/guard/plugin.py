@@ -35,7 +35,7 @@ class SkillCheck(Protocol):
 def skill_check() -> SkillCheck:
     """Checks a model against the baseline folder ``against``; the options are those of ``skill-bench check``.
 
-    Further keywords are those of `skill_bench.guard.rerun.Place`: ``data_root``, ``suite_file``, ``cache_dir``,
+    Further keywords are those of `skill_bench.guard.rerun.RerunOptions`: ``data_root``, ``suite_file``, ``cache_dir``,
     ``device``, ``timed``, ``load``.
     """
     return _check
@@ -58,9 +58,9 @@ def _check(
     from skill_bench.guard.judge import Rules
     from skill_bench.guard.written import to_markdown
 
-    report = rerun.check(
+    report = rerun.compare(
         Path(against),
-        place=rerun.Place(
+        place=rerun.RerunOptions(
             cache_dir=cache_folder(place.pop("cache_dir", None)),
             ckpt=None if ckpt is None else Path(ckpt),
             **place,

@@ -32,7 +32,7 @@ Load = Callable[[UpstreamRequest], EvaluatedUpstream]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class RerunOptions:
     """Where a check finds its model and data.
 
     Attributes:
@@ -53,10 +53,10 @@ class Place:
     load: Load = load_request
 
 
-def check(
+def compare(
     folder: Path,
     *,
-    place: Place,
+    place: RerunOptions,
     rules: Rules | None = None,
     upstream: str | None = None,
     tasks: tuple[str, ...] | None = None,
@@ -106,7 +106,7 @@ def check(
 
 
 def update(
-    folder: Path, settings: Settings, *, reason: str, place: Place, progress: Progress | None = None
+    folder: Path, settings: Settings, *, reason: str, place: RerunOptions, progress: Progress | None = None
 ) -> Baseline:
     """Runs ``settings`` and writes the folder as a baseline; an earlier one becomes a line of its history.
 
@@ -145,7 +145,7 @@ def update(
 
 
 def _run(
-    settings: Settings, out_dir: Path, place: Place, progress: Progress, *, must_finish: bool = False
+    settings: Settings, out_dir: Path, place: RerunOptions, progress: Progress, *, must_finish: bool = False
 ) -> EvaluatedUpstream:
     model = place.load(UpstreamRequest(name=settings.upstream, ckpt=place.ckpt))
     # Features of an earlier version of the code would hide what the change did: this identity is nobody else's.
@@ -178,7 +178,7 @@ def _run(
     return model
 
 
-def _costs(model: EvaluatedUpstream, place: Place) -> Costs:
+def _costs(model: EvaluatedUpstream, place: RerunOptions) -> Costs:
     if not isinstance(model, torch.nn.Module):
         return Costs(parameters=model.system().n_parameters, macs=None, throughput_ratio=None, reference=NAME)
     model = model.to(place.device)

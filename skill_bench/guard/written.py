@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from xml.etree import ElementTree
 
 from tabulate import tabulate
 
+from skill_bench.base.documents import write_atomic
+from skill_bench.base.errors import SkillBenchError
 from skill_bench.guard.findings import CheckReport
 
 _MARK = {"passed": "✅", "failed": "❌", "error": "⚠️"}
@@ -42,6 +45,26 @@ def to_junit(report: CheckReport) -> str:
     root.append(suite)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def write_report(report: CheckReport, *, junit: Path | None, markdown: Path | None) -> None:
+    """JUnit XML into one file; Markdown at the end of another one, which may hold earlier reports."""
+    if junit is not None:
+        write_atomic(junit, to_junit(report).encode())
+    if markdown is not None:
+        earlier = markdown.read_text(encoding="utf-8") if markdown.is_file() else ""
+        write_atomic(markdown, (earlier + to_markdown(report)).encode())
+
+
+def require_passed(report: CheckReport) -> None:
+    """Checks that nothing failed.
+
+    Raises:
+        SkillBenchError: lists what did.
+    """
+    if not report.passed:
+        listed = "\n".join(f"  {finding.name}: {finding.message}" for finding in report.problems)
+        raise SkillBenchError(f"{len(report.problems)} of {len(report.findings)} findings failed:\n{listed}")
 
 
 def _escaped(rows: list[list[str]]) -> list[list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Literal
 
@@ -11,12 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from skill_bench.base.errors import DataError
+from skill_bench.base.hashed import digest
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.provenance import collect, now
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.audio.audio import load_utterance
-from skill_bench.corpora.audio.decode import SAMPLE_RATE_HZ
 from skill_bench.corpora.data import Utterance
-from skill_bench.corpora.listing import fingerprint
+from skill_bench.corpora.listing import speech_fingerprint
 from skill_bench.layers.cluster import cluster
 from skill_bench.layers.measures import new_measure
 from skill_bench.models.checkpoint import LoadedModel
@@ -29,7 +29,7 @@ MAX_SECONDS = 30.0
 
 def choose(utterances: Sequence[Utterance], *, n: int, seed: int) -> list[Utterance]:
     """``n`` utterances (or all), by a hash of seed and id: the choice depends neither on order nor on platform."""
-    return sorted(utterances, key=lambda u: hashlib.sha256(f"{seed}\0{u.id}".encode()).digest())[:n]
+    return sorted(utterances, key=lambda u: digest(f"{seed}\0{u.id}"))[:n]
 
 
 @torch.no_grad()
@@ -108,7 +108,7 @@ def measure(
     return LayerSimilarity(
         model=name,
         checkpoint_sha256=model.sha256,
-        data_fingerprint=fingerprint(utterances),
+        data_fingerprint=speech_fingerprint(utterances),
         n_utterances=len(chosen),
         audio_seconds=sum(u.seconds or 0.0 for u in chosen),
         seed=seed,

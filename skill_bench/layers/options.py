@@ -6,8 +6,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from skill_bench.base.documents import Frozen
-from skill_bench.base.specs import Count, Positive
+from skill_bench.base.specs import Count, Frozen, Positive
 from skill_bench.records.similarity import Groups, Linkage, MeasureName
 
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.records.profile import Throughput
 
-SAMPLE_RATE_HZ = 16000
 Encode = Callable[[list[Tensor]], object]
 """Encodes a list of waveforms (samples,); what it returns is dropped."""
 

@@ -74,7 +74,7 @@ def save(
         )
     header = {"format": FORMAT, "version": VERSION, "architecture": _architecture_json(encoder.architecture)}
     write_atomic(path, to_safetensors(tensors, metadata={**strings, **header}))
-    return fingerprint(encoder.architecture, tensors)
+    return weights_sha256(encoder.architecture, tensors)
 
 
 def load(path: Path | str) -> LoadedModel:
@@ -98,12 +98,12 @@ def read(source: Source) -> LoadedModel:
         encoder=build(converted, str(source.path)),
         metadata=converted.metadata,
         format=name,
-        sha256=fingerprint(converted.architecture, converted.tensors),
+        sha256=weights_sha256(converted.architecture, converted.tensors),
         notes=converted.notes,
     )
 
 
-def fingerprint(architecture: Architecture, tensors: Mapping[str, Tensor]) -> str:
+def weights_sha256(architecture: Architecture, tensors: Mapping[str, Tensor]) -> str:
     """sha256 over the architecture and the names, shapes and float32 values of the weights."""
     digest = hashlib.sha256(_architecture_json(architecture).encode())
     for name in sorted(tensors):

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import torch
 
+from skill_bench.base.progress import Progress, Silent
 from skill_bench.corpora.data import Utterance
+from skill_bench.corpora.synthetic.varied import synthesise_speech
+from skill_bench.models import checkpoint
 from skill_bench.models.architecture import Architecture, RelativePosition
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.factories import architecture
@@ -19,7 +22,7 @@ from skill_bench.pretraining.objective import Corruption, MaskedPrediction, Pret
 from skill_bench.pretraining.units import HiddenFeatures, MfccFeatures, Units
 from skill_bench.training.batches import SpeechBatches
 from skill_bench.training.engine import Engine, Processes
-from skill_bench.training.loop import Progress, Schedule, Training
+from skill_bench.training.loop import Schedule, Training
 
 SMALL_TEACHER = architecture(
     channels=96,
@@ -134,10 +137,63 @@ def pretrain(
             schedule=iteration.schedule,
             max_gradient_norm=recipe.max_gradient_norm,
             seed=recipe.seed + number,
-            progress=progress,
+            title="pretrain",
+            progress=progress or Silent(),
         ).run()
         model.cpu()
     return encoder.eval().requires_grad_(False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """A teacher, and what is said of its making in its checkpoint."""
+
+    encoder: Encoder
+    metadata: dict[str, str]
+
+
+def pretrain_small(
+    utterances: Sequence[Utterance],
+    *,
+    folder: Path,
+    updates: int,
+    second_updates: int,
+    seed: int = 0,
+    synthetic_hours: float = 0.0,
+    start: Path | None = None,
+    processes: Processes | None = None,
+    progress: Progress | None = None,
+) -> Pretrained:
+    """:data:`SMALL_TEACHER` from recorded and synthesised speech, by :func:`small_recipe`.
+
+    Args:
+        synthetic_hours: of speech to synthesise and to add.
+        start: checkpoint of a teacher to go on from, by the second iteration only; its shape is kept.
+
+    Raises:
+        AudioError: lists every damaged file, before anything is trained.
+        CheckpointError: ``start`` cannot be used.
+    """
+    processes, progress = processes or Engine().launch(), progress or Silent()
+    hours = sum(u.seconds or 0 for u in utterances) / 3600
+    if synthetic_hours:
+        utterances = [*utterances, *synthesise_speech(folder / "synthetic", hours=synthetic_hours, seed=seed + 1)]
+    begun = checkpoint.load(start) if start else None
+    recipe = small_recipe(updates=0 if begun else updates, second_updates=second_updates, seed=seed)
+    processes.check_audio(utterances, progress)
+    encoder = pretrain(
+        begun.encoder.architecture if begun else SMALL_TEACHER,
+        utterances,
+        recipe=recipe,
+        folder=folder,
+        start=begun.encoder if begun else None,
+        processes=processes,
+        progress=progress,
+    )
+    metadata = {"recipe": recipe.to_json(), "recorded_hours": f"{hours:.3f}", "synthetic_hours": f"{synthetic_hours}"}
+    if begun:
+        metadata["started_from"] = begun.sha256
+    return Pretrained(encoder=encoder, metadata=metadata)
 
 
 def _units(

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor, nn
 
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.models.encoder import Encoder
 
 
@@ -23,7 +24,7 @@ class MfccFeatures(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         settings = {"n_fft": 400, "hop_length": 160, "n_mels": 40, "center": False}
-        self.mfcc = torchaudio.transforms.MFCC(sample_rate=16_000, n_mfcc=13, melkwargs=settings)
+        self.mfcc = torchaudio.transforms.MFCC(sample_rate=SAMPLE_RATE_HZ, n_mfcc=13, melkwargs=settings)
 
     @torch.no_grad()
     def forward(self, waves: Float[Tensor, "batch samples"]) -> Float[Tensor, "batch frames 39"]:

@@ -6,7 +6,6 @@ then its loss), test is not touched here.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from skill_bench.base.hashed import seed_from
 from skill_bench.base.progress import Advance
 from skill_bench.probes.heads import Randomness
 from skill_bench.probes.optimizer import ADAMW_DECAY, GridAdam
@@ -120,8 +120,7 @@ class GridResult:
 
 def generator_for(*parts: object) -> torch.Generator:
     """A generator of its own for each purpose, e.g. ``generator_for(seed, fold, "order")``."""
-    digest = hashlib.sha256("/".join(str(part) for part in parts).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+    return torch.Generator().manual_seed(seed_from(*parts, separator="/"))
 
 
 def train_grid(

@@ -6,8 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from skill_bench.base.documents import Frozen
-from skill_bench.base.specs import Count, Positive, PositiveNumber
+from skill_bench.base.specs import Count, Frozen, Positive, PositiveNumber
 
 DropRate = Annotated[float, Field(gt=0, lt=1)] | Literal[False]
 

@@ -12,8 +12,9 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from skill_bench.base.archive import find
-from skill_bench.base.documents import Document, Frozen
+from skill_bench.base.documents import Document
 from skill_bench.base.provenance import Provenance
+from skill_bench.base.specs import Frozen
 from skill_bench.records.record import System, upstream_folder
 
 

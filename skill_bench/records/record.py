@@ -26,9 +26,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, JsonValue, model_validator
 
 from skill_bench.base.archive import find, read_bytes
-from skill_bench.base.documents import Document, Frozen, JsonObject, write_atomic
+from skill_bench.base.documents import Document, JsonObject, write_atomic
 from skill_bench.base.errors import RecordError
 from skill_bench.base.provenance import Provenance
+from skill_bench.base.specs import Frozen
 
 DEFAULT_PROTOCOL = "strict"
 REPLACED = "replaced"

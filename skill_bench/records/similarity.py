@@ -6,8 +6,9 @@ from typing import Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from skill_bench.base.documents import Document, Frozen
+from skill_bench.base.documents import Document
 from skill_bench.base.provenance import Provenance
+from skill_bench.base.specs import Frozen
 
 MeasureName = Literal["cka", "cosine", "mutual_knn"]
 MEASURES: tuple[MeasureName, ...] = get_args(MeasureName)
@@ -17,6 +18,9 @@ Groups = tuple[tuple[int, ...], ...]
 """A partition of layers."""
 CARRIED = "layer_similarity"
 """Where the metadata of a student's checkpoint holds the document, as text."""
+
+SIMILARITY_FILE = "similarity.json"
+"""What it is called in a work folder, and beside records."""
 
 
 class Similarity(Frozen):

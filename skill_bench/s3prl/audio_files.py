@@ -19,7 +19,7 @@ from torch import Tensor
 
 from skill_bench.base.errors import AudioError, UsageError
 
-Source = str | os.PathLike[str] | BinaryIO
+AudioInput = str | os.PathLike[str] | BinaryIO
 
 _INTEGER_DTYPES = {"PCM_U8": "int16", "PCM_S8": "int16", "PCM_16": "int16", "PCM_24": "int32", "PCM_32": "int32"}
 _BITS = {
@@ -55,7 +55,7 @@ class AudioMetaData:
 
 
 def load(
-    uri: Source,
+    uri: AudioInput,
     frame_offset: int = 0,
     num_frames: int = -1,
     normalize: bool = True,
@@ -86,7 +86,9 @@ def load(
     return (waves.t().contiguous() if channels_first else waves), rate
 
 
-def info(uri: Source, format: str | None = None, buffer_size: int = 4096, backend: str | None = None) -> AudioMetaData:
+def info(
+    uri: AudioInput, format: str | None = None, buffer_size: int = 4096, backend: str | None = None
+) -> AudioMetaData:
     """Rate, length, channels and coding from the header, without decoding.
 
     Raises:
@@ -110,7 +112,7 @@ def info(uri: Source, format: str | None = None, buffer_size: int = 4096, backen
 
 
 def save(
-    uri: Source,
+    uri: AudioInput,
     src: Tensor,
     sample_rate: int,
     channels_first: bool = True,
@@ -153,7 +155,7 @@ def install() -> None:
             setattr(torchaudio, name, value)
 
 
-def _open(uri: Source) -> soundfile.SoundFile:
+def _open(uri: AudioInput) -> soundfile.SoundFile:
     if isinstance(uri, str | os.PathLike) and not os.path.isfile(uri):
         raise AudioError(f"{os.fspath(uri)}: no such audio file.")
     try:

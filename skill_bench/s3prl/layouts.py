@@ -6,7 +6,6 @@ Every function fills a folder and returns the configuration for s3prl's ``-c``. 
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 from pathlib import Path
@@ -15,10 +14,11 @@ from typing import Any
 import soundfile
 import yaml
 
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.audio.audio import load_utterance
 from skill_bench.corpora.data import TaskData, Utterance
+from skill_bench.corpora.official.readers.speech_commands import percent_of
 
-RATE_HZ = 16_000
 POOLING = {"projector_dim": 256, "select": "UtteranceLevel", "UtteranceLevel": {"pooling": "MeanPooling"}}
 
 # The corpus' target words that the official twelve classes lack take the place of those that it lacks itself.
@@ -116,12 +116,10 @@ def settled(out: Path, expert: dict[str, Any], settings: dict[str, Any], *, eval
 
 
 def _speaker(least: float, most: float) -> str:
-    """A name whose hash lies between two percentages (s3prl ``speech_commands/expert.py`` ``split_dataset``)."""
-    largest = 2**27 - 1
+    """A name whose hash lies between two percentages."""
     for number in itertools.count():
         name = f"{number:08x}"
-        share = int(hashlib.sha1(name.encode()).hexdigest(), 16) % (largest + 1) * (100.0 / largest)
-        if least <= share < most:
+        if least <= percent_of(name) < most:
             return name
     raise AssertionError("unreachable")
 
@@ -129,17 +127,17 @@ def _speaker(least: float, most: float) -> str:
 def write_utterance(utterance: Utterance, target: Path) -> None:
     """The utterance as our side hears it; 24 bits hold it more finely than float16 features."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(target, load_utterance(utterance).waveform.numpy(), RATE_HZ, subtype="PCM_24")
+    soundfile.write(target, load_utterance(utterance).waveform.numpy(), SAMPLE_RATE_HZ, subtype="PCM_24")
 
 
 def copy_audio(source: Path, target: Path) -> None:
     """A 16 kHz file as 16-bit WAV."""
     samples, rate_hz = soundfile.read(source, dtype="int16")
-    assert rate_hz == RATE_HZ, source
+    assert rate_hz == SAMPLE_RATE_HZ, source
     write_audio(target, samples)
 
 
 def write_audio(target: Path, samples: Any) -> None:
     """Integers as 16-bit audio; makes the folder."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(target, samples, RATE_HZ, subtype="PCM_16")
+    soundfile.write(target, samples, SAMPLE_RATE_HZ, subtype="PCM_16")

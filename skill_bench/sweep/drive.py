@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from skill_bench.base.archive import find
 from skill_bench.base.errors import CheckpointError, SkillBenchError
 from skill_bench.base.progress import Progress
 from skill_bench.corpora.data import Utterance
-from skill_bench.corpora.listing import fingerprint, list_audio
+from skill_bench.corpora.listing import list_audio, speech_fingerprint
 from skill_bench.distillation.distill import distill
 from skill_bench.evaluation.cell_record import EvaluatedUpstream
 from skill_bench.evaluation.evaluate import evaluate, load_request
@@ -34,17 +34,15 @@ from skill_bench.models import checkpoint
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.records.profile import find_profile
 from skill_bench.records.record import System
-from skill_bench.records.similarity import LayerSimilarity
+from skill_bench.records.similarity import SIMILARITY_FILE, LayerSimilarity
 from skill_bench.sweep.grid import Grid, Job
 from skill_bench.sweep.recorded import is_recorded, read_recipe
-from skill_bench.sweep.twins import twins
+from skill_bench.sweep.same_students import same_students
 from skill_bench.training.engine import Engine, Processes
-from skill_bench.training.loop import Progress as UpdateProgress
 from skill_bench.upstream.encoder import EncoderUpstream
 from skill_bench.upstream.interface import Upstream
 
 TEACHER = "teacher"
-SIMILARITY_FILE = "similarity.json"
 
 
 @dataclass(kw_only=True)
@@ -57,7 +55,6 @@ class Drive:
         data: speech for distillation and calibration, as `skill-bench distill --data` takes it.
         data_root: corpora of the grid's suite.
         out: see the module's text.
-        updates: makes what is told about a student's updates, from its name.
     """
 
     grid: Grid
@@ -69,7 +66,6 @@ class Drive:
     cache_dir: Path
     device: str
     progress: Progress
-    updates: Callable[[str], UpdateProgress]
     failures: list[str] = field(default_factory=list)
 
     def run(self) -> list[str]:
@@ -77,7 +73,7 @@ class Drive:
         similarity = self._similarity()
         baselines = [TEACHER, *(name for name in self.grid.upstreams if name != TEACHER)]
         self._evaluate(baselines, self.grid.tasks, {})
-        same = twins(self.jobs, similarity)
+        same = same_students(self.jobs, similarity)
         for name, other in same.items():
             self.progress.note(f"{name}: finds the groups of {other.name}, so it is not distilled")
         jobs = [job for job in self.jobs if job.name not in same and not self._is_done(job)]
@@ -121,7 +117,7 @@ class Drive:
 
     def _is_of_this_data(self, there: str | None) -> bool:
         """Files of earlier versions do not say what they were made from."""
-        return there is None or there == fingerprint(self._speech)
+        return there is None or there == speech_fingerprint(self._speech)
 
     def _is_done(self, job: Job) -> bool:
         """Whether its weights are gone, and nobody needs them any more."""
@@ -168,8 +164,8 @@ class Drive:
             recipe=job.recipe,
             folder=path.with_suffix(".work"),
             processes=self._processes,
-            progress=self.updates(job.name),
-            stages=self.progress,
+            progress=self.progress,
+            title=f"distill {job.name}",
         )
         metadata = student.metadata | {"title": _title(job), "teacher": TEACHER}
         checkpoint.save(student.encoder, path, metadata=metadata, dtype=torch.float16)

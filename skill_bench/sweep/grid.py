@@ -37,14 +37,13 @@ from typing import Annotated, Any, Self
 from pydantic import Field, JsonValue, model_validator
 
 from skill_bench.base import catalog, specs
-from skill_bench.base.documents import Frozen
 from skill_bench.base.errors import SpecError, UnknownName
+from skill_bench.base.specs import Count, Frozen, Positive, PositiveNumber
 from skill_bench.distillation.recipe import Recipe, load_recipe
 
 SEED = "{seed}"
 """Stands for the distillation seed in ``checkpoint`` and as a value in ``changes``."""
-Seed = Annotated[int, Field(ge=0)]
-Seeds = Annotated[tuple[Seed, ...], Field(min_length=1)]
+Seeds = Annotated[tuple[Count, ...], Field(min_length=1)]
 Tasks = Annotated[tuple[str, ...], Field(min_length=1)]
 Changes = dict[str, JsonValue]
 
@@ -82,8 +81,8 @@ class Grid(Frozen):
     seeds: Seeds
     probe_seeds: Seeds
     upstreams: tuple[str, ...] = ()
-    limit: Annotated[int, Field(gt=0)] | None = None
-    scale_updates: Annotated[float, Field(gt=0)] = 1.0
+    limit: Positive | None = None
+    scale_updates: PositiveNumber = 1.0
     changes: Changes = Field(default_factory=dict)
     students: tuple[StudentRow, ...]
 

@@ -13,8 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from skill_bench.base.errors import DataError
+from skill_bench.base.neighbours import neighbours
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.audio.audio import load_utterance
-from skill_bench.corpora.audio.decode import SAMPLE_RATE_HZ, length
+from skill_bench.corpora.audio.decode import length
 from skill_bench.corpora.data import Utterance
 
 _CACHE_SAMPLES = 1 << 30  # as 16-bit integers: 2 GiB, or 18 hours
@@ -80,7 +82,7 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class PlannedBatch:
     """Batch ``number``: its utterances and what is cropped out of each."""
 
     number: int
@@ -132,7 +134,7 @@ class SpeechBatches:
     def hours(self) -> float:
         return sum(u.seconds or 0.0 for u in self.utterances) / 3600
 
-    def start_at(self, number: int, part: Part | None = None) -> Iterator[tuple[Plan, tuple[Batch, ...]]]:
+    def start_at(self, number: int, part: Part | None = None) -> Iterator[tuple[PlannedBatch, tuple[Batch, ...]]]:
         """Batches ``number``, ``number + 1``, ... as the passes of one process; default: one process, one pass.
 
         The next batch is read while the current one is used.
@@ -159,26 +161,22 @@ class SpeechBatches:
         # Jitter lets neighbours in length differ from epoch to epoch.
         lengths = np.array([min(u.seconds or 0.0, self.max_seconds) for u in self.utterances])
         order = np.argsort(lengths * random.uniform(0.9, 1.1, len(lengths)), kind="stable")
-        batches: list[list[Utterance]] = []
-        members: list[Utterance] = []
-        shortest = np.inf
-        for index in order:
-            shortest = min(shortest, lengths[index])
-            if members and shortest * (len(members) + 1) > self.seconds_per_batch:
-                batches.append(members)
-                members, shortest = [], lengths[index]
-            members.append(self.utterances[index])
-        batches.append(members)
-        return [batches[i] for i in random.permutation(len(batches))]
+        known: list[float] = lengths.tolist()
+
+        def fits(batch: Sequence[int], index: int) -> bool:
+            return min(known[i] for i in (*batch, index)) * (len(batch) + 1) <= self.seconds_per_batch
+
+        batches = list(neighbours(order.tolist(), fits=fits))
+        return [[self.utterances[index] for index in batches[i]] for i in random.permutation(len(batches))]
 
     def _read(
         self, number: int, members: list[Utterance], part: Part, readers: ThreadPoolExecutor
-    ) -> tuple[Plan, tuple[Batch, ...]]:
+    ) -> tuple[PlannedBatch, tuple[Batch, ...]]:
         random = np.random.default_rng((self.seed, 1, number))
         lengths = list(readers.map(self._length, members))
         n_samples = min(*lengths, int(self.max_seconds * SAMPLE_RATE_HZ))
         offsets = tuple(int(random.integers(0, n - n_samples + 1)) for n in lengths)
-        plan = Plan(number=number, members=tuple(members), n_samples=n_samples, offsets=offsets)
+        plan = PlannedBatch(number=number, members=tuple(members), n_samples=n_samples, offsets=offsets)
         batches = []
         for chunk, share in part.passes(len(members), seconds_each=n_samples / SAMPLE_RATE_HZ):
             waves = readers.map(self._wave, [members[index] for index in chunk])

@@ -13,9 +13,9 @@ from lightning.fabric import Fabric
 from lightning.fabric.strategies.ddp import DDPStrategy
 from pydantic import Field
 
-from skill_bench.base.documents import Frozen
 from skill_bench.base.errors import AudioError, UsageError
 from skill_bench.base.progress import Progress, Silent
+from skill_bench.base.specs import Frozen, Positive, PositiveNumber
 from skill_bench.corpora.audio.scan import scan
 from skill_bench.corpora.data import Utterance
 from skill_bench.training.batches import Part
@@ -43,8 +43,8 @@ class Engine(Frozen):
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     precision: Precision = "fp32"
-    max_seconds_per_device: Annotated[float, Field(gt=0)] | None = None
-    checkpoint_every_updates: Annotated[int, Field(gt=0)] = 200
+    max_seconds_per_device: PositiveNumber | None = None
+    checkpoint_every_updates: Positive = 200
     tensorboard: bool = False
 
     def launch(self) -> Processes:

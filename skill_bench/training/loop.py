@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 import pickle
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, runtime_checkable
+from typing import Any, NoReturn
 
 import torch
 from jaxtyping import Float
@@ -20,8 +19,10 @@ from torch import Tensor, nn
 
 from skill_bench.base.documents import write_atomic
 from skill_bench.base.errors import CheckpointError, SkillBenchError, UsageError
+from skill_bench.base.hashed import seed_from
 from skill_bench.base.locks import Lock
-from skill_bench.training.batches import Batch, Plan, SpeechBatches
+from skill_bench.base.progress import Progress, Silent
+from skill_bench.training.batches import Batch, PlannedBatch, SpeechBatches
 from skill_bench.training.engine import Processes
 from skill_bench.training.training_log import Log, TrainingLog
 
@@ -39,13 +40,6 @@ class Schedule:
         if update < self.warmup_updates:
             return (update + 1) / self.warmup_updates
         return max(0.0, (self.n_updates - update) / max(1, self.n_updates - self.warmup_updates))
-
-
-@runtime_checkable
-class Progress(Protocol):
-    """Told after every update."""
-
-    def __call__(self, update: int, n_updates: int, log: Log) -> None: ...
 
 
 class Objective(nn.Module):
@@ -82,6 +76,7 @@ class Training:
 
     Attributes:
         name: its checkpoint is ``folder/name.ckpt``, its log ``folder/name.csv``.
+        title: what progress calls the training that it is a stage of.
         optimizer: groups may hold ``peak``, their own peak learning rate.
     """
 
@@ -94,7 +89,8 @@ class Training:
     schedule: Schedule
     max_gradient_norm: float
     seed: int
-    progress: Progress | None = None
+    title: str
+    progress: Progress = field(default_factory=Silent)
 
     def run(self) -> float | None:
         """Trains the objective in place; a killed run continues from its last checkpoint with the same numbers.
@@ -145,8 +141,7 @@ class Training:
                         self._stop(f"gradients of {skipped} updates in a row are not finite", update, plan, guilty=True)
                     if log is not None:
                         log.append(numbers)
-                        if self.progress is not None:
-                            self.progress(update + 1, last, numbers)
+                        self.progress.update(self.title, update + 1, last, numbers)
                     if (update + 1) % every == 0 or update + 1 == last:
                         now = time.perf_counter()
                         if spent is not None:
@@ -168,7 +163,12 @@ class Training:
         return self.folder / f"{self.name}.ckpt"
 
     def _update(
-        self, update: int, plan: Plan, passes: tuple[Batch, ...], module: _FabricModule, optimizer: _FabricOptimizer
+        self,
+        update: int,
+        plan: PlannedBatch,
+        passes: tuple[Batch, ...],
+        module: _FabricModule,
+        optimizer: _FabricOptimizer,
     ) -> Log:
         for group in self.optimizer.param_groups:
             group["lr"] = group.get("peak", self.schedule.learning_rate) * self.schedule.factor(update)
@@ -202,7 +202,7 @@ class Training:
         optimizer.step()
         return numbers
 
-    def _stop(self, what: str, update: int, plan: Plan, *, guilty: bool) -> NoReturn:
+    def _stop(self, what: str, update: int, plan: PlannedBatch, *, guilty: bool) -> NoReturn:
         guilty_ids = self.processes.gather(plan.ids(self.processes.part) if guilty else [])
         ids = [name for found in guilty_ids for name in found]
         kept = f"The last good checkpoint is {self.checkpoint}" if self.checkpoint.exists() else "No checkpoint yet"
@@ -254,5 +254,4 @@ class Training:
 
 
 def _seed(*parts: object) -> int:
-    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
-    return int.from_bytes(digest[:7])
+    return seed_from(*parts, separator="\0")

@@ -6,8 +6,7 @@ from typing import Self
 
 from pydantic import model_validator
 
-from skill_bench.base.documents import Frozen
-from skill_bench.base.specs import Count, Positive, PositiveNumber, Weight
+from skill_bench.base.specs import Count, Frozen, Positive, PositiveNumber, Weight
 
 
 class Stage(Frozen):

@@ -21,8 +21,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from skill_bench.base.errors import SkillBenchError
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
+from skill_bench.models.size import size_of
 from skill_bench.upstream.folder import load_folder
-from skill_bench.upstream.interface import SAMPLE_RATE_HZ, Upstream
+from skill_bench.upstream.interface import Upstream
 
 LENGTHS = (16000, 800, 7777, 16000, 401)
 """Of the test utterances, in samples: equal, odd, and hardly longer than a frame."""
@@ -78,7 +80,7 @@ def probe_waves() -> list[Wave]:
 
 def _declares_itself(subject: Subject) -> str | None:
     upstream, system = subject.upstream, subject.upstream.system()
-    n_parameters = sum(parameter.numel() for parameter in upstream.parameters())
+    n_parameters = size_of(upstream)
     for wrong, found in (
         (not re.fullmatch(r"[0-9a-f]{64}", upstream.identity), f"identity {upstream.identity!r}, expected a sha256"),
         (

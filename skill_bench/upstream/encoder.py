@@ -9,13 +9,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from skill_bench.base.neighbours import neighbours
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.cpu import inference
 from skill_bench.models.encoder import Encoder, pad
+from skill_bench.models.size import size_of
 from skill_bench.records.record import System
 from skill_bench.upstream.interface import CODE_VERSION, Upstream
 
-MAX_BATCH_SAMPLES = 60 * 16000
+MAX_BATCH_SAMPLES = 60 * SAMPLE_RATE_HZ
 """Padded audio in one forward pass: bounds memory, changes no result."""
 
 
@@ -36,7 +39,7 @@ class EncoderUpstream(Upstream):
                 update={
                     "identity": hashlib.sha256(f"encoder {CODE_VERSION} {loaded.sha256}".encode()).hexdigest(),
                     "checkpoint_sha256": loaded.sha256,
-                    "n_parameters": sum(parameter.numel() for parameter in loaded.encoder.parameters()),
+                    "n_parameters": size_of(loaded.encoder),
                     "n_hidden_states": len(names),
                     "licence": said.get("licence") or system.licence,
                     "details": {**system.details, "format": loaded.format, "family": architecture.family, **said},
@@ -75,11 +78,7 @@ class EncoderUpstream(Upstream):
 
 def _batches(indices: list[int], lengths: list[int]) -> Iterator[list[int]]:
     """Neighbours in length together, at most MAX_BATCH_SAMPLES with padding (or one utterance)."""
-    batch: list[int] = []
-    for index in sorted(indices, key=lambda i: lengths[i]):
-        if batch and (len(batch) + 1) * lengths[index] > MAX_BATCH_SAMPLES:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
+    return neighbours(
+        sorted(indices, key=lambda i: lengths[i]),
+        fits=lambda batch, index: (len(batch) + 1) * lengths[index] <= MAX_BATCH_SAMPLES,
+    )

@@ -106,6 +106,6 @@ def _untrained(spec: UpstreamSpec, folder: Path, ckpt: str | Path | None) -> Enc
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
         encoder = Encoder(architecture)
-    sha256 = checkpoint.fingerprint(architecture, encoder.state_dict())
+    sha256 = checkpoint.weights_sha256(architecture, encoder.state_dict())
     loaded = LoadedModel(encoder=encoder, metadata={"seed": str(spec.seed)}, format="untrained", sha256=sha256)
     return EncoderUpstream(loaded=loaded, system=system)

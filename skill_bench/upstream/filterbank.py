@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.records.record import System
-from skill_bench.upstream.interface import CODE_VERSION, SAMPLE_RATE_HZ, Upstream
+from skill_bench.upstream.interface import CODE_VERSION, Upstream
 from skill_bench.upstream.spec import Filterbank
 
 

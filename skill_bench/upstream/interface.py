@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.records.record import System
 
-SAMPLE_RATE_HZ = 16000
 CODE_VERSION = "1"
 """Part of every identity; raised when the same weights would give other features, so that no cache mixes them."""
 

@@ -13,8 +13,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from skill_bench.base.errors import CheckpointError, SpecError, UsageError
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
+from skill_bench.models.size import size_of
 from skill_bench.records.record import System
-from skill_bench.upstream.interface import CODE_VERSION, SAMPLE_RATE_HZ, Upstream
+from skill_bench.upstream.interface import CODE_VERSION, Upstream
 from skill_bench.upstream.spec import NAME_DIGITS, read_spec
 
 
@@ -40,7 +42,7 @@ class ModuleUpstream(Upstream):
                 update={
                     "identity": identity,
                     "checkpoint_sha256": weights,
-                    "n_parameters": sum(parameter.numel() for parameter in module.parameters()),
+                    "n_parameters": size_of(module),
                     "n_hidden_states": len(states),
                 }
             ),

@@ -5,39 +5,34 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from skill_bench.base.errors import SpecError
-from skill_bench.base.specs import read_toml, validate
+from skill_bench.base.specs import Count, Frozen, Positive, PositiveNumber, read_toml, validate
 from skill_bench.records.record import System
 
 NAME_DIGITS = 8
 """How much of a checkpoint's hash is in the name of an upstream that was given other weights than its own."""
-Positive = Annotated[int, Field(gt=0)]
 
 
-class Filterbank(BaseModel):
+class Filterbank(Frozen):
     """Log-mel energies, their deltas, and whether each utterance gets zero mean and unit variance."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     n_mels: Positive = 80
-    frame_length_ms: Annotated[float, Field(gt=0)] = 25.0
-    frame_shift_ms: Annotated[float, Field(gt=0)] = 10.0
-    delta_order: Annotated[int, Field(ge=0)] = 2
+    frame_length_ms: PositiveNumber = 25.0
+    frame_shift_ms: PositiveNumber = 10.0
+    delta_order: Count = 2
     delta_window: Annotated[int, Field(ge=3)] = 5
     normalize_utterance: bool
 
 
-class UpstreamSpec(BaseModel):
+class UpstreamSpec(Frozen):
     """One upstream folder.
 
     ``encoder``: a model with ``weights`` in the folder. ``untrained``: the model of the ``architecture`` file with
     random weights drawn from ``seed``. ``filterbank``: no model. ``module``: a torch module that ``expert.py`` builds,
     with ``weights`` in the folder or none.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     title: str

@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 
 from skill_bench.cli import main
-from skill_bench.cli.console import ConsoleProgress, TrainingProgress
+from skill_bench.cli.console import ConsoleProgress
 from skill_bench.corpora.load import tasks_of
 
 
@@ -71,13 +71,13 @@ def test_a_suite_of_your_own_is_run_on_the_tasks_it_describes(tmp_path: Path) ->
 
 
 @pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> tuple[TrainingProgress, io.StringIO, Callable[[float], None]]:
+def shown(monkeypatch: pytest.MonkeyPatch) -> tuple[ConsoleProgress, io.StringIO, Callable[[float], None]]:
     """A training's progress in a file, what was written there, and a clock to set."""
     now = [1000.0]
     monkeypatch.setattr("skill_bench.cli.console.time.monotonic", lambda: now[0])
     written = io.StringIO()
     progress = ConsoleProgress(Console(file=written, width=200))
-    return TrainingProgress(progress, "distill skill"), written, lambda seconds: now.__setitem__(0, 1000.0 + seconds)
+    return progress, written, lambda seconds: now.__setitem__(0, 1000.0 + seconds)
 
 
 def test_time_to_go_is_that_of_the_updates_made_here(shown: Any) -> None:
@@ -85,11 +85,11 @@ def test_time_to_go_is_that_of_the_updates_made_here(shown: Any) -> None:
     progress, written, at = shown
     for update, seconds in ((41, 60), (42, 62), (61, 100)):
         at(seconds)
-        progress(update, 100, {"loss": 0.5, "cosine": 0.25, "update": update - 1})
+        progress.update("distill skill", update, 100, {"loss": 0.5, "cosine": 0.25, "update": update - 1})
     lines = written.getvalue().splitlines()
     assert lines[0] == "distill skill: continues after update 40 of 100"
     assert lines[1].startswith("distill skill, stage 1 41/100 loss=0.5")
     assert lines[2] == "distill skill, stage 1 61/100 loss=0.5 ETA 78 s"
     at(200)
-    progress(1, 10, {"loss": 0.25})
+    progress.update("distill skill", 1, 10, {"loss": 0.25})
     assert written.getvalue().splitlines()[-1] == "distill skill, stage 2 1/10 loss=0.25"

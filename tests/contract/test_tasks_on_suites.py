@@ -11,11 +11,12 @@ from typing import Any
 import miniatures
 import pytest
 from fake_speech import FakeUpstream
+from one_cell import run_cell
 
 from skill_bench.base import catalog
+from skill_bench.base.suites import SUITES
 from skill_bench.corpora.data import TaskData
-from skill_bench.corpora.load import SUITES, load_task_data
-from skill_bench.evaluation.cell_result import run_cell
+from skill_bench.corpora.load import load_task_data
 from skill_bench.metrics.scoring import score, with_counts
 from skill_bench.tasks import TaskSpec, load_task
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +25,15 @@ def test_16_khz_mono_is_read_unchanged(write_audio: WriteAudio) -> None:
     expected, _ = soundfile.read(path, dtype="float32")
     assert audio.waveform.dtype == torch.float32
     np.testing.assert_array_equal(audio.waveform.numpy(), expected)
-    assert audio.changed is None
-    assert audio.sha256 == hashlib.sha256(expected.tobytes()).hexdigest()
+    assert (audio.original_rate_hz, audio.original_channels) == (16_000, 1)
 
 
-def test_the_same_samples_in_another_container_have_the_same_hash(write_audio: WriteAudio, tmp_path: Path) -> None:
+def test_the_same_samples_in_another_container_are_the_same_waveform(write_audio: WriteAudio, tmp_path: Path) -> None:
     flac = write_audio("a.flac")
     samples, rate = soundfile.read(flac, dtype="int16")
     soundfile.write(tmp_path / "b.wav", samples, rate, subtype="PCM_16")
-    assert load_audio(flac, source=SOURCE).sha256 == load_audio(tmp_path / "b.wav", source=SOURCE).sha256
+    first, second = (load_audio(path, source=SOURCE).waveform for path in (flac, tmp_path / "b.wav"))
+    assert torch.equal(first, second)
 
 
 def test_another_rate_is_resampled_and_channels_are_averaged(write_audio: WriteAudio) -> None:
@@ -44,7 +43,6 @@ def test_another_rate_is_resampled_and_channels_are_averaged(write_audio: WriteA
     expected = resample(torch.from_numpy(samples.mean(axis=1)), 44_100, 16_000)
     torch.testing.assert_close(audio.waveform, expected, rtol=0, atol=0)
     assert (audio.original_rate_hz, audio.original_channels) == (44_100, 2)
-    assert audio.changed == "2 channels averaged, resampled from 44100 Hz"
 
 
 def test_a_tone_keeps_its_frequency_and_level_when_resampled(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_waveforms_are_16_khz_and_neither_silent_nor_clipped(data: dict[str, Tas
     for task in TASKS:
         utterance = data[task].folds[0].test[0]
         audio = load_utterance(utterance)
-        assert audio.changed is None
+        assert (audio.original_rate_hz, audio.original_channels) == (16_000, 1)
         assert len(audio.waveform) / 16_000 == pytest.approx(utterance.seconds, abs=1e-4)
         assert 0.01 < audio.waveform.abs().max() < 1.0
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skill_bench.corpora.data import Fold, Utterance
-from skill_bench.corpora.described.partition import cross_validation, fingerprint, limited, limited_fold
+from skill_bench.corpora.described.partition import cross_validation, folds_fingerprint, limited, limited_fold
 from skill_bench.corpora.described.tables import Folds
 
 TARGETS = "abcde"
@@ -134,7 +134,7 @@ def test_the_fingerprint_sees_labels_splits_segments_and_contents_but_not_places
     from dataclasses import replace
 
     def of(*folds: Fold) -> str:
-        return fingerprint(folds, cache_dir=tmp_path / "cache")
+        return folds_fingerprint(folds, cache_dir=tmp_path / "cache")
 
     first = of(fold)
     (one,), (two,) = fold.train, fold.dev

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from on_update import OnUpdate
 from small_recipes import recipe, weights
 
 from skill_bench.base.documents import read_object
@@ -16,7 +17,7 @@ from skill_bench.base.errors import CheckpointError, DataError, SkillBenchError,
 from skill_bench.base.locks import Lock
 from skill_bench.base.progress import Silent
 from skill_bench.corpora.data import Utterance
-from skill_bench.corpora.listing import fingerprint
+from skill_bench.corpora.listing import speech_fingerprint
 from skill_bench.distillation.distill import distill
 from skill_bench.distillation.losses import GroupDistillation
 from skill_bench.distillation.objectives import teaching
@@ -48,7 +49,7 @@ def test_the_student_is_as_sparse_as_asked_and_says_what_it_is(
     assert float(student.metadata["sparsity"]) == pytest.approx(1 - after / before, abs=1e-6)
     assert 1 - after / before == pytest.approx(0.5, abs=0.04)  # one head of this 40 k model is three per cent
     assert student.metadata["teacher_sha256"] == teacher.sha256
-    assert student.metadata["data_fingerprint"] == fingerprint(speech)
+    assert student.metadata["data_fingerprint"] == speech_fingerprint(speech)
     found = LayerSimilarity.read(tmp_path / "work" / "similarity.json")
     assert student.similarity == found
     assert len(found.measures[0].tree) == 4
@@ -106,7 +107,7 @@ def test_a_target_that_was_missed_is_told(
 ) -> None:
     told = Told()
     student = distill(
-        teacher, speech, recipe=recipe("skill", *changes, joint=12), folder=tmp_path / "work", stages=told
+        teacher, speech, recipe=recipe("skill", *changes, joint=12), folder=tmp_path / "work", progress=told
     )
     assert [note for note in told.notes if re.match(said, note)], told.notes
     assert abs(float(student.metadata["learnt_sparsity"]) - 0.5) > 0.1
@@ -136,7 +137,7 @@ def test_speech_that_is_too_short_is_counted_before_anything_is_written(
 ) -> None:
     told, shortest = Told(), sorted(u.seconds or 0.0 for u in speech)[1]
     limit = f"data.min_seconds={shortest + 1e-3}"
-    distill(teacher, speech, recipe=recipe("skill", limit, joint=4), folder=tmp_path / "work", stages=told)
+    distill(teacher, speech, recipe=recipe("skill", limit, joint=4), folder=tmp_path / "work", progress=told)
     assert any(re.match(r"6 of 8 utterances take part, 0\.\d\d h; 2 are shorter", note) for note in told.notes)
     with pytest.raises(DataError, match=r"none of 8 utterances lasts 99\.0 s or more.*--set data\.min_seconds="):
         distill(teacher, speech, recipe=recipe("skill", "data.min_seconds=99"), folder=tmp_path / "other")
@@ -202,7 +203,7 @@ def test_a_killed_run_continues_bit_for_bit(
 
     often = Engine(device="cpu", checkpoint_every_updates=2).launch()
     with pytest.raises(Killed):
-        distill(teacher, speech, recipe=short, folder=tmp_path / "parts", processes=often, progress=killed)
+        distill(teacher, speech, recipe=short, folder=tmp_path / "parts", processes=often, progress=OnUpdate(killed))
     continued = distill(teacher, speech, recipe=short, folder=tmp_path / "parts")
     assert weights(whole).keys() == weights(continued).keys()
     assert all(torch.equal(value, weights(continued)[name]) for name, value in weights(whole).items())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +14,7 @@ from typer.testing import CliRunner
 from skill_bench.base.errors import DataError
 from skill_bench.cli.main import app
 from skill_bench.corpora.data import Utterance
-from skill_bench.distillation.forecast import Forecast, forecast, spread
+from skill_bench.distillation.forecast import TrainingForecast, forecast, spread
 from skill_bench.distillation.recipe import Recipe, load_recipe
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.training.batches import cached_bytes
@@ -119,7 +118,7 @@ def test_command(tmp_path: Path) -> None:
     arguments += ["--device", "cpu", "--out", str(out), *(part for change in CHANGES for part in ("--set", change))]
     done = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert done.exit_code == 0
-    found = Forecast.model_validate(json.loads(out.read_text()))
+    found = TrainingForecast.read(out)
     assert [stage.name for stage in found.stages] == ["joint", "final"]
     assert "probed on cpu, fp32\n" in done.output
     assert "MiB, resident in the process" in done.output

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 from fake_speech import FakeUpstream, class_data, sequence_data, tone_file, utterance
+from one_cell import run_cell
 from torch import Tensor
 
 from skill_bench.base.errors import DataError
 from skill_bench.base.provenance import collect
 from skill_bench.corpora.data import Fold, TaskData
-from skill_bench.evaluation.cell_result import CellResult, run_cell, run_cells
+from skill_bench.evaluation.cell_result import CellResult, run_cells
 from skill_bench.tasks import TaskSpec, load_task
 
 

@@ -17,7 +17,7 @@ from skill_bench.base.errors import SkillBenchError
 from skill_bench.cli.cache import app
 from skill_bench.corpora.data import Conditions, Utterance
 from skill_bench.features import stored
-from skill_bench.features.cache import Entry, FeatureCache
+from skill_bench.features.cache import FeatureCache, KeptFeatures
 from skill_bench.features.extract import extract
 from skill_bench.features.policy import Policy, entry_keys
 from skill_bench.features.shard import DamagedShard, read_index
@@ -29,13 +29,13 @@ def utterances(tmp_path: Path) -> list[Utterance]:
     return [utterance(tone_file(tmp_path / "audio" / f"u{i}.wav", t), t, line=i) for i, t in enumerate(texts)]
 
 
-def entry(value: float = 1.0) -> Entry:
-    return Entry(features=torch.full((2, 3), value), original_rate_hz=16000, original_channels=1)
+def entry(value: float = 1.0) -> KeptFeatures:
+    return KeptFeatures(features=torch.full((2, 3), value), original_rate_hz=16000, original_channels=1)
 
 
 def make(root: Path, identity: str, *, n: int = 100) -> None:
     cache = FeatureCache(root=root, identity=identity, policy="p", upstream=identity)
-    cache.write({"ab": Entry(features=torch.ones(n), original_rate_hz=16000, original_channels=1)})
+    cache.write({"ab": KeptFeatures(features=torch.ones(n), original_rate_hz=16000, original_channels=1)})
 
 
 def test_a_cache_that_cannot_be_written_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +83,9 @@ def test_few_shards_stay_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("skill_bench.features.cache._MAPPED_BYTES", 1500)
     cache = FeatureCache(root=tmp_path, identity="x", policy="p")
     for i in range(8):
-        cache.write({f"k{i}": Entry(features=torch.full((100,), float(i)), original_rate_hz=1, original_channels=1)})
+        cache.write(
+            {f"k{i}": KeptFeatures(features=torch.full((100,), float(i)), original_rate_hz=1, original_channels=1)}
+        )
     read = [cache.read(f"k{i}") for i in range(8)]
     assert [float(found.features[0]) for found in read if found] == list(range(8)), "views outlive the mapping's turn"
     assert 1 <= len(cache._mapped) <= 3

@@ -12,7 +12,7 @@ from fake_speech import FakeUpstream, tone_file, utterance
 from small_models import noise, small_teacher
 
 from skill_bench.base.errors import AudioError, DataError
-from skill_bench.base.progress import Advance
+from skill_bench.base.progress import Advance, Silent
 from skill_bench.corpora.audio.audio import load_audio
 from skill_bench.corpora.data import Utterance
 from skill_bench.features.extract import extract
@@ -186,13 +186,11 @@ def test_progress_counts_every_utterance(utterances: list[Utterance], tmp_path: 
     stages: list[tuple[str, int]] = []
     done: list[int] = []
 
-    class Recorder:
+    class Recorder(Silent):
         @contextmanager
         def stage(self, description: str, *, total: int) -> Iterator[Advance]:
             stages.append((description, total))
             yield done.append
-
-        def note(self, text: str) -> None: ...
 
     extract(FakeUpstream(), utterances, pooled=True, cache_dir=tmp_path, progress=Recorder())
     assert stages == [("fake: features", 5)]

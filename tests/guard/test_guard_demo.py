@@ -127,13 +127,13 @@ def test_the_documented_fixture(project: Path, pytester: pytest.Pytester, monkey
     seen: list[CheckReport] = []
     from skill_bench.guard import rerun
 
-    original = rerun.check
+    original = rerun.compare
 
     def kept(*arguments: Any, **options: Any) -> CheckReport:
         seen.append(original(*arguments, **options))
         return seen[-1]
 
-    monkeypatch.setattr(rerun, "check", kept)
+    monkeypatch.setattr(rerun, "compare", kept)
     module = pytester.makepyfile(example)
     monkeypatch.chdir(project)
     found = pytester.inline_run(

@@ -19,7 +19,7 @@ from skill_bench.evaluation.plan import UpstreamRequest
 from skill_bench.guard.baseline import Settings, read_baseline
 from skill_bench.guard.findings import CheckReport, Finding
 from skill_bench.guard.judge import Rules
-from skill_bench.guard.rerun import Place, check, update
+from skill_bench.guard.rerun import RerunOptions, compare, update
 from skill_bench.guard.written import to_junit, to_markdown
 from skill_bench.records.record import System
 from skill_bench.records.store import pack
@@ -44,7 +44,7 @@ class Evaluated(FakeUpstream):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RerunOptions]:
     """Tones instead of speech, and a short training."""
     folder = tmp_path_factory.mktemp("tones")
     data = class_data(folder / "audio", n_each=12)
@@ -57,14 +57,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluate_module, "load_task_data", lambda suite, task, **_: replace(data, task=task))
         patch.setattr(evaluate_module, "load_task", quick)
-        yield Place(cache_dir=folder / "cache", load=lambda _: Evaluated(), timed=False)
+        yield RerunOptions(cache_dir=folder / "cache", load=lambda _: Evaluated(), timed=False)
 
 
 SETTINGS = Settings(upstream="fake", suite="demo", tasks=("ks", "sid"), seeds=(0,))
 
 
 @pytest.fixture(scope="module")
-def made(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(place: RerunOptions, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made") / "baseline"
     update(folder, SETTINGS, reason="first", place=place)
     return folder
@@ -76,44 +76,44 @@ def folder(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "baseline"))
 
 
-def test_the_same_model_passes(folder: Path, place: Place) -> None:
-    report = check(folder, place=place)
+def test_the_same_model_passes(folder: Path, place: RerunOptions) -> None:
+    report = compare(folder, place=place)
     assert report.passed
     assert [finding.name for finding in report.findings] == ["ks", "sid", "all tasks", "parameters", "MACs"]
     assert "the model is the baseline's own: only code and data can differ" in report.notes
 
 
-def test_a_bug_behind_the_same_identity_is_caught_and_no_cache_hides_it(folder: Path, place: Place) -> None:
-    report = check(folder, place=replace(place, load=lambda _: Evaluated(deaf=True)))
+def test_a_bug_behind_the_same_identity_is_caught_and_no_cache_hides_it(folder: Path, place: RerunOptions) -> None:
+    report = compare(folder, place=replace(place, load=lambda _: Evaluated(deaf=True)))
     assert {finding.name for finding in report.problems} >= {"all tasks"}
     assert list((place.cache_dir / "features").glob("*/*")) == [], "what was extracted for a check is removed"
 
 
-def test_fewer_tasks_and_unknown_ones(folder: Path, place: Place) -> None:
-    assert [f.name for f in check(folder, place=place, tasks=("ks",)).findings] == ["ks", "parameters", "MACs"]
+def test_fewer_tasks_and_unknown_ones(folder: Path, place: RerunOptions) -> None:
+    assert [f.name for f in compare(folder, place=place, tasks=("ks",)).findings] == ["ks", "parameters", "MACs"]
     with pytest.raises(UsageError, match="has no asr, only ks, sid"):
-        check(folder, place=place, tasks=("asr",))
+        compare(folder, place=place, tasks=("asr",))
 
 
-def test_a_failing_cell_fails_the_check(folder: Path, place: Place) -> None:
+def test_a_failing_cell_fails_the_check(folder: Path, place: RerunOptions) -> None:
     class Broken(Evaluated):
         def hidden_states(self, waves: list[Tensor]) -> list[Tensor]:
             raise SkillBenchError("out of order")
 
-    report = check(folder, place=replace(place, load=lambda _: Broken()))
+    report = compare(folder, place=replace(place, load=lambda _: Broken()))
     assert not report.passed
     assert "ks failed: SkillBenchError: out of order" in report.findings[0].message
 
 
-def test_an_update_keeps_the_history(folder: Path, place: Place) -> None:
+def test_an_update_keeps_the_history(folder: Path, place: RerunOptions) -> None:
     made = update(folder, SETTINGS.model_copy(update={"tasks": ("ks",)}), reason="one task is enough", place=place)
     assert [change.reason for change in made.history] == ["first"]
     assert read_baseline(folder).settings.tasks == ("ks",)
     assert not list(folder.rglob("sid*")), "records of the earlier one are gone"
-    assert check(folder, place=place).passed
+    assert compare(folder, place=place).passed
 
 
-def test_what_an_update_refuses(folder: Path, place: Place, tmp_path: Path) -> None:
+def test_what_an_update_refuses(folder: Path, place: RerunOptions, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--update needs --reason"):
         update(folder, SETTINGS, reason=" ", place=place)
     other = tmp_path / "precious"
@@ -136,17 +136,17 @@ def test_what_an_update_refuses(folder: Path, place: Place, tmp_path: Path) -> N
     assert read_baseline(folder).reason == "first"
 
 
-def test_a_packed_baseline_serves_as_its_folder_does(folder: Path, place: Place, tmp_path: Path) -> None:
+def test_a_packed_baseline_serves_as_its_folder_does(folder: Path, place: RerunOptions, tmp_path: Path) -> None:
     packed = tmp_path / "baseline.zip"
     pack(folder, packed)
-    assert check(packed, place=place).findings == check(folder, place=place).findings
+    assert compare(packed, place=place).findings == compare(folder, place=place).findings
     with pytest.raises(UsageError, match=r"baseline\.zip is a file, and a new baseline is a folder"):
         update(packed, SETTINGS, reason="x", place=place)
 
 
-def test_no_baseline_says_how_to_make_one(tmp_path: Path, place: Place) -> None:
+def test_no_baseline_says_how_to_make_one(tmp_path: Path, place: RerunOptions) -> None:
     with pytest.raises(UsageError, match=r"holds no baseline\.json\. Make a baseline .* --update --reason"):
-        check(tmp_path, place=place)
+        compare(tmp_path, place=place)
 
 
 REPORT = CheckReport(
@@ -180,7 +180,7 @@ def test_markdown_for_a_pull_request() -> None:
     assert "- a note" in lines
 
 
-def test_the_fixture(folder: Path, place: Place, pytester: pytest.Pytester) -> None:
+def test_the_fixture(folder: Path, place: RerunOptions, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         f"""
         from pathlib import Path

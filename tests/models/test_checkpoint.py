@@ -67,15 +67,15 @@ def test_half_precision_halves_the_file_and_keeps_its_hash(encoder: Encoder, tmp
 
 
 def test_hash_sees_weights_and_architecture(encoder: Encoder) -> None:
-    base = checkpoint.fingerprint(encoder.architecture, encoder.state_dict())
+    base = checkpoint.weights_sha256(encoder.architecture, encoder.state_dict())
     changed = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
     changed["norm.bias"][3] += 1e-6
     heads = pruned_architecture().layers
     moved = encoder.architecture.with_layers((LayerShape(heads=(0, 3), ffn_dim=5), *heads[1:]))
     hashes = [
         base,
-        checkpoint.fingerprint(encoder.architecture, changed),
-        checkpoint.fingerprint(moved, encoder.state_dict()),
+        checkpoint.weights_sha256(encoder.architecture, changed),
+        checkpoint.weights_sha256(moved, encoder.state_dict()),
     ]
     assert all(a != b for a, b in itertools.combinations(hashes, 2))
 

@@ -97,7 +97,7 @@ def test_advice_for_fairseqs_objects(form: str, wavlm: bool, tmp_path: Path) -> 
     torch.save({"state_dict": trusted["model"], "config": config}, tmp_path / "plain.pt")
     loaded = checkpoint.load(tmp_path / "plain.pt")
     assert loaded.format == "fairseq_file"
-    assert loaded.sha256 == checkpoint.fingerprint(model.architecture, model.state_dict())
+    assert loaded.sha256 == checkpoint.weights_sha256(model.architecture, model.state_dict())
 
 
 class Mode(enum.Enum):
@@ -116,7 +116,7 @@ def test_advice_for_hydras_objects(tmp_path: Path) -> None:
     config = OmegaConf.to_container(trusted["cfg"], enum_to_str=True)  # type: ignore[assignment]
     torch.save({"state_dict": trusted["model"], "config": config}, tmp_path / "plain.pt")
     loaded = checkpoint.load(tmp_path / "plain.pt")
-    assert loaded.sha256 == checkpoint.fingerprint(model.architecture, model.state_dict())
+    assert loaded.sha256 == checkpoint.weights_sha256(model.architecture, model.state_dict())
 
 
 def test_advice_for_models_of_transformers(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_diarizens_published_model_in_its_folder(tmp_path: Path) -> None:
     loaded = checkpoint.load(tmp_path)
     assert (loaded.format, loaded.metadata) == ("diarizen", {"title": "DiariZen wavlm_base_s80_md"})
     assert loaded.notes == ("the diarisation model behind WavLM is left out",)
-    assert loaded.sha256 == checkpoint.fingerprint(model.architecture, model.state_dict())
+    assert loaded.sha256 == checkpoint.weights_sha256(model.architecture, model.state_dict())
     heads = [len(layer.heads) for layer in loaded.encoder.architecture.layers]
     assert heads == [2, 3, 3, 5, 2, 1, 4, 4, 0, 0, 2, 1]
 

@@ -146,4 +146,4 @@ def test_transformers_loads_a_whole_model(encoder: Encoder, tmp_path: Path, wave
     assert compare((f"h{i}", a, b) for i, (a, b) in enumerate(zip(ours, theirs, strict=True))) == 5
     loaded = checkpoint.load(tmp_path / "m")
     assert (loaded.format, loaded.metadata) == ("transformers_folder", {"title": "x"})
-    assert loaded.sha256 == checkpoint.fingerprint(encoder.architecture, encoder.state_dict())
+    assert loaded.sha256 == checkpoint.weights_sha256(encoder.architecture, encoder.state_dict())

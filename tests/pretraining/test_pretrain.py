@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from on_update import OnUpdate
 from tiny import tone
 
 from skill_bench.corpora.data import Utterance
@@ -47,7 +48,7 @@ def test_masked_units_of_tones_are_learnt(tmp_path: Path, speech: list[Utterance
         speech,
         recipe=recipe(iteration(120)),
         folder=tmp_path / "work",
-        progress=lambda update, n_updates, log: losses.append(log["loss"]),
+        progress=OnUpdate(lambda update, n_updates, log: losses.append(log["loss"])),
     )
     of_guessing = 1.5 * math.log(4)  # masked frames, and visible ones at half the weight
     assert sum(losses[-5:]) / 5 < 0.9 * of_guessing < sum(losses[:5]) / 5
@@ -72,7 +73,7 @@ def test_a_stopped_run_gives_the_same_weights(tmp_path: Path, speech: list[Utter
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        pretrain(SHAPE, speech, recipe=wanted, folder=tmp_path / "stopped", progress=stop)
+        pretrain(SHAPE, speech, recipe=wanted, folder=tmp_path / "stopped", progress=OnUpdate(stop))
     resumed = pretrain(SHAPE, speech, recipe=wanted, folder=tmp_path / "stopped").state_dict()
     for name, value in whole.items():
         torch.testing.assert_close(resumed[name], value, rtol=0, atol=0)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from on_update import OnUpdate
 from small_recipes import recipe, weights
 
 from skill_bench.corpora.data import Utterance
@@ -19,7 +20,6 @@ from skill_bench.models.encoder import Encoder
 from skill_bench.pruning.gates import Gates
 from skill_bench.report.render.curves import read_log
 from skill_bench.training.engine import Engine
-from skill_bench.training.loop import Progress
 from skill_bench.training.training_log import Log
 
 GROUPS = ((0,), (1, 2), (3, 4))
@@ -177,12 +177,12 @@ def test_a_killed_run_goes_on_bit_for_bit(teacher: LoadedModel, speech: list[Utt
     class Killed(Exception):
         pass
 
-    def killed_at(wanted: int) -> Progress:
+    def killed_at(wanted: int) -> OnUpdate:
         def progress(update: int, n_updates: int, log: Log) -> None:
             if update == wanted and "sparsity" in log:
                 raise Killed
 
-        return progress
+        return OnUpdate(progress)
 
     # Between two removals; right after a checkpoint that was written just before one.
     for update in (35, 41):

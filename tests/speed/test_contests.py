@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from speed import contest, distillation, encoders, end_to_end, foresight, scale, training
+from speed import contest, distillation, encoders, end_to_end, forecasts, scale, training
 from speed.contest import hold
 from speed.figures import Speed
 from speed.straightforward import Straightforward
@@ -87,7 +87,7 @@ def test_extraction_of_more_speech() -> None:
 
 @pytest.mark.slow
 def test_from_audio_to_score_in_both_ways(tmp_path: Path) -> None:
-    found = end_to_end.journeys(cache_dir=tmp_path, progress=Silent(), tasks=("er",), n_steps=41, n_s3prl_steps=2)
+    found = end_to_end.against_s3prl(cache_dir=tmp_path, progress=Silent(), tasks=("er",), n_steps=41, n_s3prl_steps=2)
     (task,) = found.tasks
     assert len(task.step_seconds) == 38  # 40 gaps, after two of which dev is read
     assert len(task.their_step_seconds) == 2
@@ -97,7 +97,7 @@ def test_from_audio_to_score_in_both_ways(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_forecast_and_truth(tmp_path: Path) -> None:
-    found = foresight.foresight(cache_dir=tmp_path, progress=Silent(), tasks=("er",), upstream="fbank", limit=12)
+    found = forecasts.forecast_and_run(cache_dir=tmp_path, progress=Silent(), tasks=("er",), upstream="fbank", limit=12)
     (task,) = found.tasks
     assert task.task == "er"
     assert task.expected_seconds > 0

@@ -9,13 +9,13 @@ from speed import figures, page
 from speed.contest import Candidates, hold
 from speed.figures import (
     Contest,
+    EndToEnd,
+    EndToEndTask,
     Floor,
-    Foresight,
-    Foretold,
+    Forecasts,
+    ForecastTask,
     Growth,
     Item,
-    Journey,
-    Journeys,
     Load,
     Measured,
     Speed,
@@ -83,15 +83,15 @@ def test_rounds_alternate_and_the_first_does_not_count() -> None:
     assert notes.done == notes.total == 8
 
 
-JOURNEY = Journey(
+END_TO_END = EndToEndTask(
     task="ks", n_utterances=100, audio_hours=0.5, n_steps=1000, n_cells=15, evaluate_every_steps=100,
     extraction_seconds=10.0, step_seconds=(0.01, 0.02, 0.03), dev_seconds=1.0, their_step_seconds=(1.0, 2.0, 9.0),
 )  # fmt: skip
 
 
-def test_a_journey_adds_extraction_steps_and_dev() -> None:
-    assert JOURNEY.our_seconds == pytest.approx(10 + 1000 * 0.02 + 10 * 1)
-    assert JOURNEY.their_seconds == 2000
+def test_a_task_from_end_to_end_adds_extraction_steps_and_dev() -> None:
+    assert END_TO_END.our_seconds == pytest.approx(10 + 1000 * 0.02 + 10 * 1)
+    assert END_TO_END.their_seconds == 2000
 
 
 def measured(item: Item) -> Measured:
@@ -108,9 +108,9 @@ def test_the_page_says_everything(tmp_path: Path) -> None:
     items: dict[str, Item] = {
         "c": CONTEST,
         "d": CONTEST.model_copy(update={"name": "D", "floor": None, "timings": (ours, remembered)}),
-        "j": Journeys(name="J", what="W.", tasks=(JOURNEY,)),
+        "j": EndToEnd(name="J", what="W.", tasks=(END_TO_END,)),
         "g": Growth(name="G", what="W.", loads=loads),
-        "f": Foresight(name="F", what="W.", tasks=(Foretold(task="ks", expected_seconds=10.0, seconds=12.0),)),
+        "f": Forecasts(name="F", what="W.", tasks=(ForecastTask(task="ks", expected_seconds=10.0, seconds=12.0),)),
     }
     speed = Speed(
         items={name: measured(item) for name, item in items.items()},

@@ -19,11 +19,11 @@ from typing import Any
 
 import soundfile
 
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.data import TaskData
 from skill_bench.s3prl import layouts
 from skill_bench.s3prl.layouts import (
     POOLING,
-    RATE_HZ,
     STAND_FOR,
     configuration,
     copy_audio,
@@ -68,8 +68,8 @@ def speech_commands(corpora: Path, out: Path, *, steps: int, per_word: int | Non
     for noise in noises:
         copy_audio(noise, out / "train" / "_background_noise_" / f"{noise.stem}.wav")
         samples, _ = soundfile.read(noise, dtype="int16")
-        for second in range(min(per_word or 10, len(samples) // RATE_HZ)):
-            crop = samples[second * RATE_HZ : (second + 1) * RATE_HZ]
+        for second in range(min(per_word or 10, len(samples) // SAMPLE_RATE_HZ)):
+            crop = samples[second * SAMPLE_RATE_HZ : (second + 1) * SAMPLE_RATE_HZ]
             write_audio(out / "test" / "_silence_" / f"{noise.stem}_{second}.wav", crop)
     data = {"speech_commands_root": str(out / "train"), "speech_commands_test_root": str(out / "test")}
     expert = {"datarc": data | {"num_workers": 0, "batch_size": 16}, "modelrc": POOLING}

@@ -135,7 +135,8 @@ def _keep(path: Path, made_with: dict[str, Any], measure: Any) -> None:
 
 
 def _ours(task: str, data: TaskData, cache_dir: Path, seed: int) -> dict[str, float | None]:
-    from skill_bench.evaluation.cell_result import run_cell
+    from one_cell import run_cell
+
     from skill_bench.tasks import load_task
     from skill_bench.upstream.load import load_upstream
 

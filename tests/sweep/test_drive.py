@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_speech import class_data
@@ -15,6 +16,7 @@ from small_models import noise, small_teacher
 from skill_bench.base.errors import CheckpointError
 from skill_bench.base.progress import Silent
 from skill_bench.corpora.data import TaskData
+from skill_bench.distillation.distill import Student, distill
 from skill_bench.evaluation import evaluate as evaluation
 from skill_bench.measure.profile import profile
 from skill_bench.models import checkpoint
@@ -25,7 +27,7 @@ from skill_bench.report.table.collect import collect
 from skill_bench.sweep import drive as module
 from skill_bench.sweep.drive import Drive
 from skill_bench.sweep.grid import choose, read_grid
-from skill_bench.sweep.twins import twins
+from skill_bench.sweep.same_students import same_students
 from skill_bench.tasks import TaskSpec, load_task
 
 GRID = """
@@ -77,10 +79,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[s
     def call(only: tuple[str, ...] = (), told: Callable[[str], None] = lambda name: None) -> list[str]:
         grid, jobs = read_grid(tmp_path / "grid.toml")
 
-        def updates(name: str) -> Callable[..., None]:
-            told(name)
-            return lambda *_: None
+        def distilled(*given: Any, title: str, **named: Any) -> Student:
+            told(title.removeprefix("distill "))
+            return distill(*given, title=title, **named)
 
+        monkeypatch.setattr(module, "distill", distilled)
         return Drive(
             grid=grid,
             jobs=choose(jobs, only),
@@ -91,7 +94,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[s
             cache_dir=tmp_path / "cache",
             device="cpu",
             progress=Silent(),
-            updates=updates,
         ).run()
 
     return call
@@ -254,14 +256,14 @@ def test_a_student_that_would_be_the_same_is_not_distilled(
     _, jobs = read_grid(tmp_path / "grid.toml")
     found = LayerSimilarity.read(tmp_path / "out" / "records" / "similarity.json")
     assert found.n_utterances != 64
-    assert not twins(jobs, found)  # calibrated on other speech
+    assert not same_students(jobs, found)  # calibrated on other speech
     n = len(found.measures[0].matrix)
     alike = [[1.0 if a == b else 0.9 if (a < 2) == (b < 2) else 0.1 for a in range(n)] for b in range(n)]
     measures = [one.model_copy(update={"matrix": alike}) for one in found.measures]
     found = found.model_copy(update={"n_utterances": 64, "measures": measures})
-    assert {name: other.name for name, other in twins(jobs, found).items()} == {"single-s0": "skill-s0"}
+    assert {name: other.name for name, other in same_students(jobs, found).items()} == {"single-s0": "skill-s0"}
     told: list[str] = []
-    monkeypatch.setattr(module, "twins", lambda jobs, _: twins(jobs, found))
+    monkeypatch.setattr(module, "same_students", lambda jobs, _: same_students(jobs, found))
     monkeypatch.setattr(Drive, "_student", lambda _, job: told.append(job.name))
     run()
     assert told == ["skill-s0", "three-s0"]

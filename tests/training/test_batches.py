@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from skill_bench.base.errors import AudioError, DataError
 from skill_bench.corpora.data import Utterance
-from skill_bench.training.batches import Batch, Part, Plan, SpeechBatches
+from skill_bench.training.batches import Batch, Part, PlannedBatch, SpeechBatches
 from skill_bench.training.engine import Engine
 
 
@@ -37,7 +37,7 @@ def batches(speech: list[Utterance], **changes: float) -> SpeechBatches:
     return SpeechBatches(speech, **options, seed=3)
 
 
-def take(n: int, source: SpeechBatches, part: Part | None = None) -> list[tuple[Plan, tuple[Batch, ...]]]:
+def take(n: int, source: SpeechBatches, part: Part | None = None) -> list[tuple[PlannedBatch, tuple[Batch, ...]]]:
     return list(itertools.islice(source.start_at(0, part), n))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLE_RATE_HZ = 16_000
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
+
 _FRAME_SECONDS = 0.02
 # Below the recording's loud frames (the 95th percentile) by more than this is a pause.
 _RANGE_DB = 30.0

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 from torchaudio.functional import resample
 
 from skill_bench.base.errors import AudioError
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.audio.conditions import apply_conditions
-from skill_bench.corpora.audio.decode import MIN_SAMPLES, SAMPLE_RATE_HZ, check_finite, decode
+from skill_bench.corpora.audio.decode import MIN_SAMPLES, check_finite, decode
 from skill_bench.corpora.audio.effects import apply_effects
 from skill_bench.corpora.data import Utterance
 
@@ -28,23 +27,11 @@ class Audio:
         waveform: ``(samples,)`` float32 at 16 kHz; integer formats lie in [-1, 1].
         original_rate_hz: The file's own rate; another one than 16 kHz means that it was resampled.
         original_channels: More than one means that they were averaged.
-        sha256: Of the waveform's float32 samples: the same audio in another container has the same hash.
     """
 
     waveform: Float[Tensor, " samples"]
     original_rate_hz: int
     original_channels: int
-    sha256: str
-
-    @property
-    def changed(self) -> str | None:
-        """What was done to the file's samples, for the record; None if nothing."""
-        steps = []
-        if self.original_channels > 1:
-            steps.append(f"{self.original_channels} channels averaged")
-        if self.original_rate_hz != SAMPLE_RATE_HZ:
-            steps.append(f"resampled from {self.original_rate_hz} Hz")
-        return ", ".join(steps) or None
 
 
 def load_audio(path: Path, *, source: str, start_frame: int | None = None, n_frames: int | None = None) -> Audio:
@@ -71,7 +58,6 @@ def load_audio(path: Path, *, source: str, start_frame: int | None = None, n_fra
         waveform=waveform,
         original_rate_hz=decoded.rate_hz,
         original_channels=decoded.samples.shape[1],
-        sha256=_hash(waveform.numpy()),
     )
 
 
@@ -92,8 +78,4 @@ def load_utterance(utterance: Utterance) -> Audio:
     if utterance.effects is not None:
         place = f"{utterance.path} ({utterance.source})"
         waveform = apply_effects(waveform, utterance.effects, min_samples=MIN_SAMPLES, place=place).contiguous()
-    return replace(audio, waveform=waveform, sha256=_hash(waveform.numpy()))
-
-
-def _hash(samples: NDArray[np.float32]) -> str:
-    return hashlib.sha256(samples.tobytes()).hexdigest()
+    return replace(audio, waveform=waveform)

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skill_bench.base.hashed import seed_from
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.data import Conditions, Fold, Utterance
-from skill_bench.corpora.described.partition import digest
 from skill_bench.corpora.described.tables import ConditionRanges, ConditionTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SAMPLE_RATE_HZ = 16_000
 _ORDER = 4
 _QUANTITIES = tuple(ConditionRanges.model_fields)
 
@@ -82,7 +82,7 @@ def _unit(wave: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _drawn(utterance: Utterance, ranges: ConditionRanges, seed: int) -> Conditions:
-    number = int(digest(f"{seed}:{utterance.id}")[:16], 16)
+    number = seed_from(seed, utterance.id, separator=":", n_bytes=8)
     rng = np.random.default_rng(number)
     drawn = {name: round(float(rng.uniform(*getattr(ranges, name))), 3) for name in _QUANTITIES}
     return Conditions(**drawn, seed=number % 2**32)

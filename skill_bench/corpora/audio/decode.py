@@ -14,11 +14,11 @@ import soundfile
 from numpy.typing import NDArray
 
 from skill_bench.base.errors import AudioError
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.audio.container import extent_of
 from skill_bench.corpora.audio.extent import Extent
 from skill_bench.corpora.audio.view import View
 
-SAMPLE_RATE_HZ = 16_000
 MIN_SAMPLES = 400  # 25 ms at 16 kHz: one frame of the convolutional front ends
 _RATES_HZ = (1000, 768_000)
 # Resampling takes a filter of this many values: their product with the window's width has to fit into memory.

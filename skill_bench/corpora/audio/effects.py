@@ -6,10 +6,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from skill_bench.base.errors import AudioError
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.audio.sox_silence import silence
 from skill_bench.corpora.data import Effects
 
-SAMPLE_RATE_HZ = 16_000
 # The largest value of sox's 32-bit sample, as a float: gain clips there.
 _FULL_SCALE = 1.0 - 2.0**-31
 # s3prl 0.4.18 downstream/sv_voxceleb1/dataset.py: 0.1 s, 0.1 % of full scale, everywhere in the file.

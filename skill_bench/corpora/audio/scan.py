@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skill_bench.base.errors import AudioError
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.audio.decode import (
-    SAMPLE_RATE_HZ,
     Length,
     OpenAudio,
     check_finite,

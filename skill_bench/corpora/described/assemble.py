@@ -10,7 +10,7 @@ from skill_bench.base.errors import ManifestError, SpecError, suggest
 from skill_bench.corpora.audio.conditions import condition_note, with_conditions
 from skill_bench.corpora.audio.decode import length
 from skill_bench.corpora.data import Fold, Segment, Trial, Utterance
-from skill_bench.corpora.described.manifest import Manifest, Row, escapes, read_manifest
+from skill_bench.corpora.described.manifest import Manifest, ManifestLine, escapes, read_manifest
 from skill_bench.corpora.described.mixtures import mixed
 from skill_bench.corpora.described.partition import cross_validation
 from skill_bench.corpora.described.rttm import read_rttm
@@ -84,7 +84,7 @@ def _audio_root(manifest: Manifest, source: TaskSource, data_root: Path) -> Path
 
 
 def _cross_validation(
-    utterances: Sequence[Utterance], rows: Sequence[Row], manifest: Manifest, folds: Folds
+    utterances: Sequence[Utterance], rows: Sequence[ManifestLine], manifest: Manifest, folds: Folds
 ) -> tuple[Fold, ...]:
     manifest.require([folds.column], purpose="folds.column")
     values = {row.id: row.values[folds.column] for row in rows}
@@ -95,7 +95,7 @@ def _cross_validation(
 
 def _one_fold(
     utterances: Sequence[Utterance],
-    rows: Sequence[Row],
+    rows: Sequence[ManifestLine],
     manifest: Manifest,
     source: TaskSource,
     data_root: Path,
@@ -133,7 +133,7 @@ def _one_fold(
 
 
 def _trials(
-    part: Sequence[Utterance], rows: Sequence[Row], manifest: Manifest, source: TaskSource, where: str
+    part: Sequence[Utterance], rows: Sequence[ManifestLine], manifest: Manifest, source: TaskSource, where: str
 ) -> tuple[Trial, ...]:
     if source.trials is None:
         return ()
@@ -146,7 +146,7 @@ def _trials(
 
 def _search_fold(
     utterances: Sequence[Utterance],
-    rows: Sequence[Row],
+    rows: Sequence[ManifestLine],
     manifest: Manifest,
     source: TaskSource,
     cache_dir: Path,
@@ -202,7 +202,7 @@ class _Turns:
         self._data_root = data_root
         self.passed_over: Counter[str] = Counter()
 
-    def of(self, row: Row, root: Path, rttm: str) -> tuple[Segment, ...]:
+    def of(self, row: ManifestLine, root: Path, rttm: str) -> tuple[Segment, ...]:
         """The turns of a line's recording.
 
         Raises:
@@ -227,7 +227,7 @@ def _noises(source: TaskSource) -> Sequence[str]:
     return source.silence.noise if source.silence else ()
 
 
-def _kept(manifest: Manifest, source: TaskSource) -> list[Row]:
+def _kept(manifest: Manifest, source: TaskSource) -> list[ManifestLine]:
     manifest.require(source.columns, purpose="target")
     manifest.require(source.keep, purpose="keep")
     if source.min_seconds is not None or source.max_seconds is not None:
@@ -245,14 +245,14 @@ def _kept(manifest: Manifest, source: TaskSource) -> list[Row]:
 
 
 def _utterances(
-    rows: Sequence[Row], source: TaskSource, root: Path, manifest: Manifest, turns: _Turns
+    rows: Sequence[ManifestLine], source: TaskSource, root: Path, manifest: Manifest, turns: _Turns
 ) -> tuple[Utterance, ...]:
     if source.speaker is not None:
         manifest.require([source.speaker], purpose="speaker")
     return tuple(_utterance(row, source, root, manifest, turns) for row in rows)
 
 
-def _utterance(row: Row, source: TaskSource, root: Path, manifest: Manifest, turns: _Turns) -> Utterance:
+def _utterance(row: ManifestLine, source: TaskSource, root: Path, manifest: Manifest, turns: _Turns) -> Utterance:
     target, path = target_of(row, source, manifest), row.audio_path(root)
     diarized = source.target_kind == "rttm"
     return Utterance(
@@ -268,7 +268,7 @@ def _utterance(row: Row, source: TaskSource, root: Path, manifest: Manifest, tur
 
 def _split(
     utterances: Sequence[Utterance],
-    rows: Sequence[Row],
+    rows: Sequence[ManifestLine],
     manifest: Manifest,
     split: Split,
     needed: Sequence[str] = ("train", "dev", "test"),

@@ -22,7 +22,7 @@ from skill_bench.base.text import check_head, is_file, number, read_text, split_
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class ManifestLine:
     """One line.
 
     Attributes:
@@ -55,7 +55,7 @@ class Manifest:
 
     path: Path
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ManifestLine, ...]
 
     def require(self, columns: Iterable[str], *, purpose: str) -> None:
         """Checks that columns exist.
@@ -87,7 +87,7 @@ def read_manifest(path: Path) -> Manifest:
         raise ManifestError(f"{path}:1: no header. The first line names the columns, separated by tabs: path, ...")
     columns = tuple(split_tabs(lines[0].text))
     _check_header(path, columns)
-    rows: list[Row] = []
+    rows: list[ManifestLine] = []
     first_seen: dict[str, str] = {}
     for at, line in lines[1:]:
         if not line.strip():
@@ -112,14 +112,14 @@ def _check_header(path: Path, columns: tuple[str, ...]) -> None:
         raise ManifestError(f"{path}:1: no column 'path' in the header. {hint}Found: {', '.join(columns)}.")
 
 
-def _row(path: Path, at: int, columns: tuple[str, ...], line: str) -> Row:
+def _row(path: Path, at: int, columns: tuple[str, ...], line: str) -> ManifestLine:
     values = split_tabs(line)
     if len(values) != len(columns):
         raise ManifestError(
             f"{path}:{at}: {len(values)} values, but the header names {len(columns)} columns "
             f"({', '.join(columns)}). Values are separated by one tab and hold none."
         )
-    row = Row(source=f"{path.name}:{at}", values=dict(zip(columns, values, strict=True)))
+    row = ManifestLine(source=f"{path.name}:{at}", values=dict(zip(columns, values, strict=True)))
     audio = row.values["path"]
     if not audio.strip():
         raise ManifestError(f"{path}:{at}: the path is empty.")

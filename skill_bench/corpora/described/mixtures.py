@@ -17,7 +17,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from skill_bench.base.errors import DataError, ManifestError
-from skill_bench.corpora.audio.activity import SAMPLE_RATE_HZ, speech_stretches
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
+from skill_bench.corpora.audio.activity import speech_stretches
 from skill_bench.corpora.audio.content import content_hashes
 from skill_bench.corpora.audio.decode import MIN_SAMPLES, decode
 from skill_bench.corpora.data import Segment, Utterance

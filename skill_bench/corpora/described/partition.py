@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from skill_bench.base.hashed import digest
 from skill_bench.corpora.audio.content import content_hashes
 from skill_bench.corpora.data import Fold, Trial, Utterance
 from skill_bench.corpora.described.tables import Folds
@@ -123,7 +123,7 @@ def limited_search(
     return kept, tuple(q for q in queries if q.id in held)
 
 
-def fingerprint(folds: Sequence[Fold], *, cache_dir: Path) -> str:
+def folds_fingerprint(folds: Sequence[Fold], *, cache_dir: Path) -> str:
     """sha256 over everything that was chosen, and over the content of every audio file.
 
     It changes with the choice of utterances, a label, a split, a segment, a trial, a query, an imitated condition or a
@@ -150,14 +150,9 @@ def fingerprint(folds: Sequence[Fold], *, cache_dir: Path) -> str:
         for split, trials in (("dev", fold.dev_trials), ("test", fold.trials))
         for trial in trials
     ]
-    return hashlib.sha256("\n".join(sorted(facts)).encode()).hexdigest()
+    return digest("\n".join(sorted(facts)))
 
 
 def _all_parts(fold: Fold) -> Iterator[tuple[str, tuple[Utterance, ...]]]:
     yield from fold.splits()
     yield from (("dev queries", fold.dev_queries), ("queries", fold.queries))
-
-
-def digest(text: str) -> str:
-    """A hash that spreads evenly and never changes, unlike `hash`."""
-    return hashlib.sha256(text.encode()).hexdigest()

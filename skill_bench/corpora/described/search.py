@@ -13,12 +13,14 @@ import numpy as np
 import soundfile
 
 from skill_bench.base.errors import ManifestError
-from skill_bench.corpora.audio.activity import SAMPLE_RATE_HZ, speech_stretches
+from skill_bench.base.hashed import digest
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
+from skill_bench.corpora.audio.activity import speech_stretches
 from skill_bench.corpora.audio.content import content_hashes
 from skill_bench.corpora.audio.decode import length
 from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.described.mixtures import mono
-from skill_bench.corpora.described.partition import digest, limited
+from skill_bench.corpora.described.partition import limited
 from skill_bench.corpora.described.tables import Documents
 from skill_bench.corpora.synthetic.rendered import rendered_folder
 

@@ -86,7 +86,6 @@ from skill_bench.corpora.described.tables import (
     ConditionTable,
     Documents,
     Folds,
-    FrozenSpec,
     Mixtures,
     Names,
     Phones,
@@ -94,12 +93,13 @@ from skill_bench.corpora.described.tables import (
     Recordings,
     Silence,
     Split,
+    Strict,
     Text,
     Trials,
 )
 
 
-class TaskSource(FrozenSpec):
+class TaskSource(Strict):
     """Where one task's utterances come from."""
 
     manifest: str
@@ -154,13 +154,13 @@ class TaskSource(FrozenSpec):
         return self
 
 
-class Recognise(FrozenSpec):
+class Recognise(Strict):
     """Files, relative to a data root, whose presence tells that a packaged layout describes it."""
 
     files: Names
 
 
-class SuiteSpec(FrozenSpec):
+class SuiteSpec(Strict):
     """A whole suite.toml."""
 
     title: str = ""

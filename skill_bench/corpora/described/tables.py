@@ -4,29 +4,33 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
+
+from skill_bench.base.specs import Count, Frozen, Positive
 
 
-class FrozenSpec(BaseModel):
-    """Base of every table: immutable, unknown keys and NaN refused, no silent conversions."""
+class Strict(Frozen):
+    """Base of every table: no silent conversions."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(strict=True)
 
 
 Names = Annotated[list[str], Field(min_length=1)]
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
+_MANY = 1_000_000
+Items = Annotated[Positive, Field(le=_MANY)]
+AnyItems = Annotated[Count, Field(le=_MANY)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
 Seconds = Annotated[float, Field(gt=0.025, le=3600)]
 Range = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
-class Split(FrozenSpec):
+class Split(Strict):
     """Which values of a column mean train, dev and test."""
 
     column: str = "split"
-    train: Names = ["train"]
-    dev: Names = ["dev"]
-    test: Names = ["test"]
+    train: Names = Field(default=["train"])
+    dev: Names = Field(default=["dev"])
+    test: Names = Field(default=["test"])
 
     @model_validator(mode="after")
     def _disjoint(self) -> Split:
@@ -36,7 +40,7 @@ class Split(FrozenSpec):
         return self
 
 
-class Folds(FrozenSpec):
+class Folds(Strict):
     """Cross-validation: each value of a column is once the test part; dev is drawn from the rest."""
 
     column: str
@@ -44,7 +48,7 @@ class Folds(FrozenSpec):
     seed: Seed = 0
 
 
-class Silence(FrozenSpec):
+class Silence(Strict):
     """Utterances cut from noise recordings; train, dev and test cut disjoint stretches of each.
 
     A count of None means the mean number of utterances of the other labels.
@@ -53,23 +57,23 @@ class Silence(FrozenSpec):
     noise: Names
     target: str = "_silence_"
     seconds: Seconds = 1.0
-    train: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
-    dev: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
-    test: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    train: AnyItems | None = None
+    dev: AnyItems | None = None
+    test: AnyItems | None = None
 
 
-class Phones(FrozenSpec):
+class Phones(Strict):
     """What to do with a column of space-separated phones.
 
     ``inventory``: the phones that may occur; another one is an error of the manifest. None allows all.
     """
 
-    drop: list[str] = []
+    drop: list[str] = Field(default=[])
     strip_stress: bool = False
     inventory: Names | None = None
 
 
-class Text(FrozenSpec):
+class Text(Strict):
     """What to do with a transcript: characters to remove; it is upper-cased and its blanks collapsed anyway.
 
     ``characters``: those that may remain; another one is an error of the manifest. None allows all.
@@ -79,14 +83,14 @@ class Text(FrozenSpec):
     characters: str | None = None
 
 
-class ConditionRanges(FrozenSpec):
+class ConditionRanges(Strict):
     """Ranges, ``[least, most]``, that each utterance's imitated recording conditions are drawn from."""
 
     gain_db: Range
     low_hz: Range
     high_hz: Range
     snr_db: Range
-    noise_tilt: Range = [0.0, 0.9]
+    noise_tilt: Range = Field(default=[0.0, 0.9])
 
     @model_validator(mode="after")
     def _usable(self) -> ConditionRanges:
@@ -104,7 +108,7 @@ class ConditionRanges(FrozenSpec):
         return self
 
 
-class ConditionTable(FrozenSpec):
+class ConditionTable(Strict):
     """Imitated recording conditions. Dev is drawn like test; of several folds each has ranges between the two."""
 
     seed: Seed = 0
@@ -112,44 +116,44 @@ class ConditionTable(FrozenSpec):
     test: ConditionRanges
 
 
-class Trials(FrozenSpec):
+class Trials(Strict):
     """Verification trials over dev and over test, drawn with a seed.
 
     ``match`` names a column in which the two speakers of a different-speaker trial agree (their sex, say).
     """
 
     seed: Seed = 0
-    same_per_speaker: Count = 6
-    different_per_speaker: Count = 6
+    same_per_speaker: Items = 6
+    different_per_speaker: Items = 6
     match: str | None = None
 
 
-class Mixtures(FrozenSpec):
+class Mixtures(Strict):
     """Two-speaker mixtures of the manifest's utterances, rendered into the cache folder."""
 
     seed: Seed = 0
-    train: Count
-    dev: Count
-    test: Count
+    train: Items
+    dev: Items
+    test: Items
     max_seconds: Annotated[float, Field(gt=0.5, le=3600)] = 5.0
     level_spread_db: Annotated[float, Field(ge=0, le=100)] = 4.0
 
 
-class Recordings(FrozenSpec):
+class Recordings(Strict):
     """Whole recordings with a reference diarization, added to the test part."""
 
     manifest: str
     rttm: str = "rttm"
 
 
-class Documents(FrozenSpec):
+class Documents(Strict):
     """Documents for spoken-term search: one speaker's clips in a row, rendered into the cache folder."""
 
     seed: Seed = 0
     terms: Annotated[int, Field(ge=2, le=1000)] = 4
-    dev: Count
-    test: Count
-    gap_seconds: Range = [0.02, 0.2]
+    dev: Items
+    test: Items
+    gap_seconds: Range = Field(default=[0.02, 0.2])
 
     @model_validator(mode="after")
     def _gap(self) -> Documents:
@@ -158,7 +162,7 @@ class Documents(FrozenSpec):
         return self
 
 
-class Queries(FrozenSpec):
+class Queries(Strict):
     """Which lines are the spoken terms to find; drawn with a seed where a count is given.
 
     A document contains a query whose whole target is a stretch of words in the document's.
@@ -167,6 +171,6 @@ class Queries(FrozenSpec):
     column: str = "split"
     dev: Names
     test: Names
-    n_dev: Count | None = None
-    n_test: Count | None = None
+    n_dev: Items | None = None
+    n_test: Items | None = None
     seed: Seed = 0

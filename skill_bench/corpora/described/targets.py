@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from skill_bench.base.errors import ManifestError
-from skill_bench.corpora.described.manifest import Manifest, Row
+from skill_bench.corpora.described.manifest import Manifest, ManifestLine
 from skill_bench.corpora.described.suite_toml import TaskSource
 
 NO_LABEL = "none"
@@ -13,7 +13,7 @@ NO_LABEL = "none"
 _TAG = re.compile(r"^([BE])-(\S+)$")
 
 
-def target_of(row: Row, source: TaskSource, manifest: Manifest) -> str:
+def target_of(row: ManifestLine, source: TaskSource, manifest: Manifest) -> str:
     """The target of one line.
 
     Raises:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from skill_bench.base.errors import ManifestError
+from skill_bench.base.hashed import digest
 from skill_bench.base.text import is_file, read_lines
 from skill_bench.corpora.data import Trial, Utterance
-from skill_bench.corpora.described.partition import digest
 from skill_bench.corpora.described.tables import Trials
 
 

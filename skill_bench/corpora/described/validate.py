@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 
 from skill_bench.base.errors import DataError
-from skill_bench.corpora.audio.decode import MIN_SAMPLES, SAMPLE_RATE_HZ
+from skill_bench.base.first_few import first_few
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
+from skill_bench.corpora.audio.decode import MIN_SAMPLES
 from skill_bench.corpora.data import Fold, Trial, Utterance
 
-_SHOWN = 5
 _SLACK_SECONDS = 0.05
 
 
@@ -106,6 +107,4 @@ def _check_speakers(fold: Fold, where: str) -> None:
 
 
 def _some(names: Iterable[str]) -> str:
-    listed = list(names)
-    shown = ", ".join(repr(name) for name in listed[:_SHOWN])
-    return shown if len(listed) <= _SHOWN else f"{shown} and {len(listed) - _SHOWN} more,"
+    return first_few(map(repr, names), more=" and {} more,")

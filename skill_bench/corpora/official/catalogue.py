@@ -15,14 +15,14 @@ from pydantic import Field
 
 from skill_bench.base.errors import UnknownName
 from skill_bench.corpora.data import Fold
-from skill_bench.corpora.described.tables import FrozenSpec
+from skill_bench.corpora.described.tables import Strict
 from skill_bench.corpora.official import readers
 
 Reader = Callable[[Path], tuple[Fold, ...]]
 """From the corpus' folder to folds; raises DataError where the layout is not complete."""
 
 
-class Download(FrozenSpec):
+class Download(Strict):
     """An archive or page, and the folder under the data root that it goes into."""
 
     url: str
@@ -30,7 +30,7 @@ class Download(FrozenSpec):
     note: str = ""
 
 
-class Corpus(FrozenSpec):
+class Corpus(Strict):
     """One corpus.
 
     Attributes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skill_bench.base.errors import DataError
+from skill_bench.base.first_few import first_few
 from skill_bench.corpora.audio.scan import scan
 from skill_bench.corpora.data import Fold, Utterance
 from skill_bench.corpora.described.validate import validate
@@ -48,7 +49,7 @@ class Examination:
         if self.folds:
             hours = "" if self.hours is None else f"; {self.hours:.1f} h"
             lines.append(f"    {', '.join(counts)}{hours}")
-        lines += [f"    {line}" for problem in self.problems for line in _shortened(problem)]
+        lines += [f"    {line}" for problem in self.problems for line in _shortened(problem).splitlines()]
         if self.problems:
             lines += [f"    get {d.url}\n      into {data_root / d.into}{f' ({d.note})' if d.note else ''}"
                       for d in self.corpus.downloads]  # fmt: skip
@@ -122,8 +123,5 @@ def _count(name: str, found: int | None, expected: int | None) -> str:
     return f"{name} {found} of {expected}" if found != expected else f"{name} {found}"
 
 
-def _shortened(problem: str) -> list[str]:
-    lines = problem.splitlines()
-    if len(lines) <= _PROBLEM_LINES:
-        return lines
-    return [*lines[:_PROBLEM_LINES], f"  and {len(lines) - _PROBLEM_LINES} more lines"]
+def _shortened(problem: str) -> str:
+    return first_few(problem.splitlines(), most=_PROBLEM_LINES, separator="\n", more="\n  and {} more lines")

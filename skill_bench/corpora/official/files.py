@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from skill_bench.base.errors import DataError
+from skill_bench.base.first_few import first_few
 from skill_bench.base.text import Line, is_file, read_lines
 from skill_bench.corpora.described.manifest import escapes
-
-_SHOWN = 5
 
 
 def lines_of(path: Path) -> list[Line]:
@@ -74,6 +73,6 @@ def all_present(paths: Iterable[Path], *, named_by: Path) -> None:
     wanted = list(paths)
     missing = [path for path in wanted if not is_file(path)]
     if missing:
-        shown = ", ".join(str(path) for path in missing[:_SHOWN])
-        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
-        raise DataError(f"{named_by}: {len(missing)} of {len(wanted)} files that it names are missing: {shown}{more}.")
+        raise DataError(
+            f"{named_by}: {len(missing)} of {len(wanted)} files that it names are missing: {first_few(missing)}."
+        )

@@ -8,12 +8,14 @@ from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 
+from skill_bench.base.hashed import digest
+from skill_bench.base.specs import Positive
 from skill_bench.corpora.data import Fold, Utterance
-from skill_bench.corpora.described.partition import digest, limited, limited_search, limited_trials
-from skill_bench.corpora.described.tables import Count, FrozenSpec
+from skill_bench.corpora.described.partition import limited, limited_search, limited_trials
+from skill_bench.corpora.described.tables import Strict
 
 
-class Sizes(FrozenSpec):
+class Sizes(Strict):
     """How much of a task's corpus: utterances of each split, documents of each search.
 
     Attributes:
@@ -23,11 +25,11 @@ class Sizes(FrozenSpec):
     """
 
     train: int
-    dev: Count
-    test: Count
-    labels: Count | None = None
+    dev: Positive
+    test: Positive
+    labels: Positive | None = None
     by_target: bool = False
-    queries: Count | None = None
+    queries: Positive | None = None
 
 
 @cache

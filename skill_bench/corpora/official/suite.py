@@ -9,8 +9,6 @@ from skill_bench.corpora.data import Fold
 from skill_bench.corpora.official.doctor import examine
 from skill_bench.corpora.official.subset import mini_sizes, subset
 
-SUITES = ("superb", "mini")
-
 
 def official_folds(suite: str, task: str, *, data_root: Path) -> tuple[tuple[Fold, ...], tuple[str, ...]]:
     """The folds, and notes on them.

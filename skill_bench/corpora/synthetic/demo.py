@@ -20,9 +20,10 @@ import numpy as np
 import soundfile
 from scipy.signal import lfilter
 
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.synthetic.demo_plan import Item, plan
 from skill_bench.corpora.synthetic.rendered import rendered_folder
-from skill_bench.corpora.synthetic.synthesis import SAMPLE_RATE_HZ, Spoken, synthesise
+from skill_bench.corpora.synthetic.synthesis import Spoken, synthesise
 
 _LABELS = ("speaker", "part", "split", "keyword", "emotion", "fold", "action", "object", "location", "slots", "search")
 _COLUMNS = ("path", "seconds", *_LABELS, "text", "phones")

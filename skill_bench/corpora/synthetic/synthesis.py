@@ -20,9 +20,9 @@ import soundfile
 from numpy.typing import NDArray
 
 from skill_bench.base.errors import SkillBenchError
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.synthetic.espeak import Espeak, Voice
 
-SAMPLE_RATE_HZ = 16_000
 _PACKAGE_PARENT = Path(__file__).resolve().parents[3]
 
 

@@ -18,7 +18,7 @@ from skill_bench.records.record import Selection
 from skill_bench.tasks import TaskSpec
 
 
-class Source(FeatureSource, Protocol):
+class CellUpstream(FeatureSource, Protocol):
     """An upstream; ``downsample_rate`` is the number of 16 kHz samples from one frame to the next."""
 
     downsample_rate: int
@@ -47,7 +47,7 @@ class Cell:
         extraction_threads: CPU threads of extraction.
     """
 
-    upstream: Source
+    upstream: CellUpstream
     task: TaskSpec
     data: TaskData
     seeds: tuple[int, ...]

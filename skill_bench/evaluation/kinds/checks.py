@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from skill_bench.base.errors import DataError
+from skill_bench.base.first_few import first_few
 from skill_bench.corpora.data import Fold, TaskData, Utterance
 from skill_bench.tasks import TaskSpec
-
-_SHOWN = 5
 
 
 def check_folds(task: TaskSpec, data: TaskData, *, trained: bool = True) -> Iterator[tuple[Fold, str]]:
@@ -70,8 +69,7 @@ def check_classes(fold: Fold, where: str, *, slots: Callable[[str], Sequence[str
 
 def some(names: Sequence[str]) -> str:
     """The first few of ``names``."""
-    shown = ", ".join(repr(name) for name in names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more are"
+    return first_few(map(repr, names), more=" and {} more are")
 
 
 def place(utterance: Utterance) -> str:

@@ -28,7 +28,7 @@ def cuts(task: TaskSpec, utterance: Utterance) -> tuple[Utterance, ...]:
     return (utterance, *others)
 
 
-class Drawn:
+class CutSampler:
     """One cut of each utterance, by number among all cuts of all utterances, in their order.
 
     Args:

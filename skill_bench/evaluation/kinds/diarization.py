@@ -17,6 +17,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from skill_bench.base.errors import DataError
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.data import Fold, TaskData, Utterance
 from skill_bench.evaluation.kinds.cell import Cell, Solved
 from skill_bench.evaluation.kinds.checks import check_folds, place
@@ -28,7 +29,6 @@ from skill_bench.probes.frames import FrameBatches
 from skill_bench.probes.parameters import Parameters
 from skill_bench.probes.training import Batch, DevScore
 from skill_bench.tasks import Decision, TaskSpec
-from skill_bench.upstream.interface import SAMPLE_RATE_HZ
 
 # Manifests round times.
 _TOLERANCE_SECONDS = 0.05

@@ -17,7 +17,7 @@ from torch import Tensor
 from skill_bench.corpora.data import Fold, TaskData, Utterance
 from skill_bench.evaluation.kinds.cell import Cell, Solved
 from skill_bench.evaluation.kinds.checks import check_classes, check_folds
-from skill_bench.evaluation.kinds.cuts import Drawn, cuts
+from skill_bench.evaluation.kinds.cuts import CutSampler, cuts
 from skill_bench.evaluation.kinds.trained import train_folds
 from skill_bench.metrics.accuracy import accuracy
 from skill_bench.probes import batches, heads
@@ -97,7 +97,7 @@ class LabelProblem:
             self.dev = _balanced(fold.dev, labels=[labels[0] for labels in labels_of(fold.dev)])
         self.dev_labels = labels_of(self.dev)
         all_cuts = [cuts(task, utterance) for utterance in fold.train]
-        self.drawn = Drawn([len(found) for found in all_cuts])
+        self.drawn = CutSampler([len(found) for found in all_cuts])
         self.rows = MeanRows([one for found in all_cuts for one in found], train, device=device)
         self.dev_rows = MeanRows(self.dev, held_out, device=device)
         # A linear head on time means draws no random numbers; one that did could not take several seeds at once.

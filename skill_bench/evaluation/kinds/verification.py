@@ -18,7 +18,7 @@ from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import Fold, TaskData, Trial, Utterance
 from skill_bench.evaluation.kinds.cell import Cell, Solved
 from skill_bench.evaluation.kinds.checks import check_folds, place, some
-from skill_bench.evaluation.kinds.cuts import Drawn, cuts
+from skill_bench.evaluation.kinds.cuts import CutSampler, cuts
 from skill_bench.evaluation.kinds.trained import train_folds
 from skill_bench.metrics.verification import equal_error_rate
 from skill_bench.probes import batches, heads, xvector
@@ -117,7 +117,7 @@ class VerificationProblem:
         self.speakers = sorted({utterance.target for utterance in fold.train})
         index = {speaker: i for i, speaker in enumerate(self.speakers)}
         all_cuts = [cuts(task, utterance) for utterance in fold.train]
-        self.drawn = Drawn([len(found) for found in all_cuts])
+        self.drawn = CutSampler([len(found) for found in all_cuts])
         self.train = [one for found in all_cuts for one in found]
         self.frames: FrameBatches[int] = FrameBatches(
             features=train,

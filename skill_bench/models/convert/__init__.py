@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 from typing import Protocol, cast, runtime_checkable
 
-from skill_bench.base.errors import CheckpointError, UnknownFormat
+from skill_bench.base.errors import CheckpointError, UnknownFormat, some_keys
 from skill_bench.models.convert.shared.foreign import Converted, Source
 
 
@@ -57,9 +57,7 @@ def find(source: Source) -> tuple[str, Format]:
     matching = [name for name, fmt in known.items() if fmt.recognises(source)]
     if len(matching) == 1:
         return matching[0], known[matching[0]]
-    keys = source.keys()
-    shown = ", ".join(keys[:12]) + (f", and {len(keys) - 12} more" if len(keys) > 12 else "")
-    found = f"found {'files' if source.is_folder else 'keys'}: {shown or 'none'}"
+    found = f"found {'files' if source.is_folder else 'keys'}: {some_keys(source.keys())}"
     if matching:
         raise UnknownFormat(f"{source.path}: fits more than one format ({', '.join(matching)}); {found}.")
     readable = "; ".join(["skill-bench (.safetensors)", *(fmt.NAME for fmt in known.values())])

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save as to_safetensors
 
 from skill_bench.base.documents import write_atomic
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.models import checkpoint
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.convert.shared.foreign import OWN_MODEL_TYPE, WEIGHTS_FILE
@@ -42,7 +43,7 @@ def write(encoder: Encoder, folder: Path, *, metadata: Mapping[str, str], card: 
     preprocessor = {
         "feature_extractor_type": "Wav2Vec2FeatureExtractor",
         "feature_size": 1,
-        "sampling_rate": 16_000,
+        "sampling_rate": SAMPLE_RATE_HZ,
         "padding_value": 0.0,
         "do_normalize": encoder.architecture.normalize_waveform,
         "return_attention_mask": encoder.architecture.conv_norm == "layer_norm",

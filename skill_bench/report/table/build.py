@@ -21,7 +21,7 @@ from skill_bench.report.table.published import PublishedRow
 from skill_bench.report.table.quantities import MEAN, OVERALL, SUPERB, read_quantities
 from skill_bench.report.table.quantity import Facts
 from skill_bench.report.table.relative import with_ranks, with_retention
-from skill_bench.report.table.score import OFFICIAL_SUITES
+from skill_bench.report.table.score import WHOLE_SUPERB
 from skill_bench.report.table.stale import staleness
 from skill_bench.report.table.table import Score, Section, SystemRow, Table
 
@@ -77,7 +77,7 @@ def _measured_row(
     cells, notes = _cells(entries)
     profile = _newest_profile(profiles, origin, last.system)
     # Both scores are defined on SUPERB's own corpora, whole.
-    official = suite in OFFICIAL_SUITES and not any(e.record.data and e.record.data.limit for e in entries)
+    official = suite in WHOLE_SUPERB and not any(e.record.data and e.record.data.limit for e in entries)
     return SystemRow(
         source="measured",
         origin=origin,

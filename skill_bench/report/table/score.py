@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from skill_bench.report.table.columns import published_column
 
-OFFICIAL_SUITES = ("official", "superb")
+WHOLE_SUPERB = ("official", "superb")
 """Suites of SUPERB's own corpora: on others the scores' anchors mean nothing."""
 
 ANCHORS: dict[str, tuple[float, float]] = {

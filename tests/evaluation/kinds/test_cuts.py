@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 from fake_speech import FakeUpstream, class_data, tone_file, utterance
+from one_cell import run_cell
 
-from skill_bench.evaluation.cell_result import run_cell
-from skill_bench.evaluation.kinds.cuts import Drawn, cuts
+from skill_bench.evaluation.kinds.cuts import CutSampler, cuts
 from skill_bench.features.policy import cut
 from skill_bench.tasks import TaskSpec, load_task
 
@@ -32,10 +32,10 @@ def test_protocol_s3prl_has_several_cuts_of_what_is_long(tmp_path: Path) -> None
 
 def test_every_cut_is_drawn_and_nothing_is_where_there_is_no_choice() -> None:
     generator = torch.Generator().manual_seed(0)
-    found = torch.tensor(Drawn([1, 3, 2]).draw([0, 1, 2] * 40, generator)).view(40, 3)
+    found = torch.tensor(CutSampler([1, 3, 2]).draw([0, 1, 2] * 40, generator)).view(40, 3)
     assert [set(column.tolist()) for column in found.T] == [{0}, {1, 2, 3}, {4, 5}]
     before = generator.get_state()
-    assert Drawn([1, 1, 1]).draw([2, 0], generator) == [2, 0]
+    assert CutSampler([1, 1, 1]).draw([2, 0], generator) == [2, 0]
     assert torch.equal(generator.get_state(), before)
 
 

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import soundfile
 from fake_speech import RATE_HZ, TONES_HZ, FakeUpstream, tone_file, utterance
+from one_cell import run_cell
 
 from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import Fold, Segment, TaskData, Trial, Utterance
-from skill_bench.evaluation.cell_result import CellResult, run_cell
+from skill_bench.evaluation.cell_result import CellResult
 from skill_bench.tasks import TaskSpec, load_task
 
 Build = Callable[[Path], TaskData]

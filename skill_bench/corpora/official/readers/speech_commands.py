@@ -59,9 +59,14 @@ def ks(folder: Path) -> tuple[Fold, ...]:
 TASKS = {"ks": ks}
 
 
+def percent_of(speaker: str) -> float:
+    """Where a speaker's hash lies, 0 to 100 (s3prl ``speech_commands/expert.py`` ``split_dataset``)."""
+    number = int(hashlib.sha1(speaker.encode(), usedforsecurity=False).hexdigest(), 16)
+    return number % (_HASH_BITS + 1) * (100.0 / _HASH_BITS)
+
+
 def _split_of(name: str) -> str | None:
-    number = int(hashlib.sha1(_SPEAKER.sub("", name).encode(), usedforsecurity=False).hexdigest(), 16)
-    percent = number % (_HASH_BITS + 1) * (100.0 / _HASH_BITS)
+    percent = percent_of(_SPEAKER.sub("", name))
     return "dev" if percent < 10 else None if percent < 20 else "train"
 
 

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 
-def give_back() -> None:
+def return_to_system() -> None:
     """malloc_trim(3) where there is one; elsewhere nothing."""
     if (trim := _trim()) is not None:
         trim(0)

@@ -14,7 +14,7 @@ from skill_bench.records.similarity import Groups, LayerSimilarity
 from skill_bench.sweep.grid import Job
 
 
-def twins(jobs: Sequence[Job], similarity: LayerSimilarity) -> Mapping[str, Job]:
+def same_students(jobs: Sequence[Job], similarity: LayerSimilarity) -> Mapping[str, Job]:
     """The later job's name -> the first job of the same seed that finds the same groups and is alike in all else.
 
     A job is only compared where ``similarity`` is what its own calibration would find: the same seed and utterances.

@@ -8,10 +8,10 @@ from pathlib import Path
 from skill_bench.base.progress import Progress
 from skill_bench.evaluation.evaluate import evaluate, forecast
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
-from speed.figures import Foresight, Foretold
+from speed.figures import Forecasts, ForecastTask
 
 
-def foresight(
+def forecast_and_run(
     *,
     cache_dir: Path,
     progress: Progress,
@@ -19,7 +19,7 @@ def foresight(
     upstream: str = "skill",
     tasks: tuple[str, ...] = ("ks", "sid", "er"),
     limit: int | None = None,
-) -> Foresight:
+) -> Forecasts:
     """Forecasts a run with an empty cache of features, carries it out, and reads both from its records.
 
     Args:
@@ -28,7 +28,7 @@ def foresight(
         limit: At most so many utterances in each part.
     """
     suite = "demo" if data_root is None else "local"
-    with tempfile.TemporaryDirectory(prefix="skill-bench-foresight-") as name:
+    with tempfile.TemporaryDirectory(prefix="skill-bench-forecasts-") as name:
         folder = Path(name)
         (folder / "cache").mkdir()
         for kept in cache_dir.glob("*") if cache_dir.exists() else ():
@@ -46,14 +46,14 @@ def foresight(
         )
         forecast(plan, progress=progress)
         records = evaluate(plan, progress=progress).records
-    return Foresight(
+    return Forecasts(
         name="Forecast and truth",
         what=(
             f"skill-bench plan run, then skill-bench run, of upstream {upstream} on the {suite} suite with one seed "
             "and no features in the cache; both times stand in every record."
         ),
         tasks=tuple(
-            Foretold(
+            ForecastTask(
                 task=record.key.task,
                 expected_seconds=sum(record.provenance.forecast_seconds.values()),
                 seconds=sum(record.provenance.seconds.values()),

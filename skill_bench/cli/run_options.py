@@ -1,0 +1,80 @@
+"""Options of an evaluation: what is run, and what is planned before it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from skill_bench.base.cache_folder import cache_folder
+from skill_bench.cli.options import bytes_in, names_in, seeds_in
+
+if TYPE_CHECKING:
+    from skill_bench.evaluation.plan import Plan, UpstreamRequest
+
+Upstreams = Annotated[
+    list[str],
+    typer.Option("--upstream", "-u", help="Name in `skill-bench list`, folder, or hf:ORG/MODEL; repeat for several."),
+]
+Suite = Annotated[str, typer.Option(help="demo (no data needed); with --data-root: local, superb, mini.")]
+Tasks = Annotated[str | None, typer.Option(help="Comma-separated; all by default.")]
+ProtocolName = Annotated[str, typer.Option("--protocol", help="strict, or s3prl: its learning rates and quirks.")]
+Seeds = Annotated[str, typer.Option(help="How many (3) or which ones (0,1,2).")]
+Limit = Annotated[int | None, typer.Option(help="At most so many utterances of each split.", min=1)]
+
+
+def plan_of(
+    *,
+    upstream: Sequence[str],
+    ckpt: Path | None,
+    suite: str,
+    tasks: str | None,
+    protocol: str,
+    seeds: str,
+    limit: int | None,
+    out: Path,
+    data_root: Path | None,
+    suite_file: Path | None,
+    cache_dir: Path | None,
+    device: str,
+    cache_limit: str | None = None,
+) -> Plan:
+    """The evaluation that the options ask for.
+
+    Raises:
+        UsageError: an option that cannot be read, or one checkpoint for several upstreams.
+        UnknownName: no upstream of that name.
+    """
+    from skill_bench.corpora.load import tasks_of
+    from skill_bench.evaluation.plan import Plan
+
+    return Plan(
+        upstreams=_requests(upstream, ckpt),
+        suite=suite,
+        protocol=protocol,
+        tasks=names_in(tasks) or tasks_of(suite, data_root=data_root, suite_file=suite_file),
+        seeds=seeds_in(seeds),
+        out_dir=out,
+        cache_dir=cache_folder(cache_dir),
+        cache_limit_bytes=None if cache_limit is None else bytes_in(cache_limit, option="--cache-limit"),
+        data_root=data_root,
+        suite_file=suite_file,
+        limit=limit,
+        device=device,
+    )
+
+
+def _requests(names: Sequence[str], ckpt: Path | None) -> list[UpstreamRequest]:
+    """The upstreams that were asked for; an unknown one is found before any speech is read or made."""
+    from skill_bench.base import catalog
+    from skill_bench.base.errors import UsageError
+    from skill_bench.evaluation.plan import UpstreamRequest
+
+    if ckpt is not None and len(names) > 1:
+        raise UsageError(f"--ckpt belongs to one upstream, found {len(names)}: {', '.join(names)}.")
+    for name in names:
+        if not name.startswith("hf:"):
+            catalog.upstream(name)
+    return [UpstreamRequest(name=name, ckpt=ckpt) for name in names]
