@@ -5,10 +5,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from skill_bench.base.errors import UsageError
+
 
 def cache_folder(given: Path | None = None) -> Path:
-    """``given``, else $XDG_CACHE_HOME/skill-bench, else ~/.cache/skill-bench."""
+    """``given``, else $XDG_CACHE_HOME/skill-bench, else ~/.cache/skill-bench.
+
+    Raises:
+        UsageError: nothing is given, and nobody says where home is.
+    """
     if given is not None:
         return given
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "skill-bench"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "skill-bench"
+    except RuntimeError as error:  # neither $HOME nor an entry for this user
+        raise UsageError(
+            "no folder for the cache: this user has no home. Give one with --cache-dir, or set XDG_CACHE_HOME."
+        ) from error

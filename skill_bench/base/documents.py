@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -18,6 +20,8 @@ from skill_bench.base.specs import Frozen
 
 SCHEMA_VERSION = 1
 _DIGEST = "content_sha256"
+_TEMPORARY_SECONDS = 3600.0
+"""Whoever writes one file for longer than this has died."""
 
 
 JsonObject = dict[str, JsonValue]
@@ -104,7 +108,7 @@ def write_atomic(path: Path, data: bytes | memoryview) -> Path:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~umask())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -149,8 +153,19 @@ def _first_problems(error: ValidationError) -> str:
     return first_few(problems, most=3, separator="; ", more=", and {} more")
 
 
-def _umask() -> int:
-    # mkstemp makes files that only their owner may read; a record is as readable as any other output.
+def remove_leftovers(folder: Path) -> int:
+    """Deletes what writers left below ``folder`` that died long ago; returns how many files."""
+    found = 0
+    for path in folder.rglob(".*.tmp"):
+        with suppress(OSError):  # renamed meanwhile, or somebody else's
+            if time.time() - path.stat().st_mtime > _TEMPORARY_SECONDS:
+                path.unlink()
+                found += 1
+    return found
+
+
+def umask() -> int:
+    """Of this process. mkstemp and mkdtemp ignore it: what they make only its owner may read, unless it is changed."""
     current = os.umask(0)
     os.umask(current)
     return current

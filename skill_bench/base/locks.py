@@ -1,14 +1,24 @@
-"""Advisory file locks between processes; the system drops them when a process ends, however it ends."""
+"""Locks between processes on files of a folder that they share: one holder alone, or several together.
+
+The system's own (flock) where the file system has them: they end with their process, however it ends. Elsewhere
+(Lustre, some NFS, Windows) `skill_bench.base.markers` does the same with files and a heartbeat.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
+from skill_bench.base.markers import Markers
+
 try:
     import fcntl
-except ImportError:  # no such locks on this system: processes then repeat each other's work, with the same result
+except ImportError:
     fcntl = None  # type: ignore[assignment]
+
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+"""What flock says where a file system has none; NFS without a lock daemon says ENOLCK."""
 
 
 class Lock:
@@ -25,24 +35,36 @@ class Lock:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        self._markers: Markers | None = None
 
     def share(self) -> None:
         """Holds the lock together with others that share it, and marks the time; waits for whoever has it alone."""
         assert self._file is not None
         os.utime(self._file)
         if fcntl is not None:
-            fcntl.flock(self._file, fcntl.LOCK_SH)
+            try:
+                return fcntl.flock(self._file, fcntl.LOCK_SH)
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+        self._markers = self._markers or Markers(self.path)
+        self._markers.share()
 
     def take(self, *, wait: bool = False) -> bool:
         """Holds the lock alone; False if somebody holds it, unless asked to ``wait``."""
-        if fcntl is None:
-            return True
         assert self._file is not None
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            return False
-        return True
+        if fcntl is not None:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+            else:
+                return True
+        self._markers = self._markers or Markers(self.path)
+        return self._markers.take(wait=wait)
 
     def release(self, *, remove: bool = False) -> None:
         """Gives the lock up; with ``remove``, deletes its file too."""
@@ -50,6 +72,8 @@ class Lock:
             return
         if remove:
             self.path.unlink(missing_ok=True)
+        if self._markers is not None:
+            self._markers.release()
         os.close(self._file)
         self._file = None
 

@@ -140,7 +140,7 @@ def _leave_failed_record(record: Record, plan: Plan) -> None:
         if record.data is None and path is not None and Record.read(path).status == "finished":
             return
         record.save(plan.out_dir)
-    except RecordError as error:
+    except (RecordError, OSError) as error:
         _log.warning("no record of the failure was written: %s", error)
 
 

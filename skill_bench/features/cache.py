@@ -8,8 +8,10 @@ or one policy's features.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import mmap
+import os
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -34,6 +36,7 @@ from skill_bench.features.shard import (
 )
 from skill_bench.features.stored import IN_USE, About
 
+_READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
 _MAPPED_BYTES = 2**29
 """Shards that stay mapped for the next read: bounds memory whatever the corpus."""
 _DTYPES = {"float16": torch.float16, "float32": torch.float32}
@@ -62,6 +65,9 @@ class FeatureCache:
         policy: What was extracted and how, as a folder name.
         upstream: The model's name, for whoever lists the folder.
 
+    Attributes:
+        is_writable: False for a folder that this user may only read, for instance a complete one that others share.
+
     Raises:
         SkillBenchError: the folder cannot be made.
     """
@@ -71,11 +77,14 @@ class FeatureCache:
             raise ValueError("an upstream without identity cannot be cached")
         self.root = root
         self.folder = root / hashlib.sha256(identity.encode()).hexdigest()[:16] / policy
+        self.is_writable = True
         try:
             self._lock = _use(self.folder)
             About(upstream=upstream, identity=identity, policy=policy).write(self.folder)
         except OSError as error:
-            raise _cannot_store(self.folder, error) from error
+            if error.errno not in _READ_ONLY or not os.access(self.folder, os.R_OK | os.X_OK):
+                raise _cannot_store(self.folder, error) from error
+            self.is_writable = False  # nobody else removes shards from it either
         self._places: dict[str, Place] = {}
         self._known: set[Path] = set()
         self._mapped: OrderedDict[Path, mmap.mmap] = OrderedDict()
@@ -98,7 +107,7 @@ class FeatureCache:
             try:
                 self._places.update(read_index(path))
             except DamagedShard:
-                path.unlink(missing_ok=True)
+                self._remove(path)
                 present.discard(path)
             except OSError:
                 present.discard(path)  # removed meanwhile
@@ -145,6 +154,9 @@ class FeatureCache:
 
         A claim ends with its process, however that ends.
         """
+        if not self.is_writable:
+            yield True
+            return
         lock = locks.Lock(self.folder / f"{name}.claim")
         mine = lock.take(wait=wait)
         try:
@@ -160,8 +172,12 @@ class FeatureCache:
             self._mapped.popitem(last=False)
         return self._mapped[path]
 
+    def _remove(self, path: Path) -> None:
+        if self.is_writable:
+            path.unlink(missing_ok=True)
+
     def _forget(self, path: Path) -> None:
-        path.unlink(missing_ok=True)
+        self._remove(path)
         self._mapped.pop(path, None)
         self._known.discard(path)
         lost = {key for key, place in self._places.items() if place.shard == path}

@@ -103,12 +103,13 @@ class Extraction:
         return [entry.features for utterance in utterances if (entry := found[utterance.id]) is not None]
 
     def notes(self) -> tuple[str, ...]:
-        """What the limit kept out of the cache."""
+        """What the limit, or a folder that may only be read, kept out of the cache."""
         n, size = len(self._bytes_without_place), sum(self._bytes_without_place.values())
         if not n:
             return ()
         what = "means stay in memory for this run" if self.policy.pooled else "frames are computed again at every use"
-        return (f"{n} utterances ({size / 1e9:.3g} GB) do not fit the cache limit: their {what}",)
+        why = "do not fit the cache limit" if self.cache.is_writable else "are not in the cache, which is read-only"
+        return (f"{n} utterances ({size / 1e9:.3g} GB) {why}: their {what}",)
 
     def _kept(self, utterance: Utterance) -> KeptFeatures | None:
         key = self._keys[utterance.id]
@@ -178,8 +179,8 @@ class Extraction:
 
     def _store(self, entries: dict[str, KeptFeatures]) -> dict[str, KeptFeatures]:
         """Writes what fits the limit; returns the others."""
-        if not entries:
-            return {}
+        if not entries or not self.cache.is_writable:
+            return entries
         size = sum(entry.features.nbytes for entry in entries.values())
         if self.limit_bytes is None or stored.make_room(self.root, n_bytes=size, limit_bytes=self.limit_bytes):
             self.cache.write(entries)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,8 +13,6 @@ from skill_bench.features.shard import SUFFIX, DamagedShard, is_intact, map_shar
 
 IN_USE = "in_use"
 _ABOUT = "about.json"
-# Whoever writes a shard for longer than this has died.
-_TEMPORARY_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,14 +123,6 @@ def is_in_use(cache: StoredCache) -> bool:
         return not lock.take()
     finally:
         lock.release()
-
-
-def remove_leftovers(root: Path) -> int:
-    """Deletes half-written files of processes that died; returns how many."""
-    paths = [path for path in root.glob("*/*/.*.tmp") if time.time() - path.stat().st_mtime > _TEMPORARY_SECONDS]
-    for path in paths:
-        path.unlink(missing_ok=True)
-    return len(paths)
 
 
 def _describe(folder: Path) -> StoredCache:

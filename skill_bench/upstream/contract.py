@@ -241,7 +241,7 @@ def identities_in_another_process(requests: Mapping[Path, Path | None]) -> dict[
         "print(json.dumps([load_folder(Path(f), c).identity for f, c in json.loads(sys.argv[1])]))"
     )
     arguments = json.dumps([(str(folder), None if ckpt is None else str(ckpt)) for folder, ckpt in requests.items()])
-    done = subprocess.run([sys.executable, "-c", code, arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-P", "-c", code, arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SkillBenchError(f"another process could not load it: {done.stderr.strip()[-500:]}")
     return dict(zip(requests, json.loads(done.stdout.splitlines()[-1]), strict=True))

@@ -37,8 +37,8 @@ def test_only_changed_files_are_read_again(tmp_path: Path, monkeypatch: pytest.M
     assert content_hashes([second, first], cache_dir=tmp_path / "cache") == before
     assert sorted(read) == ["first", "second"]
     stat = first.stat()
-    first.write_bytes(b"54321")  # as many bytes; the clock may not have moved since
-    os.utime(first, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    first.write_bytes(b"54321")  # as many bytes
+    os.utime(first, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as rsync and cp -p leave it: its ctime tells
     after = content_hashes([first, second], cache_dir=tmp_path / "cache")
     assert read[2:] == ["first"]
     assert after[second] == before[second]
@@ -51,3 +51,23 @@ def test_a_missing_file_is_an_error_and_nothing_is_remembered(tmp_path: Path) ->
     with pytest.raises(FileNotFoundError):
         content_hashes([file, tmp_path / "absent"], cache_dir=tmp_path / "cache")
     assert set(content_hashes([file], cache_dir=tmp_path / "cache")) == {file}
+
+
+@pytest.mark.parametrize("damage", [b"", b"no database", None])
+def test_a_damaged_memo_is_made_anew(damage: bytes | None, tmp_path: Path) -> None:
+    file, cache = tmp_path / "a", tmp_path / "cache"
+    file.write_bytes(b"x")
+    before = content_hashes([file], cache_dir=cache)
+    (memo,) = cache.glob("*.sqlite")
+    memo.write_bytes(memo.read_bytes()[:100] + b"\xff" * 5000 if damage is None else damage)
+    for _ in range(2):
+        assert content_hashes([file], cache_dir=cache) == before
+    assert content._recall(memo, {file: content._state(file)}) == before, "the second call read the new memo"
+
+
+def test_without_a_place_for_the_memo_files_are_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file, cache = tmp_path / "a", tmp_path / "cache"
+    file.write_bytes(b"x")
+    cache.write_text("a file, where a folder would be")
+    assert content_hashes([file], cache_dir=cache) == {file: hashlib.sha256(b"x").hexdigest()}
+    assert "nothing can be kept there" in caplog.text

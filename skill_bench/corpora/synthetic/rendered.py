@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from skill_bench.base.documents import umask
 from skill_bench.base.errors import DataError
 
 _CHECKSUMS = "checksums.json"
@@ -21,12 +22,14 @@ def rendered_folder(cache_dir: Path, name: str, make: Callable[[Path], None]) ->
     when it is whole, so nobody sees half of it.
 
     Raises:
-        DataError: what was made does not pass its own check.
+        DataError: what was made does not pass its own check, or what is there belongs to somebody else who keeps it
+            closed.
     """
     folder = cache_dir / name
     if not _intact(folder):
         cache_dir.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=cache_dir))
+        made.chmod(0o777 & ~umask())
         try:
             make(made)
             (made / _CHECKSUMS).write_text(json.dumps(checksums(made), indent=0), encoding="utf-8")
@@ -47,6 +50,11 @@ def checksums(folder: Path) -> dict[str, str]:
 def _intact(folder: Path) -> bool:
     try:
         recorded = json.loads((folder / _CHECKSUMS).read_text(encoding="utf-8"))
+    except PermissionError as error:
+        raise DataError(
+            f"{folder} is there, but this user may not read it ({error.strerror}). Ask its owner to open it "
+            "(chmod -R a+rX), or choose another cache folder with --cache-dir."
+        ) from error
     except (OSError, ValueError):
         return False
     return bool(recorded == checksums(folder))

@@ -69,7 +69,7 @@ def synthesise(lines: Sequence[Line], folder: Path) -> list[Spoken]:
     job = json.dumps({"folder": str(folder), "lines": [asdict(line) for line in lines]})
     path = os.pathsep.join(filter(None, (str(_PACKAGE_PARENT), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
-        [sys.executable, "-m", "skill_bench.corpora.synthetic.synthesis"],
+        [sys.executable, "-P", "-m", "skill_bench.corpora.synthetic.synthesis"],  # -P: no code of the current folder
         input=job, capture_output=True, text=True, encoding="utf-8", check=False,
         env={**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8"},
     )  # fmt: skip
