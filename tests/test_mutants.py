@@ -41,13 +41,13 @@ ENDS: list[tuple[dict[str, object], str]] = [
     ({"text": "a"}, "stale: area.py: expected once, found 4 times: 'a'"),
     ({"file": "gone.py"}, "stale: gone.py: no such file"),
     ({"becomes": "a * b"}, "stale: area.py: the text and what it becomes are the same"),
-    ({"tests": ("test_gone.py",)}, "without a mutant pytest ended with 4"),
+    ({"tests": ("tests/test_gone.py",)}, "without a mutant pytest ended with 4"),
 ]
 SCRIPT = """
 import json, pathlib, sys
 sys.path.insert(0, sys.argv[1])
 import mutants
-mutant = {"file": "area.py", "text": "a * b", "becomes": "a + b", "breaks": "areas", "tests": ("test_area.py",)}
+mutant = {"file": "area.py", "text": "a * b", "becomes": "a + b", "breaks": "areas", "tests": ("tests/test_area.py",)}
 for changes in json.loads(sys.argv[2]):
     found = mutants.check([mutants.Mutant(**(mutant | changes))], repository=pathlib.Path(sys.argv[3]))
     print("FOUND", json.dumps(found), flush=True)
@@ -57,10 +57,12 @@ for changes in json.loads(sys.argv[2]):
 def test_how_mutants_end(tmp_path: Path) -> None:
     """In a process that has not loaded the package: a repository of one function and one test."""
     (tmp_path / mutants.PACKAGE).mkdir()
+    (tmp_path / mutants.PACKAGE / "__init__.py").touch()
     code = tmp_path / mutants.PACKAGE / "area.py"
     code.write_text(CODE)
     (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\n")
-    (tmp_path / "test_area.py").write_text(TEST)
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_area.py").write_text(TEST)
     changes = json.dumps([change for change, _ in ENDS])
     support = str(Path(mutants.__file__).parent)
     done = subprocess.run(

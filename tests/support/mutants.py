@@ -32,6 +32,7 @@ PRELOADED = (
 )  # fmt: skip
 PASSED, FAILED = 0, 1
 """pytest's exit codes; any other says that the tests did not run."""
+OTHER_PACKAGE = 9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +119,12 @@ def _pytest(tests: list[str], repository: Path) -> int:
 
     options = ["-x", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-c", str(repository / "pyproject.toml")]
     nodes = [str(repository / test) for test in tests]
-    return int(pytest.main([*options, "--rootdir", str(repository), *nodes]))
+    code = int(pytest.main([*options, "--rootdir", str(repository), *nodes]))
+    loaded = getattr(sys.modules.get(PACKAGE), "__file__", None)
+    if loaded is not None and not Path(loaded).is_relative_to(Path.cwd()):
+        print(f"{loaded} was tested, which is not the copy")
+        return OTHER_PACKAGE
+    return code
 
 
 def check(mutants: Sequence[Mutant], *, repository: Path = REPOSITORY) -> list[str]:
