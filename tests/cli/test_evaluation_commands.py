@@ -1,4 +1,4 @@
-"""``run``, ``plan run``, ``check`` and ``profile``: each option reaches the plan, what cannot be done is said at once."""
+"""``run``, ``plan run``, ``check``, ``profile``: each option reaches the plan, what cannot be done is said at once."""
 
 from __future__ import annotations
 

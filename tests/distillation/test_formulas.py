@@ -64,7 +64,7 @@ def averages(states: list[torch.Tensor]) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("stage", ["joint", "final"])
 def test_skills_defining_formula_is_the_average_over_a_groups_layers(stage: str, teacher: LoadedModel) -> None:
-    """Both the student's and the teacher's hidden states are averaged over each group, then compared (L1 alone here)."""
+    """The student's and the teacher's hidden states are averaged over each group, then compared (L1 alone here)."""
     torch.manual_seed(1)
     student = Encoder(teacher.encoder.architecture)
     waves = 0.1 * torch.randn(2, 6000)

@@ -319,7 +319,14 @@ def test_a_model_may_be_called_as_the_folder_for_what_is_moved_aside(tmp_path: P
 
 @pytest.mark.parametrize(
     "change",
-    [{"suite": "local"}, {"protocol": "s3prl"}, {"task": "sid"}, {"upstream": "other"}, {"seed": 1}, {"task_version": 2}],
+    [
+        {"suite": "local"},
+        {"protocol": "s3prl"},
+        {"task": "sid"},
+        {"upstream": "other"},
+        {"seed": 1},
+        {"task_version": 2},
+    ],
 )
 def test_each_part_of_a_key_alone_makes_another_experiment(change: dict[str, Any], tmp_path: Path) -> None:
     one = make()

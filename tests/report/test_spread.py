@@ -1,4 +1,4 @@
-"""The variance of a mean, against the formula of the sample mean: small folds show what a factor of n / (n - 1) does."""
+"""The variance of a mean, against the formula of the sample mean: small folds show what n / (n - 1) does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ CLOSE = 0.04
 
 def accuracies(make_record: Any, *right: str, folds: tuple[int, ...] = ()) -> list[Any]:
     """A sample a seed, of items written as 1 and 0."""
-    return [made.sample(make_record(), made.label_rows(np.array([c == "1" for c in one]), folds=folds)) for one in right]
+    rows = [made.label_rows(np.array([letter == "1" for letter in one]), folds=folds) for one in right]
+    return [made.sample(make_record(), own) for own in rows]
 
 
 @pytest.mark.parametrize("right", ["110", "1101", "11010010"])

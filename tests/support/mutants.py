@@ -1,4 +1,6 @@
-"""Changes the code in small ways, one at a time, and runs the tests that must notice: ``python tests/support/mutants.py``.
+"""Changes the code in small ways, one at a time, and runs the tests that must notice.
+
+``python tests/support/mutants.py [PART OF A FILE'S NAME ...]``, or ``tox -e mutants`` after ``tox -e tests``.
 
 `mutants.toml` says where, what and which tests. The package is copied to a temporary folder, where everything else of
 the repository is a link; each mutant runs in a process that is forked from this one, which has loaded torch and pytest

@@ -91,9 +91,7 @@ def test_a_pass_counts_by_its_share_of_the_batch(speech: list[Utterance], tmp_pa
     assert max(sizes) > 2
 
 
-def test_the_half_of_a_process_is_weighted_for_the_mean_over_processes(
-    speech: list[Utterance], tmp_path: Path
-) -> None:
+def test_the_half_of_a_process_is_weighted_for_the_mean_over_processes(speech: list[Utterance], tmp_path: Path) -> None:
     """DDP divides the sum of gradients by two; here nobody does, so the gradient is that of the half times two."""
     _, log, _ = train(speech, tmp_path / "half", fabric=TwoProcesses, n_updates=1)
     [waves] = batches(speech, 1)
