@@ -141,7 +141,7 @@ def test_gradients_of_passes_that_are_accumulated_are_averaged() -> None:
     class Watched(Scripted):
         def losses(self, parameters: Parameters, batch: Batch[list[int]], randomness: Randomness | None) -> Tensor:
             if not seen:
-                parameters["x"].register_hook(lambda gradient: seen.append(float(gradient[0, 0])))
+                parameters["x"].register_hook(lambda g: seen.append(float(g[0, 0])))  # type: ignore[no-untyped-call]
             return super().losses(parameters, batch, randomness)
 
     _train(Watched([[5, 5]], [[1.0, 1.0]]), accumulate=4, learning_rates=(1.0, 0.5))

@@ -43,8 +43,8 @@ def test_every_fold_costs_a_degree_of_freedom(make_record: Any) -> None:
 def test_seeds_add_their_own_variance_and_divide_it_by_their_number(make_record: Any) -> None:
     values = [60.0, 66.0, 72.0]
     variance, df = seed_variance([values])
-    assert (variance, df) == (pytest.approx(np.var(values, ddof=1) / 3), 2)
-    assert seed_variance([[60.0], [70.0, 72.0]]) == (pytest.approx(2.0 * (1 + 1 / 2)), 1)
+    assert (variance, df) == pytest.approx((np.var(values, ddof=1) / 3, 2))
+    assert seed_variance([[60.0], [70.0, 72.0]]) == pytest.approx((2.0 * (1 + 1 / 2), 1))
     draws = np.array([60.0, 62.0, 64.0, 66.0])
     alone = combine(63.0, draws, fold_sizes=(4,), over_seeds=0.0, df_seeds=0)
     both = combine(63.0, draws, fold_sizes=(4,), over_seeds=7.0, df_seeds=2)
