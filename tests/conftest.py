@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(scope="session")
+def with_demo(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """Puts the demo suite, synthesised once a run, into a cache folder; returns the folder."""
+    from skill_bench.corpora.synthetic.demo import demo_folder
+
+    made = demo_folder(tmp_path_factory.mktemp("demo"))
+
+    def put(cache_dir: Path) -> Path:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        (cache_dir / made.name).symlink_to(made)
+        return cache_dir
+
+    return put
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 Advance = Callable[[int], None]
@@ -28,9 +28,8 @@ class Progress(Protocol):
 class Silent:
     """Reports nothing."""
 
-    @contextmanager
-    def stage(self, description: str, *, total: int) -> Iterator[Advance]:
-        yield lambda n: None
+    def stage(self, description: str, *, total: int) -> AbstractContextManager[Advance]:
+        return nullcontext(lambda n: None)
 
     def note(self, text: str) -> None:
         return None

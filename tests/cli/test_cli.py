@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,24 +16,16 @@ from skill_bench.cli.console import ConsoleProgress
 from skill_bench.corpora.load import tasks_of
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """The command line; its exit code."""
-    monkeypatch.setattr(sys, "argv", ["skill-bench", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main.main()
-    return int(ended.value.code or 0)
-
-
-@pytest.mark.parametrize("command", [["similarity"], ["distill"], ["pretrain"]])
+@pytest.mark.parametrize("name", ["similarity", "distill", "pretrain"])
 def test_an_output_that_cannot_be_written_is_found_before_the_work(
-    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, command: Callable[..., Any]
 ) -> None:
     (tmp_path / "file").write_text("")
-    name = "x.json" if command == ["similarity"] else "x.safetensors"
-    out, teacher = tmp_path / "file" / name, ["--teacher", "not-read-yet.pt"]
-    given = [*command, *(teacher if command != ["pretrain"] else []), "--data", str(tmp_path), "--out", str(out)]
-    assert run(monkeypatch, *given) == 2
-    assert f"{tmp_path / 'file'} is no folder that can be written to" in capsys.readouterr().err
+    out = tmp_path / "file" / ("x.json" if name == "similarity" else "x.safetensors")
+    teacher = ["--teacher", "not-read-yet.pt"] if name != "pretrain" else []
+    ended = command(name, *teacher, "--data", tmp_path, "--out", out)
+    assert ended.code == 2
+    assert f"{tmp_path / 'file'} is no folder that can be written to" in ended.err
 
 
 @pytest.mark.parametrize(
@@ -45,22 +36,24 @@ def test_an_output_that_cannot_be_written_is_found_before_the_work(
     ],
 )
 def test_a_device_that_is_not_there_is_said(
-    device: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    device: str, message: str, monkeypatch: pytest.MonkeyPatch, command: Callable[..., Any]
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert run(monkeypatch, "profile", "--upstream", "skill", "--device", device) == 2
-    assert message in capsys.readouterr().err
+    ended = command("profile", "--upstream", "skill", "--device", device)
+    assert ended.code == 2
+    assert message in ended.err
 
 
 def test_what_the_system_says_of_a_file_is_no_traceback(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., Any]
 ) -> None:
     def fails() -> None:
         (tmp_path / "gone" / "x").read_text()
 
     monkeypatch.setattr(main, "app", fails)
-    assert run(monkeypatch) == 1
-    assert f"error: {tmp_path / 'gone' / 'x'}: No such file or directory. Check the path" in capsys.readouterr().err
+    ended = command()
+    assert ended.code == 1
+    assert f"error: {tmp_path / 'gone' / 'x'}: No such file or directory. Check the path" in ended.err
 
 
 def test_a_suite_of_your_own_is_run_on_the_tasks_it_describes(tmp_path: Path) -> None:

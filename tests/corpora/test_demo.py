@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 
@@ -18,8 +19,8 @@ TASKS = ("ks", "sid", "er", "pr", "asr", "ic", "sf", "asv", "sd", "qbe")
 
 
 @pytest.fixture(scope="module")
-def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory, with_demo: Callable[[Path], Path]) -> Path:
+    return with_demo(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,12 @@ import pytest
 import torch
 from small_recipes import recipe
 
-from skill_bench.distillation.losses import GroupDistillation
+from skill_bench.distillation.losses import GroupDistillation, group_averages
+from skill_bench.distillation.objectives import FinalObjective, JointObjective, teaching
+from skill_bench.models.checkpoint import LoadedModel
+from skill_bench.models.encoder import Encoder
 from skill_bench.models.factories import architecture
+from skill_bench.models.masks import EncoderMasks
 from skill_bench.pruning.gates import Gates, HardConcrete, each
 from skill_bench.pruning.options import Sparsity
 from skill_bench.pruning.sparsity import Lagrangian
@@ -42,6 +46,57 @@ def test_the_constraint_is_linear_and_quadratic_in_the_gap(sparsity: float, targ
     assert found.item() == {0.5: 3.5, -0.25: -0.25}[gap]
     assert lagrangian.linear.grad == gap
     assert lagrangian.quadratic.grad == gap**2
+
+
+# States 0 to 4 of a teacher of four layers: one alone, neighbours, and two that are none.
+GROUPS = ((0,), (1, 2), (2, 4))
+
+
+def hidden_states(encoder: Encoder, waves: torch.Tensor, masks: EncoderMasks | None = None) -> list[torch.Tensor]:
+    states, _ = encoder(waves, None, masks)
+    return [state.detach().double() for state in states]
+
+
+def averages(states: list[torch.Tensor]) -> list[torch.Tensor]:
+    """The formula, written down again."""
+    return [sum(states[layer] for layer in group) / len(group) for group in GROUPS]  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("stage", ["joint", "final"])
+def test_skills_defining_formula_is_the_average_over_a_groups_layers(stage: str, teacher: LoadedModel) -> None:
+    """The student's and the teacher's hidden states are averaged over each group, then compared (L1 alone here)."""
+    torch.manual_seed(1)
+    student = Encoder(teacher.encoder.architecture)
+    waves = 0.1 * torch.randn(2, 6000)
+    only_l1 = recipe("skill", "loss.l1_weight=1.0", "loss.cosine_weight=0.0").loss
+    target = GroupDistillation(dim=32, n_groups=3, options=only_l1)  # its heads start as the identity
+    teach = teaching(teacher.encoder, GROUPS)
+    wanted = averages(hidden_states(teacher.encoder, waves))
+    for found, expected in zip(teach(waves), wanted, strict=True):
+        torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)  # float32 over four layers
+    masks: EncoderMasks | None = None
+    if stage == "joint":
+        options = sparsity("channel_drop_rate=0.4", "head_drop_rate=0.5", "ffn_drop_rate=0.6")
+        joint = JointObjective(student, target, teach=teach, groups=GROUPS, options=options, teacher_size=40_000)
+        masks = joint.gates.masks(torch.Generator().manual_seed(5))
+        _, log = joint(0, waves, torch.Generator().manual_seed(5))
+        distance = log["distance"]
+    else:
+        distance, _ = FinalObjective(student, target, teach=teach, groups=GROUPS)(0, waves, torch.Generator())
+    ours = averages(hidden_states(student, waves, masks))
+    expected = torch.stack([(one - other).abs().mean() for one, other in zip(ours, wanted, strict=True)]).mean()
+    assert distance.item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("layer", range(5))
+def test_each_layer_alone_moves_the_averages_of_its_groups(layer: int) -> None:
+    """By the share that it has of the group: 1 of one layer, 1/2 of two, nothing elsewhere."""
+    states = [torch.full((1, 1, 2), float(10**number)) for number in range(5)]
+    before = group_averages(states, GROUPS)
+    states[layer] = states[layer] + 8
+    moved = [(now - then)[0, 0, 0].item() for now, then in zip(group_averages(states, GROUPS), before, strict=True)]
+    # Binary fractions and integers below 2^24: float32 has no error.
+    assert moved == [8 / len(group) if layer in group else 0 for group in GROUPS]
 
 
 # Two groups of two frames of width two. Means of |student - teacher|: 1.25 and 1.75; cosines: 0.96, 0 and -1, 1.

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import launched
 import pytest
 import safetensors.torch
 import torch
@@ -53,13 +54,14 @@ def test_killed_and_in_two_processes(command: list[str], tmp_path: Path) -> None
     # SIGKILL in the joint stage, between two checkpoints, then in the final one.
     for log, n_lines in (("joint.csv", 6), ("final.csv", 4)):
         options = ["--out", str(parts), "--checkpoint-every", "2"]
-        process = subprocess.Popen([sys.executable, "-m", "skill_bench", *command, *options])
+        process = launched.start([*command, *options])
         path = tmp_path / "parts.work" / log
         while not (path.exists() and path.read_text().count("\n") >= n_lines):
-            assert process.poll() is None, "it ended before it could be killed"
+            assert process.is_alive(), "it ended before it could be killed"
             time.sleep(0.001)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
     app([*command, "--out", str(parts)], standalone_mode=False)
     for stage in ("joint", "final"):
         assert losses(tmp_path / "whole.work", stage) == losses(tmp_path / "parts.work", stage)
@@ -90,7 +92,9 @@ def test_weights_are_stored_as_asked_beside_figures_of_the_layers(command: list[
 
 
 def by_torchrun(command: list[str]) -> None:
-    run([["torch.distributed.run", "--nproc-per-node", "2", "-m", "skill_bench", *command]], [{}])
+    program = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "skill_bench"]
+    # One thread each: more than cores would wait for each other.
+    subprocess.run([*program, *command], env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True)
 
 
 def by_srun(command: list[str]) -> None:
@@ -104,16 +108,10 @@ def by_srun(command: list[str]) -> None:
         "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "1",
     }  # fmt: skip
     ranks = [shared | {"SLURM_PROCID": rank, "SLURM_LOCALID": rank} for rank in ("0", "1")]
-    run([["skill_bench", *command]] * 2, ranks)
-
-
-def run(modules: list[list[str]], variables: list[dict[str, str]]) -> None:
-    """Starts all at once and waits for them, one thread each: more than cores would wait for each other."""
-    processes = [
-        subprocess.Popen([sys.executable, "-m", *module], env={**os.environ, "OMP_NUM_THREADS": "1", **own})
-        for module, own in zip(modules, variables, strict=True)
-    ]
-    assert [process.wait() for process in processes] == [0] * len(processes)
+    processes = [launched.start(command, variables=own) for own in ranks]
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
 
 
 def tensors(path: Path) -> list[torch.Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,12 +61,13 @@ def call(command: list[str]) -> str:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_demo: Callable[[Path], Path]) -> Path:
     """A working directory as a checkout is, with the bundled upstreams in it."""
     (tmp_path / "upstreams").mkdir()
     for name in ("teacher", "skill"):
         (tmp_path / "upstreams" / name).symlink_to(catalog.entry("upstreams", name))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(with_demo(tmp_path / "cache" / "skill-bench").parent))
     return tmp_path
 
 

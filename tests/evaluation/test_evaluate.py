@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from fake_speech import FakeUpstream, class_data
 
 from skill_bench.base.errors import CheckpointError, ManifestError, UnknownName, UsageError
+from skill_bench.base.progress import Advance, Silent
 from skill_bench.corpora.data import TaskData
 from skill_bench.evaluation import evaluate as module
 from skill_bench.evaluation.evaluate import Outcome, evaluate
@@ -215,3 +219,58 @@ def test_a_wrong_plan_is_refused_at_once(run: Callable[..., Outcome], world: Wor
     with pytest.raises(UsageError, match=r"seeds \[1\] are given more than once"):
         run(seeds=[1, 0, 1])
     assert not (tmp_path / "out").exists()
+
+
+def test_every_part_of_the_settings_but_words_makes_another_experiment(
+    run: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    record = run(tasks=["ks"], seeds=[0]).records[0]
+    path = tmp_path / "out" / "demo" / "fake" / "ks-s0.json"
+    decisive = {name for name, value in record.task_spec.items() if value is not None} - {"title", "reference"}
+    assert {"kind", "metric", "head", "protocol"} <= decisive
+    for name in record.task_spec:
+        record.model_copy(update={"task_spec": record.task_spec | {name: "another"}}).write(path)
+        assert run(tasks=["ks"], seeds=[0]).n_skipped == (name in ("title", "reference")), name
+        path.unlink()
+    older = {name: value for name, value in record.task_spec.items() if value is not None}
+    record.model_copy(update={"task_spec": older}).write(path)
+    assert run(tasks=["ks"], seeds=[0]).n_skipped == 1, "a table that the task has not is no setting"
+
+
+def test_what_was_done_to_audio_is_counted_in_the_record(run: Callable[..., Outcome], world: World) -> None:
+    """One file of 8 kHz, two of two channels; each utterance counts once for both seeds."""
+    data = world.data["ks"]
+    assert isinstance(data, TaskData)
+    paths = [u.path for u in (data.folds[0].train[0], data.folds[0].dev[0], data.folds[0].test[0])]
+    for path, channels, rate_hz in zip(paths, (1, 2, 2), (8_000, 16_000, 16_000), strict=True):
+        wave = 0.1 * np.random.default_rng(0).standard_normal((rate_hz // 2, channels))
+        soundfile.write(path, wave, rate_hz)
+    records = run(tasks=["ks"]).records
+    assert len(records) == 2
+    for record in records:
+        assert record.data is not None
+        assert (record.data.n_resampled, record.data.n_mixed_down) == (1, 2)
+
+
+def test_what_cannot_be_used_is_said_before_anything_is_trained(world: World, tmp_path: Path) -> None:
+    world.data["er"] = ManifestError("manifest.tsv:3: bad line")
+    events: list[str] = []
+
+    class Listening(Silent):
+        def stage(self, description: str, *, total: int) -> AbstractContextManager[Advance]:
+            events.append(description)
+            return super().stage(description, total=total)
+
+        def note(self, text: str) -> None:
+            events.append(text)
+
+    tasks = ["ks", "er", "sid"]
+    plan = Plan(
+        upstreams=[UpstreamRequest(name="fake")], suite="demo", tasks=tasks, seeds=[0],
+        out_dir=tmp_path / "out", cache_dir=tmp_path / "cache",
+    )  # fmt: skip
+    evaluate(plan, load=world.load, progress=Listening())
+    failed = events.index("failed: fake, er, seed 0: manifest.tsv:3: bad line")
+    trained = [n for n, event in enumerate(events) if "features" in event or "training" in event]
+    assert len(trained) >= 2
+    assert failed < min(trained)

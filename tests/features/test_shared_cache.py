@@ -48,6 +48,10 @@ print(json.dumps([found.n_extracted, list(found.notes), values]))
 """
 
 
+def fill(made: Path) -> None:
+    (made / "a.txt").write_text("a")
+
+
 @pytest.fixture
 def shared() -> Iterator[Path]:
     """A folder to which every user may come; pytest keeps its own closed."""
@@ -97,7 +101,7 @@ def test_a_cache_that_may_only_be_read_is_read(pooled: bool, shared: Path, waves
 
 
 def test_what_is_made_for_all_may_be_read_by_all(tmp_path: Path) -> None:
-    folder = rendered_folder(tmp_path, "speech-1", lambda made: (made / "a.txt").write_text("a") and None)
+    folder = rendered_folder(tmp_path, "speech-1", fill)
     allowed = os.umask(0)
     os.umask(allowed)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o777 & ~allowed
@@ -105,7 +109,7 @@ def test_what_is_made_for_all_may_be_read_by_all(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="takes root to become another user")
 def test_a_folder_that_another_user_keeps_closed_is_left_alone(shared: Path) -> None:
-    folder = rendered_folder(shared, "speech-1", lambda made: (made / "a.txt").write_text("a") and None)
+    folder = rendered_folder(shared, "speech-1", fill)
     folder.chmod(0o700)
     code = (
         "import os, sys; from pathlib import Path\n"

@@ -12,7 +12,7 @@ import shlex
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +51,12 @@ def call(*arguments: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def project(tmp_path_factory: pytest.TempPathFactory, with_demo: Callable[[Path], Path]) -> Iterator[Path]:
     """A project with an upstream of its own and a baseline of it; everything runs in its folder."""
     folder = tmp_path_factory.mktemp("project")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setenv("XDG_CACHE_HOME", str(with_demo(folder / "cache" / "skill-bench").parent))
         call("upstream", "new", "student", "--title", "Student")
         expert = folder / UPSTREAM / "expert.py"
         expert.write_text(re.sub(r"class Model.*(?=def build)", MODEL, expert.read_text(), flags=re.DOTALL))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from skill_bench.base.errors import SkillBenchError, UsageError
 from skill_bench.evaluation import evaluate as evaluate_module
-from skill_bench.evaluation.plan import UpstreamRequest
+from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.guard.baseline import Settings, read_baseline
 from skill_bench.guard.findings import CheckReport, Finding
 from skill_bench.guard.judge import Rules
@@ -87,6 +87,23 @@ def test_a_bug_behind_the_same_identity_is_caught_and_no_cache_hides_it(folder: 
     report = compare(folder, place=replace(place, load=lambda _: Evaluated(deaf=True)))
     assert {finding.name for finding in report.problems} >= {"all tasks"}
     assert list((place.cache_dir / "features").glob("*/*")) == [], "what was extracted for a check is removed"
+
+
+def test_features_of_an_earlier_run_are_neither_used_nor_removed(
+    folder: Path, place: RerunOptions, tmp_path: Path
+) -> None:
+    """The model as it was left them in the cache, under the identity that the model with a bug still has."""
+    place = replace(place, cache_dir=tmp_path / "cache")
+    plan = Plan(
+        upstreams=[UpstreamRequest(name="fake")], suite="demo", tasks=SETTINGS.tasks, seeds=[0],
+        out_dir=tmp_path / "results", cache_dir=place.cache_dir,
+    )  # fmt: skip
+    assert not evaluate_module.evaluate(plan, load=place.load).failures
+    before = sorted((place.cache_dir / "features").rglob("*.safetensors"))
+    assert before
+    report = compare(folder, place=replace(place, load=lambda _: Evaluated(deaf=True)))
+    assert {finding.name for finding in report.problems} >= {"all tasks"}
+    assert sorted((place.cache_dir / "features").rglob("*.safetensors")) == before
 
 
 def test_fewer_tasks_and_unknown_ones(folder: Path, place: RerunOptions) -> None:

@@ -141,3 +141,19 @@ def test_dropout_and_masks_are_for_training_only_and_equal_for_all_cells() -> No
     assert not torch.equal(run(1), run(2))
     assert not torch.equal(run(1), run(None))
     torch.testing.assert_close(run(1)[0], run(1)[1], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("dropout", [0.25, 0.75])
+def test_what_dropout_leaves_is_scaled_so_that_the_mean_stays(dropout: float) -> None:
+    """The output layer is the identity, so that logits are what the LSTM gave: 0, or 1 / (1 - p) of it."""
+    head = Head(type="blstm", hidden_dims=(5,), dropout=dropout)
+    one = heads.initial(head, n_layers=3, dim=6, n_outputs=10, generator=_generator())
+    one |= {"output.weight": torch.eye(10), "output.bias": torch.zeros(10)}
+    parameters = repeat(one, cells=1, device=torch.device("cpu"))
+    whole = heads.logits(head, parameters, _features(), lengths=LENGTHS)
+    noise = heads.Randomness(generator=_generator(1))
+    found = heads.logits(head, parameters, _features(), lengths=LENGTHS, randomness=noise)
+    kept = found != 0
+    torch.testing.assert_close(found[kept], whole[kept] / (1 - dropout), rtol=1e-6, atol=0)
+    # 210 numbers: four standard deviations of the share.
+    assert float(kept.float().mean()) == pytest.approx(1 - dropout, abs=0.12)

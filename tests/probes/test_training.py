@@ -114,3 +114,35 @@ def test_generators_differ_by_purpose_and_are_the_same_everywhere() -> None:
     assert torch.equal(first, torch.randint(0, 2**31, (1,), generator=generator_for(0, "f", "init")))
     assert not torch.equal(first, torch.randint(0, 2**31, (1,), generator=generator_for(0, "f", "order")))
     assert not torch.equal(first, torch.randint(0, 2**31, (1,), generator=generator_for(1, "f", "init")))
+
+
+@pytest.mark.parametrize(("patience", "steps"), [(1, 4), (2, 6), (3, 8), (None, 12)])
+def test_patience_alone_decides_when_training_stops(patience: int | None, steps: int) -> None:
+    """Nothing improves after the first of six evaluations, two steps apart."""
+    settings = {} if patience is None else {"patience_evaluations": patience}
+    result, _ = _train(Scripted([[5, 5]] * 6, [[1.0, 1.0]] * 6), **settings)
+    assert result.steps == steps
+    assert max(point.step for point in result.curve) == steps
+
+
+@pytest.mark.parametrize(("errors", "losses"), [([[5, 5], [5, 4], [5, 4]], [1.0] * 3), ([[5, 5]] * 3, [1.0, 0.9, 0.9])])
+def test_a_better_metric_or_a_lower_loss_of_any_learning_rate_alone_is_waited_for(
+    errors: list[list[int]], losses: list[float]
+) -> None:
+    problem = Scripted([*errors, errors[-1]], [[1.0, loss] for loss in (*losses, losses[-1])])
+    result, _ = _train(problem, patience_evaluations=1)
+    assert result.steps == 6
+
+
+def test_gradients_of_passes_that_are_accumulated_are_averaged() -> None:
+    """The loss is the parameter's negative: without clipping its gradient is -1 whatever the number of passes."""
+    seen: list[float] = []
+
+    class Watched(Scripted):
+        def losses(self, parameters: Parameters, batch: Batch[list[int]], randomness: Randomness | None) -> Tensor:
+            if not seen:
+                parameters["x"].register_hook(lambda g: seen.append(float(g[0, 0])))  # type: ignore[no-untyped-call]
+            return super().losses(parameters, batch, randomness)
+
+    _train(Watched([[5, 5]], [[1.0, 1.0]]), accumulate=4, learning_rates=(1.0, 0.5))
+    assert seen[:4] == [-0.25] * 4

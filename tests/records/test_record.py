@@ -308,3 +308,39 @@ def test_damage_in_a_folder_is_not_passed_over(tmp_path: Path) -> None:
     (tmp_path / "half.json").write_text("{")
     with pytest.raises(RecordError, match=r"half\.json"):
         record_files([tmp_path])
+
+
+def test_a_model_may_be_called_as_the_folder_for_what_is_moved_aside(tmp_path: Path) -> None:
+    one = make(key=Key(suite="demo", task="ks", task_version=1, upstream="replaced", seed=0))
+    path = one.save(tmp_path)
+    assert record_files([tmp_path]) == [path]
+    assert record.safe_name("replaced") != "replaced"
+    assert record.safe_name("replaced2") == "replaced2"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"suite": "local"},
+        {"protocol": "s3prl"},
+        {"task": "sid"},
+        {"upstream": "other"},
+        {"seed": 1},
+        {"task_version": 2},
+    ],
+)
+def test_each_part_of_a_key_alone_makes_another_experiment(change: dict[str, Any], tmp_path: Path) -> None:
+    one = make()
+    one.save(tmp_path)
+    same = {"identity": one.system.identity, "fingerprint": "f" * 64}
+    assert record.find_finished(tmp_path, one.key, **same) is not None
+    assert record.find_finished(tmp_path, one.key.model_copy(update=change), **same) is None
+    assert set(Key.model_fields) == {"suite", "protocol", "task", "task_version", "upstream", "seed"}
+
+
+@pytest.mark.parametrize("change", [{"identity": "b" * 64}, {"fingerprint": "e" * 64}])
+def test_another_model_and_other_data_are_each_another_experiment(change: dict[str, str], tmp_path: Path) -> None:
+    one = make()
+    one.save(tmp_path)
+    same = {"identity": one.system.identity, "fingerprint": "f" * 64}
+    assert record.find_finished(tmp_path, one.key, **(same | change)) is None

@@ -286,3 +286,12 @@ def test_superb_scores_only_on_superbs_own_corpora(make_record: Any) -> None:
     assert row(scored("local"))["overall_score"] is None
     assert row(scored("local"))["superb_score"] is None
     assert row(scored("local"))["mean_points"] == 50
+
+
+@pytest.mark.parametrize(("of_teacher", "kept"), [(2, 150.0), (1, 300.0), (0.99, None), (0.5, None)])
+def test_what_a_teacher_of_less_than_a_point_leaves_says_nothing(
+    of_teacher: float, kept: float | None, make_record: Any
+) -> None:
+    found = row(table(student(make_record, 3), make_record("teacher", numerator=of_teacher)), system="student")
+    for name in ("ks_accuracy_percent_retention_percent", "retention_percent"):
+        assert found.get(name) == kept, name

@@ -75,6 +75,20 @@ def test_an_epoch_holds_every_utterance_once(speech: list[Utterance]) -> None:
     assert sorted(heard) == sorted(u.id for u in speech)
 
 
+def test_neighbours_in_length_differ_from_epoch_to_epoch(speech: list[Utterance]) -> None:
+    """Lengths differ by a few per cent from one to the next, less than the jitter; the batches are other sets then."""
+    source = batches(speech, max_seconds=9, seconds_per_batch=1.6)
+    epochs: list[set[frozenset[str]]] = [set()]
+    for _, (batch,) in source.start_at(0):
+        if sum(map(len, epochs[-1])) == len(speech):
+            epochs.append(set())
+        if len(epochs) > 4:
+            break
+        epochs[-1].add(frozenset(batch.ids))
+    assert all(sum(map(len, epoch)) == len(speech) for epoch in epochs[:4])
+    assert len({frozenset(epoch) for epoch in epochs[:4]}) > 1
+
+
 def test_utterances_are_cropped_to_the_shortest_at_offsets_that_vary(speech: list[Utterance]) -> None:
     import soundfile
 

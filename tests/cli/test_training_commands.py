@@ -1,0 +1,106 @@
+"""``distill``, ``pretrain``, ``similarity``, ``plan distill``, ``export``: refused before any speech is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_models import noise, small_teacher
+
+from skill_bench.base.errors import UsageError
+from skill_bench.distillation import distill as method
+
+DISTILL = "distill --teacher t.safetensors --data noise --out x.safetensors"
+
+
+@pytest.fixture(autouse=True)
+def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with a teacher and speech."""
+    monkeypatch.chdir(tmp_path)
+    small_teacher(tmp_path / "t.safetensors")
+    noise(tmp_path / "noise", n=3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (f"{DISTILL} --recipe skil", 2, "unknown recipe 'skil'. Did you mean 'skill'?"),
+        (f"{DISTILL} --set joint.n_update=3", 2, "unknown key 'joint.n_update'. Did you mean 'n_updates'?"),
+        (f"{DISTILL} --device tpu", 2, "training options: key 'device': String should match"),
+        (f"{DISTILL} --precision fp16 --device cpu", 2, "precision fp16 needs a GPU. Use fp32 or bf16."),
+        (DISTILL.replace("x.safetensors", "x.pt"), 2, "--out x.pt: expected a name ending in .safetensors."),
+        (DISTILL.replace("t.safetensors", "gone.pt"), 1, "gone.pt: no such checkpoint. Check the path."),
+        (DISTILL.replace("--data noise", "--data gone"), 2, "gone: no such file or folder. Expected a folder of audio"),
+        ("plan distill --teacher gone.pt --data noise", 1, "gone.pt: no such checkpoint. Check the path."),
+        ("plan distill --teacher t.safetensors --data noise --recipe skil", 2, "Did you mean 'skill'?"),
+        ("pretrain --data gone --out x.safetensors", 2, "gone: no such file or folder. Expected a folder of audio"),
+        ("similarity --teacher gone.pt --data noise", 1, "gone.pt: no such checkpoint. Check the path."),
+        ("export gone.pt", 2, "Missing option"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_at_once(
+    arguments: str, code: int, message: str, command: Callable[..., Any], tmp_path: Path
+) -> None:
+    before = {path.name for path in tmp_path.iterdir()}
+    ended = command(*arguments.split())
+    assert ended.code == code
+    assert message in ended.err
+    assert {path.name for path in tmp_path.iterdir()} == before, "nothing was begun"
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What would have been distilled."""
+    found: list[dict[str, Any]] = []
+
+    def distil(loaded: Any, utterances: Any, *, recipe: Any, folder: Path, processes: Any, **_: Any) -> None:
+        engine = processes.engine.model_dump()
+        found.append({"recipe": recipe, "folder": folder, "n": len(utterances), **engine})
+        raise UsageError("enough")
+
+    monkeypatch.setattr(method, "distill", distil)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "value"),
+    [
+        ("--work-dir elsewhere", "folder", Path("elsewhere")),
+        ("--max-seconds-per-device 7.5", "max_seconds_per_device", 7.5),
+        ("--checkpoint-every 3", "checkpoint_every_updates", 3),
+        ("--precision bf16", "precision", "bf16"),
+        ("--tensorboard", "tensorboard", True),
+        ("--data noise/0.wav", "n", 3),
+    ],
+)
+def test_each_option_of_distill_alone_reaches_the_training(
+    option: str, name: str, value: object, command: Callable[..., Any], seen: list[dict[str, Any]]
+) -> None:
+    plain = f"{DISTILL} --device cpu"
+    for arguments in (plain, f"{plain} {option}"):
+        assert command(*arguments.split()).code == 2
+    before, after = seen
+    assert after == before | {name: value}
+    assert (after != before) == (name != "n"), "a file that is in a folder as well is heard once"
+
+
+@pytest.mark.parametrize(
+    ("option", "of"),
+    [
+        ("--recipe dphubert", lambda recipe: recipe.name == "dphubert"),
+        ("--seed 7", lambda recipe: recipe.seed == 7),
+        ("--set sparsity.target=0.3", lambda recipe: recipe.sparsity.target == 0.3),
+        ("--scale-updates 0.5", lambda recipe: recipe.joint.n_updates == 25_000),
+    ],
+)
+def test_each_change_of_the_recipe_alone_reaches_the_training(
+    option: str, of: Callable[[Any], bool], command: Callable[..., Any], seen: list[dict[str, Any]]
+) -> None:
+    plain = f"{DISTILL} --device cpu"
+    for arguments in (plain, f"{plain} {option}"):
+        assert command(*arguments.split()).code == 2
+    before, after = seen
+    assert not of(before["recipe"])
+    assert of(after["recipe"])

@@ -1,0 +1,57 @@
+"""``upstream`` and ``doctor``: what is missing is named, with what to do, and the exit code says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("upstream check gone", "unknown upstream 'gone'. Known: distilhubert, dphubert, fbank,"),
+        ("upstream new skill!", "'skill!' cannot be an upstream's name: expected a small letter, then small letters,"),
+        ("upstream", "Commands:"),
+        ("doctor --data-root gone", "--data-root gone is not a folder. Make it; what goes into it is said here."),
+        ("doctor --data-root . --suite local", "unknown suite to check 'local'. Known: mini, superb."),
+        ("doctor --data-root . --tasks kss", "Did you mean 'ks'?"),
+        ("cache prune --cache-dir .", "say what to remove, with one of --to SIZE, --older-than DAYS, --upstream NAME,"),
+    ],
+)
+def test_usage(arguments: str, message: str, command: Callable[..., Any]) -> None:
+    ended = command(*arguments.split())
+    assert ended.code == 2
+    assert message in ended.err + ended.out
+
+
+def test_a_corpus_that_is_not_there_is_a_failure_that_says_where_to_get_it(command: Callable[..., Any]) -> None:
+    ended = command("doctor", "--data-root", ".", "--tasks", "ks,sid")
+    assert ended.code == 1
+    assert ended.err == "error: not complete for ks, sid; 0 tasks can run.\n"
+    assert "get http://download.tensorflow.org/data/speech_commands_v0.01.tar.gz" in ended.out
+    assert [line.split(":")[0] for line in ended.out.splitlines() if line.endswith("NOT COMPLETE")] == ["ks", "sid"]
+
+
+def test_a_new_upstream_is_there_and_none_is_overwritten(command: Callable[..., Any], tmp_path: Path) -> None:
+    ended = command("upstream", "new", "mine", "--title", "My model")
+    folder = tmp_path / "upstreams" / "mine"
+    assert ended.code == 0
+    assert 'title = "My model"' in (folder / "upstream.toml").read_text()
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    again = command("upstream", "new", "mine", "--title", "Another")
+    assert again.code == 2
+    assert "upstreams/mine" in again.err
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_an_empty_cache_is_no_failure(command: Callable[..., Any]) -> None:
+    ended = command("cache", "list", "--cache-dir", ".")
+    assert (ended.code, ended.out.split("below")[0]) == (0, "    0.000 GB  in 0 caches ")

@@ -1,0 +1,108 @@
+"""The cache's key: what decides the features of an utterance, each alone, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import pytest
+from fake_speech import FakeUpstream, tone_file, utterance
+
+from skill_bench.corpora.data import Conditions, Effects, Segment, Utterance
+from skill_bench.features.extract import extract
+from skill_bench.features.policy import Policy, entry_keys
+
+CONDITIONS = Conditions(gain_db=-20, low_hz=100, high_hz=4000, snr_db=10, noise_tilt=0.5, seed=1)
+MEANS, CUT = Policy(pooled=True), Policy(pooled=True, max_samples=3200)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changed:
+    """Another value of a field, and whether features of the whole utterance, and of a piece of it, are others then."""
+
+    value: object
+    whole: bool
+    cut: bool
+
+
+FIELDS = {
+    "id": Changed(value="another", whole=False, cut=True),
+    "path": Changed(value="of other speech", whole=True, cut=True),
+    "target": Changed(value="B", whole=False, cut=False),
+    "speaker": Changed(value="Bea", whole=False, cut=False),
+    "seconds": Changed(value=9.0, whole=False, cut=False),
+    "source": Changed(value="manifest.tsv:9", whole=False, cut=False),
+    "start_frame": Changed(value=100, whole=True, cut=True),
+    "n_frames": Changed(value=6000, whole=True, cut=True),
+    "segments": Changed(value=(Segment(speaker="b", start_seconds=0, end_seconds=1),), whole=False, cut=False),
+    "conditions": Changed(value=CONDITIONS, whole=True, cut=True),
+    "effects": Changed(value=Effects(gain_db=-6.0), whole=True, cut=True),
+}
+
+
+@pytest.fixture
+def spoken(tmp_path: Path) -> Utterance:
+    """One whose every field has a value."""
+    return replace(
+        utterance(tone_file(tmp_path / "u.wav", "ABCD"), "A"),
+        speaker="Ann", start_frame=0, n_frames=7000, segments=(Segment(speaker="a", start_seconds=0, end_seconds=1),),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Callable[[Utterance, Policy], str]:
+    return lambda item, policy: entry_keys([item], policy, cache_dir=tmp_path / "cache")[item.id]
+
+
+def test_every_field_of_an_utterance_is_decided_on() -> None:
+    assert set(FIELDS) == {field.name for field in fields(Utterance)}
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Utterance)])
+def test_each_field_alone_changes_the_key_or_does_not(
+    name: str, spoken: Utterance, key: Callable[[Utterance, Policy], str], tmp_path: Path
+) -> None:
+    change = FIELDS[name]
+    value = tone_file(tmp_path / "other.wav", "DCBA") if name == "path" else change.value
+    assert value != getattr(spoken, name)
+    other = replace(spoken, **{name: value})  # type: ignore[arg-type]
+    assert (key(other, MEANS) != key(spoken, MEANS)) == change.whole
+    assert (key(other, CUT) != key(spoken, CUT)) == change.cut
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "change"),
+    [
+        *(("conditions", CONDITIONS, {field.name: 0.25}) for field in fields(Conditions)),
+        ("effects", Effects(), {"gain_db": 3.0}),
+        ("effects", Effects(), {"trim_silence": True}),
+    ],
+)
+def test_each_number_of_conditions_and_effects_alone_changes_the_key(
+    name: str,
+    start: Conditions | Effects,
+    change: dict[str, object],
+    spoken: Utterance,
+    key: Callable[[Utterance, Policy], str],
+) -> None:
+    before, after = (replace(spoken, **{name: one}) for one in (start, replace(start, **change)))  # type: ignore[arg-type]
+    assert key(before, MEANS) != key(after, MEANS)
+
+
+def test_every_effect_is_tried_above() -> None:
+    assert {field.name for field in fields(Effects)} == {"gain_db", "trim_silence"}
+
+
+def test_the_length_of_a_cut_alone_changes_where_features_are_kept() -> None:
+    policies = [Policy(pooled=pooled, max_samples=most) for pooled in (True, False) for most in (None, 3200, 6400)]
+    assert len({policy.name for policy in policies}) == 6
+
+
+def test_features_under_effects_are_not_those_without(spoken: Utterance, tmp_path: Path) -> None:
+    """A loud protocol after a plain one, as a run with ``--protocol s3prl`` finds the cache."""
+    louder = replace(spoken, effects=Effects(gain_db=6.0))
+    plain = extract(FakeUpstream(), [spoken], pooled=True, cache_dir=tmp_path)[spoken.id]
+    found = extract(FakeUpstream(), [louder], pooled=True, cache_dir=tmp_path)
+    assert found.n_extracted == 1
+    assert (found[louder.id] - plain).abs().max() > 0.1

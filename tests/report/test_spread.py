@@ -1,0 +1,61 @@
+"""The variance of a mean, against the formula of the sample mean: small folds show what n / (n - 1) does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import made_samples as made
+import numpy as np
+import pytest
+
+from skill_bench.report.statistics.bootstrap import combine, draws_of, mean_under, seed_variance, spread_of
+
+N_DRAWS = 20_000
+# The variance of 20,000 draws has a standard error of 1 % (sqrt(2 / n)); four of them.
+CLOSE = 0.04
+
+
+def accuracies(make_record: Any, *right: str, folds: tuple[int, ...] = ()) -> list[Any]:
+    """A sample a seed, of items written as 1 and 0."""
+    rows = [made.label_rows(np.array([letter == "1" for letter in one]), folds=folds) for one in right]
+    return [made.sample(make_record(), own) for own in rows]
+
+
+@pytest.mark.parametrize("right", ["110", "1101", "11010010"])
+def test_over_items_it_is_the_variance_of_the_sample_mean(right: str, make_record: Any) -> None:
+    found = spread_of(accuracies(make_record, right), n_draws=N_DRAWS)
+    values = 100 * np.array([float(c) for c in right])
+    assert found.value == pytest.approx(values.mean())
+    assert found.variance == pytest.approx(values.var(ddof=1) / len(values), rel=CLOSE)
+    assert found.draws.var() == pytest.approx(found.variance, rel=1e-9), "the draws are as wide as the variance"
+    assert found.degrees_of_freedom == len(values) - 1
+
+
+def test_every_fold_costs_a_degree_of_freedom(make_record: Any) -> None:
+    """Two folds of three items: (n - 1) / n of each is missing, 6 / 4 in all."""
+    one = accuracies(make_record, "110100", folds=(3, 3))
+    found = spread_of(one, n_draws=N_DRAWS)
+    drawn = mean_under(one, n_draws=N_DRAWS).var()
+    assert found.degrees_of_freedom == 4
+    assert found.variance == pytest.approx(drawn * 6 / 4, rel=1e-9)
+
+
+def test_seeds_add_their_own_variance_and_divide_it_by_their_number(make_record: Any) -> None:
+    values = [60.0, 66.0, 72.0]
+    variance, df = seed_variance([values])
+    assert (variance, df) == pytest.approx((np.var(values, ddof=1) / 3, 2))
+    assert seed_variance([[60.0], [70.0, 72.0]]) == pytest.approx((2.0 * (1 + 1 / 2), 1))
+    draws = np.array([60.0, 62.0, 64.0, 66.0])
+    alone = combine(63.0, draws, fold_sizes=(4,), over_seeds=0.0, df_seeds=0)
+    both = combine(63.0, draws, fold_sizes=(4,), over_seeds=7.0, df_seeds=2)
+    assert alone.variance == pytest.approx(5.0 * 4 / 3)
+    assert both.variance == pytest.approx(alone.variance + 7.0)
+    # Satterthwaite by hand: v^2 / (a^2 / 3 + b^2 / 2).
+    a, b = 20 / 3, 7.0
+    assert both.degrees_of_freedom == pytest.approx((a + b) ** 2 / (a**2 / 3 + b**2 / 2))
+
+
+def test_each_fold_is_drawn_as_often_as_it_has_items() -> None:
+    weights = draws_of((3, 5), 50)
+    assert set(weights[:, :3].sum(axis=1)) == {3.0}
+    assert set(weights[:, 3:].sum(axis=1)) == {5.0}

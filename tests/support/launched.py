@@ -1,0 +1,29 @@
+"""Commands in processes of their own that share one start: forked from a server that has loaded what they need."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Mapping, Sequence
+from multiprocessing.context import ForkServerProcess
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["skill_bench.cli.main", "skill_bench.distillation.distill", "matplotlib.pyplot"])
+
+
+def start(command: Sequence[str], *, variables: Mapping[str, str] | None = None) -> ForkServerProcess:
+    """``skill-bench COMMAND`` with further environment variables; with any, in one thread."""
+    process = _CONTEXT.Process(target=_run, args=(list(command), dict(variables or {})))
+    process.start()
+    return process
+
+
+def _run(command: list[str], variables: dict[str, str]) -> None:
+    os.environ.update(variables)
+    if variables:
+        import torch
+
+        torch.set_num_threads(1)  # several processes that had more threads than cores would wait for each other
+    from skill_bench.cli.main import app
+
+    app(command)

@@ -1,0 +1,113 @@
+"""The loop's sums: what passes and processes count for, in the log, in the gradients and in the seconds."""
+
+from __future__ import annotations
+
+import itertools
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from skill_bench.corpora.data import Utterance
+from skill_bench.report.render.curves import read_log
+from skill_bench.training import loop
+from skill_bench.training.batches import SpeechBatches
+from skill_bench.training.engine import Engine, Processes
+from skill_bench.training.loop import Objective, Schedule, Training
+
+RATE = 0.5
+
+
+class Loudness(Objective):
+    """The loss is a weight times the mean loudness of the utterances, so its gradient is that mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Linear(1, 1, bias=False)
+        nn.init.ones_(self.weight.weight)
+
+    def forward(
+        self, update: int, waves: Float[Tensor, "batch samples"], shared: torch.Generator
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        loudness = 10 * waves.abs().mean(dim=1)
+        return self.weight.weight.sum() * loudness.mean(), {"squared": loudness.square().mean().detach()}
+
+
+class TwoProcesses:
+    """What the first of two sees, without the other: a fabric that says so."""
+
+    world_size = 2
+
+    def __init__(self, fabric: Any) -> None:
+        self.fabric = fabric
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.fabric, name)
+
+
+def speech_batches(speech: list[Utterance]) -> SpeechBatches:
+    return SpeechBatches(speech, seconds_per_batch=2.6, min_seconds=0.1, max_seconds=0.7, seed=3)
+
+
+def train(
+    speech: list[Utterance], folder: Path, *, limit: float | None = None, fabric: Any = None, n_updates: int = 3
+) -> tuple[float | None, Any, Loudness]:
+    """Seconds, log and objective."""
+    processes = Engine(device="cpu", max_seconds_per_device=limit, checkpoint_every_updates=2).launch()
+    if fabric is not None:
+        processes = Processes(engine=processes.engine, fabric=fabric(processes.fabric))
+    objective = Loudness()
+    folder.mkdir()
+    training = Training(
+        name="one", title="one", folder=folder, processes=processes, objective=objective,
+        optimizer=torch.optim.SGD(objective.parameters(), lr=RATE), batches=speech_batches(speech),
+        schedule=Schedule(n_updates=n_updates, learning_rate=RATE, warmup_updates=0), max_gradient_norm=1e9, seed=0,
+    )  # fmt: skip
+    spent = training.run()
+    return spent, read_log(folder / "one.csv"), objective
+
+
+def batches(speech: list[Utterance], n: int) -> list[Tensor]:
+    return [one.waves for _, (one,) in itertools.islice(speech_batches(speech).start_at(0), n)]
+
+
+def test_a_pass_counts_by_its_share_of_the_batch(speech: list[Utterance], tmp_path: Path) -> None:
+    """Passes of two and one utterances: log and gradient are means over utterances, not over passes."""
+    _, log, objective = train(speech, tmp_path / "split", limit=1.5)
+    weight = 1.0
+    for update, waves in enumerate(batches(speech, 3)):
+        loudness = 10 * waves.abs().mean(dim=1).double()
+        assert log["loss"][update] == pytest.approx(weight * float(loudness.mean()), rel=1e-6)  # float32
+        assert log["squared"][update] == pytest.approx(float(loudness.square().mean()), rel=1e-6)
+        assert log["gradient_norm"][update] == pytest.approx(float(loudness.mean()), rel=1e-6)
+        weight -= RATE * (3 - update) / 3 * float(loudness.mean())
+    assert objective.weight.weight.item() == pytest.approx(weight, rel=1e-6)
+    sizes = [len(waves) for waves in batches(speech, 3)]
+    assert any(size % 2 for size in sizes), "a batch is split unevenly"
+    assert max(sizes) > 2
+
+
+def test_the_half_of_a_process_is_weighted_for_the_mean_over_processes(speech: list[Utterance], tmp_path: Path) -> None:
+    """DDP divides the sum of gradients by two; here nobody does, so the gradient is that of the half times two."""
+    _, log, _ = train(speech, tmp_path / "half", fabric=TwoProcesses, n_updates=1)
+    [waves] = batches(speech, 1)
+    loudness = 10 * waves.abs().mean(dim=1)
+    share = len(loudness[::2]) / len(loudness)
+    assert log["gradient_norm"][0] == pytest.approx(2 * share * float(loudness[::2].mean()), rel=1e-6)
+    assert log["loss"][0] == pytest.approx(share * float(loudness[::2].mean()), rel=1e-6)
+
+
+@pytest.mark.parametrize(("fabric", "n_processes"), [(None, 1), (TwoProcesses, 2)])
+def test_seconds_are_those_of_all_processes(
+    fabric: Any, n_processes: int, speech: list[Utterance], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that goes on by 10 s whenever it is read: at the start and at the two checkpoints."""
+    clock = itertools.count(step=10)
+    monkeypatch.setattr(loop, "time", types.SimpleNamespace(perf_counter=lambda: float(next(clock))))
+    spent, _, _ = train(speech, tmp_path / "run", fabric=fabric)
+    assert spent == 20 * n_processes
+    assert torch.load(tmp_path / "run" / "one.ckpt", weights_only=True)["seconds"] == spent
