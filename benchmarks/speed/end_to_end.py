@@ -23,10 +23,11 @@ import torch
 from skill_bench.base.progress import Progress
 from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.load import load_task_data
-from skill_bench.evaluation.kinds.utterance import LabelProblem
+from skill_bench.evaluation.kinds.utterance.problem import LabelProblem
+from skill_bench.evaluation.task_files import load_task
 from skill_bench.features.extract import extract
 from skill_bench.probes.training import train_grid
-from skill_bench.tasks import TaskSpec, load_task
+from skill_bench.tasks import TaskSpec, TrainedSpec
 from skill_bench.upstream.interface import Upstream
 from skill_bench.upstream.load import load_upstream
 from speed.figures import Journey, Journeys
@@ -80,6 +81,7 @@ def journeys(
 
 
 def _journey(task: TaskSpec, data: TaskData, upstream: Upstream, n_steps: int, n_s3prl_steps: int) -> Journey:
+    assert isinstance(task, TrainedSpec)
     fold = data.folds[0]
     utterances = list({u.id: u for _, part in fold.splits() for u in part}.values())
     with tempfile.TemporaryDirectory(prefix="skill-bench-end-to-end-") as name:

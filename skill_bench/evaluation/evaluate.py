@@ -22,8 +22,9 @@ from skill_bench.evaluation.cell_record import CellRecord, EvaluatedUpstream, Fa
 from skill_bench.evaluation.cell_result import CellResult, run_cells
 from skill_bench.evaluation.forecast import PROBE_LIMIT, Forecast, Prober, peak_memory_bytes
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
+from skill_bench.evaluation.task_files import load_task
 from skill_bench.records.record import Record
-from skill_bench.tasks import TaskSpec, load_task
+from skill_bench.tasks import TaskSpec
 
 if TYPE_CHECKING:
     from skill_bench.upstream.interface import Upstream

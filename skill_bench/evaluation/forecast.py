@@ -21,7 +21,8 @@ from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.provenance import Provenance
 from skill_bench.corpora.data import TaskData, Utterance
 from skill_bench.evaluation import kinds
-from skill_bench.evaluation.kinds.cell import Cell, Source
+from skill_bench.evaluation.solve import solve
+from skill_bench.evaluation.solving.cell import Cell, Source
 from skill_bench.features.cache import FeatureCache
 from skill_bench.features.extract import Features, extract
 from skill_bench.features.extraction import BATCH_SECONDS, SAMPLE_RATE_HZ
@@ -150,7 +151,7 @@ class Prober:
             resident_bytes=sum(part.resident_bytes for part in parts),
         )
 
-    def _cell(self, task: TaskSpec, data: TaskData) -> Cell:
+    def _cell(self, task: TaskSpec, data: TaskData) -> Cell[TaskSpec]:
         return Cell(
             upstream=self.upstream,
             task=task,
@@ -259,7 +260,7 @@ class Prober:
         """Wall-clock seconds of training and test, and of extraction, for all seeds."""
         cell = self._cell(task, few)
         start = time.perf_counter()
-        for _ in kinds.solve(cell):
+        for _ in solve(cell):
             pass
         whole = time.perf_counter() - start
         features = cell.clock.seconds["features"] * len(self.seeds)
@@ -322,7 +323,7 @@ class _Nothing(Mapping[str, torch.Tensor]):
         raise _Asked
 
 
-class _Listening(Cell):
+class _Listening(Cell[TaskSpec]):
     """Writes down which features are asked for."""
 
     def features(
@@ -332,10 +333,10 @@ class _Listening(Cell):
         return _Nothing()  # type: ignore[return-value]
 
 
-def _requests(cell: Cell) -> list[_Request]:
+def _requests(cell: Cell[TaskSpec]) -> list[_Request]:
     listening = _Listening(**vars(cell))
     try:
-        for _ in kinds.solve(listening):
+        for _ in solve(listening):
             pass
     except _Asked:
         pass

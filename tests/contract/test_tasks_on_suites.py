@@ -16,8 +16,9 @@ from skill_bench.base import catalog
 from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.load import SUITES, load_task_data
 from skill_bench.evaluation.cell_result import run_cell
+from skill_bench.evaluation.task_files import load_task
 from skill_bench.metrics.scoring import score, with_counts
-from skill_bench.tasks import TaskSpec, load_task
+from skill_bench.tasks import TaskSpec, TrainedSpec
 
 TASKS = catalog.names("tasks")
 # What every row has, see skill_bench.metrics.scoring.
@@ -72,7 +73,7 @@ def load(suite: str, cache_dir: Path, request: pytest.FixtureRequest) -> Any:
 
 def _brief(task: TaskSpec) -> TaskSpec:
     """Two steps with a narrow head: what is tested here is that everything fits together."""
-    if not task.protocol.steps:
+    if not isinstance(task, TrainedSpec):
         return task
     narrow: dict[str, Any] = {"hidden_dims": tuple(8 for _ in task.head.hidden_dims)}
     if task.head.projection_dim:

@@ -13,6 +13,7 @@ from skill_bench.base import catalog
 from skill_bench.base.errors import RecordError
 from skill_bench.cli.main import app
 from skill_bench.evaluation.rescore import rescore
+from skill_bench.evaluation.task_files import load_task
 from skill_bench.metrics import scoring
 from skill_bench.metrics.ratio import Ratio
 from skill_bench.metrics.scoring import Scorer
@@ -20,7 +21,7 @@ from skill_bench.records.record import Record, read_predictions
 from skill_bench.report.render.describe import describe
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import collect
-from skill_bench.tasks import TaskSpec, load_task
+from skill_bench.tasks import TaskSpec
 
 SHIPPED = catalog.folder("leaderboard") / "results" / "demo" / "skill"
 CURRENT = [

@@ -15,10 +15,11 @@ from skill_bench.evaluation import evaluate as module
 from skill_bench.evaluation import forecast as forecasts
 from skill_bench.evaluation.forecast import Forecast, Prober
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
+from skill_bench.evaluation.task_files import load_task
 from skill_bench.features.extract import extract
 from skill_bench.records.profile import Band
 from skill_bench.records.record import System
-from skill_bench.tasks import TaskSpec, load_task
+from skill_bench.tasks import TaskSpec
 
 
 class Upstream(FakeUpstream):

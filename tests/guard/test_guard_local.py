@@ -13,10 +13,10 @@ from worsened import saved, swapped, worse
 from skill_bench.evaluation import evaluate as evaluate_module
 from skill_bench.evaluation.evaluate import evaluate
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
+from skill_bench.evaluation.task_files import load_task
 from skill_bench.guard.judge import Rules, judge_tasks
 from skill_bench.records.record import Record, read_predictions
 from skill_bench.report.table.entry import Entry
-from skill_bench.tasks import load_task
 
 pytestmark = pytest.mark.slow
 

@@ -16,6 +16,7 @@ from skill_bench.base.errors import CheckpointError
 from skill_bench.base.progress import Silent
 from skill_bench.corpora.data import TaskData
 from skill_bench.evaluation import evaluate as evaluation
+from skill_bench.evaluation.task_files import load_task
 from skill_bench.measure.profile import profile
 from skill_bench.models import checkpoint
 from skill_bench.records.record import Record
@@ -24,7 +25,7 @@ from skill_bench.sweep import drive as module
 from skill_bench.sweep.drive import Drive
 from skill_bench.sweep.grid import choose, read_grid
 from skill_bench.sweep.twins import twins
-from skill_bench.tasks import TaskSpec, load_task
+from skill_bench.tasks import TaskSpec
 
 GRID = """
 suite = "demo"

@@ -7,22 +7,33 @@ The probe is that of `skill_bench.evaluation.kinds.utterance`, with one block of
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import TaskData
-from skill_bench.evaluation.kinds.cell import Cell, Solved
-from skill_bench.evaluation.kinds.checks import check_classes, check_folds, place
-from skill_bench.evaluation.kinds.utterance import solve_slots
-from skill_bench.tasks import TaskSpec
+from skill_bench.evaluation.solving.checks import check_classes, check_folds, place
+from skill_bench.tasks import TrainedSpec
+
+if TYPE_CHECKING:
+    from skill_bench.evaluation.solving.cell import Cell, Solved
 
 _SEPARATOR = "|"
+
+
+class Spec(TrainedSpec):
+    """A task whose targets are several labels each."""
+
+    metrics: ClassVar = ("accuracy",)
+    heads: ClassVar = ("linear",)
+
+    kind: Literal["multilabel"]
 
 
 def _slots(target: str) -> tuple[str, ...]:
     return tuple(target.split(_SEPARATOR))
 
 
-def check(task: TaskSpec, data: TaskData) -> None:
+def check(task: Spec, data: TaskData) -> None:
     """Targets have equally many labels, and each occurs in training."""
     for fold, where in check_folds(task, data):
         wanted = len(_slots(fold.train[0].target))
@@ -36,6 +47,8 @@ def check(task: TaskSpec, data: TaskData) -> None:
         check_classes(fold, where, slots=_slots)
 
 
-def solve(cell: Cell) -> Iterator[Solved]:
+def solve(cell: Cell[Spec]) -> Iterator[Solved]:
     """Trains on time means."""
+    from skill_bench.evaluation.kinds.utterance.problem import solve_slots
+
     return solve_slots(cell, slots=_slots, join=_SEPARATOR.join)

@@ -16,7 +16,8 @@ from fake_speech import RATE_HZ, TONES_HZ, FakeUpstream, tone_file, utterance
 from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import Fold, Segment, TaskData, Trial, Utterance
 from skill_bench.evaluation.cell_result import CellResult, run_cell
-from skill_bench.tasks import TaskSpec, load_task
+from skill_bench.evaluation.task_files import load_task
+from skill_bench.tasks import TaskSpec, TrainedSpec
 
 Build = Callable[[Path], TaskData]
 
@@ -148,12 +149,10 @@ def short(name: str, *, protocol: str = "strict", **changes: Any) -> TaskSpec:
         settings = RULES_OFF | settings | changes
     if protocol == "s3prl":
         settings = {key: value for key, value in settings.items() if key in ("steps", "evaluate_every_steps")}
-    return task.model_copy(
-        update={
-            "protocol": task.protocol.model_copy(update=settings),
-            "head": task.head.model_copy(update=head),
-        }
-    )
+    changed: dict[str, Any] = {"protocol": task.protocol.model_copy(update=settings)}
+    if isinstance(task, TrainedSpec):
+        changed["head"] = task.head.model_copy(update=head)
+    return task.model_copy(update=changed)
 
 
 def run(name: str, folder: Path, *, protocol: str = "strict", seed: int = 0, **changes: Any) -> CellResult:

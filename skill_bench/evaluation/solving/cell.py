@@ -6,16 +6,18 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 
 from skill_bench.base.progress import Progress
 from skill_bench.corpora.data import Effects, TaskData, Utterance
-from skill_bench.evaluation.kinds.cuts import cuts
+from skill_bench.evaluation.solving.cuts import cuts
 from skill_bench.features.extract import Features, FeatureSource, extract
 from skill_bench.records.record import Selection
 from skill_bench.tasks import TaskSpec
+
+AnySpec = TypeVar("AnySpec", bound=TaskSpec)
 
 
 class Source(FeatureSource, Protocol):
@@ -38,7 +40,7 @@ class Clock:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class Cell(Generic[AnySpec]):
     """One upstream on one task, with one or several seeds.
 
     Attributes:
@@ -48,7 +50,7 @@ class Cell:
     """
 
     upstream: Source
-    task: TaskSpec
+    task: AnySpec
     data: TaskData
     seeds: tuple[int, ...]
     cache_dir: Path
