@@ -210,8 +210,6 @@ class TaskSpec(_Spec):
     metric: str
     further_metrics: tuple[Literal["unweighted_accuracy"], ...] = ()
     aggregate: Literal["corpus", "mean_of_folds"] = "corpus"
-    unit: Literal["percent", "x100"] = "percent"
-    higher_is_better: bool
     audio: AudioEffects | None = None
     protocol: Protocol = Protocol()
     reference: Reference | None = None
@@ -222,10 +220,6 @@ class TaskSpec(_Spec):
     def _parts_fit(self) -> Self:
         if self.metric not in self.metrics:
             raise ValueError(f"kind {self.kind!r} is scored by {_either(self.metrics)}, not by {self.metric!r}")
-        if self.higher_is_better != (self.metric in ("accuracy", "f1", "mtwv")):
-            raise ValueError(f"higher_is_better = {self.higher_is_better} is wrong for metric {self.metric!r}")
-        if (self.unit == "x100") != (self.metric == "mtwv"):
-            raise ValueError(f"unit = {self.unit!r} is wrong for metric {self.metric!r}")
         if self.further_metrics and self.metric != "accuracy":
             raise ValueError("further_metrics belong to metric 'accuracy'")
         if self.predictions_since is not None and self.predictions_since > self.version:

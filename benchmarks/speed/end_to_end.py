@@ -26,6 +26,7 @@ from skill_bench.corpora.load import load_task_data
 from skill_bench.evaluation.kinds.utterance.problem import LabelProblem
 from skill_bench.evaluation.task_files import load_task
 from skill_bench.features.extract import extract
+from skill_bench.metrics.scales import SCALES
 from skill_bench.probes.training import train_grid
 from skill_bench.tasks import TaskSpec, TrainedSpec
 from skill_bench.upstream.interface import Upstream
@@ -113,7 +114,7 @@ def _our_steps(problem: LabelProblem, task: TaskSpec, n_steps: int) -> tuple[lis
     train_grid(
         problem,
         protocol,
-        higher_is_better=task.higher_is_better,
+        higher_is_better=SCALES[task.metric].higher_is_better,
         seeds=_SEEDS,
         fold="bench",
         device=torch.device("cpu"),

@@ -115,9 +115,12 @@ class CellRecord:
 
 
 def stated(task_spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides a score: no words for the reader, no table that the task has not (older records lack newer ones)."""
-    words = ("title", "reference")
-    return {name: value for name, value in task_spec.items() if value is not None and name not in words}
+    """What decides a score: no words for the reader, no table that the task has not (older records lack newer ones).
+
+    Older records also repeat what the metric says of itself.
+    """
+    beside = ("title", "reference", "higher_is_better", "unit")
+    return {name: value for name, value in task_spec.items() if value is not None and name not in beside}
 
 
 def _expected(plan: Plan, key: Key, identity: str) -> dict[str, float]:

@@ -12,6 +12,7 @@ from skill_bench.base import catalog
 from skill_bench.base.errors import SpecError, suggest
 from skill_bench.base.specs import read_toml, unknown_key, validate
 from skill_bench.evaluation import kinds
+from skill_bench.metrics.scales import SCALES
 from skill_bench.records.record import DEFAULT_PROTOCOL
 from skill_bench.tasks import TaskSpec
 
@@ -33,6 +34,7 @@ def load_task_file(path: Path) -> TaskSpec:
         SpecError: names the file, the key and the nearest valid key.
     """
     content = read_toml(path)
+    _leave_out_what_the_metric_says(content, path)
     model = _model(content, path)
     spec = validate(model, content, source=str(path))
     if spec.name != path.stem:
@@ -45,6 +47,20 @@ def load_task_file(path: Path) -> TaskSpec:
             except SpecError as error:
                 raise SpecError(f"{path}: {error}") from error
     return spec
+
+
+def _leave_out_what_the_metric_says(content: dict[str, Any], path: Path) -> None:
+    """Files of earlier versions had to repeat a metric's direction and unit; they may, as long as it is true."""
+    scale = SCALES.get(str(content.get("metric")))
+    for key in ("higher_is_better", "unit"):
+        if scale is not None and key in content:
+            found, right = content.pop(key), getattr(scale, key)
+            if found != right:
+                metric = content["metric"]
+                raise SpecError(
+                    f"{path}: {key} = {found!r} is wrong for metric {metric!r}, which says {right!r} itself. "
+                    "Leave the key out."
+                )
 
 
 def _model(content: Mapping[str, Any], path: Path) -> type[TaskSpec]:

@@ -156,7 +156,16 @@ def _edited(tmp_path: Path, old: str, new: str, *, task: str = "asr") -> Path:
         ("version = 1", "", r"key 'version': Field required\."),
         ("version = 1", "version = 0", r"key 'version': Input should be greater than 0 \(found 0\)"),
         ('metric = "wer"', 'metric = "accuracy"', r"asr\.toml: .*kind 'ctc' is scored by per, wer or f1"),
-        ("higher_is_better = false", "higher_is_better = true", r"higher_is_better = True is wrong for metric 'wer'"),
+        (
+            'metric = "wer"',
+            'metric = "wer"\nhigher_is_better = true',
+            r"asr\.toml: higher_is_better = True is wrong for metric 'wer', which says False itself\. Leave",
+        ),
+        (
+            'metric = "wer"',
+            'metric = "wer"\nunit = "x100"',
+            r"unit = 'x100' is wrong for metric 'wer', which says",
+        ),
         ("hidden_dims = [1024, 1024]", "", r"key 'head': .*hidden_dims must be given for type = 'blstm'"),
         ("steps = 800", "steps = -1", r"asr\.toml: task 'asr', \[suites\.demo\]: key 'protocol\.steps': .*-1"),
         ("[1e-2, 1e-3, 1e-4, 1e-5]", "[]", r"learning_rates must not be empty"),
@@ -168,6 +177,11 @@ def _edited(tmp_path: Path, old: str, new: str, *, task: str = "asr") -> Path:
 def test_a_wrong_file_names_file_key_and_remedy(tmp_path: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         load_task_file(_edited(tmp_path, old, new))
+
+
+def test_a_file_may_still_repeat_what_its_metric_says(tmp_path: Path) -> None:
+    new = 'metric = "wer"\nhigher_is_better = false\nunit = "percent"'
+    assert load_task_file(_edited(tmp_path, 'metric = "wer"', new)) == load_task("asr")
 
 
 def test_a_classification_task_takes_no_target_and_no_lstm(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.load import SUITES, load_task_data
 from skill_bench.evaluation.cell_result import run_cell
 from skill_bench.evaluation.task_files import load_task
+from skill_bench.metrics.scales import SCALES
 from skill_bench.metrics.scoring import score, with_counts
 from skill_bench.tasks import TaskSpec, TrainedSpec
 
@@ -105,10 +106,10 @@ def test_a_cell_runs_and_its_predictions_give_its_metrics(name: str, suite: str,
         found = run_cell(FakeUpstream(), resolved, data, seed=0, cache_dir=cache_dir)
         metric = found.metrics[task.metric]
         assert metric.value is not None
-        assert metric.unit == task.unit
-        assert metric.higher_is_better == task.higher_is_better
+        assert metric.unit == SCALES[task.metric].unit
+        assert metric.higher_is_better == SCALES[task.metric].higher_is_better
         assert metric.value >= 0
-        if task.higher_is_better or task.metric == "eer":
+        if metric.higher_is_better or task.metric == "eer":
             assert metric.value <= 100
         assert sum(found.layer_weights) == pytest.approx(1)
         assert len(found.layer_weights) == 3

@@ -58,7 +58,7 @@ def test_shipped_predictions_give_the_shipped_metrics(tmp_path: Path, task: str)
 def test_a_corrected_scorer_makes_a_record_of_the_new_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = _copy(tmp_path, "ks")
     before, rows = Record.read(file), read_predictions(file, Record.read(file))
-    generous = Scorer(share=lambda row: Ratio(numerator=1, denominator=1), higher_is_better=True)
+    generous = Scorer(name="accuracy", share=lambda row: Ratio(numerator=1, denominator=1))
     monkeypatch.setitem(scoring.SCORERS, "accuracy", {"accuracy": generous})
     found = rescore(file, task=_newer("ks"))
     assert found.changed
@@ -76,7 +76,7 @@ def test_a_corrected_scorer_makes_a_record_of_the_new_version(tmp_path: Path, mo
 
 def test_other_numbers_under_the_same_version_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = _copy(tmp_path, "ks")
-    generous = Scorer(share=lambda row: Ratio(numerator=1, denominator=1), higher_is_better=True)
+    generous = Scorer(name="accuracy", share=lambda row: Ratio(numerator=1, denominator=1))
     monkeypatch.setitem(scoring.SCORERS, "accuracy", {"accuracy": generous})
     with pytest.raises(RecordError, match=r"accuracy is [\d.]+ in the record, and 100\.0 from its predictions"):
         rescore(file)

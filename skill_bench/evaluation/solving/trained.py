@@ -9,6 +9,7 @@ import torch
 
 from skill_bench.corpora.data import Fold
 from skill_bench.evaluation.solving.cell import Cell, Solved
+from skill_bench.metrics.scales import SCALES
 from skill_bench.probes import heads
 from skill_bench.probes.parameters import Parameters
 from skill_bench.probes.training import DevPoint, GridResult, Problem, Trained, merit, train_grid
@@ -79,7 +80,7 @@ def _train(cell: Cell[AnySpec], problem: FoldProblem[Any], seeds: tuple[int, ...
         return train_grid(
             problem,
             protocol,
-            higher_is_better=cell.task.higher_is_better,
+            higher_is_better=SCALES[cell.task.metric].higher_is_better,
             seeds=seeds,
             fold=name,
             device=cell.device,
@@ -89,7 +90,7 @@ def _train(cell: Cell[AnySpec], problem: FoldProblem[Any], seeds: tuple[int, ...
 
 def _choose(task: TrainedSpec, results: Sequence[GridResult]) -> int:
     """Index of the learning rate with the best mean over folds of its best dev metric (then loss)."""
-    sign = 1.0 if task.higher_is_better else -1.0
+    sign = 1.0 if SCALES[task.metric].higher_is_better else -1.0
 
     def mean_merit(index: int) -> tuple[float, float]:
         merits = [merit(result.trained[index].dev, sign) for result in results]

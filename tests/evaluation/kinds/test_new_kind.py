@@ -66,7 +66,6 @@ title = "Nearest utterance"
 version = 1
 kind = "nearest"
 metric = "accuracy"
-higher_is_better = true
 
 [neighbours]
 layer = 1
