@@ -20,8 +20,9 @@ from skill_bench.corpora.load import load_task_data
 from skill_bench.evaluation import kinds
 from skill_bench.evaluation.cell_record import CellRecord, EvaluatedUpstream, FailedCell
 from skill_bench.evaluation.cell_result import CellResult, run_cells
-from skill_bench.evaluation.forecast import PROBE_LIMIT, Forecast, Prober, peak_memory_bytes
+from skill_bench.evaluation.forecast import Forecast
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
+from skill_bench.evaluation.probe import PROBE_LIMIT, Prober, peak_memory_bytes
 from skill_bench.evaluation.task_files import load_task
 from skill_bench.records.record import Record
 from skill_bench.tasks import TaskSpec

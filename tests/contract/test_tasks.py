@@ -103,6 +103,7 @@ def test_every_kind_is_a_module_with_all_parts() -> None:
         assert get_args(module.Spec.model_fields["kind"].annotation) == (kind,)
         assert set(module.Spec.metrics) <= set(SCORERS)
         assert callable(module.check)
+        assert callable(module.requests)
         assert callable(module.solve)
     assert {load_task(name).kind for name in TASKS} == set(kinds.names())
 

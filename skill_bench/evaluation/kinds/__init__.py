@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from skill_bench.corpora.data import TaskData
+from skill_bench.evaluation.solving.requests import Request
 from skill_bench.tasks import TaskSpec
 
 if TYPE_CHECKING:
     from skill_bench.evaluation.solving.cell import Cell, Solved
+    from skill_bench.features.extract import Features
 
 
 class Kind(Protocol):
@@ -35,8 +37,15 @@ class Kind(Protocol):
         """Raises a `DataError` that names utterances if the data cannot be used, before anything is extracted."""
         ...
 
-    def solve(self, cell: Cell[Any]) -> Iterator[Solved]:
-        """For each seed, as soon as it is finished: trains, chooses on dev, and predicts test once."""
+    def requests(self, task: Any, data: TaskData) -> list[Request]:
+        """The features that it needs. What they are extracted for is in `solve`, what they cost in a forecast."""
+        ...
+
+    def solve(self, cell: Cell[Any], features: Sequence[Features]) -> Iterator[Solved]:
+        """For each seed, as soon as it is finished: trains, chooses on dev, and predicts test once.
+
+        ``features`` answer `requests`, one each.
+        """
         ...
 
 

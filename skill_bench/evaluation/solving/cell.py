@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 
 from skill_bench.base.progress import Progress
-from skill_bench.corpora.data import Effects, TaskData, Utterance
-from skill_bench.evaluation.solving.cuts import cuts
-from skill_bench.features.extract import Features, FeatureSource, extract
+from skill_bench.corpora.data import TaskData
+from skill_bench.features.extract import Features, FeatureSource
 from skill_bench.records.record import Selection
 from skill_bench.tasks import TaskSpec
 
@@ -45,7 +44,7 @@ class Cell(Generic[AnySpec]):
 
     Attributes:
         task: Resolved for suite and protocol.
-        extracted: Every extraction that was asked for, for the record.
+        extracted: The features of the kind's requests.
         extraction_threads: CPU threads of extraction.
     """
 
@@ -60,37 +59,6 @@ class Cell(Generic[AnySpec]):
     clock: Clock = field(default_factory=Clock)
     extracted: list[Features] = field(default_factory=list)
     extraction_threads: int = field(default_factory=torch.get_num_threads)
-
-    def features(
-        self, utterances: Iterable[Utterance], *, pooled: bool = False, max_seconds: float | None = None
-    ) -> Features:
-        """The hidden states of utterances, each once."""
-        found = extract(
-            self.upstream, self.heard(utterances), pooled=pooled, max_seconds=max_seconds, progress=self.progress,
-            cache_dir=self.cache_dir, cache_limit_bytes=self.cache_limit_bytes, n_threads=self.extraction_threads,
-        )  # fmt: skip
-        self.extracted.append(found)
-        return found
-
-    def heard(self, utterances: Iterable[Utterance]) -> list[Utterance]:
-        """Each utterance once, with what the protocol does to its audio."""
-        unique = list({utterance.id: utterance for utterance in utterances}.values())
-        if self.task.audio is None:
-            return unique
-        effects = Effects(gain_db=self.task.audio.gain_db, trim_silence=self.task.audio.trim_silence)
-        if effects == Effects():
-            return unique
-        return [replace(utterance, effects=effects) for utterance in unique]
-
-    def train_and_held_out(self, *, pooled: bool) -> tuple[Features, Features]:
-        """Features for training and for dev and test; the same object unless training utterances are cut."""
-        seconds = self.task.protocol.train_max_seconds
-        if seconds is None:
-            everything = self.features(self.data.utterances(), pooled=pooled)
-            return everything, everything
-        train = (one for fold in self.data.folds for u in fold.train for one in cuts(self.task, u))
-        held_out = (u for fold in self.data.folds for u in (*fold.dev, *fold.test))
-        return self.features(train, pooled=pooled, max_seconds=seconds), self.features(held_out, pooled=pooled)
 
 
 @dataclass(frozen=True, kw_only=True)

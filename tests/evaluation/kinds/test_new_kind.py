@@ -24,6 +24,7 @@ from typing import ClassVar, Literal
 
 from skill_bench.base.errors import DataError
 from skill_bench.evaluation.solving.cell import Solved
+from skill_bench.evaluation.solving.requests import Request
 from skill_bench.records.record import Selection
 from skill_bench.tasks import Table, TaskSpec
 
@@ -44,13 +45,16 @@ def check(task, data):
         raise DataError("nobody is near")
 
 
-def solve(cell):
-    features = cell.features(cell.data.utterances(), pooled=True)
+def requests(task, data):
+    return [Request(utterances=data.utterances(), pooled=True)]
+
+
+def solve(cell, features):
+    (means,) = features
     fold, options = cell.data.folds[0], cell.task.neighbours
-    cell.clock.mark("features")
     sign = -1 if options.furthest else 1
     def distance(a, b):
-        return sign * float((features[a.id] - features[b.id])[options.layer].norm())
+        return sign * float((means[a.id] - means[b.id])[options.layer].norm())
     rows = []
     for one in fold.test:
         nearest = min(fold.train, key=lambda other: distance(one, other))

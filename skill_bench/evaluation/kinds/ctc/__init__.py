@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import TaskData
 from skill_bench.evaluation.solving.checks import check_folds, place, some
+from skill_bench.evaluation.solving.requests import Request, everything
 from skill_bench.tasks import Target, TrainedSpec
 
 if TYPE_CHECKING:
     from skill_bench.evaluation.solving.cell import Cell, Solved
+    from skill_bench.features.extract import Features
     from skill_bench.probes.tokens import Tokens
 
 
@@ -42,14 +44,18 @@ def check(task: Spec, data: TaskData) -> None:
                     )
 
 
-def solve(cell: Cell[Spec]) -> Iterator[Solved]:
+def requests(task: Spec, data: TaskData) -> list[Request]:
+    """Frames of everything."""
+    return everything(data)
+
+
+def solve(cell: Cell[Spec], features: Sequence[Features]) -> Iterator[Solved]:
     """Trains on frames."""
     from skill_bench.evaluation.kinds.ctc.problem import SequenceProblem
     from skill_bench.evaluation.solving.trained import train_folds
 
     tokens = _tokens(cell.task, cell.data)
-    frames = cell.features(cell.data.utterances())
-    cell.clock.mark("features", shared_by=len(cell.seeds))
+    (frames,) = features
     problems = [
         SequenceProblem(
             task=cell.task,

@@ -6,16 +6,18 @@ exactly the upstream's frames, where s3prl repeats or drops features at the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import TaskData, Utterance
 from skill_bench.evaluation.solving.checks import check_folds, place
+from skill_bench.evaluation.solving.requests import Request, everything
 from skill_bench.tasks import Decision, TrainedSpec
 
 if TYPE_CHECKING:
     from skill_bench.evaluation.solving.cell import Cell, Solved
+    from skill_bench.features.extract import Features
 
 # Manifests round times.
 _TOLERANCE_SECONDS = 0.05
@@ -55,14 +57,18 @@ def _check_segments(utterance: Utterance, where: str) -> None:
             )
 
 
-def solve(cell: Cell[Spec]) -> Iterator[Solved]:
+def requests(task: Spec, data: TaskData) -> list[Request]:
+    """Frames of everything."""
+    return everything(data)
+
+
+def solve(cell: Cell[Spec], features: Sequence[Features]) -> Iterator[Solved]:
     """Trains on frames."""
     from skill_bench.evaluation.kinds.diarization.problem import DiarizationProblem
     from skill_bench.evaluation.solving.trained import train_folds
     from skill_bench.upstream.interface import SAMPLE_RATE_HZ
 
-    frames = cell.features(cell.data.utterances())
-    cell.clock.mark("features", shared_by=len(cell.seeds))
+    (frames,) = features
     problems = [
         DiarizationProblem(
             task=cell.task,

@@ -6,16 +6,18 @@ chooses.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import TaskData
 from skill_bench.evaluation.solving.checks import check_folds, place, some
+from skill_bench.evaluation.solving.requests import Request, everything
 from skill_bench.tasks import Head, Search, TaskSpec
 
 if TYPE_CHECKING:
     from skill_bench.evaluation.solving.cell import Cell, Solved
+    from skill_bench.features.extract import Features
 
 
 class Spec(TaskSpec):
@@ -54,8 +56,14 @@ def check(task: Spec, data: TaskData) -> None:
                 )
 
 
-def solve(cell: Cell[Spec]) -> Iterator[Solved]:
+def requests(task: Spec, data: TaskData) -> list[Request]:
+    """Frames of everything."""
+    return everything(data)
+
+
+def solve(cell: Cell[Spec], features: Sequence[Features]) -> Iterator[Solved]:
     """Searches dev in every layer, test in the best one."""
     from skill_bench.evaluation.kinds.retrieval.search import searched
 
-    return searched(cell, cell.task.search)
+    (frames,) = features
+    return searched(cell, frames, cell.task.search)

@@ -22,10 +22,8 @@ AnySpec = TypeVar("AnySpec", bound=TaskSpec)
 Normalisation = tuple[Float[Tensor, " dim"], Float[Tensor, " dim"]]
 
 
-def searched(cell: Cell[AnySpec], search: Search) -> Iterator[Solved]:
+def searched(cell: Cell[AnySpec], features: Features, search: Search) -> Iterator[Solved]:
     """Searches dev in every layer, test in the best one."""
-    features = cell.features(cell.data.utterances())
-    cell.clock.mark("features", shared_by=len(cell.seeds))
     folds = cell.data.folds
     n_layers = features[folds[0].test[0].id].shape[0]
     dev = [[_search(cell, search, features, fold, layer, dev=True) for fold in folds] for layer in range(n_layers)]

@@ -20,6 +20,7 @@ from skill_bench.evaluation.solving.checks import Slots, one_slot
 from skill_bench.evaluation.solving.cuts import cuts
 from skill_bench.evaluation.solving.drawn import Drawn
 from skill_bench.evaluation.solving.trained import train_folds
+from skill_bench.features.extract import Features
 from skill_bench.metrics.accuracy import accuracy
 from skill_bench.probes import batches, heads
 from skill_bench.probes.means import MeanRows
@@ -32,11 +33,14 @@ AnySpec = TypeVar("AnySpec", bound=TrainedSpec)
 
 
 def solve_slots(
-    cell: Cell[AnySpec], *, slots: Slots = one_slot, join: Callable[[Sequence[str]], str] = "".join
+    cell: Cell[AnySpec],
+    features: Sequence[Features],
+    *,
+    slots: Slots = one_slot,
+    join: Callable[[Sequence[str]], str] = "".join,
 ) -> Iterator[Solved]:
     """Trains on time means, with one label a slot."""
-    train, held_out = cell.train_and_held_out(pooled=True)
-    cell.clock.mark("features", shared_by=len(cell.seeds))
+    train, held_out = features[0], features[-1]  # the same where nothing is cut
     problems = [
         LabelProblem(
             task=cell.task, fold=fold, train=train, held_out=held_out, device=cell.device, slots=slots, join=join

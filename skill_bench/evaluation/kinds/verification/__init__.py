@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import TaskData, Trial, Utterance
 from skill_bench.evaluation.solving.checks import check_folds, place, some
+from skill_bench.evaluation.solving.requests import Request, train_and_held_out
 from skill_bench.tasks import TrainedSpec
 
 if TYPE_CHECKING:
     from skill_bench.evaluation.solving.cell import Cell, Solved
+    from skill_bench.features.extract import Features
 
 
 class Spec(TrainedSpec):
@@ -56,14 +58,18 @@ def _check_trials(trials: Sequence[Trial], utterances: Sequence[Utterance], wher
         raise DataError(f"{where}: {some(sorted(absent))} in a trial but not among the utterances. Correct the list.")
 
 
-def solve(cell: Cell[Spec]) -> Iterator[Solved]:
+def requests(task: Spec, data: TaskData) -> list[Request]:
+    """Frames, of training cut to its longest."""
+    return train_and_held_out(task, data, pooled=False)
+
+
+def solve(cell: Cell[Spec], features: Sequence[Features]) -> Iterator[Solved]:
     """Trains on frames."""
     from skill_bench.evaluation.kinds.verification.problem import VerificationProblem
     from skill_bench.evaluation.solving.trained import train_folds
     from skill_bench.probes import xvector
 
-    train, held_out = cell.train_and_held_out(pooled=False)
-    cell.clock.mark("features", shared_by=len(cell.seeds))
+    train, held_out = features[0], features[-1]  # the same where nothing is cut
     for fold in cell.data.folds:
         for split, utterances in fold.splits():
             counts = (train if split == "train" else held_out).frame_counts
