@@ -12,8 +12,7 @@ from skill_bench.base.cache_folder import cache_folder
 from skill_bench.cli.options import CacheDir, Checkpoint, Device, OutDir, bytes_in, names_in, seeds_in
 
 if TYPE_CHECKING:
-    from skill_bench.cli.console import ConsoleProgress
-    from skill_bench.evaluation.plan import Plan, UpstreamRequest
+    from skill_bench.evaluation.plan import UpstreamRequest
 
 Upstreams = Annotated[
     list[str],
@@ -63,12 +62,11 @@ def run(
         suite_file=suite_file,
         limit=limit,
         device=device,
+        profile="timed" if profile else False,
     )
     with ConsoleProgress() as progress:
         try:
             outcome = evaluate(plan, progress=progress)
-            if profile:
-                _profile(plan, progress)
         except KeyboardInterrupt:
             progress.note(f"interrupted: finished cells are in {out}; the same command continues with the others")
             raise typer.Exit(130) from None
@@ -99,25 +97,3 @@ def requests(names: Sequence[str], ckpt: Path | None) -> list[UpstreamRequest]:
         if not name.startswith("hf:"):
             catalog.upstream(name)
     return [UpstreamRequest(name=name, ckpt=ckpt) for name in names]
-
-
-def _profile(plan: Plan, progress: ConsoleProgress) -> None:
-    """Measures each upstream that has no profile of the same model beside its records."""
-    from skill_bench.base.errors import SkillBenchError
-    from skill_bench.evaluation.evaluate import load_request
-    from skill_bench.measure.profile import profile as measure
-    from skill_bench.records.profile import Profile
-    from skill_bench.records.record import upstream_folder
-
-    for request in plan.upstreams:
-        try:
-            model = load_request(request)
-        except SkillBenchError:
-            continue  # its cells have said why
-        path = upstream_folder(plan.out_dir, plan.suite, model.name) / "profile.json"
-        if path.exists() and Profile.read(path).system.identity == model.identity:
-            continue
-        with progress.stage(f"{request.name}: parameters, MACs, throughput, memory", total=1) as advance:
-            measured = measure(model.to(plan.device), system=model.system())
-            measured.write(measured.path(plan.out_dir, plan.suite))
-            advance(1)

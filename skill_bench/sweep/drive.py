@@ -26,11 +26,9 @@ from skill_bench.evaluation.cell_record import EvaluatedUpstream
 from skill_bench.evaluation.evaluate import evaluate, load_request
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.layers.measure import measure
-from skill_bench.measure.profile import profile
 from skill_bench.models import checkpoint
 from skill_bench.models.checkpoint import LoadedModel
-from skill_bench.records.profile import Profile
-from skill_bench.records.record import System, upstream_folder
+from skill_bench.records.record import System
 from skill_bench.records.similarity import LayerSimilarity
 from skill_bench.sweep.grid import Grid, Job
 from skill_bench.sweep.recorded import is_recorded, read_recipe
@@ -172,9 +170,7 @@ class Drive:
 
     def _evaluate(self, names: list[str], tasks: tuple[str, ...], students: dict[str, tuple[Job, Path]]) -> None:
         def load(request: UpstreamRequest) -> EvaluatedUpstream:
-            found = self._upstream(request, students)
-            self._profile(found)
-            return found
+            return self._upstream(request, students)
 
         plan = Plan(
             upstreams=[UpstreamRequest(name=name) for name in names],
@@ -186,6 +182,7 @@ class Drive:
             data_root=self.data_root,
             limit=self.grid.limit,
             device=self.device,
+            profile="counted",
         )
         for failure in evaluate(plan, progress=self.progress, load=load).failures:
             # evaluate has shown it
@@ -210,12 +207,6 @@ class Drive:
                 details={"evidence_row": job.row.name, "distillation_seed": job.seed},
             ),
         )
-
-    def _profile(self, upstream: Upstream) -> None:
-        """Parameters and multiply-adds beside the records, once a model."""
-        path = upstream_folder(self.out / "records", self.grid.suite, upstream.name) / "profile.json"
-        if not path.exists() or Profile.read(path).system.identity != upstream.identity:
-            profile(upstream, system=upstream.system(), timed=False).write(path)
 
     def _failed(self, text: str) -> None:
         self.failures.append(text)

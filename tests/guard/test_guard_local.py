@@ -37,7 +37,7 @@ def baseline(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Baselin
         patch.setattr(evaluate_module, "load_task", quick)
         plan = Plan(
             upstreams=[UpstreamRequest(name="logmel")], suite="local", tasks=["ks"], seeds=[0], data_root=corpora,
-            out_dir=folder / "results", cache_dir=folder / "cache",
+            out_dir=folder / "results", cache_dir=folder / "cache", profile=False,
         )  # fmt: skip
         assert not evaluate(plan).failures
     (file,) = (folder / "results").rglob("ks-s0.json")

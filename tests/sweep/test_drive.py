@@ -15,6 +15,7 @@ from small_models import noise, small_teacher
 from skill_bench.base.errors import CheckpointError
 from skill_bench.base.progress import Silent
 from skill_bench.corpora.data import TaskData
+from skill_bench.evaluation import costs
 from skill_bench.evaluation import evaluate as evaluation
 from skill_bench.evaluation.task_files import load_task
 from skill_bench.measure.profile import profile
@@ -69,7 +70,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[s
         settings = {"steps": 4, "evaluate_every_steps": 2, "learning_rates": (0.01,)}
         return task.model_copy(update={"suites": {}, "protocol": task.protocol.model_copy(update=settings)})
 
-    monkeypatch.setattr(module, "profile", functools.partial(profile, lengths_samples=(4_000,) * 32))
+    monkeypatch.setattr(costs, "profile", functools.partial(profile, lengths_samples=(4_000,) * 32))
     monkeypatch.setattr(evaluation, "load_task_data", load_data)
     monkeypatch.setattr(evaluation, "load_task", quick)
 
