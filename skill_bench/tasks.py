@@ -1,6 +1,9 @@
-"""Task specifications: one frozen object from one TOML file in ``tasks/``.
+"""What task files are made of: the keys that all have, and the tables that heads, training and search read.
 
-The file's own tables describe the official settings under our protocol, ``strict``. ``[suites.<name>.<table>]``
+Each kind of task has a specification of its own, which says what its file must hold: `skill_bench.evaluation.kinds`.
+`skill_bench.evaluation.task_files` reads the files.
+
+A file's own tables describe the official settings under our protocol, ``strict``. ``[suites.<name>.<table>]``
 overrides parts of a table for a small suite, ``[protocols.<name>.<table>]`` for another protocol, which has the last
 word. :meth:`TaskSpec.for_suite` merges them; what it returns goes into the record.
 """
@@ -8,29 +11,31 @@ word. :meth:`TaskSpec.for_suite` merges them; what it returns goes into the reco
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from skill_bench.base import catalog
-from skill_bench.base.errors import SpecError, UnknownName
-from skill_bench.base.specs import Frozen, Positive, read_toml, unknown_key, validate
+from skill_bench.base.errors import UnknownName
+from skill_bench.base.specs import Frozen, Positive, validate
 from skill_bench.base.suites import SETTINGS_OF
 from skill_bench.records.record import DEFAULT_PROTOCOL
 
 
-class Head(Frozen):
+class Table(Frozen):
+    """A table of a task's file, of which suites and protocols may override parts."""
+
+
+class Head(Table):
     """The trainable part behind the weighted sum over layers.
 
     ``linear``: one projection, then one linear output layer, nothing in between (utterance tasks average over time
     between the two). ``blstm``, ``lstm``: the projection (none where ``projection_dim`` is false), one LSTM per entry
     of ``hidden_dims``, bidirectional or forward, the output layer. ``xvector``: the projection, one time-delay layer
     per entry of ``hidden_dims`` with the contexts of the x-vector, mean and standard deviation over time, two linear
-    layers of ``embedding_dim``, AM-softmax. ``dtw``: nothing is trained; spoken terms are searched by alignment.
+    layers of ``embedding_dim``, AM-softmax.
     """
 
-    type: Literal["linear", "blstm", "lstm", "xvector", "dtw"] = "linear"
+    type: Literal["linear", "blstm", "lstm", "xvector"] = "linear"
     projection_dim: Positive | Literal[False] = 256
     hidden_dims: tuple[Positive, ...] = ()
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -62,7 +67,7 @@ class SpecAugment(Frozen):
     feature_mask_max_dims: Positive = 50
 
 
-class Protocol(Frozen):
+class Protocol(Table):
     """How the head is trained and selected. All of it is part of the result's identity.
 
     ``accumulate``: batches of an update, whose losses are averaged. ``sampling``: ``shuffle``; ``class_balanced``,
@@ -102,7 +107,7 @@ class Protocol(Frozen):
         return self
 
 
-class Target(Frozen):
+class Target(Table):
     """What a CTC head spells: space-separated ``phones``, ``characters``, or characters with slots.
 
     ``vocabulary``: the tokens, or ``corpus`` for those that occur in the task's own manifests. Slots are always those
@@ -115,7 +120,7 @@ class Target(Frozen):
     ending: tuple[str, ...] = ()
 
 
-class Decision(Frozen):
+class Decision(Table):
     """How diarization turns probabilities into segments, and by what its checkpoints are chosen on dev.
 
     Every pair of a threshold and a median filter is tried where there are several; the best on ``selected_on`` counts
@@ -137,7 +142,7 @@ class Decision(Frozen):
         return self
 
 
-class AudioEffects(Frozen):
+class AudioEffects(Table):
     """What is done to the audio before the upstream hears it, as some of s3prl's tasks do.
 
     ``gain_db``: the change of level. ``trim_silence``: every stretch of at least 0.1 s below 0.1 % of full scale is
@@ -150,7 +155,7 @@ class AudioEffects(Frozen):
     n_cuts: Positive = 1
 
 
-class Search(Frozen):
+class Search(Table):
     """How spoken terms are searched: subsequence alignment, asymmetric steps, distances scaled to 0 .. 1 a frame.
 
     ``normalise_with``: whose mean and standard deviation make features comparable over dimensions: those of ``dev``,
@@ -173,107 +178,69 @@ class Reference(Frozen):
     note: str = ""
 
 
-class Override(Frozen):
-    """Parts of the task's tables that differ on one suite, or under one protocol."""
-
-    head: Mapping[str, Any] = {}
-    protocol: Mapping[str, Any] = {}
-    target: Mapping[str, Any] = {}
-    decision: Mapping[str, Any] = {}
-    search: Mapping[str, Any] = {}
-    audio: Mapping[str, Any] = {}
-
-
-_TABLES: dict[str, type[Frozen]] = {
-    "head": Head, "protocol": Protocol, "target": Target, "decision": Decision, "search": Search, "audio": AudioEffects
-}  # fmt: skip
-
-
-class _KindRules(Frozen):
-    """What a kind of task requires of its file: metrics, head types, samplings, and the one table of its own."""
-
-    metrics: tuple[str, ...]
-    heads: tuple[str, ...]
-    samplings: tuple[str, ...] = ("shuffle",)
-    table: str | None = None
-
-
-_KINDS = {
-    "utterance": _KindRules(metrics=("accuracy",), heads=("linear",), samplings=("shuffle", "class_balanced")),
-    "multilabel": _KindRules(metrics=("accuracy",), heads=("linear",)),
-    "ctc": _KindRules(
-        metrics=("per", "wer", "f1"),
-        heads=("linear", "blstm"),
-        samplings=("length_bucketed", "sliding_buckets"),
-        table="target",
-    ),
-    "verification": _KindRules(metrics=("eer",), heads=("xvector",)),
-    "diarization": _KindRules(metrics=("der",), heads=("lstm",), table="decision"),
-    "retrieval": _KindRules(metrics=("mtwv",), heads=("dtw",), table="search"),
-}
-KINDS = tuple(_KINDS)
-"""Each is a module of `skill_bench.evaluation.kinds`."""
+Overrides = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""Parts of the task's tables that differ, by suite or protocol, and by table."""
 
 
 class TaskSpec(Frozen):
-    """One task, as its TOML file says.
+    """One task, as its TOML file says: what all kinds have in common. A kind derives its ``Spec`` from this class.
 
     Attributes:
+        metrics: What the kind may be scored by.
         version: Raised whenever the same model would get another score; tables never mix versions.
         predictions_since: The oldest version whose stored predictions this version would also have made, because
             only scoring changed since; records from there on can be rescored. ``version`` itself where it is absent.
         further_metrics: More metrics of the same predictions, for the record.
+        protocol: Its name alone, unless the kind is trained.
     """
+
+    metrics: ClassVar[tuple[str, ...]]
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     title: str
     version: Positive
     predictions_since: Positive | None = None
-    kind: Literal["utterance", "multilabel", "ctc", "verification", "diarization", "retrieval"]
-    metric: Literal["accuracy", "per", "wer", "f1", "eer", "der", "mtwv"]
+    kind: str
+    metric: str
     further_metrics: tuple[Literal["unweighted_accuracy"], ...] = ()
     aggregate: Literal["corpus", "mean_of_folds"] = "corpus"
-    unit: Literal["percent", "x100"] = "percent"
-    higher_is_better: bool
-    target: Target | None = None
-    decision: Decision | None = None
-    search: Search | None = None
     audio: AudioEffects | None = None
-    head: Head
-    protocol: Protocol
+    protocol: Protocol = Protocol()
     reference: Reference | None = None
-    suites: Mapping[str, Override] = {}
-    protocols: Mapping[str, Override] = {}
+    suites: Overrides = Field(default={})
+    protocols: Overrides = Field(default={})
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
-        rules = _KINDS[self.kind]
-        for table in ("target", "decision", "search"):
-            if (rules.table == table) != (getattr(self, table) is not None):
-                owner = next(kind for kind, other in _KINDS.items() if other.table == table)
-                raise ValueError(f"[{table}] must be given for kind = {owner!r}, and for it alone")
-        if self.metric not in rules.metrics:
-            raise ValueError(f"kind {self.kind!r} is scored by {_either(rules.metrics)}")
-        if self.higher_is_better != (self.metric in ("accuracy", "f1", "mtwv")):
-            raise ValueError(f"higher_is_better = {self.higher_is_better} is wrong for metric {self.metric!r}")
-        if (self.unit == "x100") != (self.metric == "mtwv"):
-            raise ValueError(f"unit = {self.unit!r} is wrong for metric {self.metric!r}")
+        if self.metric not in self.metrics:
+            raise ValueError(f"kind {self.kind!r} is scored by {_either(self.metrics)}, not by {self.metric!r}")
         if self.further_metrics and self.metric != "accuracy":
             raise ValueError("further_metrics belong to metric 'accuracy'")
-        if self.head.type not in rules.heads:
-            raise ValueError(f"kind {self.kind!r} takes a head of type {_either(rules.heads)}")
-        if self.protocol.sampling not in rules.samplings:
-            raise ValueError(f"kind {self.kind!r} takes sampling = {_either(rules.samplings)}")
         if self.predictions_since is not None and self.predictions_since > self.version:
             raise ValueError(f"predictions_since = {self.predictions_since} is later than version = {self.version}")
-        trained = self.head.type != "dtw"
-        if trained != bool(self.protocol.steps):
-            raise ValueError("steps must be greater than 0, unless the head is 'dtw', which is not trained")
-        if trained != bool(self.protocol.learning_rates):
-            raise ValueError("learning_rates must not be empty, unless the head is 'dtw', which is not trained")
         return self
 
-    def for_suite(self, suite: str, *, protocol: str = DEFAULT_PROTOCOL) -> TaskSpec:
+    @model_validator(mode="after")
+    def _protocol_fits(self) -> Self:
+        if self.protocol != Protocol(name=self.protocol.name):
+            raise ValueError(f"[protocol] must be left out: kind {self.kind!r} trains nothing")
+        return self
+
+    @classmethod
+    def tables(cls) -> dict[str, type[Table]]:
+        """The tables that suites and protocols may override, by name."""
+        found = {}
+        for name, field in cls.model_fields.items():
+            for model in (field.annotation, *get_args(field.annotation)):
+                if isinstance(model, type) and issubclass(model, Table):
+                    found[name] = model
+        return found
+
+    def recorded(self) -> dict[str, Any]:
+        """What a record keeps of the task, as JSON."""
+        return self.model_dump(mode="json")
+
+    def for_suite(self, suite: str, *, protocol: str = DEFAULT_PROTOCOL) -> Self:
         """This task with ``[suites.<suite>]``, then ``[protocols.<protocol>]`` merged in.
 
         The official settings when there is no such suite's table; ``mini`` shares that of ``local``, whose corpora are
@@ -293,47 +260,39 @@ class TaskSpec(Frozen):
             override = getattr(self, group).get(name)
             if override is not None:
                 source += f", [{group}.{name}]"
-                for table in _TABLES:
-                    if changes := getattr(override, table):
-                        merged[table] = (merged[table] or {}) | dict(changes)
+                for table, changes in override.items():
+                    merged[table] = (merged[table] or {}) | dict(changes)
         merged["protocol"]["name"] = protocol
-        return validate(TaskSpec, merged, source=source)
+        return validate(type(self), merged, source=source)
+
+
+class TrainedSpec(TaskSpec):
+    """A task with a head that is trained.
+
+    Attributes:
+        heads: Types of head that the kind can train.
+        samplings: How its training batches may be drawn.
+    """
+
+    heads: ClassVar[tuple[str, ...]]
+    samplings: ClassVar[tuple[str, ...]] = ("shuffle",)
+
+    head: Head
+    protocol: Protocol
+
+    @model_validator(mode="after")
+    def _protocol_fits(self) -> Self:
+        if self.head.type not in self.heads:
+            raise ValueError(f"kind {self.kind!r} takes a head of type {_either(self.heads)}, not {self.head.type!r}")
+        if self.protocol.sampling not in self.samplings:
+            found = self.protocol.sampling
+            raise ValueError(f"kind {self.kind!r} takes sampling = {_either(self.samplings)}, not {found!r}")
+        if not self.protocol.steps:
+            raise ValueError(f"steps must be greater than 0: kind {self.kind!r} is trained")
+        if not self.protocol.learning_rates:
+            raise ValueError(f"learning_rates must not be empty: kind {self.kind!r} is trained")
+        return self
 
 
 def _either(names: tuple[str, ...]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
-
-
-def load_task(name: str) -> TaskSpec:
-    """The task ``tasks/<name>.toml``.
-
-    Raises:
-        UnknownName: no such task; suggests the nearest.
-        SpecError: the file is not valid; names the file, the key and the nearest valid key.
-    """
-    return load_task_file(catalog.entry("tasks", name))
-
-
-def load_task_file(path: Path) -> TaskSpec:
-    """Reads one task file and checks it, every suite override included.
-
-    Raises:
-        SpecError: names the file, the key and the nearest valid key.
-    """
-    spec = validate(TaskSpec, read_toml(path), source=str(path))
-    if spec.name != path.stem:
-        raise SpecError(f"{path}: name = {spec.name!r}, but the file says {path.stem!r}. Make them equal.")
-    overrides = [("suites", name, o) for name, o in spec.suites.items()]
-    overrides += [("protocols", name, o) for name, o in spec.protocols.items()]
-    for group, name, override in overrides:
-        for table, model in _TABLES.items():
-            for key in getattr(override, table):
-                if key not in model.model_fields:
-                    raise SpecError(unknown_key(str(path), (group, name, table, key), model))
-    for suite in ("", *spec.suites):
-        for protocol in (DEFAULT_PROTOCOL, *spec.protocols):
-            try:
-                spec.for_suite(suite, protocol=protocol)
-            except SpecError as error:
-                raise SpecError(f"{path}: {error}") from error
-    return spec

@@ -23,7 +23,7 @@ FLOORS = (
 INNER_FLOORS = {
     "report": ({"statistics"}, {"table"}, {"render", "comparison"}),
     "layers": ({"measures"}, {""}),
-    "evaluation": ({"kinds"}, {""}),
+    "evaluation": ({"solving"}, {"kinds"}, {""}),
     "sweep": ({""}, {"report"}),
 }
 LIGHT = ("base", "records", "report")

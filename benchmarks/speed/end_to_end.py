@@ -23,10 +23,12 @@ import torch
 from skill_bench.base.progress import Progress
 from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.load import load_task_data
-from skill_bench.evaluation.kinds.utterance import LabelProblem
+from skill_bench.evaluation.kinds.utterance.problem import LabelProblem
+from skill_bench.evaluation.task_files import load_task
 from skill_bench.features.extract import extract
+from skill_bench.metrics.scales import SCALES
 from skill_bench.probes.training import train_grid
-from skill_bench.tasks import TaskSpec, load_task
+from skill_bench.tasks import TaskSpec, TrainedSpec
 from skill_bench.upstream.interface import Upstream
 from skill_bench.upstream.load import load_upstream
 from speed.figures import EndToEnd, EndToEndTask
@@ -80,6 +82,7 @@ def against_s3prl(
 
 
 def _task(task: TaskSpec, data: TaskData, upstream: Upstream, n_steps: int, n_s3prl_steps: int) -> EndToEndTask:
+    assert isinstance(task, TrainedSpec)
     fold = data.folds[0]
     utterances = list({u.id: u for _, part in fold.splits() for u in part}.values())
     with tempfile.TemporaryDirectory(prefix="skill-bench-end-to-end-") as name:
@@ -111,7 +114,7 @@ def _our_steps(problem: LabelProblem, task: TaskSpec, n_steps: int) -> tuple[lis
     train_grid(
         problem,
         protocol,
-        higher_is_better=task.higher_is_better,
+        higher_is_better=SCALES[task.metric].higher_is_better,
         seeds=_SEEDS,
         fold="bench",
         device=torch.device("cpu"),

@@ -7,14 +7,15 @@ from pathlib import Path
 import torch
 
 from skill_bench.corpora.data import Fold, Utterance
-from skill_bench.evaluation.kinds.utterance import LabelProblem
+from skill_bench.evaluation.kinds.utterance.problem import LabelProblem
+from skill_bench.evaluation.task_files import load_task
 from skill_bench.measure.throughput import noise
 from skill_bench.models import factories
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.size import size_of
 from skill_bench.probes.training import train_grid
-from skill_bench.tasks import Protocol, TaskSpec, load_task
+from skill_bench.tasks import Protocol, TrainedSpec
 from speed.contest import Candidates
 from speed.encoders import OURS
 
@@ -109,7 +110,8 @@ def _problem(*, dim: int, n_layers: int, n_train: int = 1000, n_dev: int = 100) 
     ]
     features = {item.id: torch.randn(n_layers, dim, generator=generator) for item in items}
     dev = tuple(items[n_train:])
-    task: TaskSpec = load_task("ks").for_suite("demo")
-    task = task.model_copy(update={"protocol": _protocol(1, _RATES)})
+    found = load_task("ks").for_suite("demo")
+    assert isinstance(found, TrainedSpec)
+    task = found.model_copy(update={"protocol": _protocol(1, _RATES)})
     fold = Fold(name="bench", train=tuple(items[:n_train]), dev=dev, test=dev)
     return LabelProblem(task=task, fold=fold, train=features, held_out=features, device=_CPU)

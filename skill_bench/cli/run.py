@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from skill_bench.base.suites import DEFAULT_SUITE
 from skill_bench.cli.options import CacheDir, Checkpoint, DataRoot, Device, OutDir, SuiteFile
 from skill_bench.cli.run_options import Limit, ProtocolName, Seeds, Suite, Tasks, Upstreams, plan_of
-
-if TYPE_CHECKING:
-    from skill_bench.cli.console import ConsoleProgress
-    from skill_bench.evaluation.plan import Plan
 
 
 def run(
@@ -57,12 +53,11 @@ def run(
         cache_dir=cache_dir,
         cache_limit=cache_limit,
         device=device,
+        profile="timed" if profile else False,
     )
     with ConsoleProgress() as progress:
         try:
             outcome = evaluate(plan, progress=progress)
-            if profile:
-                _profile(plan, progress)
         except KeyboardInterrupt:
             progress.note(f"interrupted: finished cells are in {out}; the same command continues with the others")
             raise typer.Exit(130) from None
@@ -74,23 +69,3 @@ def run(
             for f in outcome.failures
         )
         raise SkillBenchError(f"{len(outcome.failures)} cells failed:\n{failed}")
-
-
-def _profile(plan: Plan, progress: ConsoleProgress) -> None:
-    """Measures each upstream that has no profile of the same model beside its records."""
-    from skill_bench.base.errors import SkillBenchError
-    from skill_bench.evaluation.evaluate import load_request
-    from skill_bench.measure.profile import profile as measure
-    from skill_bench.records.profile import find_profile
-
-    for request in plan.upstreams:
-        try:
-            model = load_request(request)
-        except SkillBenchError:
-            continue  # its cells have said why
-        if find_profile(plan.out_dir, plan.suite, model.system()) is not None:
-            continue
-        with progress.stage(f"{request.name}: parameters, MACs, throughput, memory", total=1) as advance:
-            measured = measure(model.to(plan.device), system=model.system())
-            measured.write(measured.path(plan.out_dir, plan.suite))
-            advance(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -40,6 +40,7 @@ def plan_of(
     cache_dir: Path | None,
     device: str,
     cache_limit: str | None = None,
+    profile: Literal["timed", False] = False,
 ) -> Plan:
     """The evaluation that the options ask for.
 
@@ -63,6 +64,7 @@ def plan_of(
         suite_file=suite_file,
         limit=limit,
         device=device,
+        profile=profile,
     )
 
 

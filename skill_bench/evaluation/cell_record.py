@@ -12,8 +12,8 @@ from skill_bench.base.provenance import collect
 from skill_bench.corpora.data import TaskData
 from skill_bench.evaluation.cell_result import CellResult
 from skill_bench.evaluation.forecast import Forecast, forecast_path
-from skill_bench.evaluation.kinds.cell import CellUpstream
 from skill_bench.evaluation.plan import Plan
+from skill_bench.evaluation.solving.cell import CellUpstream
 from skill_bench.records.record import Data, Failure, Key, Record, System, find_finished, find_record
 from skill_bench.tasks import TaskSpec
 
@@ -65,7 +65,7 @@ class CellRecord:
             "key": self.key,
             "system": upstream.system(),
             "metric": task.metric,
-            "task_spec": task.model_dump(mode="json"),
+            "task_spec": task.recorded(),
         }
 
     def finished(self) -> Record | None:
@@ -73,7 +73,7 @@ class CellRecord:
         if isinstance(self.data, SkillBenchError):
             return None
         found = find_finished(self.plan.out_dir, self.key, identity=self.identity, fingerprint=self.data.fingerprint)
-        return found if found is not None and _stated(found.task_spec) == _stated(self.common["task_spec"]) else None
+        return found if found is not None and stated(found.task_spec) == stated(self.common["task_spec"]) else None
 
     def save(self, result: CellResult) -> Record:
         """Writes the record and reads it again."""
@@ -114,10 +114,13 @@ class CellRecord:
         return FailedCell(upstream=key.upstream, task=key.task, seed=key.seed, error=text)
 
 
-def _stated(task_spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides a score: no words for the reader, no table that the task has not (older records lack newer ones)."""
-    words = ("title", "reference")
-    return {name: value for name, value in task_spec.items() if value is not None and name not in words}
+def stated(task_spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides a score: no words for the reader, no table that the task has not (older records lack newer ones).
+
+    Older records also repeat what the metric says of itself.
+    """
+    beside = ("title", "reference", "higher_is_better", "unit")
+    return {name: value for name, value in task_spec.items() if value is not None and name not in beside}
 
 
 def _expected(plan: Plan, key: Key, identity: str) -> dict[str, float]:

@@ -12,7 +12,8 @@ import torch
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.corpora.data import TaskData
 from skill_bench.evaluation import kinds
-from skill_bench.evaluation.kinds.cell import Cell, CellUpstream, Solved
+from skill_bench.evaluation.solve import solve
+from skill_bench.evaluation.solving.cell import Cell, CellUpstream, Solved
 from skill_bench.metrics.scoring import score, with_counts
 from skill_bench.records.record import DEFAULT_PROTOCOL, Metric, Selection
 from skill_bench.tasks import TaskSpec
@@ -93,11 +94,11 @@ def run_cells(
         progress=progress or Silent(),
         device=torch.device(device),
     )
-    for found in kinds.solve(cell):
+    for found in solve(cell):
         yield _result(cell, found)
 
 
-def _result(cell: Cell, found: Solved) -> CellResult:
+def _result(cell: Cell[TaskSpec], found: Solved) -> CellResult:
     task = cell.task
     speakers = {u.id: u.speaker for fold in cell.data.folds for u in fold.test if u.speaker is not None}
     rows = [_with_speaker(with_counts(task.metric, row), speakers) for row in found.rows]

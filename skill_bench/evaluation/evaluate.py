@@ -20,10 +20,13 @@ from skill_bench.corpora.load import load_task_data
 from skill_bench.evaluation import kinds
 from skill_bench.evaluation.cell_record import CellRecord, EvaluatedUpstream, FailedCell
 from skill_bench.evaluation.cell_result import CellResult, run_cells
-from skill_bench.evaluation.forecast import PROBE_LIMIT, Forecast, Prober, peak_memory_bytes
+from skill_bench.evaluation.costs import ensure_profile
+from skill_bench.evaluation.forecast import Forecast
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
+from skill_bench.evaluation.probe import PROBE_LIMIT, Prober, peak_memory_bytes
+from skill_bench.evaluation.task_files import load_task
 from skill_bench.records.record import Record
-from skill_bench.tasks import TaskSpec, load_task
+from skill_bench.tasks import TaskSpec
 
 if TYPE_CHECKING:
     from skill_bench.upstream.interface import Upstream
@@ -52,7 +55,7 @@ def evaluate(
     progress: Progress | None = None,
     load: Callable[[UpstreamRequest], EvaluatedUpstream] | None = None,
 ) -> Outcome:
-    """Runs every cell of ``plan`` that has no finished record of the same experiment.
+    """Runs every cell of ``plan`` without a finished record of the same experiment; measures models without a profile.
 
     Args:
         plan: What to run.
@@ -76,6 +79,8 @@ def evaluate(
         for request in plan.upstreams:
             try:
                 upstream = _on(load(request), plan.device)
+                if plan.profile == "counted":
+                    _ensure_profile(upstream, request, plan, progress)
             except UsageError:
                 raise
             except SkillBenchError as error:
@@ -87,7 +92,25 @@ def evaluate(
                 _cells(
                     upstream, task, loaded[task.name], plan=plan, outcome=outcome, progress=progress, advance=advance
                 )
+    if plan.profile == "timed":
+        for request in plan.upstreams:
+            try:
+                upstream = _on(load(request), plan.device)
+            except SkillBenchError:
+                continue  # its cells have said why
+            _ensure_profile(upstream, request, plan, progress)
     return outcome
+
+
+def _ensure_profile(upstream: EvaluatedUpstream, request: UpstreamRequest, plan: Plan, progress: Progress) -> None:
+    ensure_profile(
+        upstream,
+        out_dir=plan.out_dir,
+        suite=plan.suite,
+        timed=plan.profile == "timed",
+        called=request.name,
+        progress=progress,
+    )
 
 
 def forecast(plan: Plan, *, progress: Progress | None = None) -> list[Forecast]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from skill_bench.records.record import DEFAULT_PROTOCOL
 
@@ -34,6 +35,8 @@ class Plan:
         limit: At most so many utterances in each of train, dev and test.
         device: Where features are extracted and heads are trained.
         protocol: ``strict``, or another that every task describes.
+        profile: What an upstream's profile beside its records holds: parameters and multiply-adds, ``counted`` before
+            its cells, or throughput and memory as well, ``timed`` after all cells; False for no profile.
     """
 
     upstreams: Sequence[UpstreamRequest]
@@ -48,3 +51,4 @@ class Plan:
     limit: int | None = None
     device: str = "cpu"
     protocol: str = DEFAULT_PROTOCOL
+    profile: Literal["timed", "counted", False] = "timed"

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from skill_bench.base.archive import inside
 from skill_bench.base.errors import RecordError
+from skill_bench.evaluation.task_files import load_task
 from skill_bench.metrics.scoring import score, with_counts
 from skill_bench.records.record import Metric, Record, read_predictions
-from skill_bench.tasks import TaskSpec, load_task
+from skill_bench.tasks import TaskSpec
 
 
 @dataclass(frozen=True, kw_only=True)

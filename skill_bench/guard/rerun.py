@@ -165,6 +165,7 @@ def _run(
                 data_root=place.data_root,
                 suite_file=place.suite_file,
                 device=place.device,
+                profile=False,
             ),
             progress=progress,
             load=lambda _: model,

@@ -22,6 +22,7 @@ from skill_bench.metrics import diarization, slots
 from skill_bench.metrics.accuracy import accuracy, unweighted_accuracy
 from skill_bench.metrics.edits import character_error_rate, word_error_rate
 from skill_bench.metrics.ratio import Ratio, pooled
+from skill_bench.metrics.scales import SCALES
 from skill_bench.metrics.search import maximum_term_weighted_value
 from skill_bench.metrics.verification import equal_error_rate
 from skill_bench.records.record import Metric
@@ -31,12 +32,16 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Scorer:
-    """One metric. Either ``share`` is given, the counts of one row, or ``value``, of all rows together."""
+    """One metric of `SCALES`. Either ``share`` is given, the counts of one row, or ``value``, of all rows together."""
 
-    higher_is_better: bool
+    name: str
     share: Callable[[Row], Ratio] | None = None
     value: Callable[[Sequence[Row]], float | None] | None = None
-    unit: str = "percent"
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Direction."""
+        return SCALES[self.name].higher_is_better
 
     def of(self, rows: Sequence[Row]) -> Metric:
         """The metric over rows."""
@@ -51,7 +56,7 @@ class Scorer:
         return Metric(
             value=value,
             reason=None if value is not None else reason,
-            unit=self.unit,
+            unit=SCALES[self.name].unit,
             higher_is_better=self.higher_is_better,
         )
 
@@ -135,30 +140,27 @@ def _term_weighted_value(rows: Sequence[Row]) -> float | None:
     return None if value is None else 100 * value
 
 
+def _by_name(*scorers: Scorer) -> dict[str, Scorer]:
+    return {scorer.name: scorer for scorer in scorers}
+
+
 SCORERS: dict[str, dict[str, Scorer]] = {
-    "accuracy": {"accuracy": Scorer(share=_of_texts(accuracy), higher_is_better=True)},
-    "per": {"per": Scorer(share=_of_texts(word_error_rate), higher_is_better=False)},
-    "wer": {
-        "wer": Scorer(share=_of_texts(word_error_rate), higher_is_better=False),
-        "cer": Scorer(share=_of_texts(character_error_rate), higher_is_better=False),
-    },
-    "f1": {
-        "f1": Scorer(
-            share=lambda row: slots.slot_type_f1(target=row["target"], prediction=row["prediction"]),
-            higher_is_better=True,
+    "accuracy": _by_name(Scorer(name="accuracy", share=_of_texts(accuracy))),
+    "per": _by_name(Scorer(name="per", share=_of_texts(word_error_rate))),
+    "wer": _by_name(
+        Scorer(name="wer", share=_of_texts(word_error_rate)), Scorer(name="cer", share=_of_texts(character_error_rate))
+    ),
+    "f1": _by_name(
+        Scorer(name="f1", share=lambda row: slots.slot_type_f1(target=row["target"], prediction=row["prediction"])),
+        Scorer(
+            name="cer", share=lambda row: slots.slot_value_edits(target=row["target"], prediction=row["prediction"])
         ),
-        "cer": Scorer(
-            share=lambda row: slots.slot_value_edits(target=row["target"], prediction=row["prediction"]),
-            higher_is_better=False,
-        ),
-    },
-    "eer": {"eer": Scorer(value=_equal_error_rate, higher_is_better=False)},
-    "der": {"der": Scorer(share=lambda row: _diarization_errors(row).rate, higher_is_better=False)},
-    "mtwv": {"mtwv": Scorer(value=_term_weighted_value, higher_is_better=True, unit="x100")},
+    ),
+    "eer": _by_name(Scorer(name="eer", value=_equal_error_rate)),
+    "der": _by_name(Scorer(name="der", share=lambda row: _diarization_errors(row).rate)),
+    "mtwv": _by_name(Scorer(name="mtwv", value=_term_weighted_value)),
 }
 """By the metric that judges a task: that metric, and others that its predictions always give."""
 
-FURTHER: dict[str, Scorer] = {
-    "unweighted_accuracy": Scorer(value=_unweighted_accuracy, higher_is_better=True),
-}
+FURTHER: dict[str, Scorer] = _by_name(Scorer(name="unweighted_accuracy", value=_unweighted_accuracy))
 """Metrics of labels that a task may ask for."""

@@ -29,10 +29,8 @@ from skill_bench.evaluation.cell_record import EvaluatedUpstream
 from skill_bench.evaluation.evaluate import evaluate, load_request
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.layers.measure import measure
-from skill_bench.measure.profile import profile
 from skill_bench.models import checkpoint
 from skill_bench.models.checkpoint import LoadedModel
-from skill_bench.records.profile import find_profile
 from skill_bench.records.record import System
 from skill_bench.records.similarity import SIMILARITY_FILE, LayerSimilarity
 from skill_bench.sweep.grid import Grid, Job
@@ -174,9 +172,7 @@ class Drive:
 
     def _evaluate(self, names: list[str], tasks: tuple[str, ...], students: dict[str, tuple[Job, Path]]) -> None:
         def load(request: UpstreamRequest) -> EvaluatedUpstream:
-            found = self._upstream(request, students)
-            self._profile(found)
-            return found
+            return self._upstream(request, students)
 
         plan = Plan(
             upstreams=[UpstreamRequest(name=name) for name in names],
@@ -188,6 +184,7 @@ class Drive:
             data_root=self.data_root,
             limit=self.grid.limit,
             device=self.device,
+            profile="counted",
         )
         for failure in evaluate(plan, progress=self.progress, load=load).failures:
             # evaluate has shown it
@@ -212,12 +209,6 @@ class Drive:
                 details={"evidence_row": job.row.name, "distillation_seed": job.seed},
             ),
         ).freeze()
-
-    def _profile(self, upstream: Upstream) -> None:
-        """Parameters and multiply-adds beside the records, once a model."""
-        if find_profile(self._records, self.grid.suite, upstream.system()) is None:
-            measured = profile(upstream, system=upstream.system(), timed=False)
-            measured.write(measured.path(self._records, self.grid.suite))
 
     def _failed(self, text: str) -> None:
         self.failures.append(text)

@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from skill_bench.base.errors import RecordError
 from skill_bench.distillation.recipe import Recipe
+from skill_bench.evaluation.task_files import load_task
 from skill_bench.records.record import Key, Record, find_record
 from skill_bench.sweep.grid import Grid, Job
-from skill_bench.tasks import load_task
 
 
 def is_recorded(job: Job, *, grid: Grid, records: Path, teacher_sha256: str) -> bool:

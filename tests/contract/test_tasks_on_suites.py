@@ -18,8 +18,10 @@ from skill_bench.base import catalog
 from skill_bench.base.suites import SUITES
 from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.load import load_task_data
+from skill_bench.evaluation.task_files import load_task
+from skill_bench.metrics.scales import SCALES
 from skill_bench.metrics.scoring import score, with_counts
-from skill_bench.tasks import TaskSpec, load_task
+from skill_bench.tasks import TaskSpec, TrainedSpec
 
 TASKS = catalog.names("tasks")
 # What every row has, see skill_bench.metrics.scoring.
@@ -74,7 +76,7 @@ def load(suite: str, cache_dir: Path, request: pytest.FixtureRequest) -> Any:
 
 def _brief(task: TaskSpec) -> TaskSpec:
     """Two steps with a narrow head: what is tested here is that everything fits together."""
-    if not task.protocol.steps:
+    if not isinstance(task, TrainedSpec):
         return task
     narrow: dict[str, Any] = {"hidden_dims": tuple(8 for _ in task.head.hidden_dims)}
     if task.head.projection_dim:
@@ -106,10 +108,10 @@ def test_a_cell_runs_and_its_predictions_give_its_metrics(name: str, suite: str,
         found = run_cell(FakeUpstream(), resolved, data, seed=0, cache_dir=cache_dir)
         metric = found.metrics[task.metric]
         assert metric.value is not None
-        assert metric.unit == task.unit
-        assert metric.higher_is_better == task.higher_is_better
+        assert metric.unit == SCALES[task.metric].unit
+        assert metric.higher_is_better == SCALES[task.metric].higher_is_better
         assert metric.value >= 0
-        if task.higher_is_better or task.metric == "eer":
+        if metric.higher_is_better or task.metric == "eer":
             assert metric.value <= 100
         assert sum(found.layer_weights) == pytest.approx(1)
         assert len(found.layer_weights) == 3

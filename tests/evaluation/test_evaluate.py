@@ -19,8 +19,9 @@ from skill_bench.corpora.data import TaskData
 from skill_bench.evaluation import evaluate as module
 from skill_bench.evaluation.evaluate import Outcome, evaluate
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
+from skill_bench.evaluation.task_files import load_task
 from skill_bench.records.record import Record, System, read_predictions
-from skill_bench.tasks import TaskSpec, load_task
+from skill_bench.tasks import TaskSpec
 
 
 class Evaluated(FakeUpstream):

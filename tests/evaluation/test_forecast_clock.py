@@ -9,10 +9,11 @@ import pytest
 from fake_speech import FakeUpstream, class_data
 from torch import Tensor
 
-from skill_bench.evaluation import forecast as forecasts
-from skill_bench.evaluation.forecast import Prober
+from skill_bench.evaluation import probe as forecasts
+from skill_bench.evaluation.probe import Prober
+from skill_bench.evaluation.task_files import load_task
 from skill_bench.probes.optimizer import GridAdam
-from skill_bench.tasks import TaskSpec, load_task
+from skill_bench.tasks import TaskSpec
 
 STEP_SECONDS, WAVE_SECONDS = 2.0, 1000.0
 

@@ -13,6 +13,7 @@ from skill_bench.base.archive import find, read_bytes
 from skill_bench.base.errors import RecordError
 from skill_bench.cli.main import app
 from skill_bench.evaluation.rescore import rescore
+from skill_bench.evaluation.task_files import load_task
 from skill_bench.metrics import scoring
 from skill_bench.metrics.ratio import Ratio
 from skill_bench.metrics.scoring import Scorer
@@ -21,7 +22,7 @@ from skill_bench.records.store import pack
 from skill_bench.report.render.describe import describe
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import collect
-from skill_bench.tasks import TaskSpec, load_task
+from skill_bench.tasks import TaskSpec
 
 RESULTS = catalog.folder("leaderboard") / "results"
 
@@ -67,7 +68,7 @@ def test_shipped_predictions_give_the_shipped_metrics(tmp_path: Path, task: str)
 def test_a_corrected_scorer_makes_a_record_of_the_new_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = _copy(tmp_path, "ks")
     before, rows = Record.read(file), read_predictions(file, Record.read(file))
-    generous = Scorer(share=lambda row: Ratio(numerator=1, denominator=1), higher_is_better=True)
+    generous = Scorer(name="accuracy", share=lambda row: Ratio(numerator=1, denominator=1))
     monkeypatch.setitem(scoring.SCORERS, "accuracy", {"accuracy": generous})
     found = rescore(file, task=_newer("ks"))
     assert found.changed
@@ -85,7 +86,7 @@ def test_a_corrected_scorer_makes_a_record_of_the_new_version(tmp_path: Path, mo
 
 def test_other_numbers_under_the_same_version_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = _copy(tmp_path, "ks")
-    generous = Scorer(share=lambda row: Ratio(numerator=1, denominator=1), higher_is_better=True)
+    generous = Scorer(name="accuracy", share=lambda row: Ratio(numerator=1, denominator=1))
     monkeypatch.setitem(scoring.SCORERS, "accuracy", {"accuracy": generous})
     with pytest.raises(RecordError, match=r"accuracy is [\d.]+ in the record, and 100\.0 from its predictions"):
         rescore(file)

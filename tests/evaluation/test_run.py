@@ -15,7 +15,8 @@ from skill_bench.base.errors import DataError
 from skill_bench.base.provenance import collect
 from skill_bench.corpora.data import Fold, TaskData
 from skill_bench.evaluation.cell_result import CellResult, run_cells
-from skill_bench.tasks import TaskSpec, load_task
+from skill_bench.evaluation.task_files import load_task
+from skill_bench.tasks import TaskSpec, TrainedSpec
 
 
 def _short(name: str, **protocol: object) -> TaskSpec:
@@ -75,6 +76,7 @@ def test_sequences_are_learnt(tmp_path: Path, name: str, metric: str) -> None:
     steps = 200 if name == "pr" else 400
     task = _short(name, steps=steps, evaluate_every_steps=100, learning_rates=(0.01,), batch_size=8)
     if name == "asr":
+        assert isinstance(task, TrainedSpec)
         head = task.head.model_copy(update={"projection_dim": 32, "hidden_dims": (32,)})
         task = task.model_copy(update={"head": head})
     found = _run(task, data, tmp_path)

@@ -12,13 +12,15 @@ from fake_speech import FakeUpstream, class_data, sequence_data
 from skill_bench.base.provenance import collect
 from skill_bench.corpora.data import Fold, TaskData
 from skill_bench.evaluation import evaluate as module
-from skill_bench.evaluation import forecast as forecasts
-from skill_bench.evaluation.forecast import Forecast, Prober
+from skill_bench.evaluation import probe
+from skill_bench.evaluation.forecast import Forecast
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
+from skill_bench.evaluation.probe import Prober
+from skill_bench.evaluation.task_files import load_task
 from skill_bench.features.extract import extract
 from skill_bench.records.profile import Band
 from skill_bench.records.record import System
-from skill_bench.tasks import TaskSpec, load_task
+from skill_bench.tasks import TaskSpec
 
 
 class Upstream(FakeUpstream):
@@ -28,7 +30,7 @@ class Upstream(FakeUpstream):
 
 @pytest.fixture(autouse=True)
 def _short_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forecasts, "_PROBE_SECONDS", 0.0)
+    monkeypatch.setattr(probe, "_PROBE_SECONDS", 0.0)
 
 
 def short(name: str, **changes: object) -> TaskSpec:

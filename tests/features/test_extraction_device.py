@@ -68,7 +68,7 @@ def test_the_plan_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluate, "_load_data", lambda task, plan: SkillBenchError("none"))
     plan = Plan(
         upstreams=[UpstreamRequest(name="fbank")], suite="demo", tasks=["ks"], seeds=[0],
-        out_dir=Path("unused"), cache_dir=Path("unused"), device="cuda:1",
+        out_dir=Path("unused"), cache_dir=Path("unused"), device="cuda:1", profile=False,
     )  # fmt: skip
     evaluate.evaluate(plan, load=lambda request: Elsewhere())  # type: ignore[arg-type, return-value]
     assert seen == ["cuda:1"]

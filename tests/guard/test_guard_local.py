@@ -13,10 +13,10 @@ from worsened import saved, swapped, worse
 from skill_bench.evaluation import evaluate as evaluate_module
 from skill_bench.evaluation.evaluate import evaluate
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
+from skill_bench.evaluation.task_files import load_task
 from skill_bench.guard.judge import Rules, judge_tasks
 from skill_bench.records.record import Record, read_predictions
 from skill_bench.report.table.entry import FoundRecord
-from skill_bench.tasks import load_task
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +37,7 @@ def baseline(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Baselin
         patch.setattr(evaluate_module, "load_task", quick)
         plan = Plan(
             upstreams=[UpstreamRequest(name="logmel")], suite="local", tasks=["ks"], seeds=[0], data_root=corpora,
-            out_dir=folder / "results", cache_dir=folder / "cache",
+            out_dir=folder / "results", cache_dir=folder / "cache", profile=False,
         )  # fmt: skip
         assert not evaluate(plan).failures
     (file,) = (folder / "results").rglob("ks-s0.json")

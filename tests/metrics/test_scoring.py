@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from skill_bench.metrics.accuracy import unweighted_accuracy
 from skill_bench.metrics.diarization import activity, diarization_errors, segments_of
 from skill_bench.metrics.ratio import Ratio
-from skill_bench.metrics.scoring import SCORERS, score, with_counts
+from skill_bench.metrics.scales import SCALES
+from skill_bench.metrics.scoring import FURTHER, SCORERS, score, with_counts
 from skill_bench.metrics.search import maximum_term_weighted_value
 from skill_bench.metrics.slots import slot_type_f1, slot_value_edits, slots
 from skill_bench.metrics.verification import equal_error_rate
@@ -185,3 +186,12 @@ def test_every_metric_is_among_its_own_scorers() -> None:
     for name, scorers in SCORERS.items():
         assert next(iter(scorers)) == name
         assert all((scorer.share is None) != (scorer.value is None) for scorer in scorers.values())
+
+
+def test_every_scorer_has_a_scale_and_every_scale_a_scorer() -> None:
+    named = {name: scorer for scorers in (*SCORERS.values(), FURTHER) for name, scorer in scorers.items()}
+    assert set(named) == set(SCALES)
+    assert all(name == scorer.name for name, scorer in named.items())
+    higher = {name for name, scorer in named.items() if scorer.higher_is_better}
+    assert higher == {"accuracy", "unweighted_accuracy", "f1", "mtwv"}
+    assert {name for name, scorer in named.items() if scorer.metric(1.0).unit != "percent"} == {"mtwv"}

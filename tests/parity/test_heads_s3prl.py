@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 import skill_bench.s3prl  # noqa: F401  s3prl's modules import only after this
-from skill_bench.evaluation.kinds.utterance import LabelProblem
+from skill_bench.evaluation.kinds.utterance.problem import LabelProblem
 from skill_bench.probes import dtw, heads, permutation, xvector
 from skill_bench.probes.parameters import Parameters, repeat
 from skill_bench.probes.tokens import Tokens

@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 from fake_speech import FakeUpstream, class_data, sequence_data
+from trained_task import load_trained
 
 from skill_bench.corpora.data import TaskData
 from skill_bench.evaluation.cell_result import run_cells
-from skill_bench.evaluation.kinds.utterance import LabelProblem
+from skill_bench.evaluation.kinds.utterance.problem import LabelProblem
+from skill_bench.evaluation.task_files import load_task
 from skill_bench.features.extract import extract
 from skill_bench.probes import means
 from skill_bench.probes.training import GridResult, train_grid
-from skill_bench.tasks import Protocol, TaskSpec, load_task
+from skill_bench.tasks import Protocol, TaskSpec
 
 CPU = torch.device("cpu")
 SEEDS = (0, 3, 5)
@@ -24,7 +26,7 @@ SEEDS = (0, 3, 5)
 def problem(folder: Path, **settings: object) -> LabelProblem:
     data = class_data(folder / "audio", n_each=9)
     features = extract(FakeUpstream(), data.utterances(), pooled=True, cache_dir=folder)
-    task = load_task("ks").for_suite("demo")
+    task = load_trained("ks").for_suite("demo")
     protocol = task.protocol.model_copy(
         update={"steps": 24, "evaluate_every_steps": 4, "batch_size": 4, "sampling": "shuffle", **settings}
     )

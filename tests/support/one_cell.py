@@ -6,7 +6,7 @@ from pathlib import Path
 
 from skill_bench.corpora.data import TaskData
 from skill_bench.evaluation.cell_result import CellResult, run_cells
-from skill_bench.evaluation.kinds.cell import CellUpstream
+from skill_bench.evaluation.solving.cell import CellUpstream
 from skill_bench.tasks import TaskSpec
 
 

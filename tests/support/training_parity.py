@@ -137,10 +137,12 @@ def _keep(path: Path, made_with: dict[str, Any], measure: Any) -> None:
 def _ours(task: str, data: TaskData, cache_dir: Path, seed: int) -> dict[str, float | None]:
     from one_cell import run_cell
 
-    from skill_bench.tasks import load_task
+    from skill_bench.evaluation.task_files import load_task
+    from skill_bench.tasks import TrainedSpec
     from skill_bench.upstream.load import load_upstream
 
     spec = load_task(task).for_suite("local", protocol="s3prl")
+    assert isinstance(spec, TrainedSpec)
     settings = {name: value for name, value in SETTINGS[task].items() if name != "learning_rate"}
     settings |= {"learning_rates": (SETTINGS[task]["learning_rate"],), "accumulate": 1, "spec_augment": False}
     spec = spec.model_copy(

@@ -17,7 +17,9 @@ from skill_bench.base.errors import CheckpointError
 from skill_bench.base.progress import Silent
 from skill_bench.corpora.data import TaskData
 from skill_bench.distillation.distill import Student, distill
+from skill_bench.evaluation import costs
 from skill_bench.evaluation import evaluate as evaluation
+from skill_bench.evaluation.task_files import load_task
 from skill_bench.measure.profile import profile
 from skill_bench.models import checkpoint
 from skill_bench.records.record import Record
@@ -28,7 +30,7 @@ from skill_bench.sweep import drive as module
 from skill_bench.sweep.drive import Drive
 from skill_bench.sweep.grid import choose, read_grid
 from skill_bench.sweep.same_students import same_students
-from skill_bench.tasks import TaskSpec, load_task
+from skill_bench.tasks import TaskSpec
 
 GRID = """
 suite = "demo"
@@ -72,7 +74,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[s
         settings = {"steps": 4, "evaluate_every_steps": 2, "learning_rates": (0.01,)}
         return task.model_copy(update={"suites": {}, "protocol": task.protocol.model_copy(update=settings)})
 
-    monkeypatch.setattr(module, "profile", functools.partial(profile, lengths_samples=(4_000,) * 32))
+    monkeypatch.setattr(costs, "profile", functools.partial(profile, lengths_samples=(4_000,) * 32))
     monkeypatch.setattr(evaluation, "load_task_data", load_data)
     monkeypatch.setattr(evaluation, "load_task", quick)
 

@@ -1,46 +1,59 @@
-"""Kinds of tasks, one module each: what its data must be, how it is solved, what a prediction looks like.
+"""Kinds of tasks, a module each: what its file must hold, what its data must be, how it is solved.
 
-A kind is a module with two functions, see :class:`Kind`; ``kind = "ctc"`` in a task's file means
-`skill_bench.evaluation.kinds.ctc`. How predictions become metrics is in `skill_bench.metrics.scoring`, which
-needs the stored predictions only.
+A kind is a module of this folder (a file, or a folder where it is larger) with the parts of :class:`Kind`;
+``kind = "ctc"`` in a task's file means `skill_bench.evaluation.kinds.ctc`. Adding the module adds the kind: no list
+elsewhere names them. How predictions become metrics is in `skill_bench.metrics.scoring`, which needs the stored
+predictions only.
+
+Task files are read, and old records scored again, without torch: what trains is imported by ``solve``.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
-from typing import Protocol, cast
+import pkgutil
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from skill_bench.corpora.data import TaskData
-from skill_bench.evaluation.kinds.cell import Cell, Solved
-from skill_bench.features.threads import threads
+from skill_bench.evaluation.solving.requests import Request
 from skill_bench.tasks import TaskSpec
 
-HEAD_THREADS = 1
-"""CPU threads that heads are trained with: several add up floats in another order, and training makes much of that."""
+if TYPE_CHECKING:
+    from skill_bench.evaluation.solving.cell import Cell, Solved
+    from skill_bench.features.extract import Features
 
 
 class Kind(Protocol):
-    """What a module of this package provides."""
+    """What a module of this package provides.
 
-    def check(self, task: TaskSpec, data: TaskData) -> None:
+    Attributes:
+        Spec: What a task file of this kind holds; its ``kind`` is the module's name.
+    """
+
+    Spec: type[TaskSpec]
+
+    def check(self, task: Any, data: TaskData) -> None:
         """Raises a `DataError` that names utterances if the data cannot be used, before anything is extracted."""
         ...
 
-    def solve(self, cell: Cell) -> Iterator[Solved]:
-        """For each seed, as soon as it is finished: trains, chooses on dev, and predicts test once."""
+    def requests(self, task: Any, data: TaskData) -> list[Request]:
+        """The features that it needs. What they are extracted for is in `solve`, what they cost in a forecast."""
+        ...
+
+    def solve(self, cell: Cell[Any], features: Sequence[Features]) -> Iterator[Solved]:
+        """For each seed, as soon as it is finished: trains, chooses on dev, and predicts test once.
+
+        ``features`` answer `requests`, one each.
+        """
         ...
 
 
-def solve(cell: Cell) -> Iterator[Solved]:
-    """What the cell's kind finds for each seed, computed with `HEAD_THREADS` so that it depends on no machine's cores.
-
-    Extraction takes as many threads as there are: `skill_bench.features.extraction`.
-    """
-    with threads(HEAD_THREADS):
-        yield from load(cell.task.kind).solve(cell)
+def names() -> list[str]:
+    """Every kind: the modules of this folder."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def load(kind: str) -> Kind:
-    """The module of a kind; `skill_bench.tasks.KINDS` names them all."""
+    """The module of a kind, one of `names`."""
     return cast(Kind, importlib.import_module(f"{__name__}.{kind}"))

@@ -6,23 +6,36 @@ The probe is that of `skill_bench.evaluation.kinds.utterance`, with one block of
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import TaskData
-from skill_bench.evaluation.kinds.cell import Cell, Solved
-from skill_bench.evaluation.kinds.checks import check_classes, check_folds, place
-from skill_bench.evaluation.kinds.utterance import solve_slots
-from skill_bench.tasks import TaskSpec
+from skill_bench.evaluation.solving.checks import check_classes, check_folds, place
+from skill_bench.evaluation.solving.requests import Request, train_and_held_out
+from skill_bench.tasks import TrainedSpec
+
+if TYPE_CHECKING:
+    from skill_bench.evaluation.solving.cell import Cell, Solved
+    from skill_bench.features.extract import Features
 
 _SEPARATOR = "|"
+
+
+class Spec(TrainedSpec):
+    """A task whose targets are several labels each."""
+
+    metrics: ClassVar = ("accuracy",)
+    heads: ClassVar = ("linear",)
+
+    kind: Literal["multilabel"]
 
 
 def _slots(target: str) -> tuple[str, ...]:
     return tuple(target.split(_SEPARATOR))
 
 
-def check(task: TaskSpec, data: TaskData) -> None:
+def check(task: Spec, data: TaskData) -> None:
     """Targets have equally many labels, and each occurs in training."""
     for fold, where in check_folds(task, data):
         wanted = len(_slots(fold.train[0].target))
@@ -36,6 +49,13 @@ def check(task: TaskSpec, data: TaskData) -> None:
         check_classes(fold, where, slots=_slots)
 
 
-def solve(cell: Cell) -> Iterator[Solved]:
+def requests(task: Spec, data: TaskData) -> list[Request]:
+    """Time means, of training cut to its longest."""
+    return train_and_held_out(task, data, pooled=True)
+
+
+def solve(cell: Cell[Spec], features: Sequence[Features]) -> Iterator[Solved]:
     """Trains on time means."""
-    return solve_slots(cell, slots=_slots, join=_SEPARATOR.join)
+    from skill_bench.evaluation.kinds.utterance.problem import solve_slots
+
+    return solve_slots(cell, features, slots=_slots, join=_SEPARATOR.join)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from skill_bench.metrics.scales import SCALES
+
 _UNITS = {"%": "percent"}
-_LOWER_IS_BETTER = {"per", "wer", "cer", "eer", "der"}
-_HIGHER_IS_BETTER = {"accuracy", "f1", "mtwv"}
 _SHORT = {"accuracy": "acc", "mtwv": "MTWV", "f1": "F1"}
 
 
@@ -50,6 +50,7 @@ class Column:
 def published_column(name: str) -> Column | None:
     """The metric that a column of a published table holds, or None: ``asr_lm_wer_percent`` -> task asr_lm, wer."""
     parts = name.rsplit("_", 2)
-    if len(parts) != 3 or parts[1] not in _LOWER_IS_BETTER | _HIGHER_IS_BETTER:
+    if len(parts) != 3 or parts[1] not in SCALES:
         return None
-    return Column(task=parts[0], metric=parts[1], unit=parts[2], higher_is_better=parts[1] in _HIGHER_IS_BETTER)
+    task, metric, unit = parts
+    return Column(task=task, metric=metric, unit=unit, higher_is_better=SCALES[metric].higher_is_better)

@@ -10,15 +10,15 @@ import pytest
 import torch
 from fake_speech import FakeUpstream, class_data
 from torch import Tensor
+from trained_task import load_trained
 
 from skill_bench.base.progress import Silent
 from skill_bench.corpora.data import Fold
-from skill_bench.evaluation.kinds.cell import Cell
-from skill_bench.evaluation.kinds.trained import train_folds
+from skill_bench.evaluation.solving.cell import Cell
+from skill_bench.evaluation.solving.trained import train_folds
 from skill_bench.probes.heads import LAYER_SCORES, Randomness
 from skill_bench.probes.parameters import Parameters
 from skill_bench.probes.training import Batch, DevScore
-from skill_bench.tasks import load_task
 
 RATES = (1e-3, 1e-4)
 Points = list[tuple[float, float]]
@@ -54,7 +54,7 @@ class Scripted:
 
 def solved(folder: Path, *folds: Points, task: str = "er", scores: tuple[tuple[float, float], ...] = ()) -> Any:
     """The result of one seed."""
-    spec = load_task(task).for_suite("demo")
+    spec = load_trained(task).for_suite("demo")
     settings = {
         "steps": 1, "evaluate_every_steps": 1, "learning_rates": RATES, "accumulate": 1,
         "patience_evaluations": False, "keep_best_after_steps": False,

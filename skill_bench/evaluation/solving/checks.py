@@ -9,6 +9,14 @@ from skill_bench.base.first_few import first_few
 from skill_bench.corpora.data import Fold, TaskData, Utterance
 from skill_bench.tasks import TaskSpec
 
+Slots = Callable[[str], tuple[str, ...]]
+"""The labels in a target."""
+
+
+def one_slot(target: str) -> tuple[str, ...]:
+    """A target that is one label."""
+    return (target,)
+
 
 def check_folds(task: TaskSpec, data: TaskData, *, trained: bool = True) -> Iterator[tuple[Fold, str]]:
     """Every fold, after its parts were found to be filled and disjoint, and how to name it in messages.
@@ -45,7 +53,7 @@ def _check_partition(fold: Fold, where: str) -> None:
             seen[utterance.id] = split
 
 
-def check_classes(fold: Fold, where: str, *, slots: Callable[[str], Sequence[str]]) -> None:
+def check_classes(fold: Fold, where: str, *, slots: Slots = one_slot) -> None:
     """Every label of dev and test occurs in training, which has at least two targets.
 
     Raises:

@@ -1,8 +1,4 @@
-"""Is it the same speaker? An x-vector trained to tell training's speakers apart, cosines between its embeddings.
-
-As s3prl 0.4.18 ``downstream/sv_voxceleb1``; only protocol ``s3prl`` lowers audio by 3 dB, takes its silence out and
-draws cuts of long training utterances anew, from a few places.
-"""
+"""The problem of verification tasks: AM-softmax over training's speakers, cosines between new ones."""
 
 from __future__ import annotations
 
@@ -14,77 +10,15 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from skill_bench.base.errors import DataError
-from skill_bench.corpora.data import Fold, TaskData, Trial, Utterance
-from skill_bench.evaluation.kinds.cell import Cell, Solved
-from skill_bench.evaluation.kinds.checks import check_folds, place, some
-from skill_bench.evaluation.kinds.cuts import CutSampler, cuts
-from skill_bench.evaluation.kinds.trained import train_folds
+from skill_bench.corpora.data import Fold, Trial, Utterance
+from skill_bench.evaluation.solving.cut_sampler import CutSampler
+from skill_bench.evaluation.solving.cuts import cuts
 from skill_bench.metrics.verification import equal_error_rate
 from skill_bench.probes import batches, heads, xvector
 from skill_bench.probes.frames import FrameBatches
 from skill_bench.probes.parameters import Parameters
 from skill_bench.probes.training import Batch, DevScore
-from skill_bench.tasks import TaskSpec
-
-
-def check(task: TaskSpec, data: TaskData) -> None:
-    """Speakers of training do not occur in test; trials of both kinds name utterances that are there."""
-    for fold, where in check_folds(task, data):
-        speakers = {utterance.target for utterance in fold.train}
-        if len(speakers) < 2:
-            raise DataError(f"{where}: training has {len(speakers)} speaker; at least 2 are needed.")
-        for split, utterances in (("dev", fold.dev), ("test", fold.test)):
-            known = [u for u in utterances if u.target in speakers]
-            if known:
-                names = sorted({u.target for u in known})
-                raise DataError(
-                    f"{where}: {some(names)} in train and in {split} (for example {place(known[0])}). "
-                    "Verification is about unknown speakers: keep their utterances in one part."
-                )
-        for split, trials, utterances in (("dev", fold.dev_trials, fold.dev), ("test", fold.trials, fold.test)):
-            _check_trials(trials, utterances, f"{where}, {split}")
-
-
-def _check_trials(trials: Sequence[Trial], utterances: Sequence[Utterance], where: str) -> None:
-    if len({trial.same for trial in trials}) < 2:
-        raise DataError(
-            f"{where}: {len(trials)} trials, of {'one kind' if trials else 'no kind'}; trials of equal and of "
-            "different speakers are needed. Check the trial list, or raise the limit."
-        )
-    absent = {i for trial in trials for i in (trial.enrolment, trial.test)} - {u.id for u in utterances}
-    if absent:
-        raise DataError(f"{where}: {some(sorted(absent))} in a trial but not among the utterances. Correct the list.")
-
-
-def solve(cell: Cell) -> Iterator[Solved]:
-    """Trains on frames."""
-    train, held_out = cell.train_and_held_out(pooled=False)
-    cell.clock.mark("features", shared_by=len(cell.seeds))
-    for fold in cell.data.folds:
-        for split, utterances in fold.splits():
-            counts = (train if split == "train" else held_out).frame_counts
-            short = [u for u in utterances if counts[u.id] < xvector.MIN_FRAMES]
-            if short:
-                raise DataError(
-                    f"task {cell.task.name!r}: {place(short[0])} and {len(short) - 1} more in {split} have fewer than "
-                    f"the {xvector.MIN_FRAMES} frames that an x-vector needs. Remove what is so short."
-                )
-    return train_folds(
-        cell,
-        [
-            VerificationProblem(
-                task=cell.task,
-                fold=fold,
-                train=train,
-                held_out=held_out,
-                train_counts=train.frame_counts,
-                held_out_counts=held_out.frame_counts,
-                device=cell.device,
-            )
-            for fold in cell.data.folds
-        ],
-    )
+from skill_bench.tasks import TrainedSpec
 
 
 class VerificationProblem:
@@ -103,7 +37,7 @@ class VerificationProblem:
     def __init__(
         self,
         *,
-        task: TaskSpec,
+        task: TrainedSpec,
         fold: Fold,
         train: Mapping[str, Tensor],
         held_out: Mapping[str, Tensor],

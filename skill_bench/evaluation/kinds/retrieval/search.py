@@ -1,22 +1,16 @@
-"""Which documents contain a spoken query? Alignment of frames in each layer, the layer chosen on dev; no training.
-
-As s3prl 0.4.18 ``downstream/quesst14_dtw``, where every layer is a run of its own and the reader of its scores
-chooses.
-"""
+"""The search of retrieval tasks, layer by layer."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from skill_bench.base.errors import DataError
-from skill_bench.corpora.data import Fold, TaskData, Utterance
-from skill_bench.evaluation.kinds.cell import Cell, Solved
-from skill_bench.evaluation.kinds.checks import check_folds, place, some
+from skill_bench.corpora.data import Fold, Utterance
+from skill_bench.evaluation.solving.cell import Cell, Solved
 from skill_bench.features.extract import Features
 from skill_bench.metrics.scoring import score
 from skill_bench.probes import dtw
@@ -24,43 +18,19 @@ from skill_bench.records.record import CurvePoint, Selection
 from skill_bench.tasks import Search, TaskSpec
 
 _EPSILON = 1e-9
+AnySpec = TypeVar("AnySpec", bound=TaskSpec)
 Normalisation = tuple[Float[Tensor, " dim"], Float[Tensor, " dim"]]
 
 
-def check(task: TaskSpec, data: TaskData) -> None:
-    """There are queries, documents refer to them, and some query occurs in some document but not in all."""
-    for fold, where in check_folds(task, data, trained=False):
-        known = {query.id for query in (*fold.queries, *fold.dev_queries)}
-        for split, queries, documents in _parts(fold):
-            if not queries:
-                raise DataError(f"{where}, {split}: there is no query. Check the suite's manifest, or raise the limit.")
-            for document in documents:
-                strange = sorted(set(document.target.split()) - known)
-                if strange:
-                    raise DataError(
-                        f"{where}, {split}: document {place(document)} contains {some(strange)}, but there is no such "
-                        "query. Correct the manifest."
-                    )
-            found = {len([d for d in documents if query.id in d.target.split()]) for query in queries}
-            if found <= {0, len(documents)}:
-                raise DataError(
-                    f"{where}, {split}: no query occurs in some documents and not in others; there is nothing to "
-                    "find. Check the manifest, or raise the limit."
-                )
-
-
-def solve(cell: Cell) -> Iterator[Solved]:
+def searched(cell: Cell[AnySpec], features: Features, search: Search) -> Iterator[Solved]:
     """Searches dev in every layer, test in the best one."""
-    assert isinstance(cell.task.search, Search)
-    features = cell.features(cell.data.utterances())
-    cell.clock.mark("features", shared_by=len(cell.seeds))
     folds = cell.data.folds
     n_layers = features[folds[0].test[0].id].shape[0]
-    dev = [[_search(cell, features, fold, layer, dev=True) for fold in folds] for layer in range(n_layers)]
+    dev = [[_search(cell, search, features, fold, layer, dev=True) for fold in folds] for layer in range(n_layers)]
     cell.clock.mark("training", shared_by=len(cell.seeds))
     values = [[_value(cell.task, rows) for rows in by_fold] for by_fold in dev]
     best = max(range(n_layers), key=lambda layer: (sum(v or 0.0 for v in values[layer]), _margin(dev[layer])))
-    rows = [row for fold in folds for row in _search(cell, features, fold, best, dev=False)]
+    rows = [row for fold in folds for row in _search(cell, search, features, fold, best, dev=False)]
     cell.clock.mark("test", shared_by=len(cell.seeds))
     solved = Solved(
         rows=rows,
@@ -85,15 +55,11 @@ def solve(cell: Cell) -> Iterator[Solved]:
     yield from (solved for _ in cell.seeds)
 
 
-def _parts(fold: Fold) -> list[tuple[str, tuple[Utterance, ...], tuple[Utterance, ...]]]:
-    return [("dev", fold.dev_queries, fold.dev), ("test", fold.queries, fold.test)]
-
-
-def _search(cell: Cell, features: Features, fold: Fold, layer: int, *, dev: bool) -> list[dict[str, Any]]:
+def _search(
+    cell: Cell[AnySpec], search: Search, features: Features, fold: Fold, layer: int, *, dev: bool
+) -> list[dict[str, Any]]:
     """A row a pair of query and document."""
-    search = cell.task.search
-    assert isinstance(search, Search)
-    _, queries, documents = _parts(fold)[0 if dev else 1]
+    queries, documents = (fold.dev_queries, fold.dev) if dev else (fold.queries, fold.test)
     normalise_with = [*queries, *documents]
     if search.normalise_with == "dev":
         normalise_with = [*fold.dev_queries, *fold.dev]

@@ -1,4 +1,4 @@
-"""One label an utterance: a linear probe on features averaged over time.
+"""The problem of tasks with labels: a linear probe on features averaged over time.
 
 Projection, mean over time and weighted sum are linear, so they commute: training on each layer's mean is exactly
 s3prl's computation on frames (``downstream/model.py`` ``UtteranceLevel`` with ``MeanPooling``).
@@ -7,50 +7,40 @@ s3prl's computation on frames (``downstream/model.py`` ``UtteranceLevel`` with `
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from skill_bench.corpora.data import Fold, TaskData, Utterance
-from skill_bench.evaluation.kinds.cell import Cell, Solved
-from skill_bench.evaluation.kinds.checks import check_classes, check_folds
-from skill_bench.evaluation.kinds.cuts import CutSampler, cuts
-from skill_bench.evaluation.kinds.trained import train_folds
+from skill_bench.corpora.data import Fold, Utterance
+from skill_bench.evaluation.solving.cell import Cell, Solved
+from skill_bench.evaluation.solving.checks import Slots, one_slot
+from skill_bench.evaluation.solving.cut_sampler import CutSampler
+from skill_bench.evaluation.solving.cuts import cuts
+from skill_bench.evaluation.solving.trained import train_folds
+from skill_bench.features.extract import Features
 from skill_bench.metrics.accuracy import accuracy
 from skill_bench.probes import batches, heads
 from skill_bench.probes.means import MeanRows
 from skill_bench.probes.parameters import Parameters
 from skill_bench.probes.training import Batch, DevScore, stack_batches
-from skill_bench.tasks import TaskSpec
+from skill_bench.tasks import TrainedSpec
 
 _EVALUATION_ROWS = 4096
-Slots = Callable[[str], tuple[str, ...]]
-"""The labels in a target."""
+AnySpec = TypeVar("AnySpec", bound=TrainedSpec)
 
 
-def one_slot(target: str) -> tuple[str, ...]:
-    """A target that is one label."""
-    return (target,)
-
-
-def check(task: TaskSpec, data: TaskData) -> None:
-    """Every class of dev and test occurs in training."""
-    for fold, where in check_folds(task, data):
-        check_classes(fold, where, slots=one_slot)
-
-
-def solve(cell: Cell) -> Iterator[Solved]:
-    """Trains on time means."""
-    return solve_slots(cell, slots=one_slot, join="".join)
-
-
-def solve_slots(cell: Cell, *, slots: Slots, join: Callable[[Sequence[str]], str]) -> Iterator[Solved]:
+def solve_slots(
+    cell: Cell[AnySpec],
+    features: Sequence[Features],
+    *,
+    slots: Slots = one_slot,
+    join: Callable[[Sequence[str]], str] = "".join,
+) -> Iterator[Solved]:
     """Trains on time means, with one label a slot."""
-    train, held_out = cell.train_and_held_out(pooled=True)
-    cell.clock.mark("features", shared_by=len(cell.seeds))
+    train, held_out = features[0], features[-1]  # the same where nothing is cut
     problems = [
         LabelProblem(
             task=cell.task, fold=fold, train=train, held_out=held_out, device=cell.device, slots=slots, join=join
@@ -76,7 +66,7 @@ class LabelProblem:
     def __init__(
         self,
         *,
-        task: TaskSpec,
+        task: TrainedSpec,
         fold: Fold,
         train: Mapping[str, Tensor],
         held_out: Mapping[str, Tensor],

@@ -8,14 +8,16 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from skill_bench.corpora.data import Fold
-from skill_bench.evaluation.kinds.cell import Cell, Solved
+from skill_bench.evaluation.solving.cell import Cell, Solved
+from skill_bench.metrics.scales import SCALES
 from skill_bench.probes import heads
 from skill_bench.probes.parameters import Parameters
 from skill_bench.probes.training import DevPoint, GridResult, Problem, Trained, merit, train_grid
 from skill_bench.records.record import CurvePoint, Selection
-from skill_bench.tasks import TaskSpec
+from skill_bench.tasks import TrainedSpec
 
 AnyBatch = TypeVar("AnyBatch")
+AnySpec = TypeVar("AnySpec", bound=TrainedSpec)
 
 
 class FoldProblem(Problem[AnyBatch], Protocol[AnyBatch]):
@@ -32,21 +34,30 @@ class FoldProblem(Problem[AnyBatch], Protocol[AnyBatch]):
         ...
 
 
-def train_folds(cell: Cell, problems: Sequence[FoldProblem[Any]]) -> Iterator[Solved]:
+def train_folds(
+    cell: Cell[AnySpec], problems: Sequence[FoldProblem[Any]], *, chosen_by: str | None = None
+) -> Iterator[Solved]:
     """For each seed: trains every fold, chooses the learning rate by the folds' mean dev metric, predicts test.
 
     Seeds that can be stacked are trained together; others one after the other, so that each is given out when it is
     finished. All of them read the same problems, whose batches stay in memory while they are small.
+
+    Args:
+        cell: The task and its seeds.
+        problems: One a fold.
+        chosen_by: What the dev metric is called where it is not the task's.
     """
     together = all(problem.stack is not None for problem in problems)
     for seeds in [cell.seeds] if together else [(seed,) for seed in cell.seeds]:
         results = [_train(cell, problem, seeds) for problem in problems]
         cell.clock.mark("training", shared_by=len(seeds))
         for of_folds in zip(*results, strict=True):
-            yield _solved(cell, problems, of_folds)
+            yield _solved(cell, problems, of_folds, chosen_by or cell.task.metric)
 
 
-def _solved(cell: Cell, problems: Sequence[FoldProblem[Any]], results: Sequence[GridResult]) -> Solved:
+def _solved(
+    cell: Cell[AnySpec], problems: Sequence[FoldProblem[Any]], results: Sequence[GridResult], chosen_by: str
+) -> Solved:
     """One seed's results of every fold."""
     chosen = _choose(cell.task, results)
     best = [result.trained[chosen] for result in results]
@@ -57,19 +68,19 @@ def _solved(cell: Cell, problems: Sequence[FoldProblem[Any]], results: Sequence[
     return Solved(
         rows=rows,
         layer_weights=tuple(layers.tolist()),
-        selection=_selection(cell.task, folds, results, best),
+        selection=_selection(chosen_by, folds, results, best),
         notes=_notes(cell.task, problems, results),
     )
 
 
-def _train(cell: Cell, problem: FoldProblem[Any], seeds: tuple[int, ...]) -> list[GridResult]:
+def _train(cell: Cell[AnySpec], problem: FoldProblem[Any], seeds: tuple[int, ...]) -> list[GridResult]:
     name, protocol = problem.fold.name, cell.task.protocol
     numbers = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
     with cell.progress.stage(f"{cell.task.name}: training {name}, {numbers}", total=protocol.steps) as advance:
         return train_grid(
             problem,
             protocol,
-            higher_is_better=cell.task.higher_is_better,
+            higher_is_better=SCALES[cell.task.metric].higher_is_better,
             seeds=seeds,
             fold=name,
             device=cell.device,
@@ -77,9 +88,9 @@ def _train(cell: Cell, problem: FoldProblem[Any], seeds: tuple[int, ...]) -> lis
         )
 
 
-def _choose(task: TaskSpec, results: Sequence[GridResult]) -> int:
+def _choose(task: TrainedSpec, results: Sequence[GridResult]) -> int:
     """Index of the learning rate with the best mean over folds of its best dev metric (then loss)."""
-    sign = 1.0 if task.higher_is_better else -1.0
+    sign = 1.0 if SCALES[task.metric].higher_is_better else -1.0
 
     def mean_merit(index: int) -> tuple[float, float]:
         merits = [merit(result.trained[index].dev, sign) for result in results]
@@ -88,9 +99,7 @@ def _choose(task: TaskSpec, results: Sequence[GridResult]) -> int:
     return max(range(len(task.protocol.learning_rates)), key=mean_merit)
 
 
-def _selection(
-    task: TaskSpec, folds: Sequence[Fold], results: Sequence[GridResult], best: Sequence[Trained]
-) -> Selection:
+def _selection(metric: str, folds: Sequence[Fold], results: Sequence[GridResult], best: Sequence[Trained]) -> Selection:
     several = len(folds) > 1
 
     def point(dev: DevPoint, fold: Fold) -> CurvePoint:
@@ -103,14 +112,14 @@ def _selection(
         )
 
     return Selection(
-        metric=task.metric if task.decision is None else task.decision.checkpoint_by,
+        metric=metric,
         learning_rate=best[0].dev.learning_rate,
         per_fold={f.name: b.dev.learning_rate for f, b in zip(folds, best, strict=True)} if several else {},
         curve=tuple(point(dev, fold) for fold, result in zip(folds, results, strict=True) for dev in result.curve),
     )
 
 
-def _notes(task: TaskSpec, problems: Sequence[FoldProblem[Any]], results: Sequence[GridResult]) -> tuple[str, ...]:
+def _notes(task: TrainedSpec, problems: Sequence[FoldProblem[Any]], results: Sequence[GridResult]) -> tuple[str, ...]:
     notes = []
     if task.protocol.checkpoint_selected_on == "test":
         notes.append("checkpoints were chosen on test, as s3prl does: the score is too good")

@@ -1,4 +1,4 @@
-"""Tokens in time: a frame-wise head trained with CTC (phones, characters, characters with slots).
+"""The problem of CTC tasks.
 
 Batches are neighbours in length; the frames of a batch are concatenated, so nothing is padded before the loss, which
 knows the lengths.
@@ -15,58 +15,15 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from skill_bench.base.errors import DataError
-from skill_bench.corpora.data import Fold, TaskData, Utterance
-from skill_bench.evaluation.kinds.cell import Cell, Solved
-from skill_bench.evaluation.kinds.checks import check_folds, place, some
-from skill_bench.evaluation.kinds.trained import train_folds
+from skill_bench.corpora.data import Fold, Utterance
+from skill_bench.evaluation.solving.checks import some
 from skill_bench.metrics.scoring import score
 from skill_bench.probes import batches, heads
 from skill_bench.probes.frames import FrameBatches
 from skill_bench.probes.parameters import Parameters
 from skill_bench.probes.tokens import BLANK, Tokens
 from skill_bench.probes.training import Batch, DevScore
-from skill_bench.tasks import Target, TaskSpec
-
-
-def check(task: TaskSpec, data: TaskData) -> None:
-    """Every target has tokens, and all of them are in the vocabulary."""
-    tokens = _tokens(task, data)
-    for fold, where in check_folds(task, data):
-        for split, utterances in fold.splits():
-            for utterance in utterances:
-                if not tokens.split(utterance.target):
-                    raise DataError(f"{where}: the target of {place(utterance)} in {split} is empty.")
-                unknown = sorted(tokens.unknown(utterance.target))
-                if unknown:
-                    raise DataError(
-                        f"{where}: {some(unknown)} in the target of {place(utterance)} in {split}; the task's "
-                        f"vocabulary is {' '.join(repr(token) for token in tokens.vocabulary)}. Correct the manifest."
-                    )
-
-
-def solve(cell: Cell) -> Iterator[Solved]:
-    """Trains on frames."""
-    tokens = _tokens(cell.task, cell.data)
-    frames = cell.features(cell.data.utterances())
-    cell.clock.mark("features", shared_by=len(cell.seeds))
-    problems = [
-        SequenceProblem(
-            task=cell.task,
-            fold=fold,
-            tokens=tokens,
-            features=frames,
-            frame_counts=frames.frame_counts,
-            device=cell.device,
-        )
-        for fold in cell.data.folds
-    ]
-    return train_folds(cell, problems)
-
-
-def _tokens(task: TaskSpec, data: TaskData) -> Tokens:
-    assert isinstance(task.target, Target)
-    return Tokens.of(task.target, texts=[utterance.target for utterance in data.utterances()])
+from skill_bench.tasks import TrainedSpec
 
 
 class SequenceProblem:
@@ -84,7 +41,7 @@ class SequenceProblem:
     def __init__(
         self,
         *,
-        task: TaskSpec,
+        task: TrainedSpec,
         fold: Fold,
         tokens: Tokens,
         features: Mapping[str, Tensor],

@@ -1,8 +1,4 @@
-"""Who speaks when: a forward LSTM with one output a speaker, trained under the best order of speakers.
-
-As s3prl 0.4.18 ``downstream/diarization``, except that recordings are never cut into chunks, and that labels have
-exactly the upstream's frames, where s3prl repeats or drops features at the end.
-"""
+"""The problem of diarization tasks: activity frame by frame under the best order of speakers, then segments."""
 
 from __future__ import annotations
 
@@ -16,66 +12,17 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
 
-from skill_bench.base.errors import DataError
-from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
-from skill_bench.corpora.data import Fold, TaskData, Utterance
-from skill_bench.evaluation.kinds.cell import Cell, Solved
-from skill_bench.evaluation.kinds.checks import check_folds, place
-from skill_bench.evaluation.kinds.trained import train_folds
+from skill_bench.corpora.data import Fold, Utterance
 from skill_bench.metrics.diarization import activity, diarization_errors, segments_of
 from skill_bench.metrics.ratio import Ratio, pooled
 from skill_bench.probes import batches, heads, permutation
 from skill_bench.probes.frames import FrameBatches
 from skill_bench.probes.parameters import Parameters
 from skill_bench.probes.training import Batch, DevScore
-from skill_bench.tasks import Decision, TaskSpec
+from skill_bench.tasks import Decision, TrainedSpec
 
-# Manifests round times.
-_TOLERANCE_SECONDS = 0.05
 Decided = tuple[float, int]
 """Threshold and frames of the median filter."""
-
-
-def check(task: TaskSpec, data: TaskData) -> None:
-    """Every recording has segments, and each lies within it."""
-    for fold, where in check_folds(task, data):
-        for split, utterances in fold.splits():
-            for utterance in utterances:
-                _check_segments(utterance, f"{where}, {split}")
-
-
-def _check_segments(utterance: Utterance, where: str) -> None:
-    if not utterance.segments:
-        raise DataError(f"{where}: {place(utterance)} has no segment. Say who speaks when, or remove it.")
-    for segment in utterance.segments:
-        end = utterance.seconds
-        if not 0 <= segment.start_seconds < segment.end_seconds or (
-            end is not None and segment.end_seconds > end + _TOLERANCE_SECONDS
-        ):
-            length = "" if end is None else f" of {end:.2f} s"
-            raise DataError(
-                f"{where}: {place(utterance)}{length} has a segment of {segment.speaker!r} from "
-                f"{segment.start_seconds:.2f} to {segment.end_seconds:.2f} s. Segments have a length and lie within "
-                "the recording."
-            )
-
-
-def solve(cell: Cell) -> Iterator[Solved]:
-    """Trains on frames."""
-    frames = cell.features(cell.data.utterances())
-    cell.clock.mark("features", shared_by=len(cell.seeds))
-    problems = [
-        DiarizationProblem(
-            task=cell.task,
-            fold=fold,
-            features=frames,
-            frame_counts=frames.frame_counts,
-            frame_seconds=cell.upstream.downsample_rate / SAMPLE_RATE_HZ,
-            device=cell.device,
-        )
-        for fold in cell.data.folds
-    ]
-    return train_folds(cell, problems)
 
 
 class DiarizationProblem:
@@ -83,6 +30,7 @@ class DiarizationProblem:
 
     Args:
         task: Resolved for the suite.
+        decision: How probabilities become segments.
         fold: Recordings with segments.
         features: ``(layers, frames, dim)`` by utterance id.
         frame_counts: Frames by utterance id.
@@ -93,15 +41,15 @@ class DiarizationProblem:
     def __init__(
         self,
         *,
-        task: TaskSpec,
+        task: TrainedSpec,
+        decision: Decision,
         fold: Fold,
         features: Mapping[str, Tensor],
         frame_counts: Mapping[str, int],
         frame_seconds: float,
         device: torch.device,
     ) -> None:
-        assert isinstance(task.decision, Decision)
-        self.task, self.fold, self.decision = task, fold, task.decision
+        self.task, self.fold, self.decision = task, fold, decision
         self.frame_counts, self.frame_seconds, self.device = frame_counts, frame_seconds, device
         self.n_speakers = max(len({s.speaker for s in utterance.segments}) for utterance in fold.train)
         self.decided: Decided | None = None

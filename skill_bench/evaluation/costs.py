@@ -1,0 +1,40 @@
+"""What an upstream costs, measured once a model and kept beside its records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from skill_bench.base.progress import Progress
+from skill_bench.evaluation.cell_record import EvaluatedUpstream
+from skill_bench.measure.profile import profile
+from skill_bench.records.profile import Profile
+from skill_bench.records.record import upstream_folder
+
+
+def ensure_profile(
+    upstream: EvaluatedUpstream, *, out_dir: Path, suite: str, timed: bool, called: str, progress: Progress
+) -> None:
+    """Measures the upstream unless a profile of the same model is there. What is no torch module has none.
+
+    Args:
+        upstream: Where it is to be measured.
+        out_dir: Of the records.
+        suite: Of the records.
+        timed: Throughput and memory too, which no other work should disturb; a profile without them counts as well.
+        called: What progress calls the upstream.
+        progress: Receives one stage.
+
+    Raises:
+        RecordError: the profile that is there cannot be trusted.
+    """
+    path = upstream_folder(out_dir, suite, upstream.name) / "profile.json"
+    if not isinstance(upstream, torch.nn.Module):
+        return
+    if path.exists() and Profile.read(path).system.identity == upstream.identity:
+        return
+    what = "parameters, MACs, throughput, memory" if timed else "parameters, MACs"
+    with progress.stage(f"{called}: {what}", total=1) as advance:
+        profile(upstream, system=upstream.system(), timed=timed).write(path)
+        advance(1)

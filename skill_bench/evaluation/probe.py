@@ -1,0 +1,255 @@
+"""A forecast of a run before it is started: a short probe of this machine, then arithmetic.
+
+Extraction is timed on utterances that are missing from the cache, taken from the short, the middle and the long ones;
+they stay in the cache, so that nothing of the probe is wasted. Training is timed on the same task with few utterances
+of every split (`limit`), with few steps, at the run's own batch size, learning rates and seeds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+
+import torch
+
+from skill_bench.base.progress import Progress, Silent
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
+from skill_bench.corpora.data import TaskData, Utterance
+from skill_bench.evaluation import kinds
+from skill_bench.evaluation.forecast import TaskForecast
+from skill_bench.evaluation.solve import requests, solve
+from skill_bench.evaluation.solving.cell import Cell, CellUpstream
+from skill_bench.evaluation.solving.requests import Request
+from skill_bench.features.cache import FeatureCache
+from skill_bench.features.extract import extract
+from skill_bench.features.extraction import BATCH_SECONDS
+from skill_bench.features.policy import Policy, entry_keys
+from skill_bench.measure.resident import resident_peak_bytes
+from skill_bench.probes.frames import RESIDENT_BYTES
+from skill_bench.records.profile import Band
+from skill_bench.tasks import TaskSpec
+
+PROBE_LIMIT = 24
+"""Utterances of each split that training is probed with."""
+# Of every third, so that each thread has work of the run's own kind most of the time.
+_SAMPLE_BATCHES_A_THREAD = 1.5
+_PROBE_SECONDS = 2.0
+# A forecast from seconds of a machine that also does other things.
+_NOISE = 1.25
+
+
+@dataclass(kw_only=True)
+class Prober:
+    """Probes the tasks of one upstream, one after the other.
+
+    Args:
+        upstream: The model.
+        seeds: Of the run.
+        cache_dir: Of the run.
+        device: Where heads are trained.
+        progress: Receives the stages of the probe.
+    """
+
+    upstream: CellUpstream
+    seeds: tuple[int, ...]
+    cache_dir: Path
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    progress: Progress = field(default_factory=Silent)
+
+    def __post_init__(self) -> None:
+        self._counted: set[tuple[str, str]] = set()
+
+    def probe(self, task: TaskSpec, whole: TaskData, few: TaskData) -> TaskForecast:
+        """The forecast of one task.
+
+        Args:
+            task: Resolved for suite and protocol.
+            whole: The data of the run.
+            few: The same with `PROBE_LIMIT` utterances a split.
+
+        Raises:
+            DataError: the data cannot be used.
+        """
+        kind = kinds.load(task.kind)
+        kind.check(task, whole)
+        kind.check(task, few)
+        parts = [self._extraction(asked) for asked in requests(task, whole)]
+        nothing = Band(low=0.0, estimate=0.0, high=0.0)
+        features = nothing
+        for part in parts:
+            features = features.plus(part.seconds)
+        return TaskForecast(
+            task=task.name,
+            missing_audio_seconds=sum(part.audio_seconds for part in parts),
+            features_seconds=features,
+            training_seconds=self._training(task, whole, few),
+            disk_bytes=sum(part.disk_bytes for part in parts),
+            resident_bytes=sum(part.resident_bytes for part in parts),
+        )
+
+    def _cell(self, task: TaskSpec, data: TaskData) -> Cell[TaskSpec]:
+        return Cell(
+            upstream=self.upstream,
+            task=task,
+            data=data,
+            seeds=self.seeds,
+            cache_dir=self.cache_dir,
+            progress=self.progress,
+            device=self.device,
+        )
+
+    def _extraction(self, asked: Request) -> _Extraction:
+        policy = _policy(asked)
+        cache = FeatureCache(
+            root=self.cache_dir / "features", identity=self.upstream.identity, policy=policy.name,
+            upstream=self.upstream.name,
+        )  # fmt: skip
+        keys = entry_keys(asked.utterances, policy, cache_dir=self.cache_dir)
+        wanted = {u.id: (policy.name, keys[u.id]) for u in asked.utterances if keys[u.id] not in cache}
+        missing = [u for u in asked.utterances if u.id in wanted and wanted[u.id] not in self._counted]
+        self._counted |= set(wanted.values())
+        missing.sort(key=asked.seconds_of)
+        paces = [self._pace(part, asked) for part in _thirds(missing)]
+        rates, left = [rate for rate, _ in paces], sum(audio for _, audio in paces)
+        total = sum(map(asked.seconds_of, missing))
+        cache.refresh()
+        known = [u for u in asked.utterances if keys[u.id] in cache]
+        n_bytes = sum(cache.place(keys[u.id]).n_bytes for u in known)
+        per_second = n_bytes / (sum(map(asked.seconds_of, known)) or 1.0)
+        per_utterance = n_bytes / (len(known) or 1)
+        whole = sum(map(asked.seconds_of, asked.utterances))
+        disk = per_utterance * len(missing) if policy.pooled else per_second * total
+        # Half precision on disk, single in memory.
+        resident = per_utterance * len(asked.utterances) if policy.pooled else 2 * per_second * whole
+        return _Extraction(
+            audio_seconds=total,
+            seconds=Band(
+                low=left / max(rates, default=1.0) / _NOISE,
+                estimate=sum(audio / rate for rate, audio in paces),
+                high=left / min(rates, default=1.0) * _NOISE,
+            ),
+            disk_bytes=round(disk),
+            resident_bytes=round(resident) if resident <= RESIDENT_BYTES else 0,
+        )
+
+    def _pace(self, part: Sequence[Utterance], asked: Request) -> tuple[float, float]:
+        """Seconds of audio a second, and how much audio of ``part`` is left; the probe begins in its middle."""
+        left = [*part[len(part) // 2 :], *part[: len(part) // 2]]
+        n_at_once = torch.get_num_threads() if getattr(self.upstream, "runs_concurrently", False) else 1
+        audio_seconds, found = _SAMPLE_BATCHES_A_THREAD * n_at_once * BATCH_SECONDS, (0.0, 0.0)
+        while left:
+            sample, left = _begin(left, asked.seconds_of, audio_seconds)
+            start = time.perf_counter()
+            extract(
+                self.upstream, sample, pooled=asked.pooled, cache_dir=self.cache_dir, progress=self.progress,
+                max_seconds=asked.max_seconds,
+            )  # fmt: skip
+            found = max(found, (sum(map(asked.seconds_of, sample)), time.perf_counter() - start))
+            if found[1] >= _PROBE_SECONDS / 2:  # what a call costs besides no longer counts
+                break
+            audio_seconds *= 4
+        heard, seconds = found
+        return (heard / seconds if heard else float("inf")), sum(map(asked.seconds_of, left))
+
+    def _training(self, task: TaskSpec, whole: TaskData, few: TaskData) -> Band:
+        protocol = task.protocol
+        if protocol.steps == 0:
+            seconds, _ = self._timed(task, few)
+            # Every query is compared with every document.
+            seconds *= _pairs(whole) / _pairs(few)
+            return Band(low=seconds / _NOISE, estimate=seconds, high=seconds * _NOISE)
+        step, evaluation, rest = self._step_and_evaluation(task, few)
+        later = step
+        race = protocol.keep_best_after_steps or protocol.steps
+        if race < protocol.steps:
+            later, _, _ = self._step_and_evaluation(_with(task, learning_rates=protocol.learning_rates[:1]), few)
+        n_evaluations = -(-protocol.steps // protocol.evaluate_every_steps)
+        per_evaluation = evaluation * _n(whole, "dev") / _n(few, "dev")
+        once = rest * _n(whole, "test") / _n(few, "test")
+        folds = len(whole.folds) / len(few.folds)
+
+        def of(steps: int, evaluations: int) -> float:
+            first = min(steps, race)
+            return folds * (first * step + (steps - first) * later + evaluations * per_evaluation) + once
+
+        estimate = of(protocol.steps, n_evaluations)
+        least = estimate
+        if protocol.patience_evaluations:
+            evaluations = min(n_evaluations, protocol.patience_evaluations + 1)
+            least = of(min(protocol.steps, evaluations * protocol.evaluate_every_steps), evaluations)
+        return Band(low=least / _NOISE, estimate=estimate, high=estimate * _NOISE)
+
+    def _step_and_evaluation(self, task: TaskSpec, few: TaskData) -> tuple[float, float, float]:
+        """Seconds of a step, of reading dev once, and of all the rest, with all learning rates and seeds."""
+        base, n = 0.0, 2
+        base, _ = self._timed(_with(task, steps=2, evaluate_every_steps=2), few)
+        longer = base
+        while longer - base < _PROBE_SECONDS and n < task.protocol.steps:
+            n = min(4 * n, max(task.protocol.steps, 3))
+            longer, _ = self._timed(_with(task, steps=n, evaluate_every_steps=n), few)
+        step = max(longer - base, 0.0) / max(n - 2, 1)
+        often, _ = self._timed(_with(task, steps=8, evaluate_every_steps=2), few)
+        evaluation = max((often - base - 6 * step) / 3, 0.0)
+        return step, evaluation, max(base - 2 * step - evaluation, 0.0)
+
+    def _timed(self, task: TaskSpec, few: TaskData) -> tuple[float, float]:
+        """Wall-clock seconds of training and test, and of extraction, for all seeds."""
+        cell = self._cell(task, few)
+        start = time.perf_counter()
+        for _ in solve(cell):
+            pass
+        whole = time.perf_counter() - start
+        features = cell.clock.seconds["features"] * len(self.seeds)
+        return max(whole - features, 0.0), features
+
+
+def peak_memory_bytes(tasks: Iterable[TaskForecast]) -> Band:
+    """Of the process: what the probe took at most, and the features that the largest task keeps."""
+    resident = max((task.resident_bytes for task in tasks), default=0)
+    used = resident_peak_bytes()
+    return Band(low=float(used), estimate=float(used + resident), high=_NOISE * (used + resident))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Extraction:
+    audio_seconds: float
+    seconds: Band
+    disk_bytes: int
+    resident_bytes: int
+
+
+def _policy(asked: Request) -> Policy:
+    samples = None if asked.max_seconds is None else round(asked.max_seconds * SAMPLE_RATE_HZ)
+    return Policy(pooled=asked.pooled, max_samples=samples)
+
+
+def _with(task: TaskSpec, **changes: object) -> TaskSpec:
+    free = {"patience_evaluations": False, "keep_best_after_steps": False}
+    return task.model_copy(update={"protocol": task.protocol.model_copy(update={**free, **changes})})
+
+
+def _thirds(utterances: Sequence[Utterance]) -> Iterator[Sequence[Utterance]]:
+    n = len(utterances)
+    for start, end in ((0, n // 3), (n // 3, 2 * n // 3), (2 * n // 3, n)):
+        if start < end:
+            yield utterances[start:end]
+
+
+def _begin(
+    utterances: list[Utterance], seconds_of: Callable[[Utterance], float], audio_seconds: float
+) -> tuple[list[Utterance], list[Utterance]]:
+    """The first utterances, so much audio and at least one, and the others."""
+    ends = accumulate(map(seconds_of, utterances))
+    n = 1 + sum(end < audio_seconds for end in ends)
+    return utterances[:n], utterances[n:]
+
+
+def _n(data: TaskData, split: str) -> int:
+    return max(1, sum(len(getattr(fold, split)) for fold in data.folds))
+
+
+def _pairs(data: TaskData) -> int:
+    return max(1, sum(len(f.queries) * len(f.test) + len(f.dev_queries) * len(f.dev) for f in data.folds))

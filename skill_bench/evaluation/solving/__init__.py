@@ -1,0 +1,1 @@
+"""What the kinds of tasks share: a cell, features, checks of folds, training over folds."""
