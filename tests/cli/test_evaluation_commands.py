@@ -34,6 +34,7 @@ OPTIONS: list[tuple[str, str, str, object]] = [
     ("--cache-dir", "kept", "cache_dir", Path("kept")),
     ("--cache-limit", "2GB", "cache_limit_bytes", 2 * 10**9),
     ("--device", "cuda:1", "device", "cuda:1"),
+    ("--no-profile", "", "profile", False),
 ]
 
 
@@ -56,7 +57,7 @@ def test_each_option_of_run_alone_changes_its_part_of_the_plan(
     option: str, given: str, name: str, value: object, command: Callable[..., Any], plans: list[Plan]
 ) -> None:
     plain = ("run", "--upstream", "skill", "--cache-dir", "cache", "--tasks", "er")
-    for arguments in (plain, (*plain, option, given)):
+    for arguments in (plain, (*plain, option, *([given] if given else []))):
         assert command(*arguments).code == 130
     before, after = ({field.name: getattr(plan, field.name) for field in fields(Plan)} for plan in plans)
     assert after == before | {name: value}
@@ -145,7 +146,7 @@ def test_each_option_of_check_alone_reaches_the_rerun(
         seen.append({"folder": folder, **vars(place), **vars(rules), **more})
         raise UsageError("enough")
 
-    monkeypatch.setattr(rerun, "check", rerun_of)
+    monkeypatch.setattr(rerun, "compare", rerun_of)
     plain = ("check", "--against", baseline, "--cache-dir", "cache")
     for arguments in (plain, (*plain, option, *([given] if given else []))):
         assert command(*arguments).code == 2

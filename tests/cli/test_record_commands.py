@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,10 @@ import pandas as pd
 import pytest
 
 from skill_bench.base import catalog
+from skill_bench.base.archive import read_bytes
 from skill_bench.distillation.recipe import names
 
-SHIPPED = catalog.folder("leaderboard") / "results" / "demo" / "skill"
+SHIPPED = catalog.folder("leaderboard") / "results" / "demo.zip" / "demo" / "skill"
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def test_what_can_be_named_is_listed(command: Callable[..., Any]) -> None:
 
 
 def test_a_record_is_shown_with_its_counts(command: Callable[..., Any]) -> None:
-    record = json.loads((SHIPPED / "ks-s0.json").read_text())
+    record = json.loads(read_bytes(SHIPPED / "ks-s0.json"))
     found = record["metrics"]["accuracy"]
     ended = command("show", SHIPPED / "ks-s0.json", SHIPPED / "er-s0.json")
     assert ended.code == 0
@@ -47,7 +47,7 @@ def test_a_record_is_shown_with_its_counts(command: Callable[..., Any]) -> None:
         ("rescore .", 2, "no record in .. Name record files, or the --out of a run."),
         ("compare skill skil", 2, "unknown measured system 'skil'. Did you mean 'skill'?"),
         ("compare skill", 2, "Missing argument"),
-        ("leaderboard --results gone", 1, "gone: no such folder of records. Check the path;"),
+        ("leaderboard --results gone", 1, "gone: no such folder or archive (.zip) of records. Check the path;"),
         ("evidence run grid.toml", 2, "Missing option '--teacher'."),
         ("lsit", 2, "No such command 'lsit'."),
     ],
@@ -62,7 +62,7 @@ def test_scoring_again_says_what_it_finds_and_fails_for_what_it_cannot(
     command: Callable[..., Any], tmp_path: Path
 ) -> None:
     for name in ("ks-s0.json", "ks-s0.predictions.jsonl", "er-s0.json"):
-        shutil.copy(SHIPPED / name, tmp_path / name)
+        (tmp_path / name).write_bytes(read_bytes(SHIPPED / name))
     value = json.loads((tmp_path / "ks-s0.json").read_text())["metrics"]["accuracy"]["value"]
     ended = command("rescore", tmp_path / "ks-s0.json")
     assert (ended.code, ended.out) == (0, f"{tmp_path / 'ks-s0.json'}: accuracy {value:.2f}, as recorded\n")
