@@ -10,21 +10,26 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = {
-    "record": "Records",
+    "records": "Records",
     "tasks": "Tasks",
-    "features": "Upstreams and features",
+    "upstream": "Upstreams",
+    "features": "Features",
     "models": "Models and checkpoints",
-    "compress": "Distillation",
+    "layers": "Layers of a teacher",
+    "pruning": "Pruning",
+    "distillation": "Distillation",
+    "training": "Training",
     "corpora": "Corpora",
-    "kinds": "Kinds of tasks",
+    "evaluation": "Evaluation and kinds of tasks",
     "probes": "Heads",
     "metrics": "Metrics",
     "measure": "Costs",
     "report": "Tables, statistics, page",
     "guard": "Guard",
     "s3prl": "s3prl",
+    "base": "Errors, specifications, documents",
 }
-ALONE = {"record": ["record", "schema", "provenance", "efficiency", "errors", "catalog"], "tasks": ["tasks", "specs"]}
+ALONE = {"tasks": ["tasks"]}
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -41,7 +46,7 @@ def modules(part: str, title: str) -> str:
     names = [f"skill_bench.{name}" for name in ALONE.get(part, [])] or [
         ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for path in sorted((package / part).rglob("*.py"))
-        if path.name not in ("__init__.py", "__main__.py")
+        if path.name not in ("__init__.py", "__main__.py", "sitecustomize.py")
     ]
     if not names:
         raise FileNotFoundError(f"{package / part}: no module to document. Remove it from PARTS in {__file__}.")
