@@ -126,8 +126,8 @@ def test_the_note_says_what_was_done() -> None:
     ("change", "message"),
     [
         ({"gain_db": [-20, -30]}, r"gain_db is \[least, most\]"),
-        ({"low_hz": [100, 6000]}, "0 < low_hz < high_hz < 8000"),
-        ({"high_hz": [5000, 8000]}, "0 < low_hz < high_hz < 8000"),
+        ({"low_hz": [100, 6000]}, "1 <= low_hz < high_hz < 8000"),
+        ({"high_hz": [5000, 8000]}, "1 <= low_hz < high_hz < 8000"),
         ({"noise_tilt": [0, 1]}, "noise_tilt lies in"),
         ({"snr_db": [1]}, "at least 2 items"),
     ],

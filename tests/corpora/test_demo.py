@@ -143,7 +143,7 @@ def test_two_caches_hold_the_same_bytes(tmp_path: Path, data: dict[str, TaskData
     assert folder.name == there.name
     assert checksums(folder) == checksums(there)
     assert load_task_data("demo", "ks", cache_dir=again).fingerprint == data["ks"].fingerprint
-    assert {path.name for path in again.iterdir()} == {folder.name, "content-hashes.sqlite"}
+    assert {path.name for path in again.iterdir()} == {folder.name, "content-hashes-2.sqlite"}
 
 
 def test_a_damaged_file_is_made_again_and_an_intact_suite_is_left_alone(
