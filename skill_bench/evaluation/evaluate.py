@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from skill_bench.base.errors import SkillBenchError, UsageError
+from skill_bench.base.errors import DataError, SkillBenchError, UsageError
 from skill_bench.base.progress import Advance, Progress, Silent
 from skill_bench.base.provenance import collect, now
+from skill_bench.base.system_errors import explained
 from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.load import load_task_data
 from skill_bench.evaluation import kinds
@@ -80,11 +81,13 @@ def evaluate(
             try:
                 upstream = _on(load(request), plan.device)
                 if plan.profile == "counted":
-                    _ensure_profile(upstream, request, plan, progress)
+                    _ensure_profile(upstream, request, plan, outcome, progress)
             except UsageError:
                 raise
-            except SkillBenchError as error:
-                failure = FailedCell(upstream=request.name, task=None, seed=None, error=str(error))
+            except (SkillBenchError, OSError) as error:
+                failure = FailedCell(
+                    upstream=request.name, task=None, seed=None, error=explained(error) or str(error)
+                )
                 _report(outcome, failure, progress)
                 advance(per_upstream)
                 continue
@@ -96,21 +99,28 @@ def evaluate(
         for request in plan.upstreams:
             try:
                 upstream = _on(load(request), plan.device)
-            except SkillBenchError:
+            except (SkillBenchError, OSError):
                 continue  # its cells have said why
-            _ensure_profile(upstream, request, plan, progress)
+            _ensure_profile(upstream, request, plan, outcome, progress)
     return outcome
 
 
-def _ensure_profile(upstream: EvaluatedUpstream, request: UpstreamRequest, plan: Plan, progress: Progress) -> None:
-    ensure_profile(
-        upstream,
-        out_dir=plan.out_dir,
-        suite=plan.suite,
-        timed=plan.profile == "timed",
-        called=request.name,
-        progress=progress,
-    )
+def _ensure_profile(
+    upstream: EvaluatedUpstream, request: UpstreamRequest, plan: Plan, outcome: Outcome, progress: Progress
+) -> None:
+    """One that cannot be kept costs no cell."""
+    try:
+        ensure_profile(
+            upstream,
+            out_dir=plan.out_dir,
+            suite=plan.suite,
+            timed=plan.profile == "timed",
+            called=request.name,
+            progress=progress,
+        )
+    except OSError as error:
+        failure = FailedCell(upstream=request.name, task="profile", seed=None, error=explained(error) or str(error))
+        _report(outcome, failure, progress)
 
 
 def forecast(plan: Plan, *, progress: Progress | None = None) -> list[Forecast]:
@@ -149,7 +159,10 @@ def forecast(plan: Plan, *, progress: Progress | None = None) -> list[Forecast]:
             peak_memory_bytes=peak_memory_bytes(of_tasks),
             provenance=collect(started_at=started_at),
         )
-        made.write(made.path(plan.out_dir))
+        try:
+            made.write(made.path(plan.out_dir))
+        except OSError as error:  # records will not hold it, but it was asked for to be read
+            progress.note(f"the forecast of {upstream.name} is not kept: {explained(error)}")
         found.append(made)
     return found
 
@@ -183,6 +196,8 @@ def _load_data(task: TaskSpec, plan: Plan) -> TaskData | SkillBenchError:
         raise
     except SkillBenchError as error:
         return error
+    except OSError as error:  # what is rendered, unpacked or listed in the cache
+        return DataError(f"{plan.suite}, {task.name}: {explained(error)}")
 
 
 def _show_notes(loaded: Mapping[str, TaskData | SkillBenchError], progress: Progress) -> None:
@@ -211,7 +226,7 @@ def _cells(
     for cell in cells:
         try:
             found = cell.finished()
-        except SkillBenchError as error:
+        except (SkillBenchError, OSError) as error:
             _report(outcome, cell.failed(error), progress)
             advance(1)
             continue
@@ -263,5 +278,4 @@ def _results(
 
 def _report(outcome: Outcome, failure: FailedCell, progress: Progress) -> None:
     outcome.failures.append(failure)
-    what = failure.upstream if failure.task is None else f"{failure.upstream}, {failure.task}, seed {failure.seed}"
-    progress.note(f"failed: {what}: {failure.error}")
+    progress.note(f"failed: {failure.name}: {failure.error}")

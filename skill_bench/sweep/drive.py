@@ -22,6 +22,7 @@ import torch
 from skill_bench.base.archive import find
 from skill_bench.base.errors import CheckpointError, SkillBenchError
 from skill_bench.base.progress import Progress
+from skill_bench.base.system_errors import explained
 from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.listing import list_audio, speech_fingerprint
 from skill_bench.distillation.distill import distill
@@ -133,8 +134,8 @@ class Drive:
         """Its checkpoint, distilled now or before; None where that failed."""
         try:
             return self._distilled(job)
-        except SkillBenchError as error:
-            self._failed(f"{job.name} was not distilled: {error}")
+        except (SkillBenchError, OSError) as error:
+            self._failed(f"{job.name} was not distilled: {explained(error) or error}")
             return None
 
     def _distilled(self, job: Job) -> Path:
@@ -188,7 +189,7 @@ class Drive:
         )
         for failure in evaluate(plan, progress=self.progress, load=load).failures:
             # evaluate has shown it
-            self.failures.append(f"{failure.upstream}, {failure.task}, seed {failure.seed}: {failure.error}")
+            self.failures.append(f"{failure.name}: {failure.error}")
 
     def _upstream(self, request: UpstreamRequest, students: dict[str, tuple[Job, Path]]) -> Upstream:
         if request.name == TEACHER:
