@@ -16,6 +16,7 @@ from skill_bench.base.errors import DataError, SkillBenchError, UsageError
 from skill_bench.base.progress import Advance, Progress, Silent
 from skill_bench.base.provenance import collect, now
 from skill_bench.base.system_errors import explained
+from skill_bench.base.unfinished import remove_leftovers
 from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.load import load_task_data
 from skill_bench.evaluation import kinds
@@ -26,7 +27,7 @@ from skill_bench.evaluation.forecast import Forecast
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.evaluation.probe import PROBE_LIMIT, Prober, peak_memory_bytes
 from skill_bench.evaluation.task_files import load_task
-from skill_bench.records.record import Record
+from skill_bench.records.record import Record, safe_name
 from skill_bench.tasks import TaskSpec
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def evaluate(
         raise UsageError(f"seeds {sorted(repeated)} are given more than once. Give each seed once.")
     tasks = [load_task(name).for_suite(plan.suite, protocol=plan.protocol) for name in plan.tasks]
     outcome = Outcome()
+    _remove_leftovers(plan)
     loaded = {task.name: _load_data(task, plan) for task in tasks}
     _show_notes(loaded, progress)
     # What cannot be used is said before anything is trained.
@@ -103,6 +105,13 @@ def evaluate(
                 continue  # its cells have said why
             _ensure_profile(upstream, request, plan, outcome, progress)
     return outcome
+
+
+def _remove_leftovers(plan: Plan) -> None:
+    """Only where such runs write: both folders may hold what is none of their business."""
+    remove_leftovers(plan.out_dir / safe_name(plan.suite))
+    remove_leftovers(plan.cache_dir, below=False)
+    remove_leftovers(plan.cache_dir / "features")
 
 
 def _ensure_profile(

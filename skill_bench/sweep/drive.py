@@ -23,6 +23,7 @@ from skill_bench.base.archive import find
 from skill_bench.base.errors import CheckpointError, SkillBenchError
 from skill_bench.base.progress import Progress
 from skill_bench.base.system_errors import explained
+from skill_bench.base.unfinished import remove_leftovers
 from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.listing import list_audio, speech_fingerprint
 from skill_bench.distillation.distill import distill
@@ -69,6 +70,8 @@ class Drive:
 
     def run(self) -> list[str]:
         """Makes every record that is missing; returns what failed, a line each."""
+        remove_leftovers(self.out / "students")
+        remove_leftovers(self._records, below=False)
         similarity = self._similarity()
         baselines = [TEACHER, *(name for name in self.grid.upstreams if name != TEACHER)]
         self._evaluate(baselines, self.grid.tasks, {})

@@ -23,6 +23,7 @@ from skill_bench.base.hashed import seed_from
 from skill_bench.base.locks import Lock
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.signals import Noted, noted
+from skill_bench.base.unfinished import remove_leftovers
 from skill_bench.training.batches import Batch, PlannedBatch, SpeechBatches
 from skill_bench.training.engine import Processes
 from skill_bench.training.training_log import Log, TrainingLog
@@ -126,6 +127,7 @@ class Training:
         if self.processes.is_first:
             for unfinished in self.folder.glob(f".{self.checkpoint.name}.*.tmp"):
                 unfinished.unlink()  # a process was killed while it wrote it
+            remove_leftovers(self.folder)
         # Every process goes by what the first one sees: a folder that is not shared is an error, not two starts.
         done, spent = self._restore() if self.processes.fabric.broadcast(self.checkpoint.exists()) else (0, 0.0)
         if done >= self.schedule.n_updates:

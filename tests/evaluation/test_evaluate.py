@@ -361,3 +361,17 @@ def test_an_error_with_a_name_that_is_no_text_is_recorded(
     failed = Record.read(tmp_path / "out" / "demo" / "fake" / "ks-s0.json").error
     assert failed is not None
     assert failed.message == "\\udcff.wav: no such file"
+
+
+def test_what_a_killed_run_left_is_removed_where_runs_write_and_nowhere_else(
+    run: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    removed = ["out/demo/fake", "cache", "cache/features/model/policy"]
+    kept = ["out", "out/other/fake", "cache/private"]
+    for folder in (*removed, *kept):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        path = tmp_path / folder / ".x.json.abcdefgh.tmp"
+        path.touch()
+        os.utime(path, (0, 0))
+    run(tasks=["ks"])
+    assert {str(path.parent.relative_to(tmp_path)) for path in tmp_path.rglob("*.tmp")} == set(kept)

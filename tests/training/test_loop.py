@@ -174,3 +174,11 @@ def test_all_processes_stop_at_the_update_in_which_one_is_asked(speech: list[Utt
     assert ended.value.number == signal.SIGTERM
     assert torch.load(tmp_path / "run" / "one.ckpt", weights_only=True)["updates_done"] == 2
     assert made[0].waited == 1, "nobody leaves while the first process writes"
+
+
+def test_what_a_killed_training_left_is_removed(speech: list[Utterance], tmp_path: Path) -> None:
+    left = tmp_path / "run" / ".synthetic.abcdefgh.tmp"
+    left.mkdir(parents=True)
+    os.utime(left, (0, 0))
+    train(speech, tmp_path / "run", n_updates=1)
+    assert not left.exists()
