@@ -25,7 +25,7 @@ from skill_bench.base.progress import Progress
 from skill_bench.base.system_errors import explained
 from skill_bench.base.unfinished import remove_leftovers
 from skill_bench.corpora.data import Utterance
-from skill_bench.corpora.listing import list_audio, speech_fingerprint
+from skill_bench.corpora.listing import content_fingerprint, list_audio, speech_fingerprint
 from skill_bench.distillation.distill import distill
 from skill_bench.evaluation.cell_record import EvaluatedUpstream
 from skill_bench.evaluation.evaluate import evaluate, load_request
@@ -90,6 +90,10 @@ class Drive:
         return list_audio(self.data)
 
     @functools.cached_property
+    def _contents(self) -> str:
+        return content_fingerprint(self._speech, cache_dir=self.cache_dir)
+
+    @functools.cached_property
     def _processes(self) -> Processes:
         return Engine(device=self.device).launch()
 
@@ -151,7 +155,8 @@ class Drive:
             same = {
                 "recipe": read_recipe(found.get("recipe", "")) == job.recipe,
                 "teacher": found.get("teacher_sha256") == self._teacher.sha256,
-                "data": self._is_of_this_data(found.get("data_fingerprint")),
+                "data": self._is_of_this_data(found.get("data_fingerprint"))
+                and found.get("content_fingerprint", self._contents) == self._contents,
             }
             if not all(same.values()):
                 differing = " and ".join(key for key, value in same.items() if not value)
@@ -168,6 +173,7 @@ class Drive:
             processes=self._processes,
             progress=self.progress,
             title=f"distill {job.name}",
+            cache_dir=self.cache_dir,
         )
         metadata = student.metadata | {"title": _title(job), "teacher": TEACHER}
         checkpoint.save(student.encoder, path, metadata=metadata, dtype=torch.float16)
