@@ -13,7 +13,9 @@ def available_bytes(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cg
     if "MemAvailable" not in system:
         return None
     found = 1024 * (system["MemAvailable"] + system.get("SwapFree", 0))
-    own = next((line.removeprefix("0::/") for line in _lines(proc / "self" / "cgroup") if line.startswith("0::/")), None)
+    own = next(
+        (line.removeprefix("0::/") for line in _lines(proc / "self" / "cgroup") if line.startswith("0::/")), None
+    )
     if own is not None:
         # A limit above holds for all that is below.
         for folder in (cgroups / own, *(cgroups / own).parents):
@@ -34,7 +36,9 @@ def _left_below_limit(folder: Path) -> int | None:
 
 def _numbers(file: Path, separator: str) -> dict[str, int]:
     pairs = (line.partition(separator) for line in _lines(file))
-    return {name: int(value.split()[0]) for name, _, value in pairs if value.split()[:1] and value.split()[0].isdecimal()}
+    return {
+        name: int(value.split()[0]) for name, _, value in pairs if value.split()[:1] and value.split()[0].isdecimal()
+    }
 
 
 def _lines(file: Path) -> list[str]:

@@ -22,7 +22,9 @@ def explained(error: BaseException) -> str | None:
         )
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _is_about_memory(str(error))):
         said = (str(error).splitlines() or [""])[0]
-        return f"not enough memory{f' ({said})' if said else ''}. Free some, or give shorter recordings or less at once."
+        return (
+            f"not enough memory{f' ({said})' if said else ''}. Free some, or give shorter recordings or less at once."
+        )
     return None
 
 
@@ -31,7 +33,9 @@ def _refused(error: OSError) -> str:
     path = error.filename if error.filename2 is None else error.filename2
     said = error.strerror or str(error) or type(error).__name__
     if path is None or isinstance(path, int):
-        return f"{said}; the system does not say where. Check the space where output and files go, and this user's limits."
+        return (
+            f"{said}; the system does not say where. Check the space where output and files go, and this user's limits."
+        )
     return f"{os.fsdecode(path)}: {said}. Check the path, its permissions and the space on its disk."
 
 

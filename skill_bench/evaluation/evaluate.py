@@ -26,7 +26,9 @@ from skill_bench.evaluation.costs import ensure_profile
 from skill_bench.evaluation.forecast import Forecast
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.evaluation.probe import PROBE_LIMIT, Prober, peak_memory_bytes
+from skill_bench.evaluation.solve import requests
 from skill_bench.evaluation.task_files import load_task
+from skill_bench.features.extract import require_memory
 from skill_bench.records.record import Record, safe_name
 from skill_bench.tasks import TaskSpec
 
@@ -87,15 +89,21 @@ def evaluate(
             except UsageError:
                 raise
             except (SkillBenchError, OSError) as error:
-                failure = FailedCell(
-                    upstream=request.name, task=None, seed=None, error=explained(error) or str(error)
-                )
+                failure = FailedCell(upstream=request.name, task=None, seed=None, error=explained(error) or str(error))
                 _report(outcome, failure, progress)
                 advance(per_upstream)
                 continue
-            for task in tasks:
+            too_long = {task.name: _too_long(upstream, task, loaded[task.name], plan) for task in tasks}
+            for task in sorted(tasks, key=lambda task: too_long[task.name] is None):
                 _cells(
-                    upstream, task, loaded[task.name], plan=plan, outcome=outcome, progress=progress, advance=advance
+                    upstream,
+                    task,
+                    loaded[task.name],
+                    problem=too_long[task.name],
+                    plan=plan,
+                    outcome=outcome,
+                    progress=progress,
+                    advance=advance,
                 )
     if plan.profile == "timed":
         for request in plan.upstreams:
@@ -209,6 +217,26 @@ def _load_data(task: TaskSpec, plan: Plan) -> TaskData | SkillBenchError:
         return DataError(f"{plan.suite}, {task.name}: {explained(error)}")
 
 
+def _too_long(
+    upstream: EvaluatedUpstream, task: TaskSpec, data: TaskData | SkillBenchError, plan: Plan
+) -> SkillBenchError | None:
+    """What extraction would say of a recording that needs more memory than there is, before anything is extracted."""
+    if isinstance(data, SkillBenchError):
+        return None
+    try:
+        for asked in requests(task, data):
+            require_memory(
+                upstream,
+                asked.utterances,
+                pooled=asked.pooled,
+                cache_dir=plan.cache_dir,
+                max_seconds=asked.max_seconds,
+            )
+    except SkillBenchError as error:
+        return error
+    return None
+
+
 def _show_notes(loaded: Mapping[str, TaskData | SkillBenchError], progress: Progress) -> None:
     """Each note once, with the tasks whose data it is about."""
     about: dict[str, list[str]] = {}
@@ -224,12 +252,16 @@ def _cells(
     task: TaskSpec,
     data: TaskData | SkillBenchError,
     *,
+    problem: SkillBenchError | None,
     plan: Plan,
     outcome: Outcome,
     progress: Progress,
     advance: Advance,
 ) -> None:
-    """Runs the cells of all seeds, or finds their records; whatever happens is in ``outcome`` and on disk."""
+    """Runs the cells of all seeds, or finds their records; whatever happens is in ``outcome`` and on disk.
+
+    A ``problem`` of this upstream with this data is what those that are missing fail for.
+    """
     cells = [CellRecord(upstream, task, data, seed, plan=plan, started_at=now()) for seed in plan.seeds]
     missing = []
     for cell in cells:
@@ -245,7 +277,8 @@ def _cells(
         outcome.records.append(found)
         outcome.n_skipped += 1
         advance(1)
-    results = _results(upstream, task, data, tuple(cell.key.seed for cell in missing), plan=plan, progress=progress)
+    seeds = tuple(cell.key.seed for cell in missing)
+    results = _results(upstream, task, problem or data, seeds, plan=plan, progress=progress)
     stopped: Exception | None = None
     for cell in missing:
         try:

@@ -21,7 +21,7 @@ from skill_bench.corpora.audio.audio import Audio, load_utterance
 from skill_bench.corpora.data import Utterance
 from skill_bench.features import freed_memory, stored
 from skill_bench.features.cache import FeatureCache, KeptFeatures
-from skill_bench.features.memory import Estimate, at_once, require_memory
+from skill_bench.features.memory import at_once, estimate_of, refusal, too_long
 from skill_bench.features.policy import Policy, cut, entry_keys
 from skill_bench.features.threads import threads
 
@@ -72,7 +72,19 @@ class Extraction:
         self._keys: dict[str, str] = {}
         self._bytes_without_place: dict[str, int] = {}
         self._in_memory: dict[str, KeptFeatures] = {}
-        self._estimate: Estimate = getattr(self.upstream, "utterance_bytes", lambda n_samples: None)
+        self._estimate = estimate_of(self.upstream)
+
+    def require_memory(self, utterances: Sequence[Utterance]) -> None:
+        """Checks that what the cache lacks can be extracted, each utterance alone.
+
+        Raises:
+            DataError: names the longest that cannot, what it needs and what there is.
+        """
+        suspected = too_long(utterances, estimate=self._estimate, max_samples=self.policy.max_samples)
+        keys = entry_keys([utterance for utterance, _, _ in suspected], self.policy, cache_dir=self.cache_dir)
+        for utterance, needed, available in suspected:
+            if keys[utterance.id] not in self.cache:
+                raise refusal(utterance, needed=needed, available=available, upstream=self.upstream.name)
 
     def run(self, utterances: Sequence[Utterance], advance: Advance) -> None:
         """Leaves every utterance in the cache, or known as one that does not fit.
@@ -82,12 +94,7 @@ class Extraction:
         """
         self._seen |= {utterance.id: utterance for utterance in utterances}
         self._keys |= entry_keys(utterances, self.policy, cache_dir=self.cache_dir)
-        require_memory(
-            [utterance for utterance in utterances if self._keys[utterance.id] not in self.cache],
-            upstream=self.upstream.name,
-            estimate=self._estimate,
-            max_samples=self.policy.max_samples,
-        )
+        self.require_memory(utterances)
         waiting = []
         for block in self._blocks(utterances):
             if self._is_complete(block):

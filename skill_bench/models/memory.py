@@ -8,7 +8,7 @@ _FLOAT_BYTES = 4
 
 
 def utterance_bytes(architecture: Architecture, n_samples: int) -> int:
-    """On a CPU (`skill_bench.models.cpu.inference`), at least: what grows with the length, not what is the same for all.
+    """On a CPU (`skill_bench.models.cpu.inference`), at least: what grows with the length, of that the largest parts.
 
     Attention scores are never held as a whole, but a position bias is, for all heads of the unpruned layer, and twice:
     while it is laid out, and beside its gated form.

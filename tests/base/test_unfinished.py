@@ -80,8 +80,9 @@ def test_a_folder_in_which_something_is_new_is_still_written(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "name",
     [
-        "record.json", ".record.json", "record.tmp", ".record.tmp", ".record.json.abc.tmp", "x.record.json.abcdefgh.tmp",
-        ".record.json.ABCDEFGH.tmp", "in_use", "take.alone", "x.shared-0123456789abcdef0123456789abcdef", "a.claim",
+        "record.json", ".record.json", "record.tmp", ".record.tmp", ".record.json.abc.tmp",
+        "x.record.json.abcdefgh.tmp", ".record.json.ABCDEFGH.tmp",
+        "in_use", "take.alone", "x.shared-0123456789abcdef0123456789abcdef", "a.claim",
     ],
 )  # fmt: skip
 def test_other_files_stay_whatever_their_age(name: str, tmp_path: Path) -> None:

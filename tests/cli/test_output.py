@@ -1,4 +1,4 @@
-"""Where output goes: nowhere, to nobody, to terminals without arrows. In real processes, or with what the system says."""
+"""Where output goes: nowhere, to nobody, to terminals without arrows."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ import pytest
 import soundfile
 from fake_speech import FakeUpstream, class_data
 
+from skill_bench.base import memory
 from skill_bench.base.errors import CheckpointError, ManifestError, UnknownName, UsageError
 from skill_bench.base.progress import Advance, Silent
 from skill_bench.corpora.data import TaskData
@@ -375,3 +376,48 @@ def test_what_a_killed_run_left_is_removed_where_runs_write_and_nowhere_else(
         os.utime(path, (0, 0))
     run(tasks=["ks"])
     assert {str(path.parent.relative_to(tmp_path)) for path in tmp_path.rglob("*.tmp")} == set(kept)
+
+
+def test_a_recording_too_long_for_the_memory_is_said_before_anything_is_trained(
+    run: Callable[..., Outcome], world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Needy(Evaluated):
+        def utterance_bytes(self, n_samples: int) -> int:
+            return n_samples
+
+    data = world.data["sid"]
+    assert isinstance(data, TaskData)
+    path = tmp_path / "long.wav"
+    soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(16_000 * 5), 16_000)
+    fold = data.folds[0]
+    longer = replace(fold.test[0], id="long", path=path, seconds=5.0)
+    world.data["sid"] = replace(data, folds=(replace(fold, test=(*fold.test, longer)),))
+    finished = run(tasks=["sid"], seeds=[0])
+    assert len(finished.records) == 1
+    world.upstreams["fake"] = Needy(identity="fake-2")
+    monkeypatch.setattr(memory, "available_bytes", lambda: 16_000 * 4)
+    outcome = run()
+    assert [failure.name for failure in outcome.failures] == ["fake, sid, seed 0", "fake, sid, seed 1"]
+    assert outcome.failures[0].error.startswith(f"utterance 'long' ({path}, ")
+    assert [record.key.task for record in outcome.records] == ["ks", "ks"]
+    events: list[str] = []
+
+    class Listening(Silent):
+        def stage(self, description: str, *, total: int) -> AbstractContextManager[Advance]:
+            events.append(description)
+            return super().stage(description, total=total)
+
+        def note(self, text: str) -> None:
+            events.append(text)
+
+    plan = Plan(
+        upstreams=[UpstreamRequest(name="fake")], suite="demo", tasks=["er", "sid"], seeds=[0],
+        out_dir=tmp_path / "other", cache_dir=tmp_path / "cache",
+    )  # fmt: skip
+    evaluate(plan, load=world.load, progress=Listening())
+    [failed] = [n for n, event in enumerate(events) if event.startswith("failed: fake, sid, seed 0: utterance 'long'")]
+    assert failed < min(n for n, event in enumerate(events) if "features" in event)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 16_000 * 5)
+    assert run().failures == [], "what fits runs"
+    monkeypatch.setattr(memory, "available_bytes", lambda: 0)
+    assert run().n_skipped == 4, "what is finished needs nothing"
