@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 
 def available_bytes(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int | None:
     """Without harm to others: what Linux calls available, and free swap; less where a batch system or a container
-    limits the process (cgroup v2). None where the system does not say.
+    limits the process by cgroups. None where the system does not say.
     """
     system = _numbers(proc / "meminfo", ":")
     if "MemAvailable" not in system:
         return None
-    found = 1024 * (system["MemAvailable"] + system.get("SwapFree", 0))
-    own = next(
-        (line.removeprefix("0::/") for line in _lines(proc / "self" / "cgroup") if line.startswith("0::/")), None
-    )
-    if own is not None:
-        # A limit above holds for all that is below.
-        for folder in (cgroups / own, *(cgroups / own).parents):
-            if not folder.is_relative_to(cgroups):
-                break
-            if (limited := _left_below_limit(folder)) is not None:
-                found = min(found, limited)
+    found: float = 1024 * (system["MemAvailable"] + system.get("SwapFree", 0))
+    for line in _lines(proc / "self" / "cgroup"):
+        _, controllers, own = line.split(":", 2)
+        if not controllers:
+            found = min(found, _left_in(own, root=cgroups, names=("memory.max", "memory.current", "file")))
+        elif "memory" in controllers.split(","):
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_cache")
+            found = min(found, _left_in(own, root=cgroups / "memory", names=names))
+    return int(found)
+
+
+def _left_in(group: str, *, root: Path, names: tuple[str, str, str]) -> float:
+    """Below the tightest limit: one of a group above holds for all that is below. A container sees its own as root."""
+    limit_name, used_name, cache_name = names
+    found = math.inf
+    for folder in (root / group.lstrip("/"), *(root / group.lstrip("/")).parents):
+        if not folder.is_relative_to(root):
+            break
+        limit, used = ("".join(_lines(folder / name)) for name in (limit_name, used_name))
+        if limit.isdecimal() and used.isdecimal():
+            # Files that are kept in memory make room.
+            kept = _numbers(folder / "memory.stat", " ").get(cache_name, 0)
+            found = min(found, max(0, int(limit) - int(used) + kept))
     return found
-
-
-def _left_below_limit(folder: Path) -> int | None:
-    limit, used = ("".join(_lines(folder / name)) for name in ("memory.max", "memory.current"))
-    if not (limit.isdecimal() and used.isdecimal()):
-        return None
-    # Files that are kept in memory make room.
-    return max(0, int(limit) - int(used) + _numbers(folder / "memory.stat", " ").get("file", 0))
 
 
 def _numbers(file: Path, separator: str) -> dict[str, int]:

@@ -48,6 +48,18 @@ def test_the_limit_of_a_group_above_holds_too(system: tuple[Path, Path]) -> None
     assert available_bytes(*system) == 5_700_000 * KIB, "less is there than is allowed"
 
 
+def test_groups_of_the_first_version(system: tuple[Path, Path]) -> None:
+    proc, cgroups = system
+    (proc / "self" / "cgroup").write_text("5:cpu,memory:/job/step\n1:name=systemd:/job\n0::/\n")
+    (cgroups / "memory" / "job").mkdir(parents=True)
+    files = {"limit_in_bytes": 1000, "usage_in_bytes": 950, "stat": "cache 7\ntotal_cache 30"}
+    for name, value in files.items():
+        (cgroups / "memory" / "job" / f"memory.{name}").write_text(f"{value}\n")
+    assert available_bytes(*system) == 80
+    (cgroups / "memory" / "job" / "memory.limit_in_bytes").write_text("9223372036854771712\n")
+    assert available_bytes(*system) == 5_700_000 * KIB, "as it says that there is none"
+
+
 def test_who_says_nothing_is_not_guessed(tmp_path: Path) -> None:
     assert available_bytes(tmp_path, tmp_path) is None
     (tmp_path / "meminfo").write_text("MemTotal: 8 kB\n")
