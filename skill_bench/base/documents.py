@@ -5,9 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
-import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -17,12 +14,10 @@ from skill_bench.base.archive import read_bytes
 from skill_bench.base.errors import RecordError
 from skill_bench.base.first_few import first_few
 from skill_bench.base.specs import Frozen
+from skill_bench.base.unfinished import unfinished_file
 
 SCHEMA_VERSION = 1
 _DIGEST = "content_sha256"
-_TEMPORARY_SECONDS = 3600.0
-"""Whoever writes one file for longer than this has died."""
-
 
 JsonObject = dict[str, JsonValue]
 """A JSON object of any form."""
@@ -101,14 +96,12 @@ def check_digest(content: dict[str, Any], *, source: str) -> None:
 def write_atomic(path: Path, data: bytes | memoryview) -> Path:
     """Writes ``data`` to ``path`` through a temporary file of the same folder, made durable before it is renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    temporary = Path(name)
+    descriptor, temporary = unfinished_file(path)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~umask())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -151,21 +144,3 @@ def _refuse_constant(name: str) -> NoReturn:
 def _first_problems(error: ValidationError) -> str:
     problems = [f"{'.'.join(map(str, p['loc'])) or 'record'}: {p['msg']}" for p in error.errors()]
     return first_few(problems, most=3, separator="; ", more=", and {} more")
-
-
-def remove_leftovers(folder: Path) -> int:
-    """Deletes what writers left below ``folder`` that died long ago; returns how many files."""
-    found = 0
-    for path in folder.rglob(".*.tmp"):
-        with suppress(OSError):  # renamed meanwhile, or somebody else's
-            if time.time() - path.stat().st_mtime > _TEMPORARY_SECONDS:
-                path.unlink()
-                found += 1
-    return found
-
-
-def umask() -> int:
-    """Of this process. mkstemp and mkdtemp ignore it: what they make only its owner may read, unless it is changed."""
-    current = os.umask(0)
-    os.umask(current)
-    return current

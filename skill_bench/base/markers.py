@@ -8,13 +8,23 @@ those of two machines differ.
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 import uuid
+from collections.abc import Container
 from contextlib import suppress
 from pathlib import Path
 
+_MARKER = re.compile(r"(?P<lock>.+)\.(alone|shared-[0-9a-f]{32})")
+_PROBE = re.compile(r"\.[0-9a-f]{32}\.(now|dead)")
 BEAT_SECONDS, STALE_SECONDS, POLL_SECONDS = 5.0, 60.0, 0.2
+
+
+def is_marker(name: str, *, beside: Container[str]) -> bool:
+    """Whether a file is the marker of a lock that lies ``beside`` it, or was made to tell a marker's age."""
+    marker = _MARKER.fullmatch(name)
+    return _PROBE.fullmatch(name) is not None or (marker is not None and marker["lock"] in beside)
 
 
 class Markers:

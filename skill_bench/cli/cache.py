@@ -61,8 +61,8 @@ def prune_caches(
     everything: Annotated[bool, typer.Option("--all", help="Remove all features.")] = False,
 ) -> None:
     """Remove features; a cache in use stays. Whatever is missed is extracted again."""
-    from skill_bench.base.documents import remove_leftovers
     from skill_bench.base.errors import UsageError
+    from skill_bench.base.unfinished import remove_leftovers
     from skill_bench.features.stored import caches, remove
 
     if sum(choice is not None for choice in (to, older_than, upstream)) + everything != 1:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from skill_bench.cli.interruption import interruptible
 from skill_bench.cli.options import DataPaths, Teacher, require_writable_checkpoint
 from skill_bench.cli.training_options import (
     Changes,
@@ -68,12 +69,9 @@ def distill(
     folder = work_dir or out.with_suffix(".work")
     loaded = checkpoint.load(teacher)
     utterances = list_audio(data)
-    with ConsoleProgress(quiet=not processes.is_first) as progress:
-        try:
-            student = method(loaded, utterances, recipe=chosen, folder=folder, processes=processes, progress=progress)
-        except KeyboardInterrupt:
-            progress.note(f"interrupted: checkpoints are in {folder}; the same command continues")
-            raise typer.Exit(130) from None
+    kept = f"checkpoints are in {folder}; the same command continues"
+    with ConsoleProgress(quiet=not processes.is_first) as progress, interruptible(progress, kept=kept):
+        student = method(loaded, utterances, recipe=chosen, folder=folder, processes=processes, progress=progress)
     if not processes.is_first:
         return
     curves = write_distilled(folder, title=f"distill {chosen.name}")

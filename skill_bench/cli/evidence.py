@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skill_bench.base.cache_folder import cache_folder
+from skill_bench.cli.interruption import interruptible
 from skill_bench.cli.options import CacheDir, DataPaths, Device, Teacher
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def run_grid(
 
     from skill_bench.sweep.drive import Drive
 
-    with ConsoleProgress() as progress:
+    kept = f"what is finished is in {out}; the same command continues"
+    with ConsoleProgress() as progress, interruptible(progress, kept=kept):
         drive = Drive(
             grid=read,
             jobs=jobs,
@@ -51,11 +53,7 @@ def run_grid(
             device=device,
             progress=progress,
         )
-        try:
-            failures = drive.run()
-        except KeyboardInterrupt:
-            progress.note(f"interrupted: what is finished is in {out}; the same command continues")
-            raise typer.Exit(130) from None
+        failures = drive.run()
     typer.echo(f"{len(jobs)} students, records in {out / 'records'}")
     if failures:
         listed = "\n".join(f"  {failure}" for failure in failures)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, NoReturn
 
 import typer
 
 from skill_bench import __version__
 from skill_bench.base.errors import SkillBenchError
+from skill_bench.base.system_errors import explained
 from skill_bench.cli import (
     bench,
     cache,
@@ -77,22 +81,40 @@ app.command("list")(listing.list_all)
 
 
 def main() -> None:
-    """Entry point. Exit code 0: done; 1: something failed; 2: usage; 130: interrupted, nothing finished is lost."""
+    """Entry point. Exit code 0: done; 1: something failed; 2: usage; 128 + N: ended by signal N, such as Ctrl-C (130).
+
+    What is interrupted loses nothing that is finished.
+    """
+    # A table with "?" for its arrows says more than no table; errors name files by all of their bytes.
+    for stream, errors in ((sys.stdout, "replace"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
     try:
-        app()
+        try:
+            app()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # else Python finds out at its end, and says so in its own way
     except SkillBenchError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
-    except (OSError, RuntimeError) as error:
-        message = torch_pair.explain(error) or _about_a_file(error)
+        _end(str(error), error.exit_code)
+    except BrokenPipeError:  # whoever read has left, and misses no message
+        _end(None, 1)
+    except Exception as error:
+        message = torch_pair.explain(error) or explained(error)
         if message is None:
             raise
-        typer.echo(f"error: {message}", err=True)
-        sys.exit(1)
+        _end(message, 1)
 
 
-def _about_a_file(error: Exception) -> str | None:
-    """What the system says of a path that cannot be used; None for other errors."""
-    if not isinstance(error, OSError) or error.filename is None or error.strerror is None:
-        return None
-    return f"{error.filename}: {error.strerror}. Check the path, its permissions and the space on its disk."
+def _end(message: str | None, code: int) -> NoReturn:
+    """Ends with an error, also where neither it nor what was written before reaches anybody."""
+    if message is not None:
+        with suppress(OSError):
+            typer.echo(f"error: {message}", err=True)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:  # Python would try again at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    sys.exit(code)

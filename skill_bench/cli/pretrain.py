@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from skill_bench.cli.interruption import interruptible
 from skill_bench.cli.options import DataPaths, require_writable_checkpoint
 from skill_bench.cli.training_options import (
     CheckpointEvery,
@@ -56,7 +57,8 @@ def pretrain(
         tensorboard=tensorboard,
     )
     folder = work_dir or out.with_suffix(".work")
-    with ConsoleProgress(quiet=not processes.is_first) as progress:
+    kept = f"checkpoints are in {folder}; the same command continues"
+    with ConsoleProgress(quiet=not processes.is_first) as progress, interruptible(progress, kept=kept):
         made = pretrain_small(
             list_audio(data),
             folder=folder,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from skill_bench.base.suites import DEFAULT_SUITE
+from skill_bench.cli.interruption import interruptible
 from skill_bench.cli.options import CacheDir, Checkpoint, DataRoot, Device, OutDir, SuiteFile
 from skill_bench.cli.run_options import Limit, ProtocolName, Seeds, Suite, Tasks, Upstreams, plan_of
 
@@ -55,12 +56,9 @@ def run(
         device=device,
         profile="timed" if profile else False,
     )
-    with ConsoleProgress() as progress:
-        try:
-            outcome = evaluate(plan, progress=progress)
-        except KeyboardInterrupt:
-            progress.note(f"interrupted: finished cells are in {out}; the same command continues with the others")
-            raise typer.Exit(130) from None
+    kept = f"finished cells are in {out}; the same command continues with the others"
+    with ConsoleProgress() as progress, interruptible(progress, kept=kept):
+        outcome = evaluate(plan, progress=progress)
     show(out, suite=suite, tasks=plan.tasks)
     typer.echo(f"{len(outcome.records)} cells in {out}, {outcome.n_skipped} of them finished before.")
     if outcome.failures:

@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from skill_bench.base.errors import DataError, ManifestError, UsageError
+from skill_bench.base.hashed import digest
+from skill_bench.corpora.audio.content import content_hashes
 from skill_bench.corpora.audio.scan import scan
 from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.described.manifest import read_manifest
@@ -65,6 +67,19 @@ def speech_fingerprint(utterances: Sequence[Utterance]) -> str:
     for utterance in utterances:
         digest.update(f"{utterance.id}\0{utterance.seconds}\n".encode())
     return digest.hexdigest()
+
+
+def content_fingerprint(utterances: Sequence[Utterance], *, cache_dir: Path) -> str:
+    """sha256 over ids and the bytes of the files, in their order.
+
+    Args:
+        cache_dir: Where hashes of files that have not changed are remembered.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    contents = content_hashes((utterance.path for utterance in utterances), cache_dir=cache_dir)
+    return digest("".join(f"{utterance.id}\0{contents[utterance.path]}\n" for utterance in utterances))
 
 
 def _in(path: Path, split: str | None) -> Iterator[Utterance]:

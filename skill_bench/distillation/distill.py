@@ -15,7 +15,7 @@ import torch
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.provenance import hardware
 from skill_bench.corpora.data import Utterance
-from skill_bench.corpora.listing import speech_fingerprint
+from skill_bench.corpora.listing import content_fingerprint, speech_fingerprint
 from skill_bench.distillation import groups as layer_groups
 from skill_bench.distillation import run_file
 from skill_bench.distillation.losses import GroupDistillation
@@ -68,11 +68,13 @@ def distill(
     processes: Processes | None = None,
     progress: Progress | None = None,
     title: str | None = None,
+    cache_dir: Path | None = None,
 ) -> Student:
     """Distils ``teacher`` into a student; a killed run continues in ``folder``. Every process gets the student.
 
     Args:
         processes: default: one, on a GPU where there is one.
+        cache_dir: where hashes of the speech are remembered; default: ``folder``.
         title: what progress calls the training; default: by its recipe.
 
     Raises:
@@ -100,7 +102,7 @@ def distill(
             f"{len(batches.utterances)} of {len(utterances)} utterances take part, {batches.hours:.2f} h; {n_short} "
             f"are shorter than data.min_seconds = {recipe.data.min_seconds:g}"
         )
-    plan, alike = _plan(teacher, utterances, recipe, folder, processes, progress)
+    plan, alike = _plan(teacher, utterances, recipe, folder, processes, progress, cache_dir=cache_dir or folder)
     torch.manual_seed(recipe.seed)
     run = _Run(
         recipe=recipe,
@@ -135,6 +137,8 @@ def distill(
         "training_hours": f"{batches.hours:.3f}",
         "precision": processes.engine.precision,
     }
+    if plan.content_fingerprint is not None:
+        metadata["content_fingerprint"] = plan.content_fingerprint
     if learnt_sparsity is not None:
         metadata["learnt_sparsity"] = f"{learnt_sparsity:.6f}"
     if None not in took:
@@ -154,20 +158,31 @@ def _plan(
     folder: Path,
     processes: Processes,
     progress: Progress,
+    *,
+    cache_dir: Path,
 ) -> tuple[RunFile, LayerSimilarity | None]:
     """What ``folder`` is continued with; a new folder is planned, once all audio has been found to be sound."""
     path = folder / run_file.NAME
+    begun = processes.fabric.broadcast(path.exists())
+    if not begun:
+        processes.check_audio(utterances, progress)
+    contents = content_fingerprint(utterances, cache_dir=cache_dir) if processes.is_first else None
     same: dict[str, Any] = {
         "recipe": recipe,
         "teacher_sha256": teacher.sha256,
         "data_fingerprint": speech_fingerprint(utterances),
+        "content_fingerprint": processes.fabric.broadcast(contents),
         "precision": processes.engine.precision,
     }
-    if processes.fabric.broadcast(path.exists()):
+    if begun:
         found = RunFile.read(path)
         found.require_same(path, **same)
+        if found.content_fingerprint is None:
+            progress.note(
+                f"{path}: was begun by a version that knew the speech by names and durations alone. It goes on; that "
+                "no file was changed since is not checked."
+            )
         return found, _layers_alike(teacher, utterances, recipe, folder, processes, progress, read=True)
-    processes.check_audio(utterances, progress)
     alike = _layers_alike(teacher, utterances, recipe, folder, processes, progress)
     similarity = None if alike is None else np.array(alike.measures[0].matrix)
     taught, learnt = layer_groups.choose(recipe, n_states=len(teacher.encoder.layers) + 1, similarity=similarity)

@@ -20,6 +20,7 @@ class RunFile(Document):
 
     Attributes:
         data_fingerprint: sha256 over ids and durations of the utterances.
+        content_fingerprint: sha256 over ids and bytes of their files; None in files of versions that did not look.
         layer_groups: of the teacher.
         student_groups: of the student, one for each of the teacher's.
         similarity: of earlier versions, read and not written: the document beside this file holds it.
@@ -29,13 +30,21 @@ class RunFile(Document):
     recipe: Recipe
     teacher_sha256: str
     data_fingerprint: str
+    content_fingerprint: str | None = None
     precision: str
     layer_groups: Groups
     student_groups: Groups
     similarity: tuple[tuple[float, ...], ...] | None = Field(default=None, exclude=True)
 
     def require_same(
-        self, path: Path, *, recipe: Recipe, teacher_sha256: str, data_fingerprint: str, precision: str
+        self,
+        path: Path,
+        *,
+        recipe: Recipe,
+        teacher_sha256: str,
+        data_fingerprint: str,
+        content_fingerprint: str,
+        precision: str,
     ) -> None:
         """Checks that the run may go on.
 
@@ -47,6 +56,8 @@ class RunFile(Document):
             differing.append("another teacher")
         if self.data_fingerprint != data_fingerprint:
             differing.append("other utterances")
+        elif self.content_fingerprint not in (None, content_fingerprint):
+            differing.append("files of the same names and durations with other contents")
         if self.precision != precision:
             differing.append(f"precision {self.precision} there, {precision} now")
         if differing:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from skill_bench.base.errors import RecordError, SkillBenchError
 from skill_bench.base.provenance import collect
+from skill_bench.base.system_errors import explained
 from skill_bench.corpora.data import TaskData
 from skill_bench.evaluation.cell_result import CellResult
 from skill_bench.evaluation.forecast import Forecast, forecast_path
@@ -30,12 +31,22 @@ class EvaluatedUpstream(CellUpstream, Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class FailedCell:
-    """A cell without a result; ``seed`` and ``task`` are None where the upstream itself could not be loaded."""
+    """A cell without a result.
+
+    ``seed`` and ``task`` are None where the upstream itself could not be loaded; ``task`` is "profile" where its costs
+    could not be kept.
+    """
 
     upstream: str
     task: str | None
     seed: int | None
     error: str
+
+    @property
+    def name(self) -> str:
+        """Which one it is, for a line about it."""
+        parts = (self.upstream, self.task, None if self.seed is None else f"seed {self.seed}")
+        return ", ".join(part for part in parts if part is not None)
 
 
 class CellRecord:
@@ -95,11 +106,12 @@ class CellRecord:
         return Record.read(record.save(self.plan.out_dir, predictions=result.predictions))
 
     def failed(self, error: Exception) -> FailedCell:
-        """Leaves a record that says so, and tells what to report."""
+        """Leaves a record that says so, if one can be written, and tells what to report."""
         key = self.key
-        if not isinstance(error, SkillBenchError):
+        said = str(error) if isinstance(error, SkillBenchError) else explained(error)
+        if said is None:
             _log.error("%s on %s, seed %d", key.upstream, key.task, key.seed, exc_info=error)
-        failure = Failure(type=type(error).__name__, message=str(error))
+        failure = Failure(type=type(error).__name__, message=_storable(said or str(error)))
         _leave_failed_record(
             Record(
                 status="failed",
@@ -110,8 +122,13 @@ class CellRecord:
             ),
             self.plan,
         )
-        text = str(error) if isinstance(error, SkillBenchError) else f"{failure.type}: {failure.message}"
+        text = failure.message if said else f"{failure.type}: {failure.message}"
         return FailedCell(upstream=key.upstream, task=key.task, seed=key.seed, error=text)
+
+
+def _storable(text: str) -> str:
+    """Without the halves of characters that stand for a file name's bytes which are no UTF-8."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def stated(task_spec: Mapping[str, Any]) -> dict[str, Any]:

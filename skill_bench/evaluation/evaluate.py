@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from skill_bench.base.errors import SkillBenchError, UsageError
+from skill_bench.base.errors import DataError, SkillBenchError, UsageError
 from skill_bench.base.progress import Advance, Progress, Silent
 from skill_bench.base.provenance import collect, now
+from skill_bench.base.system_errors import explained
+from skill_bench.base.unfinished import remove_leftovers
 from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.load import load_task_data
 from skill_bench.evaluation import kinds
@@ -24,8 +26,10 @@ from skill_bench.evaluation.costs import ensure_profile
 from skill_bench.evaluation.forecast import Forecast
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.evaluation.probe import PROBE_LIMIT, Prober, peak_memory_bytes
+from skill_bench.evaluation.solve import requests
 from skill_bench.evaluation.task_files import load_task
-from skill_bench.records.record import Record
+from skill_bench.features.extract import require_memory
+from skill_bench.records.record import Record, safe_name
 from skill_bench.tasks import TaskSpec
 
 if TYPE_CHECKING:
@@ -70,6 +74,7 @@ def evaluate(
         raise UsageError(f"seeds {sorted(repeated)} are given more than once. Give each seed once.")
     tasks = [load_task(name).for_suite(plan.suite, protocol=plan.protocol) for name in plan.tasks]
     outcome = Outcome()
+    _remove_leftovers(plan)
     loaded = {task.name: _load_data(task, plan) for task in tasks}
     _show_notes(loaded, progress)
     # What cannot be used is said before anything is trained.
@@ -80,37 +85,59 @@ def evaluate(
             try:
                 upstream = _on(load(request), plan.device)
                 if plan.profile == "counted":
-                    _ensure_profile(upstream, request, plan, progress)
+                    _ensure_profile(upstream, request, plan, outcome, progress)
             except UsageError:
                 raise
-            except SkillBenchError as error:
-                failure = FailedCell(upstream=request.name, task=None, seed=None, error=str(error))
+            except (SkillBenchError, OSError) as error:
+                failure = FailedCell(upstream=request.name, task=None, seed=None, error=explained(error) or str(error))
                 _report(outcome, failure, progress)
                 advance(per_upstream)
                 continue
-            for task in tasks:
+            too_long = {task.name: _too_long(upstream, task, loaded[task.name], plan) for task in tasks}
+            for task in sorted(tasks, key=lambda task: too_long[task.name] is None):
                 _cells(
-                    upstream, task, loaded[task.name], plan=plan, outcome=outcome, progress=progress, advance=advance
+                    upstream,
+                    task,
+                    loaded[task.name],
+                    problem=too_long[task.name],
+                    plan=plan,
+                    outcome=outcome,
+                    progress=progress,
+                    advance=advance,
                 )
     if plan.profile == "timed":
         for request in plan.upstreams:
             try:
                 upstream = _on(load(request), plan.device)
-            except SkillBenchError:
+            except (SkillBenchError, OSError):
                 continue  # its cells have said why
-            _ensure_profile(upstream, request, plan, progress)
+            _ensure_profile(upstream, request, plan, outcome, progress)
     return outcome
 
 
-def _ensure_profile(upstream: EvaluatedUpstream, request: UpstreamRequest, plan: Plan, progress: Progress) -> None:
-    ensure_profile(
-        upstream,
-        out_dir=plan.out_dir,
-        suite=plan.suite,
-        timed=plan.profile == "timed",
-        called=request.name,
-        progress=progress,
-    )
+def _remove_leftovers(plan: Plan) -> None:
+    """Only where such runs write: both folders may hold what is none of their business."""
+    remove_leftovers(plan.out_dir / safe_name(plan.suite))
+    remove_leftovers(plan.cache_dir, below=False)
+    remove_leftovers(plan.cache_dir / "features")
+
+
+def _ensure_profile(
+    upstream: EvaluatedUpstream, request: UpstreamRequest, plan: Plan, outcome: Outcome, progress: Progress
+) -> None:
+    """One that cannot be kept costs no cell."""
+    try:
+        ensure_profile(
+            upstream,
+            out_dir=plan.out_dir,
+            suite=plan.suite,
+            timed=plan.profile == "timed",
+            called=request.name,
+            progress=progress,
+        )
+    except OSError as error:
+        failure = FailedCell(upstream=request.name, task="profile", seed=None, error=explained(error) or str(error))
+        _report(outcome, failure, progress)
 
 
 def forecast(plan: Plan, *, progress: Progress | None = None) -> list[Forecast]:
@@ -149,7 +176,10 @@ def forecast(plan: Plan, *, progress: Progress | None = None) -> list[Forecast]:
             peak_memory_bytes=peak_memory_bytes(of_tasks),
             provenance=collect(started_at=started_at),
         )
-        made.write(made.path(plan.out_dir))
+        try:
+            made.write(made.path(plan.out_dir))
+        except OSError as error:  # records will not hold it, but it was asked for to be read
+            progress.note(f"the forecast of {upstream.name} is not kept: {explained(error)}")
         found.append(made)
     return found
 
@@ -183,6 +213,28 @@ def _load_data(task: TaskSpec, plan: Plan) -> TaskData | SkillBenchError:
         raise
     except SkillBenchError as error:
         return error
+    except OSError as error:  # what is rendered, unpacked or listed in the cache
+        return DataError(f"{plan.suite}, {task.name}: {explained(error)}")
+
+
+def _too_long(
+    upstream: EvaluatedUpstream, task: TaskSpec, data: TaskData | SkillBenchError, plan: Plan
+) -> SkillBenchError | None:
+    """What extraction would say of a recording that needs more memory than there is, before anything is extracted."""
+    if isinstance(data, SkillBenchError):
+        return None
+    try:
+        for asked in requests(task, data):
+            require_memory(
+                upstream,
+                asked.utterances,
+                pooled=asked.pooled,
+                cache_dir=plan.cache_dir,
+                max_seconds=asked.max_seconds,
+            )
+    except SkillBenchError as error:
+        return error
+    return None
 
 
 def _show_notes(loaded: Mapping[str, TaskData | SkillBenchError], progress: Progress) -> None:
@@ -200,18 +252,22 @@ def _cells(
     task: TaskSpec,
     data: TaskData | SkillBenchError,
     *,
+    problem: SkillBenchError | None,
     plan: Plan,
     outcome: Outcome,
     progress: Progress,
     advance: Advance,
 ) -> None:
-    """Runs the cells of all seeds, or finds their records; whatever happens is in ``outcome`` and on disk."""
+    """Runs the cells of all seeds, or finds their records; whatever happens is in ``outcome`` and on disk.
+
+    A ``problem`` of this upstream with this data is what those that are missing fail for.
+    """
     cells = [CellRecord(upstream, task, data, seed, plan=plan, started_at=now()) for seed in plan.seeds]
     missing = []
     for cell in cells:
         try:
             found = cell.finished()
-        except SkillBenchError as error:
+        except (SkillBenchError, OSError) as error:
             _report(outcome, cell.failed(error), progress)
             advance(1)
             continue
@@ -221,7 +277,8 @@ def _cells(
         outcome.records.append(found)
         outcome.n_skipped += 1
         advance(1)
-    results = _results(upstream, task, data, tuple(cell.key.seed for cell in missing), plan=plan, progress=progress)
+    seeds = tuple(cell.key.seed for cell in missing)
+    results = _results(upstream, task, problem or data, seeds, plan=plan, progress=progress)
     stopped: Exception | None = None
     for cell in missing:
         try:
@@ -263,5 +320,4 @@ def _results(
 
 def _report(outcome: Outcome, failure: FailedCell, progress: Progress) -> None:
     outcome.failures.append(failure)
-    what = failure.upstream if failure.task is None else f"{failure.upstream}, {failure.task}, seed {failure.seed}"
-    progress.note(f"failed: {what}: {failure.error}")
+    progress.note(f"failed: {failure.name}: {failure.error}")

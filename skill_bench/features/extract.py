@@ -12,9 +12,10 @@ from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.data import Utterance
 from skill_bench.features.extraction import BATCH_SECONDS, Extraction, FeatureSource
+from skill_bench.features.memory import estimate_of, too_long
 from skill_bench.features.policy import Policy
 
-__all__ = ["FeatureSource", "Features", "extract"]
+__all__ = ["FeatureSource", "Features", "extract", "require_memory"]
 
 
 class Features(Mapping[str, Tensor]):
@@ -93,10 +94,11 @@ def extract(
 
     Raises:
         AudioError: a file cannot be read; names the file and the manifest line.
-        DataError: the upstream returns NaN, infinity or no frame; names the utterance.
+        DataError: the upstream returns NaN, infinity or no frame, or an utterance is too long for the memory; names
+            the utterance.
     """
     progress = progress or Silent()
-    policy = Policy(pooled=pooled, max_samples=None if max_seconds is None else round(max_seconds * SAMPLE_RATE_HZ))
+    policy = _policy(pooled=pooled, max_seconds=max_seconds)
     extraction = Extraction(
         upstream,
         policy=policy,
@@ -110,3 +112,27 @@ def extract(
     for note in extraction.notes():
         progress.note(f"{upstream.name}: {note}")
     return Features(extraction, utterances)
+
+
+def require_memory(
+    upstream: FeatureSource,
+    utterances: Sequence[Utterance],
+    *,
+    pooled: bool,
+    cache_dir: Path,
+    max_seconds: float | None = None,
+) -> None:
+    """Checks what `extract` with the same arguments checks first; reads and extracts nothing.
+
+    Raises:
+        DataError: an utterance that the cache lacks is too long for the memory.
+    """
+    policy = _policy(pooled=pooled, max_seconds=max_seconds)
+    if too_long(utterances, estimate=estimate_of(upstream), max_samples=policy.max_samples):
+        Extraction(
+            upstream, policy=policy, cache_dir=cache_dir, limit_bytes=None, batch_seconds=BATCH_SECONDS, n_threads=1
+        ).require_memory(utterances)
+
+
+def _policy(*, pooled: bool, max_seconds: float | None) -> Policy:
+    return Policy(pooled=pooled, max_samples=None if max_seconds is None else round(max_seconds * SAMPLE_RATE_HZ))

@@ -21,6 +21,7 @@ from skill_bench.corpora.audio.audio import Audio, load_utterance
 from skill_bench.corpora.data import Utterance
 from skill_bench.features import freed_memory, stored
 from skill_bench.features.cache import FeatureCache, KeptFeatures
+from skill_bench.features.memory import at_once, estimate_of, refusal, too_long
 from skill_bench.features.policy import Policy, cut, entry_keys
 from skill_bench.features.threads import threads
 
@@ -35,7 +36,8 @@ Batches = list[list[Utterance]]
 class FeatureSource(Protocol):
     """What extraction needs of an upstream (see `skill_bench.upstream.interface.Upstream`).
 
-    Where it has a true attribute ``runs_concurrently``, several threads call ``hidden_states`` at a time.
+    Where it has a true attribute ``runs_concurrently``, several threads call ``hidden_states`` at a time; where it has
+    a method ``utterance_bytes``, as many as fit into the memory, and what alone does not is refused.
     """
 
     name: str
@@ -70,11 +72,29 @@ class Extraction:
         self._keys: dict[str, str] = {}
         self._bytes_without_place: dict[str, int] = {}
         self._in_memory: dict[str, KeptFeatures] = {}
+        self._estimate = estimate_of(self.upstream)
+
+    def require_memory(self, utterances: Sequence[Utterance]) -> None:
+        """Checks that what the cache lacks can be extracted, each utterance alone.
+
+        Raises:
+            DataError: names the longest that cannot, what it needs and what there is.
+        """
+        suspected = too_long(utterances, estimate=self._estimate, max_samples=self.policy.max_samples)
+        keys = entry_keys([utterance for utterance, _, _ in suspected], self.policy, cache_dir=self.cache_dir)
+        for utterance, needed, available in suspected:
+            if keys[utterance.id] not in self.cache:
+                raise refusal(utterance, needed=needed, available=available, upstream=self.upstream.name)
 
     def run(self, utterances: Sequence[Utterance], advance: Advance) -> None:
-        """Leaves every utterance in the cache, or known as one that does not fit."""
+        """Leaves every utterance in the cache, or known as one that does not fit.
+
+        Raises:
+            DataError: an utterance is too long for the memory.
+        """
         self._seen |= {utterance.id: utterance for utterance in utterances}
         self._keys |= entry_keys(utterances, self.policy, cache_dir=self.cache_dir)
+        self.require_memory(utterances)
         waiting = []
         for block in self._blocks(utterances):
             if self._is_complete(block):
@@ -170,7 +190,8 @@ class Extraction:
             with threads(self.n_threads):
                 yield from ((batch, compute(batch)) for batch in block)
             return
-        pool = ThreadPoolExecutor(self.n_threads)
+        n_threads = at_once(block, self.n_threads, estimate=self._estimate, max_samples=self.policy.max_samples)
+        pool = ThreadPoolExecutor(n_threads)
         try:
             with threads(1):
                 yield from zip(block, pool.map(compute, block), strict=True)

@@ -22,8 +22,10 @@ import torch
 from skill_bench.base.archive import find
 from skill_bench.base.errors import CheckpointError, SkillBenchError
 from skill_bench.base.progress import Progress
+from skill_bench.base.system_errors import explained
+from skill_bench.base.unfinished import remove_leftovers
 from skill_bench.corpora.data import Utterance
-from skill_bench.corpora.listing import list_audio, speech_fingerprint
+from skill_bench.corpora.listing import content_fingerprint, list_audio, speech_fingerprint
 from skill_bench.distillation.distill import distill
 from skill_bench.evaluation.cell_record import EvaluatedUpstream
 from skill_bench.evaluation.evaluate import evaluate, load_request
@@ -68,6 +70,8 @@ class Drive:
 
     def run(self) -> list[str]:
         """Makes every record that is missing; returns what failed, a line each."""
+        remove_leftovers(self.out / "students")
+        remove_leftovers(self._records, below=False)
         similarity = self._similarity()
         baselines = [TEACHER, *(name for name in self.grid.upstreams if name != TEACHER)]
         self._evaluate(baselines, self.grid.tasks, {})
@@ -84,6 +88,10 @@ class Drive:
     @functools.cached_property
     def _speech(self) -> list[Utterance]:
         return list_audio(self.data)
+
+    @functools.cached_property
+    def _contents(self) -> str:
+        return content_fingerprint(self._speech, cache_dir=self.cache_dir)
 
     @functools.cached_property
     def _processes(self) -> Processes:
@@ -133,8 +141,8 @@ class Drive:
         """Its checkpoint, distilled now or before; None where that failed."""
         try:
             return self._distilled(job)
-        except SkillBenchError as error:
-            self._failed(f"{job.name} was not distilled: {error}")
+        except (SkillBenchError, OSError) as error:
+            self._failed(f"{job.name} was not distilled: {explained(error) or error}")
             return None
 
     def _distilled(self, job: Job) -> Path:
@@ -147,7 +155,8 @@ class Drive:
             same = {
                 "recipe": read_recipe(found.get("recipe", "")) == job.recipe,
                 "teacher": found.get("teacher_sha256") == self._teacher.sha256,
-                "data": self._is_of_this_data(found.get("data_fingerprint")),
+                "data": self._is_of_this_data(found.get("data_fingerprint"))
+                and found.get("content_fingerprint", self._contents) == self._contents,
             }
             if not all(same.values()):
                 differing = " and ".join(key for key, value in same.items() if not value)
@@ -164,6 +173,7 @@ class Drive:
             processes=self._processes,
             progress=self.progress,
             title=f"distill {job.name}",
+            cache_dir=self.cache_dir,
         )
         metadata = student.metadata | {"title": _title(job), "teacher": TEACHER}
         checkpoint.save(student.encoder, path, metadata=metadata, dtype=torch.float16)
@@ -188,7 +198,7 @@ class Drive:
         )
         for failure in evaluate(plan, progress=self.progress, load=load).failures:
             # evaluate has shown it
-            self.failures.append(f"{failure.upstream}, {failure.task}, seed {failure.seed}: {failure.error}")
+            self.failures.append(f"{failure.name}: {failure.error}")
 
     def _upstream(self, request: UpstreamRequest, students: dict[str, tuple[Job, Path]]) -> Upstream:
         if request.name == TEACHER:

@@ -22,6 +22,8 @@ from skill_bench.base.errors import CheckpointError, SkillBenchError, UsageError
 from skill_bench.base.hashed import seed_from
 from skill_bench.base.locks import Lock
 from skill_bench.base.progress import Progress, Silent
+from skill_bench.base.signals import Noted, noted
+from skill_bench.base.unfinished import remove_leftovers
 from skill_bench.training.batches import Batch, PlannedBatch, SpeechBatches
 from skill_bench.training.engine import Processes
 from skill_bench.training.training_log import Log, TrainingLog
@@ -96,7 +98,8 @@ class Training:
         """Trains the objective in place; a killed run continues from its last checkpoint with the same numbers.
 
         Every process takes a part of each batch, in passes that fit its device; gradients are those of the mean over
-        the whole batch.
+        the whole batch. SIGTERM or SIGHUP, to any process, ends all of them after the update that they are at and a
+        checkpoint.
 
         Returns:
             Seconds that its updates took, times the processes; those that a kill lost do not count. None where the run
@@ -105,6 +108,7 @@ class Training:
         Raises:
             UsageError: another process trains in the folder.
             SkillBenchError: loss or gradients are not finite; names the utterances. The last good checkpoint is kept.
+            Terminated: a signal came; the checkpoint is written.
         """
         lock = Lock(self.folder / ".lock")
         if self.processes.is_first and not lock.take():
@@ -113,15 +117,17 @@ class Training:
                 "another --work-dir."
             )
         try:
-            return self._run()
+            with noted() as signals:
+                return self._run(signals)
         finally:
             lock.release()
 
-    def _run(self) -> float | None:
+    def _run(self, signals: Noted) -> float | None:
         self.processes.fabric.to_device(self.objective.train())
         if self.processes.is_first:
             for unfinished in self.folder.glob(f".{self.checkpoint.name}.*.tmp"):
                 unfinished.unlink()  # a process was killed while it wrote it
+            remove_leftovers(self.folder)
         # Every process goes by what the first one sees: a folder that is not shared is an error, not two starts.
         done, spent = self._restore() if self.processes.fabric.broadcast(self.checkpoint.exists()) else (0, 0.0)
         if done >= self.schedule.n_updates:
@@ -135,19 +141,23 @@ class Training:
                     self.objective.shrink(self.optimizer)  # a checkpoint of this moment was written before it
                 module, optimizer = self.processes.fabric.setup(self.objective, self.optimizer)
                 for update, (plan, passes) in zip(segment, batches, strict=False):
-                    numbers = self._update(update, plan, passes, module, optimizer)
+                    numbers, asked_to_stop = self._update(update, plan, passes, module, optimizer, signals)
                     skipped = 0 if math.isfinite(numbers["gradient_norm"]) else skipped + 1
                     if skipped > MOST_SKIPPED:
                         self._stop(f"gradients of {skipped} updates in a row are not finite", update, plan, guilty=True)
                     if log is not None:
                         log.append(numbers)
                         self.progress.update(self.title, update + 1, last, numbers)
-                    if (update + 1) % every == 0 or update + 1 == last:
+                    if (update + 1) % every == 0 or update + 1 == last or asked_to_stop:
                         now = time.perf_counter()
                         if spent is not None:
                             spent += (now - since) * self.processes.fabric.world_size
                         since = now
                         self._save(update + 1, spent)
+                    if asked_to_stop:
+                        # Who started the processes may kill all once one has ended; the first still writes.
+                        self.processes.fabric.barrier()
+                        signals.stop()
         return spent
 
     def _segments(self, done: int) -> Iterator[range]:
@@ -169,7 +179,9 @@ class Training:
         passes: tuple[Batch, ...],
         module: _FabricModule,
         optimizer: _FabricOptimizer,
-    ) -> Log:
+        signals: Noted,
+    ) -> tuple[Log, bool]:
+        """What to log, and whether a process was asked to stop: all learn it in the same update."""
         for group in self.optimizer.param_groups:
             group["lr"] = group.get("peak", self.schedule.learning_rate) * self.schedule.factor(update)
         self.optimizer.zero_grad(set_to_none=True)
@@ -189,18 +201,20 @@ class Training:
         )
         assert norm is not None
         local_loss = sums["loss"].item()
-        totals = self.processes.fabric.all_reduce(torch.stack(list(sums.values())), reduce_op="sum")
+        asked = torch.full_like(sums["loss"], signals.number is not None)
+        totals = self.processes.fabric.all_reduce(torch.stack([*sums.values(), asked]), reduce_op="sum")
         assert isinstance(totals, Tensor)
+        *logged, n_asked = totals.tolist()
         numbers = {"update": update, "gradient_norm": norm.item(), "seconds": plan.seconds}
         numbers |= {"learning_rate": self.optimizer.param_groups[0]["lr"]}
-        numbers |= dict(zip(sums, totals.tolist(), strict=True))
+        numbers |= dict(zip(sums, logged, strict=True))
         if not math.isfinite(numbers["loss"]):
             self._stop(f"the loss is {numbers['loss']}", update, plan, guilty=not math.isfinite(local_loss))
         # In fp16 the scaler skips such an update and lowers its scale.
         if not math.isfinite(numbers["gradient_norm"]) and self.processes.engine.precision != "fp16":
             self._stop(f"the gradients' norm is {numbers['gradient_norm']}", update, plan, guilty=True)
         optimizer.step()
-        return numbers
+        return numbers, n_asked > 0
 
     def _stop(self, what: str, update: int, plan: PlannedBatch, *, guilty: bool) -> NoReturn:
         guilty_ids = self.processes.gather(plan.ids(self.processes.part) if guilty else [])

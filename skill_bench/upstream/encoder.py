@@ -11,6 +11,7 @@ from torch import Tensor
 
 from skill_bench.base.neighbours import neighbours
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
+from skill_bench.models import memory
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.cpu import inference
 from skill_bench.models.encoder import Encoder, pad
@@ -55,6 +56,10 @@ class EncoderUpstream(Upstream):
     def runs_concurrently(self) -> bool:
         """On a CPU, where a call keeps nothing for the next."""
         return self.encoder.norm.weight.device.type == "cpu"
+
+    def utterance_bytes(self, n_samples: int) -> int | None:
+        """On a CPU; what a GPU takes is not known."""
+        return memory.utterance_bytes(self.encoder.architecture, n_samples) if self.runs_concurrently else None
 
     def hidden_states(self, waves: list[Float[Tensor, " samples"]]) -> list[Float[Tensor, "layers frames dim"]]:
         """See :meth:`Upstream.hidden_states`; waves are batched by length, whatever their order."""

@@ -70,6 +70,10 @@ class Upstream(nn.Module):
         """Whether several threads may call `hidden_states` at a time; then extraction has each call take one thread."""
         return False
 
+    def utterance_bytes(self, n_samples: int) -> int | None:
+        """Memory that an utterance of so many samples takes, at least; None where that is not known."""
+        return None
+
     def forward(self, waves: list[Float[Tensor, " samples"]]) -> dict[str, Any]:
         """s3prl's contract: ``hidden_states``, a list over layers of (batch, frames, dim), zeros after the end."""
         utterances = self.hidden_states(waves)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -181,3 +183,26 @@ def test_a_baseline_is_checked_on_its_own_suite(baseline: Path, command: Callabl
         ended = command("check", "--against", baseline, *option)
         assert ended.code == 2
         assert "was made on suite 'demo' with limit 30. Leave --suite and --limit out, or make" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ids=lambda value: str(value),
+)
+def test_a_run_that_is_asked_to_end_says_what_stays(
+    number: int, code: int, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(number)
+
+    def asked(plan: Plan, **_: Any) -> None:
+        os.kill(os.getpid(), number)
+        pytest.fail("it goes on")
+
+    monkeypatch.setattr(evaluation, "evaluate", asked)
+    ended = command("run", "--upstream", "skill", "--tasks", "er", "--out", "here")
+    assert ended.code == code
+    said = " ".join(ended.err.split())
+    assert said == "interrupted: finished cells are in here; the same command continues with the others"
+    assert ended.out == ""
+    assert signal.getsignal(number) == before

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import launched
@@ -82,6 +83,27 @@ def test_killed_and_in_two_processes(command: list[str], tmp_path: Path) -> None
         assert alone[0]["seconds"] > 1.2, "the batches are large enough to be shared by two"
 
 
+def test_a_signal_to_one_of_two_stops_both_at_one_update(command: list[str], tmp_path: Path) -> None:
+    """As a batch system ends a job; then one process goes on."""
+    out = tmp_path / "student.safetensors"
+    options = ["--out", str(out), "--checkpoint-every", "1000"]
+    processes = start_by_srun([*command, *options])
+    log = tmp_path / "student.work" / "joint.csv"
+    while not (log.exists() and log.read_text().count("\n") >= 3):
+        assert all(process.is_alive() for process in processes), "it ended before it could be stopped"
+        time.sleep(0.001)
+    assert processes[1].pid is not None
+    os.kill(processes[1].pid, signal.SIGTERM)
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [143, 143]
+    done = torch.load(tmp_path / "student.work" / "joint.ckpt", weights_only=True)["updates_done"]
+    assert done == len(losses(tmp_path / "student.work", "joint")) < 12
+    app([*command, "--out", str(out)], standalone_mode=False)
+    assert [len(losses(tmp_path / "student.work", stage)) for stage in ("joint", "final")] == [12, 6]
+    assert tensors(out)
+
+
 def test_weights_are_stored_as_asked_beside_figures_of_the_layers(command: list[str], tmp_path: Path) -> None:
     for dtype in ("float16", "float32"):
         out = tmp_path / f"{dtype}.safetensors"
@@ -98,6 +120,13 @@ def by_torchrun(command: list[str]) -> None:
 
 
 def by_srun(command: list[str]) -> None:
+    processes = start_by_srun(command)
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+
+
+def start_by_srun(command: list[str]) -> list[ForkServerProcess]:
     """With the variables that SLURM's srun (22.05) gives to two tasks of one machine, as far as they are read."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -108,10 +137,7 @@ def by_srun(command: list[str]) -> None:
         "SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "1",
     }  # fmt: skip
     ranks = [shared | {"SLURM_PROCID": rank, "SLURM_LOCALID": rank} for rank in ("0", "1")]
-    processes = [launched.start(command, variables=own) for own in ranks]
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0]
+    return [launched.start(command, variables=own) for own in ranks]
 
 
 def tensors(path: Path) -> list[torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -152,3 +153,22 @@ def test_a_damaged_profile_is_not_replaced(run: Callable[..., Outcome], tmp_path
     with pytest.raises(RecordError, match=r"profile\.json"):
         run("a")
     assert path.read_text() == "{"
+
+
+@pytest.mark.parametrize("kind", ["timed", "counted"])
+def test_a_profile_that_cannot_be_kept_costs_no_cell(
+    kind: str, run: Callable[..., Outcome], world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Profile.write
+
+    def full(document: Profile, path: Path) -> Path:
+        if path.parent.name == "a":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return write(document, path)
+
+    monkeypatch.setattr(Profile, "write", full)
+    outcome = run("a", "b", profile=kind)
+    assert [failure.name for failure in outcome.failures] == ["a, profile"]
+    assert "a/profile.json: No space left on device. Check the path" in outcome.failures[0].error
+    assert len(outcome.records) == 2
+    assert f"{kind} profile of b" in world.events

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -13,6 +15,7 @@ import pytest
 import soundfile
 from fake_speech import FakeUpstream, class_data
 
+from skill_bench.base import memory
 from skill_bench.base.errors import CheckpointError, ManifestError, UnknownName, UsageError
 from skill_bench.base.progress import Advance, Silent
 from skill_bench.corpora.data import TaskData
@@ -275,3 +278,146 @@ def test_what_cannot_be_used_is_said_before_anything_is_trained(world: World, tm
     trained = [n for n, event in enumerate(events) if "features" in event or "training" in event]
     assert len(trained) >= 2
     assert failed < min(trained)
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Parts of names of files that the disk has no space for."""
+    names: set[str] = set()
+    replace_file = os.replace
+
+    def replace(source: Path, target: Path) -> None:
+        if any(name in str(target) for name in names):
+            raise OSError(errno.ENOSPC, "No space left on device", str(source), None, str(target))
+        replace_file(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    return names
+
+
+@pytest.mark.parametrize("part", ["ks-s0.json", "ks-s0.predictions.jsonl", "ks-s0"])
+def test_a_cell_that_cannot_be_kept_costs_that_cell(
+    part: str, run: Callable[..., Outcome], full: set[str], tmp_path: Path
+) -> None:
+    full.add(part)
+    outcome = run()
+    assert [(r.key.task, r.key.seed) for r in outcome.records] == [("ks", 1), ("sid", 0), ("sid", 1)]
+    [failure] = outcome.failures
+    place = tmp_path / "out" / "demo" / "fake" / f"ks-s0.{'predictions.jsonl' if 'json' not in part else part[6:]}"
+    assert failure.name == "fake, ks, seed 0"
+    assert failure.error == (
+        f"{place}: No space left on device. Check the path, its permissions and the space on its disk."
+    )
+    assert not list(place.parent.glob("*.tmp"))
+    full.clear()
+    assert (len((again := run()).records), again.n_skipped) == (4, 3), "only that cell runs again"
+
+
+def test_a_folder_that_cannot_be_made_costs_one_upstream(
+    run: Callable[..., Outcome], world: World, tmp_path: Path
+) -> None:
+    other = Evaluated()
+    other.name = "other"
+    world.upstreams["other"] = other
+    blocked = tmp_path / "out" / "demo" / "other"
+    blocked.parent.mkdir(parents=True)
+    blocked.write_text("a file where a folder should be")
+    outcome = run(upstreams=[UpstreamRequest(name="other"), UpstreamRequest(name="fake")], tasks=["ks"])
+    assert [failure.name for failure in outcome.failures] == ["other, ks, seed 0", "other, ks, seed 1"]
+    assert len(outcome.records) == 2
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_costs_its_cells(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    folder = tmp_path / "out" / "demo" / "fake"
+    folder.mkdir(parents=True)
+    folder.chmod(0o555)
+    outcome = run(tasks=["ks"])
+    assert [failure.name for failure in outcome.failures] == ["fake, ks, seed 0", "fake, ks, seed 1"]
+    assert "Permission denied" in outcome.failures[0].error
+
+
+def test_a_disk_that_fails_while_data_are_prepared_costs_the_task(run: Callable[..., Outcome], world: World) -> None:
+    world.data["ks"] = OSError(errno.EIO, "Input/output error", "cache/demo")
+    outcome = run()
+    assert [failure.name for failure in outcome.failures] == ["fake, ks, seed 0", "fake, ks, seed 1"]
+    assert outcome.failures[0].error.startswith("demo, ks: cache/demo: Input/output error. Check the path")
+    assert len(outcome.records) == 2
+
+
+def test_a_model_that_cannot_be_read_costs_its_cells(run: Callable[..., Outcome], world: World) -> None:
+    world.upstreams["bad"] = OSError(errno.EIO, "Input/output error", "bad.safetensors")
+    outcome = run(upstreams=[UpstreamRequest(name="bad"), UpstreamRequest(name="fake")], tasks=["ks"])
+    assert [(failure.name, failure.error[:35]) for failure in outcome.failures] == [
+        ("bad", "bad.safetensors: Input/output error")
+    ]
+    assert len(outcome.records) == 2
+
+
+def test_an_error_with_a_name_that_is_no_text_is_recorded(
+    run: Callable[..., Outcome], world: World, tmp_path: Path
+) -> None:
+    world.data["ks"] = ManifestError("\udcff.wav: no such file")
+    assert run(tasks=["ks"], seeds=[0]).failures[0].error == "\\udcff.wav: no such file"
+    failed = Record.read(tmp_path / "out" / "demo" / "fake" / "ks-s0.json").error
+    assert failed is not None
+    assert failed.message == "\\udcff.wav: no such file"
+
+
+def test_what_a_killed_run_left_is_removed_where_runs_write_and_nowhere_else(
+    run: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    removed = ["out/demo/fake", "cache", "cache/features/model/policy"]
+    kept = ["out", "out/other/fake", "cache/private"]
+    for folder in (*removed, *kept):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        path = tmp_path / folder / ".x.json.abcdefgh.tmp"
+        path.touch()
+        os.utime(path, (0, 0))
+    run(tasks=["ks"])
+    assert {str(path.parent.relative_to(tmp_path)) for path in tmp_path.rglob("*.tmp")} == set(kept)
+
+
+def test_a_recording_too_long_for_the_memory_is_said_before_anything_is_trained(
+    run: Callable[..., Outcome], world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Needy(Evaluated):
+        def utterance_bytes(self, n_samples: int) -> int:
+            return n_samples
+
+    data = world.data["sid"]
+    assert isinstance(data, TaskData)
+    path = tmp_path / "long.wav"
+    soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(16_000 * 5), 16_000)
+    fold = data.folds[0]
+    longer = replace(fold.test[0], id="long", path=path, seconds=5.0)
+    world.data["sid"] = replace(data, folds=(replace(fold, test=(*fold.test, longer)),))
+    finished = run(tasks=["sid"], seeds=[0])
+    assert len(finished.records) == 1
+    world.upstreams["fake"] = Needy(identity="fake-2")
+    monkeypatch.setattr(memory, "available_bytes", lambda: 16_000 * 4)
+    outcome = run()
+    assert [failure.name for failure in outcome.failures] == ["fake, sid, seed 0", "fake, sid, seed 1"]
+    assert outcome.failures[0].error.startswith(f"utterance 'long' ({path}, ")
+    assert [record.key.task for record in outcome.records] == ["ks", "ks"]
+    events: list[str] = []
+
+    class Listening(Silent):
+        def stage(self, description: str, *, total: int) -> AbstractContextManager[Advance]:
+            events.append(description)
+            return super().stage(description, total=total)
+
+        def note(self, text: str) -> None:
+            events.append(text)
+
+    plan = Plan(
+        upstreams=[UpstreamRequest(name="fake")], suite="demo", tasks=["er", "sid"], seeds=[0],
+        out_dir=tmp_path / "other", cache_dir=tmp_path / "cache",
+    )  # fmt: skip
+    evaluate(plan, load=world.load, progress=Listening())
+    [failed] = [n for n, event in enumerate(events) if event.startswith("failed: fake, sid, seed 0: utterance 'long'")]
+    assert failed < min(n for n, event in enumerate(events) if "features" in event)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 16_000 * 5)
+    assert run().failures == [], "what fits runs"
+    monkeypatch.setattr(memory, "available_bytes", lambda: 0)
+    assert run().n_skipped == 4, "what is finished needs nothing"

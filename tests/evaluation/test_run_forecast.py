@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fake_speech import FakeUpstream, class_data, sequence_data
 
+from skill_bench.base.progress import Silent
 from skill_bench.base.provenance import collect
 from skill_bench.corpora.data import Fold, TaskData
 from skill_bench.evaluation import evaluate as module
@@ -119,6 +120,17 @@ def test_the_record_holds_forecast_and_truth(
         upstreams=[UpstreamRequest(name="fake")], suite="demo", tasks=["ks"], seeds=[0, 1],
         out_dir=tmp_path / "out", cache_dir=tmp_path,
     )  # fmt: skip
+    blocked = tmp_path / "out"
+    blocked.write_text("a file where a folder should be")
+    notes: list[str] = []
+
+    class Listening(Silent):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    assert len(module.forecast(plan, progress=Listening())) == 1, "what cannot be kept is told all the same"
+    assert [note for note in notes if note.startswith("the forecast of fake is not kept: ")]
+    blocked.unlink()
     [made] = module.forecast(plan)
     assert Forecast.read(made.path(tmp_path / "out")) == made
     assert in_order(made.seconds)

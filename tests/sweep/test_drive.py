@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -214,6 +215,21 @@ def test_other_speech_is_not_taken_for_this_one(run: Callable[..., list[str]], t
     with pytest.raises(CheckpointError, match=r"similarity\.json: was measured on other speech than --data names"):
         run(only=("uniform",))
     (tmp_path / "out" / "records" / "similarity.json").unlink()
+    failures = run(only=("uniform",))
+    assert any("not the data that the grid asks for. Give another --out" in failure for failure in failures)
+
+
+def test_speech_that_was_changed_under_its_name_is_not_taken_for_this_one(
+    run: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    left = tmp_path / "out" / "students" / ".x.safetensors.abcdefgh.tmp"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    os.utime(left, (0, 0))
+    assert run(only=("uniform",)) == []
+    assert not left.exists(), "what a killed run left is removed"
+    path = next((tmp_path / "noise").glob("*.wav"))
+    path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1]))
     failures = run(only=("uniform",))
     assert any("not the data that the grid asks for. Give another --out" in failure for failure in failures)
 

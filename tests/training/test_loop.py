@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import types
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,11 @@ from typing import Any
 import pytest
 import torch
 from jaxtyping import Float
+from on_update import OnUpdate
 from torch import Tensor, nn
 
+from skill_bench.base.progress import Progress, Silent
+from skill_bench.base.signals import Terminated
 from skill_bench.corpora.data import Utterance
 from skill_bench.report.render.curves import read_log
 from skill_bench.training import loop
@@ -49,23 +54,43 @@ class TwoProcesses:
         return getattr(self.fabric, name)
 
 
+class OtherIsAsked(TwoProcesses):
+    """The other process of two is asked to stop in the second update. What is summed last is who was asked."""
+
+    def __init__(self, fabric: Any) -> None:
+        super().__init__(fabric)
+        self.n_sums, self.waited = 0, 0
+
+    def all_reduce(self, values: Tensor, *, reduce_op: str) -> Tensor:
+        assert reduce_op == "sum"
+        self.n_sums += 1
+        theirs = torch.zeros_like(values)
+        theirs[-1] = self.n_sums == 2
+        return values + theirs
+
+    def barrier(self) -> None:
+        self.waited += 1
+
+
 def speech_batches(speech: list[Utterance]) -> SpeechBatches:
     return SpeechBatches(speech, seconds_per_batch=2.6, min_seconds=0.1, max_seconds=0.7, seed=3)
 
 
 def train(
-    speech: list[Utterance], folder: Path, *, limit: float | None = None, fabric: Any = None, n_updates: int = 3
-) -> tuple[float | None, Any, Loudness]:
+    speech: list[Utterance], folder: Path, *, limit: float | None = None, fabric: Any = None, n_updates: int = 3,
+    every: int = 2, progress: Progress | None = None,
+) -> tuple[float | None, Any, Loudness]:  # fmt: skip
     """Seconds, log and objective."""
-    processes = Engine(device="cpu", max_seconds_per_device=limit, checkpoint_every_updates=2).launch()
+    processes = Engine(device="cpu", max_seconds_per_device=limit, checkpoint_every_updates=every).launch()
     if fabric is not None:
         processes = Processes(engine=processes.engine, fabric=fabric(processes.fabric))
     objective = Loudness()
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     training = Training(
         name="one", title="one", folder=folder, processes=processes, objective=objective,
         optimizer=torch.optim.SGD(objective.parameters(), lr=RATE), batches=speech_batches(speech),
         schedule=Schedule(n_updates=n_updates, learning_rate=RATE, warmup_updates=0), max_gradient_norm=1e9, seed=0,
+        progress=progress or Silent(),
     )  # fmt: skip
     spent = training.run()
     return spent, read_log(folder / "one.csv"), objective
@@ -111,3 +136,49 @@ def test_seconds_are_those_of_all_processes(
     spent, _, _ = train(speech, tmp_path / "run", fabric=fabric)
     assert spent == 20 * n_processes
     assert torch.load(tmp_path / "run" / "one.ckpt", weights_only=True)["seconds"] == spent
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_after_a_checkpoint_and_nothing_is_lost(
+    number: int, speech: list[Utterance], tmp_path: Path
+) -> None:
+    _, whole_log, whole = train(speech, tmp_path / "whole", n_updates=6)
+
+    def ask(update: int, *_: object) -> None:
+        if update == 2:
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(Terminated) as ended:
+        train(speech, tmp_path / "parts", n_updates=6, every=100, progress=OnUpdate(ask))
+    assert ended.value.number == number
+    # Asked after the second update, it learns so in the third.
+    assert torch.load(tmp_path / "parts" / "one.ckpt", weights_only=True)["updates_done"] == 3
+    updates: list[int] = []
+    _, log, objective = train(
+        speech, tmp_path / "parts", n_updates=6, progress=OnUpdate(lambda update, *_: updates.append(update))
+    )
+    assert updates == [4, 5, 6]
+    assert list(log["loss"]) == list(whole_log["loss"])
+    assert torch.equal(objective.weight.weight, whole.weight.weight)
+
+
+def test_all_processes_stop_at_the_update_in_which_one_is_asked(speech: list[Utterance], tmp_path: Path) -> None:
+    made: list[OtherIsAsked] = []
+
+    def fabric(of: Any) -> OtherIsAsked:
+        made.append(OtherIsAsked(of))
+        return made[0]
+
+    with pytest.raises(Terminated) as ended:
+        train(speech, tmp_path / "run", fabric=fabric, n_updates=6, every=100)
+    assert ended.value.number == signal.SIGTERM
+    assert torch.load(tmp_path / "run" / "one.ckpt", weights_only=True)["updates_done"] == 2
+    assert made[0].waited == 1, "nobody leaves while the first process writes"
+
+
+def test_what_a_killed_training_left_is_removed(speech: list[Utterance], tmp_path: Path) -> None:
+    left = tmp_path / "run" / ".synthetic.abcdefgh.tmp"
+    left.mkdir(parents=True)
+    os.utime(left, (0, 0))
+    train(speech, tmp_path / "run", n_updates=1)
+    assert not left.exists()

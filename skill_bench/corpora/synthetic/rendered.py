@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from skill_bench.base.documents import umask
 from skill_bench.base.errors import DataError
+from skill_bench.base.unfinished import unfinished_folder
 
 _CHECKSUMS = "checksums.json"
 
@@ -28,8 +27,7 @@ def rendered_folder(cache_dir: Path, name: str, make: Callable[[Path], None]) ->
     folder = cache_dir / name
     if not _intact(folder):
         cache_dir.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=cache_dir))
-        made.chmod(0o777 & ~umask())
+        made = unfinished_folder(folder)
         try:
             make(made)
             (made / _CHECKSUMS).write_text(json.dumps(checksums(made), indent=0), encoding="utf-8")
@@ -64,8 +62,9 @@ def _install(made: Path, folder: Path) -> None:
     if folder.exists():
         if _intact(folder):  # another process was faster
             return
-        folder.rename(made.with_name(f"{made.name}-damaged"))
-        shutil.rmtree(made.with_name(f"{made.name}-damaged"), ignore_errors=True)
+        damaged = unfinished_folder(folder)
+        folder.rename(damaged / "damaged")
+        shutil.rmtree(damaged, ignore_errors=True)
     try:
         made.rename(folder)
     except OSError:

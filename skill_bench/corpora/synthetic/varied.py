@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from skill_bench.base.documents import write_atomic
+from skill_bench.base.unfinished import unfinished_folder
 from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.listing import list_audio
 from skill_bench.corpora.synthetic.espeak import Voice
@@ -109,9 +111,7 @@ def _shard(folder: Path, plan: list[Line]) -> list[Spoken]:
     index = folder / "shard.json"
     if index.is_file():
         return [Spoken(**{**item, "phones": tuple(item["phones"])}) for item in json.loads(index.read_text("utf-8"))]
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
+    unfinished = unfinished_folder(folder)
     spoken = synthesise(plan, unfinished)
     (unfinished / "shard.json").write_text(json.dumps([asdict(item) for item in spoken]), "utf-8")
     shutil.rmtree(folder, ignore_errors=True)
@@ -125,9 +125,7 @@ def _write_manifest(folder: Path, rows: list[tuple[Line, Spoken]]) -> list[Utter
         f"{said.file}\t{said.seconds:.3f}\t{line.voice.variant}\ttrain\t{line.voice.language}\t{line.text}\n"
         for line, said in rows
     ]
-    unfinished = folder / f".manifest.{os.getpid()}"
-    unfinished.write_text(header + "".join(lines), "utf-8")
-    unfinished.replace(folder / "manifest.tsv")
+    write_atomic(folder / "manifest.tsv", (header + "".join(lines)).encode())
     return [
         Utterance(
             id=said.file, path=folder / said.file, target=line.text, speaker=line.voice.variant,
