@@ -30,6 +30,7 @@ from skill_bench.base.documents import Document, JsonObject, write_atomic
 from skill_bench.base.errors import RecordError
 from skill_bench.base.provenance import Provenance
 from skill_bench.base.specs import Frozen
+from skill_bench.records.prediction_rows import rows_in
 
 DEFAULT_PROTOCOL = "strict"
 REPLACED = "replaced"
@@ -256,7 +257,8 @@ def read_predictions(record_file: Path, record: Record) -> list[dict[str, Any]]:
     """The predictions that belong to ``record``, which was read from ``record_file``.
 
     Raises:
-        RecordError: the record names none, or the file is missing or is not the one that was written.
+        RecordError: the record names none, or the file is missing, is not the one that was written, or holds what is no
+            prediction of the record's metric.
     """
     if record.predictions is None:
         raise RecordError(f"{record_file}: keeps no predictions. Run that cell again.")
@@ -267,7 +269,12 @@ def read_predictions(record_file: Path, record: Record) -> list[dict[str, Any]]:
         raise RecordError(f"{path}: cannot be read ({error.strerror}). Run that cell again.") from error
     if hashlib.sha256(data).hexdigest() != record.predictions.sha256:
         raise RecordError(f"{path}: is not the file that {record_file.name} was written with. Run that cell again.")
-    return [json.loads(line) for line in data.decode().splitlines()]
+    rows = rows_in(data, metric=record.metric, source=str(path))
+    if len(rows) != record.predictions.n:
+        raise RecordError(
+            f"{path}: holds {len(rows)} predictions, {record_file.name} says {record.predictions.n}. Run that cell again."
+        )
+    return rows
 
 
 def _experiment(record: Record) -> tuple[Key, str, str | None]:
