@@ -5,10 +5,10 @@ Further columns are nobody's business: later versions may add some.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from skill_bench.base.errors import RecordError
 from skill_bench.base.strict_json import parse_json

@@ -272,7 +272,8 @@ def read_predictions(record_file: Path, record: Record) -> list[dict[str, Any]]:
     rows = rows_in(data, metric=record.metric, source=str(path))
     if len(rows) != record.predictions.n:
         raise RecordError(
-            f"{path}: holds {len(rows)} predictions, {record_file.name} says {record.predictions.n}. Run that cell again."
+            f"{path}: holds {len(rows)} predictions, {record_file.name} says {record.predictions.n}. "
+            "Run that cell again."
         )
     return rows
 
