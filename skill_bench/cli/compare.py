@@ -39,7 +39,7 @@ def compare(
     found = compare_systems(table, a, b, level=level)
     for one in found:
         typer.echo(to_text(one))
-    for problem in table.problems:
-        typer.echo(f"problem: {problem}", err=True)
     if csv is not None:
         typer.echo(f"written to {write_atomic(csv, to_csv(found).encode())}")
+    for problem in table.problems:
+        typer.echo(f"problem: {problem}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,8 +39,7 @@ def leaderboard(
     listed = "\n".join(f"  {problem}" for problem in table.problems)
     if strict and table.problems:
         raise RecordError(f"{len(table.problems)} problems, no table was written:\n{listed}")
-    if verify:
-        _verify(table, strict=strict)
+    unverified = _verify(table, strict=strict) if verify else ()
     written = [*write_tables(table, out), write_page(table, out)]
     if figures:
         from skill_bench.report.render.figures import write_figures
@@ -53,10 +53,12 @@ def leaderboard(
     )
     if table.problems:
         typer.echo(f"{len(table.problems)} problems:\n{listed}", err=True)
+    for one in unverified:
+        typer.echo(f"not verified: {one}", err=True)
 
 
-def _verify(table: Table, *, strict: bool) -> None:
-    """Says how much was found again; fails with the list of what was not."""
+def _verify(table: Table, *, strict: bool) -> Sequence[str]:
+    """Says how much was found again, returns what could not be; fails with the list of what was not."""
     from skill_bench.base.errors import RecordError
     from skill_bench.report.table.verify import verify
 
@@ -68,5 +70,4 @@ def _verify(table: Table, *, strict: bool) -> None:
     typer.echo(
         f"verified: {found.n_numbers} numbers of {found.n_records} records computed again from predictions, all match"
     )
-    for one in found.unverified:
-        typer.echo(f"not verified: {one}", err=True)
+    return found.unverified

@@ -30,12 +30,16 @@ class EvaluatedUpstream(CellUpstream, Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class FailedCell:
-    """A cell without a result; ``seed`` and ``task`` are None where the upstream itself could not be loaded."""
+    """A cell without a result; ``seed`` and ``task`` are None where the upstream itself could not be loaded.
+
+    ``is_usage``: it could not be as it was asked for, whatever is tried.
+    """
 
     upstream: str
     task: str | None
     seed: int | None
     error: str
+    is_usage: bool = False
 
 
 class CellRecord:

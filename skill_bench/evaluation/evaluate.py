@@ -6,12 +6,14 @@ call goes on after the finished cells.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
+from skill_bench.base import catalog
 from skill_bench.base.errors import SkillBenchError, UsageError
 from skill_bench.base.progress import Advance, Progress, Silent
 from skill_bench.base.provenance import collect, now
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from skill_bench.upstream.interface import Upstream
 
 AnyUpstream = TypeVar("AnyUpstream")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -69,6 +72,8 @@ def evaluate(
     if repeated := {seed for seed in plan.seeds if plan.seeds.count(seed) > 1}:
         raise UsageError(f"seeds {sorted(repeated)} are given more than once. Give each seed once.")
     tasks = [load_task(name).for_suite(plan.suite, protocol=plan.protocol) for name in plan.tasks]
+    if load is load_request:
+        _require_known(plan)
     outcome = Outcome()
     loaded = {task.name: _load_data(task, plan) for task in tasks}
     _show_notes(loaded, progress)
@@ -81,11 +86,8 @@ def evaluate(
                 upstream = _on(load(request), plan.device)
                 if plan.profile == "counted":
                     _ensure_profile(upstream, request, plan, progress)
-            except UsageError:
-                raise
-            except SkillBenchError as error:
-                failure = FailedCell(upstream=request.name, task=None, seed=None, error=str(error))
-                _report(outcome, failure, progress)
+            except Exception as error:  # whatever is wrong with one upstream, the others have their run
+                _report(outcome, _not_loaded(request, error), progress)
                 advance(per_upstream)
                 continue
             for task in tasks:
@@ -96,10 +98,26 @@ def evaluate(
         for request in plan.upstreams:
             try:
                 upstream = _on(load(request), plan.device)
-            except SkillBenchError:
+            except Exception:
                 continue  # its cells have said why
             _ensure_profile(upstream, request, plan, progress)
     return outcome
+
+
+def _require_known(plan: Plan) -> None:
+    """What is wrong with the plan itself is found before anything is loaded."""
+    from skill_bench.upstream.hub import PREFIX
+
+    for request in plan.upstreams:
+        if not request.name.startswith(PREFIX):
+            catalog.upstream(request.name)
+
+
+def _not_loaded(request: UpstreamRequest, error: Exception) -> FailedCell:
+    if not isinstance(error, SkillBenchError):
+        _log.error("%s", request.name, exc_info=error)
+    text = str(error) if isinstance(error, SkillBenchError) else f"{type(error).__name__}: {error}"
+    return FailedCell(upstream=request.name, task=None, seed=None, error=text, is_usage=isinstance(error, UsageError))
 
 
 def _ensure_profile(upstream: EvaluatedUpstream, request: UpstreamRequest, plan: Plan, progress: Progress) -> None:

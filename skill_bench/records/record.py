@@ -105,6 +105,8 @@ class CurvePoint(Frozen):
     def _value_or_reason(self) -> Self:
         if (self.value is None) == (self.reason is None):
             raise ValueError("a point of the curve has either a value or a reason why it has none")
+        if self.learning_rate is None and self.layer is None:
+            raise ValueError("a point of the curve has a learning rate or a layer")
         return self
 
 
@@ -146,7 +148,7 @@ class Failure(Frozen):
 class Predictions(Frozen):
     """The JSON-lines file beside the record."""
 
-    file: Annotated[str, Field(pattern=r"^[^/\\]+$")]
+    file: Annotated[str, Field(pattern=r"^[^/\\]+$", max_length=255)]
     n: int
     sha256: str
 
@@ -179,6 +181,8 @@ class Record(Document):
                 raise ValueError("a finished record has data and no error")
             if self.metric not in self.metrics:
                 raise ValueError(f"a finished record holds its metric {self.metric!r}")
+            if lacking := [fold for fold, metrics in self.folds.items() if self.metric not in metrics]:
+                raise ValueError(f"fold {lacking[0]!r} lacks the metric {self.metric!r}")
             if self.data.suite != self.key.suite:
                 raise ValueError(f"key.suite {self.key.suite!r} differs from data.suite {self.data.suite!r}")
         return self

@@ -109,6 +109,19 @@ def faults_in(what: str, faults: list[str]) -> Iterator[None]:
         faults.append(f"{what}: {type(error).__name__}: {str(error)[:200]}")
 
 
+def refused(reads: Callable[[Path], Any], path: Path, what: str, faults: list[str]) -> bool:
+    """Whether ``path`` is refused, in words."""
+    message = None
+    with faults_in(what, faults):
+        try:
+            reads(path)
+        except SkillBenchError as error:
+            message = str(error)
+    if message is not None and not 20 < len(message) < 5000:
+        faults.append(f"{what}: an error of {len(message)} characters")
+    return message is not None
+
+
 def leaderboard(folder: Path) -> tuple[str, ...]:
     """Everything that `leaderboard --verify` does but writing the files; returns the problems."""
     table = with_problems(with_intervals(build([collect(folder)])))
@@ -147,12 +160,8 @@ def test_damaged_records(name: str, tmp_path: Path) -> None:
         cell.write(record=data)
         with faults_in(f"the table, {what}", faults):
             n_refused += bool(leaderboard(tmp_path))
-        for reads in (lambda: describe(Record.read(cell.path)), lambda: rescore(cell.path)):
-            with faults_in(what, faults):
-                try:
-                    reads()
-                except SkillBenchError as error:
-                    assert 20 < len(str(error)) < 5000
+        for reads in (lambda path: describe(Record.read(path)), rescore):
+            refused(reads, cell.path, what, faults)
     assert not faults, "\n".join(faults)
     assert n_refused > n_mutants(DEFAULT // 3) // 4
 
@@ -170,13 +179,8 @@ def test_damaged_predictions(name: str, tmp_path: Path) -> None:
         if rng.random() < 0.4:  # it draws its items a thousand times
             with faults_in(f"the table, {what}", faults):
                 leaderboard(tmp_path)
-        for reads in (lambda: rescore(cell.path), lambda: contents(tmp_path)):
-            with faults_in(what, faults):
-                try:
-                    reads()
-                except SkillBenchError as error:
-                    n_refused += 1
-                    assert 20 < len(str(error)) < 5000
+        for reads, path in ((rescore, cell.path), (contents, tmp_path)):
+            n_refused += refused(reads, path, what, faults)
     assert not faults, "\n".join(faults)
     assert n_refused > n_mutants(2 * DEFAULT // 3) // 4
 
@@ -332,11 +336,6 @@ def refused_or_read(
     for rng in generators(family, DEFAULT):
         data, what = mutate(rng)
         path.write_bytes(data)
-        with faults_in(what, faults):
-            try:
-                reads(path)
-            except SkillBenchError as error:
-                n_refused += 1
-                assert 20 < len(str(error)) < 5000
+        n_refused += refused(reads, path, what, faults)
     assert not faults, "\n".join(faults)
     assert n_refused > 0
