@@ -14,6 +14,7 @@ from skill_bench.base.archive import read_bytes
 from skill_bench.base.errors import RecordError
 from skill_bench.base.first_few import first_few
 from skill_bench.base.specs import Frozen
+from skill_bench.base.strict_json import parse_json
 from skill_bench.base.unfinished import unfinished_file
 
 SCHEMA_VERSION = 1
@@ -116,7 +117,7 @@ def read_object(path: Path) -> dict[str, Any]:
         RecordError: missing, not JSON, or not an object.
     """
     try:
-        content = json.loads(read_bytes(path).decode(), parse_constant=_refuse_constant)
+        content = parse_json(read_bytes(path).decode())
     except OSError as error:
         raise RecordError(f"{path}: cannot be read ({error.strerror}). Check the path.") from error
     except ValueError as error:
@@ -135,10 +136,6 @@ def _damaged(source: str, problem: str) -> NoReturn:
 def _digest(content: dict[str, Any]) -> str:
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a value a record may hold")
 
 
 def _first_problems(error: ValidationError) -> str:

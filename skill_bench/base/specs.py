@@ -35,7 +35,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(read_text(path, error=SpecError).replace("\r\n", "\n").replace("\r", "\n"))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML; an integer of thousands of digits; endless nesting
         raise SpecError(f"{path}: cannot be read as TOML ({error}).") from error
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from skill_bench.cli.paths import folder_to_write, there
 
 if TYPE_CHECKING:
     from skill_bench.report.table.table import Table
@@ -13,11 +16,12 @@ if TYPE_CHECKING:
 
 def leaderboard(
     results: Annotated[
-        Path | None, typer.Option(help="Folder or archive of records; the bundled ones are always read.")
+        Path | None,
+        typer.Option(help="Folder or archive of records; the bundled ones are always read.", callback=there),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for table.csv, table.md, table.tex and index.html.")] = Path(
-        "leaderboard"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Folder for table.csv, table.md, table.tex and index.html.", callback=folder_to_write)
+    ] = Path("leaderboard"),
     suite: Annotated[str | None, typer.Option(help="Only this suite.")] = None,
     published: Annotated[bool, typer.Option(help="Also the published systems, in a block of their own.")] = True,
     figures: Annotated[bool, typer.Option(help="Also SVG and PNG figures, in OUT/figures.")] = False,
@@ -35,8 +39,7 @@ def leaderboard(
     listed = "\n".join(f"  {problem}" for problem in table.problems)
     if strict and table.problems:
         raise RecordError(f"{len(table.problems)} problems, no table was written:\n{listed}")
-    if verify:
-        _verify(table, strict=strict)
+    unverified = _verify(table, strict=strict) if verify else ()
     written = [*write_tables(table, out), write_page(table, out)]
     if figures:
         from skill_bench.report.render.figures import write_figures
@@ -50,10 +53,12 @@ def leaderboard(
     )
     if table.problems:
         typer.echo(f"{len(table.problems)} problems:\n{listed}", err=True)
+    for one in unverified:
+        typer.echo(f"not verified: {one}", err=True)
 
 
-def _verify(table: Table, *, strict: bool) -> None:
-    """Says how much was found again; fails with the list of what was not."""
+def _verify(table: Table, *, strict: bool) -> Sequence[str]:
+    """Says how much was found again, returns what could not be; fails with the list of what was not."""
     from skill_bench.base.errors import RecordError
     from skill_bench.report.table.verify import verify
 
@@ -65,5 +70,4 @@ def _verify(table: Table, *, strict: bool) -> None:
     typer.echo(
         f"verified: {found.n_numbers} numbers of {found.n_records} records computed again from predictions, all match"
     )
-    for one in found.unverified:
-        typer.echo(f"not verified: {one}", err=True)
+    return found.unverified

@@ -35,7 +35,7 @@ def run(
 
     Interrupt it whenever you like: finished cells are kept, and the same command continues.
     """
-    from skill_bench.base.errors import SkillBenchError
+    from skill_bench.base.errors import SkillBenchError, UsageError
     from skill_bench.cli.console import ConsoleProgress
     from skill_bench.evaluation.evaluate import evaluate
     from skill_bench.report.render.run_table import show
@@ -59,11 +59,13 @@ def run(
     kept = f"finished cells are in {out}; the same command continues with the others"
     with ConsoleProgress() as progress, interruptible(progress, kept=kept):
         outcome = evaluate(plan, progress=progress)
-    show(out, suite=suite, tasks=plan.tasks)
-    typer.echo(f"{len(outcome.records)} cells in {out}, {outcome.n_skipped} of them finished before.")
+    if not outcome.failures or len(outcome.records) > outcome.n_skipped:  # not a table of what was there before
+        show(out, suite=suite, tasks=plan.tasks)
+        typer.echo(f"{len(outcome.records)} cells in {out}, {outcome.n_skipped} of them finished before.")
     if outcome.failures:
         failed = "\n".join(
             f"  {f.upstream} {f.task or '(not loaded)'} {'' if f.seed is None else f'seed {f.seed}'}: {f.error}"
             for f in outcome.failures
         )
-        raise SkillBenchError(f"{len(outcome.failures)} cells failed:\n{failed}")
+        as_given = not outcome.records and all(failure.is_usage for failure in outcome.failures)
+        raise (UsageError if as_given else SkillBenchError)(f"{len(outcome.failures)} cells failed:\n{failed}")

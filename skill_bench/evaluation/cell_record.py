@@ -34,13 +34,14 @@ class FailedCell:
     """A cell without a result.
 
     ``seed`` and ``task`` are None where the upstream itself could not be loaded; ``task`` is "profile" where its costs
-    could not be kept.
+    could not be kept. ``is_usage``: it could not be as it was asked for, whatever is tried.
     """
 
     upstream: str
     task: str | None
     seed: int | None
     error: str
+    is_usage: bool = False
 
     @property
     def name(self) -> str:

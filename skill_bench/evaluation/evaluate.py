@@ -6,12 +6,14 @@ call goes on after the finished cells.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
+from skill_bench.base import catalog
 from skill_bench.base.errors import DataError, SkillBenchError, UsageError
 from skill_bench.base.progress import Advance, Progress, Silent
 from skill_bench.base.provenance import collect, now
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from skill_bench.upstream.interface import Upstream
 
 AnyUpstream = TypeVar("AnyUpstream")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -73,6 +76,8 @@ def evaluate(
     if repeated := {seed for seed in plan.seeds if plan.seeds.count(seed) > 1}:
         raise UsageError(f"seeds {sorted(repeated)} are given more than once. Give each seed once.")
     tasks = [load_task(name).for_suite(plan.suite, protocol=plan.protocol) for name in plan.tasks]
+    if load is load_request:
+        _require_known(plan)
     outcome = Outcome()
     _remove_leftovers(plan)
     loaded = {task.name: _load_data(task, plan) for task in tasks}
@@ -86,11 +91,8 @@ def evaluate(
                 upstream = _on(load(request), plan.device)
                 if plan.profile == "counted":
                     _ensure_profile(upstream, request, plan, outcome, progress)
-            except UsageError:
-                raise
-            except (SkillBenchError, OSError) as error:
-                failure = FailedCell(upstream=request.name, task=None, seed=None, error=explained(error) or str(error))
-                _report(outcome, failure, progress)
+            except Exception as error:  # whatever is wrong with one upstream, the others have their run
+                _report(outcome, _not_loaded(request, error), progress)
                 advance(per_upstream)
                 continue
             too_long = {task.name: _too_long(upstream, task, loaded[task.name], plan) for task in tasks}
@@ -109,10 +111,27 @@ def evaluate(
         for request in plan.upstreams:
             try:
                 upstream = _on(load(request), plan.device)
-            except (SkillBenchError, OSError):
+            except Exception:
                 continue  # its cells have said why
             _ensure_profile(upstream, request, plan, outcome, progress)
     return outcome
+
+
+def _require_known(plan: Plan) -> None:
+    """What is wrong with the plan itself is found before anything is loaded."""
+    from skill_bench.upstream.hub import PREFIX
+
+    for request in plan.upstreams:
+        if not request.name.startswith(PREFIX):
+            catalog.upstream(request.name)
+
+
+def _not_loaded(request: UpstreamRequest, error: Exception) -> FailedCell:
+    if not isinstance(error, SkillBenchError):
+        _log.error("%s", request.name, exc_info=error)
+    said = str(error) if isinstance(error, SkillBenchError) else explained(error)
+    text = said or f"{type(error).__name__}: {error}"
+    return FailedCell(upstream=request.name, task=None, seed=None, error=text, is_usage=isinstance(error, UsageError))
 
 
 def _remove_leftovers(plan: Plan) -> None:

@@ -30,6 +30,7 @@ from skill_bench.base.documents import Document, JsonObject, write_atomic
 from skill_bench.base.errors import RecordError
 from skill_bench.base.provenance import Provenance
 from skill_bench.base.specs import Frozen
+from skill_bench.records.prediction_rows import rows_in
 
 DEFAULT_PROTOCOL = "strict"
 REPLACED = "replaced"
@@ -104,6 +105,8 @@ class CurvePoint(Frozen):
     def _value_or_reason(self) -> Self:
         if (self.value is None) == (self.reason is None):
             raise ValueError("a point of the curve has either a value or a reason why it has none")
+        if self.learning_rate is None and self.layer is None:
+            raise ValueError("a point of the curve has a learning rate or a layer")
         return self
 
 
@@ -145,7 +148,7 @@ class Failure(Frozen):
 class Predictions(Frozen):
     """The JSON-lines file beside the record."""
 
-    file: Annotated[str, Field(pattern=r"^[^/\\]+$")]
+    file: Annotated[str, Field(pattern=r"^[^/\\]+$", max_length=255)]
     n: int
     sha256: str
 
@@ -178,6 +181,8 @@ class Record(Document):
                 raise ValueError("a finished record has data and no error")
             if self.metric not in self.metrics:
                 raise ValueError(f"a finished record holds its metric {self.metric!r}")
+            if lacking := [fold for fold, metrics in self.folds.items() if self.metric not in metrics]:
+                raise ValueError(f"fold {lacking[0]!r} lacks the metric {self.metric!r}")
             if self.data.suite != self.key.suite:
                 raise ValueError(f"key.suite {self.key.suite!r} differs from data.suite {self.data.suite!r}")
         return self
@@ -256,7 +261,8 @@ def read_predictions(record_file: Path, record: Record) -> list[dict[str, Any]]:
     """The predictions that belong to ``record``, which was read from ``record_file``.
 
     Raises:
-        RecordError: the record names none, or the file is missing or is not the one that was written.
+        RecordError: the record names none, or the file is missing, is not the one that was written, or holds what is no
+            prediction of the record's metric.
     """
     if record.predictions is None:
         raise RecordError(f"{record_file}: keeps no predictions. Run that cell again.")
@@ -267,7 +273,13 @@ def read_predictions(record_file: Path, record: Record) -> list[dict[str, Any]]:
         raise RecordError(f"{path}: cannot be read ({error.strerror}). Run that cell again.") from error
     if hashlib.sha256(data).hexdigest() != record.predictions.sha256:
         raise RecordError(f"{path}: is not the file that {record_file.name} was written with. Run that cell again.")
-    return [json.loads(line) for line in data.decode().splitlines()]
+    rows = rows_in(data, metric=record.metric, source=str(path))
+    if len(rows) != record.predictions.n:
+        raise RecordError(
+            f"{path}: holds {len(rows)} predictions, {record_file.name} says {record.predictions.n}. "
+            "Run that cell again."
+        )
+    return rows
 
 
 def _experiment(record: Record) -> tuple[Key, str, str | None]:

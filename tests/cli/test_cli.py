@@ -22,7 +22,8 @@ def test_an_output_that_cannot_be_written_is_found_before_the_work(
 ) -> None:
     (tmp_path / "file").write_text("")
     out = tmp_path / "file" / ("x.json" if name == "similarity" else "x.safetensors")
-    teacher = ["--teacher", "not-read-yet.pt"] if name != "pretrain" else []
+    (tmp_path / "not-read-yet.pt").write_text("")
+    teacher = ["--teacher", tmp_path / "not-read-yet.pt"] if name != "pretrain" else []
     ended = command(name, *teacher, "--data", tmp_path, "--out", out)
     assert ended.code == 2
     assert f"{tmp_path / 'file'} is no folder that can be written to" in ended.err

@@ -206,3 +206,26 @@ def test_a_run_that_is_asked_to_end_says_what_stays(
     assert said == "interrupted: finished cells are in here; the same command continues with the others"
     assert ended.out == ""
     assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize(
+    ("n_new", "usage", "code"),
+    [(0, False, 1), (0, True, 2), (1, True, 1), (1, False, 1)],
+)
+def test_failures_stand_last_and_no_old_table_before_them(
+    n_new: int, usage: bool, code: int, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The table is of what was measured now; what was there before is no news beside a failure."""
+    from skill_bench.evaluation import evaluate
+    from skill_bench.evaluation.cell_record import FailedCell
+    from skill_bench.evaluation.evaluate import Outcome
+    from skill_bench.report.render import run_table
+
+    failure = FailedCell(upstream="skill", task=None, seed=None, error="upstream.toml: broken", is_usage=usage)
+    outcome = Outcome(records=[None] * n_new, failures=[failure])  # type: ignore[list-item]
+    monkeypatch.setattr(evaluate, "evaluate", lambda *_, **__: outcome)
+    monkeypatch.setattr(run_table, "show", lambda *_, **__: print("THE TABLE"))
+    ended = command("run", "-u", "skill", "--out", tmp_path)
+    assert ended.code == code
+    assert ("THE TABLE" in ended.out, "cells in" in ended.out) == (n_new > 0, n_new > 0)
+    assert ended.err.splitlines()[-2:] == ["error: 1 cells failed:", "  skill (not loaded) : upstream.toml: broken"]

@@ -43,11 +43,11 @@ def test_a_record_is_shown_with_its_counts(command: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ("show gone.json", 1, "gone.json: cannot be read (No such file or directory). Check the path."),
+        ("show gone.json", 2, "gone.json: no such file or folder. Check the path."),
         ("rescore .", 2, "no record in .. Name record files, or the --out of a run."),
         ("compare skill skil", 2, "unknown measured system 'skil'. Did you mean 'skill'?"),
         ("compare skill", 2, "Missing argument"),
-        ("leaderboard --results gone", 1, "gone: no such folder or archive (.zip) of records. Check the path;"),
+        ("leaderboard --results gone", 2, "--results gone: no such file or folder. Check the path."),
         ("evidence run grid.toml", 2, "Missing option '--teacher'."),
         ("lsit", 2, "No such command 'lsit'."),
     ],

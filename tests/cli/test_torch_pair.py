@@ -20,7 +20,7 @@ def test_torchaudio_of_another_torch_is_said_in_words(tmp_path: Path, kind: str)
     (tmp_path / "torchaudio" / "__init__.py").write_text("from torchaudio import _extension\n")
     (extension / "__init__.py").write_text(LOADER.format(kind=kind))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-m", "skill_bench", "similarity", "--teacher", "none", "--data", str(tmp_path)]
+    command = [sys.executable, "-m", "skill_bench", "similarity", "--teacher", "teacher", "--data", str(tmp_path)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr

@@ -31,13 +31,14 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (f"{DISTILL} --device tpu", 2, "training options: key 'device': String should match"),
         (f"{DISTILL} --precision fp16 --device cpu", 2, "precision fp16 needs a GPU. Use fp32 or bf16."),
         (DISTILL.replace("x.safetensors", "x.pt"), 2, "--out x.pt: expected a name ending in .safetensors."),
-        (DISTILL.replace("t.safetensors", "gone.pt"), 1, "gone.pt: no such checkpoint. Check the path."),
+        (DISTILL.replace("t.safetensors", "gone.pt"), 2, "gone.pt: no such checkpoint. Check the path."),
         (DISTILL.replace("--data noise", "--data gone"), 2, "gone: no such file or folder. Expected a folder of audio"),
-        ("plan distill --teacher gone.pt --data noise", 1, "gone.pt: no such checkpoint. Check the path."),
+        ("plan distill --teacher gone.pt --data noise", 2, "gone.pt: no such checkpoint. Check the path."),
         ("plan distill --teacher t.safetensors --data noise --recipe skil", 2, "Did you mean 'skill'?"),
         ("pretrain --data gone --out x.safetensors", 2, "gone: no such file or folder. Expected a folder of audio"),
-        ("similarity --teacher gone.pt --data noise", 1, "gone.pt: no such checkpoint. Check the path."),
-        ("export gone.pt", 2, "Missing option"),
+        ("similarity --teacher gone.pt --data noise", 2, "gone.pt: no such checkpoint. Check the path."),
+        ("export t.safetensors", 2, "Missing option"),
+        ("export gone.pt", 2, "gone.pt: no such checkpoint. Check the path."),
     ],
 )
 def test_what_cannot_be_trained_is_said_at_once(

@@ -16,7 +16,14 @@ import soundfile
 from fake_speech import FakeUpstream, class_data
 
 from skill_bench.base import memory
-from skill_bench.base.errors import CheckpointError, ManifestError, UnknownName, UsageError
+from skill_bench.base.errors import (
+    CheckpointError,
+    ManifestError,
+    MissingExtra,
+    SpecError,
+    UnknownName,
+    UsageError,
+)
 from skill_bench.base.progress import Advance, Silent
 from skill_bench.corpora.data import TaskData
 from skill_bench.evaluation import evaluate as module
@@ -421,3 +428,33 @@ def test_a_recording_too_long_for_the_memory_is_said_before_anything_is_trained(
     assert run().failures == [], "what fits runs"
     monkeypatch.setattr(memory, "available_bytes", lambda: 0)
     assert run().n_skipped == 4, "what is finished needs nothing"
+
+
+@pytest.mark.parametrize("kind", [CheckpointError, SpecError, UsageError, MissingExtra, RuntimeError, TypeError])
+def test_whatever_is_wrong_with_one_upstream_the_others_have_their_run(
+    kind: type[Exception], world: World, run: Callable[..., Outcome]
+) -> None:
+    error = kind("x", extra="x", purpose="x") if kind is MissingExtra else kind("upstream.toml: broken")
+    world.upstreams["broken"] = error
+    found = run(upstreams=[UpstreamRequest(name="broken"), UpstreamRequest(name="fake")], seeds=[0])
+    assert [(f.upstream, f.task) for f in found.failures] == [("broken", None)]
+    assert str(error) in found.failures[0].error
+    assert found.failures[0].is_usage == issubclass(kind, UsageError)
+    assert {record.key.upstream for record in found.records} == {"fake"}
+    assert len(found.records) == 2
+
+
+def test_an_unknown_upstream_is_found_before_any_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr(module, "load_task_data", lambda *_, **__: loaded.append("data"))
+    plan = Plan(
+        upstreams=[UpstreamRequest(name="fbank"), UpstreamRequest(name="fbnk")],
+        suite="demo",
+        tasks=["ks"],
+        seeds=[0],
+        out_dir=tmp_path / "out",
+        cache_dir=tmp_path / "cache",
+    )
+    with pytest.raises(UnknownName, match=r"unknown upstream 'fbnk'\. Did you mean 'fbank'"):
+        evaluate(plan)
+    assert loaded == []

@@ -289,7 +289,11 @@ def test_the_same_experiment_is_replaced_in_place(tmp_path: Path) -> None:
 
 
 def test_predictions_belong_to_their_record(tmp_path: Path) -> None:
-    rows: list[dict[str, Any]] = [{"id": "a", "predicted": "yes"}, {"id": "b", "predicted": None}]
+    row = {"fold": "all", "target": "yes", "denominator": 1}
+    rows: list[dict[str, Any]] = [
+        {"id": "a", "prediction": "yes", "numerator": 1, **row},
+        {"id": "b", "prediction": "no", "numerator": 0, **row},
+    ]
     path = make().save(tmp_path, predictions=rows)
     kept = Record.read(path)
     assert path.with_name("ks-s0.predictions.jsonl").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from skill_bench.base import catalog
-from skill_bench.base.errors import RecordError
+from skill_bench.base.errors import RecordError, UsageError
 from skill_bench.records.record import Metric
 from skill_bench.report.render.render import markdown, write_tables
 from skill_bench.report.render.run_table import show
@@ -56,6 +57,34 @@ def test_a_damaged_file_is_named_and_the_others_are_shown(out: Path) -> None:
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no such folder"):
         collect(tmp_path / "gone")
+
+
+@pytest.mark.parametrize(
+    ("given", "right"),
+    [("demo", "."), ("demo/skill", "."), ("..", "out"), ("../..", "../out")],
+)
+def test_a_folder_above_or_below_the_records_is_said(
+    given: str, right: str, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "a" / "b" / "out"
+    place.parent.mkdir(parents=True)
+    (out / "demo").rename(tmp_path / "moved")
+    place.mkdir()
+    (tmp_path / "moved").rename(place / "demo")
+    monkeypatch.chdir(place)
+    with pytest.raises(
+        UsageError, match=r"holds no record at SUITE/UPSTREAM/TASK-sN.json, .* does\. Name that"
+    ) as raised:
+        collect(Path(given))
+    named = re.search(r"json, (.*) does", str(raised.value))
+    assert named is not None
+    assert len(collect(Path(named[1])).records) == 3
+
+
+def test_a_folder_without_any_record_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b.json").write_text("{}")
+    assert collect(tmp_path) == Collection(origin="run", folder=tmp_path)
 
 
 def test_markdown(out: Path) -> None:

@@ -43,7 +43,9 @@ def out(tmp_path: Path, make_record: Any) -> Path:
 
 def save(folder: Path, record: Record, rows: made.Rows) -> Path:
     metrics, folds = score(record.metric, rows)
-    return record.model_copy(update={"metrics": metrics, "folds": folds}).save(folder, predictions=rows)
+    assert record.data is not None
+    data = record.data.model_copy(update={"n_test": len(rows)})
+    return record.model_copy(update={"metrics": metrics, "folds": folds, "data": data}).save(folder, predictions=rows)
 
 
 def spoil(folder: Path, change: Change) -> Path:
@@ -98,9 +100,17 @@ def other_targets(record: Record, rows: made.Rows) -> tuple[Record, made.Rows]:
     return record.model_copy(update={"metrics": metrics, "folds": folds}), changed
 
 
+def one_row_again(record: Record, rows: made.Rows) -> tuple[Record, made.Rows]:
+    """The best row once more: metrics and folds are those of the longer list."""
+    longer = [*rows, next(row for row in rows if row["numerator"])]
+    metrics, folds = score("accuracy", longer)
+    return record.model_copy(update={"metrics": metrics, "folds": folds}), longer
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (one_row_again, "ks-s1.json: 1 test items stand more than once, the first is 'u000"),
         (better_value, "ks-s1.json: accuracy is 99.0, the predictions give"),
         (better_fold, "ks-s1.json: accuracy of fold f1 is 99.0"),
         (better_counts, r"ks-s1.json: the counts of \d+ predictions do not fit their texts"),
@@ -113,6 +123,71 @@ def test_every_forgery_is_found(out: Path, change: Change, message: str) -> None
     assert collect(out).problems == (), "the checksums fit"
     found = found_in(out)
     assert any(re.search(message, one) for one in found.mismatches), found.mismatches
+
+
+def test_speakers_that_differ_between_records_of_the_same_data_are_found(tmp_path: Path, make_record: Any) -> None:
+    rows = made.label_rows(np.arange(40) % 2 == 0)
+    save(tmp_path, make_record("a"), made.spoken(rows, np.arange(40) % 4))
+    save(tmp_path, make_record("b"), rows)
+    assert found_in(tmp_path).mismatches == [], "records of earlier versions name none"
+    save(tmp_path, make_record("c"), made.spoken(rows, np.arange(40) % 5))
+    (only,) = found_in(tmp_path).mismatches
+    assert re.search(r"c/ks-s0.json: 32 speakers differ from those of .*a/ks-s0.json", only)
+
+
+def searched(*, query: str = "q", document: str = "d", n: int = 6) -> made.Rows:
+    return [
+        {
+            "id": f"q d{i}",
+            "fold": "all",
+            "query": query,
+            "document": f"{document}{i}",
+            "target": "present" if i % 2 else "absent",
+            "score": float(i),
+            "numerator": None,
+            "denominator": None,
+        }
+        for i in range(n)
+    ]
+
+
+def tried(*, test: str = "b", n: int = 6) -> made.Rows:
+    rows = made.trial_rows(np.arange(n) % 2 == 0, np.arange(n))
+    return [row | {"id": f"{row['enrolment']} b{i}", "test": f"{test}{i}"} for i, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize(
+    ("metric", "honest", "forged", "message"),
+    [
+        ("mtwv", searched(), searched(document="e"), "qbe-s0.json: 6 rows are of another query or document than their"),
+        ("mtwv", searched(), searched(query="p"), "qbe-s0.json: 6 rows are of another query or document than their id"),
+        ("mtwv", searched(), searched(n=5), "its predictions are of 5 utterances, the record says that 6 were tested"),
+        ("eer", tried(), tried(test="c"), "qbe-s0.json: 6 rows are of another enrolment or test than their id says"),
+        ("eer", tried(), tried(n=7), "its predictions are of 14 utterances, the record says that 12 were tested"),
+    ],
+)
+def test_a_pair_and_a_trial_are_what_their_id_says(
+    metric: str, honest: made.Rows, forged: made.Rows, message: str, tmp_path: Path, make_record: Any
+) -> None:
+    def saved(rows: made.Rows) -> Verification:
+        metrics, _ = score(metric, rows)
+        record = make_record("a", "qbe", metric=metric, metrics=metrics)
+        data = record.data.model_copy(update={"n_test": {"mtwv": 6, "eer": 12}[metric]})
+        record.model_copy(update={"data": data}).save(tmp_path, predictions=rows)
+        return found_in(tmp_path)
+
+    assert (saved(honest).mismatches, saved(honest).unverified) == ([], [])
+    assert [one for one in saved(forged).mismatches if message in one]
+
+
+def test_a_trial_that_stands_twice_may_be_honest_and_is_said(tmp_path: Path, make_record: Any) -> None:
+    rows = tried()
+    metrics, _ = score("eer", [*rows, rows[0]])
+    make_record("a", "asv", metric="eer", metrics=metrics).save(tmp_path, predictions=[*rows, rows[0]])
+    found = found_in(tmp_path)
+    assert found.mismatches == []
+    (only,) = found.unverified
+    assert "asv-s0.json: 1 test items stand more than once, the first is 'e00000 b0'" in only
 
 
 def test_changed_predictions_are_found(out: Path) -> None:

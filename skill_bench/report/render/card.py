@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from tabulate import tabulate
 
+from skill_bench.base.strict_json import parse_json
 from skill_bench.records.similarity import CARRIED
 from skill_bench.report.render.render import markdown
 from skill_bench.report.table.build import build
@@ -97,7 +98,7 @@ def _teacher(metadata: Mapping[str, str]) -> str:
 def _recipe_name(metadata: Mapping[str, str]) -> str:
     text = metadata.get("recipe", UNKNOWN)
     try:
-        content = json.loads(text)
+        content = parse_json(text)
     except ValueError:
         return text
     return str(content.get("name", "see below")) if isinstance(content, dict) else text
@@ -119,6 +120,6 @@ def _is_short(key: str, value: str) -> bool:
 
 def _pretty(text: str) -> str:
     try:
-        return json.dumps(json.loads(text), indent=1, ensure_ascii=False)
+        return json.dumps(parse_json(text), indent=1, ensure_ascii=False)
     except ValueError:
         return text

@@ -52,7 +52,8 @@ def _selection(record: Record) -> list[str]:
     if chosen.layer is not None:
         lines = [f"layer {chosen.layer}, chosen by {chosen.metric} on dev:"]
     else:
-        lines = [f"learning rate {chosen.learning_rate:g}, chosen by {chosen.metric}; best dev values:"]
+        rate = "?" if chosen.learning_rate is None else f"{chosen.learning_rate:g}"
+        lines = [f"learning rate {rate}, chosen by {chosen.metric}; best dev values:"]
     return lines + [
         f"  {label:<12} {'diverged' if p.value is None else f'{p.value:.2f}'}{f' at step {p.step}' if p.step else ''}"
         for label, p in best.items()
@@ -77,9 +78,9 @@ def _best(record: Record) -> dict[str, CurvePoint]:
 
 def _layers(weights: Sequence[float]) -> list[str]:
     """A bar a hidden state, the longest for the largest weight."""
-    if not weights:
-        return []
-    most = max(weights)
+    most = max(weights, default=0.0)
+    if not 0 < most <= 1 or min(weights) < 0:  # no weights that a softmax gives
+        return [f"weights of hidden states: {', '.join(f'{weight:g}' for weight in weights)}"] if weights else []
     return ["weight of each hidden state:"] + [
         f"  {i:>3} {weight:6.3f} {'█' * round(_BAR * weight / most)}".rstrip() for i, weight in enumerate(weights)
     ]

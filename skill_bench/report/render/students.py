@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from skill_bench.base import catalog
 from skill_bench.base.errors import RecordError
+from skill_bench.base.strict_json import parse_json
 from skill_bench.layers.cluster import cluster
 from skill_bench.records.record import System
 from skill_bench.records.similarity import CARRIED, LINKAGES, LayerSimilarity, Similarity
@@ -48,9 +48,9 @@ def layers_alike(system: System) -> Json | None:
     if not isinstance(details.get(CARRIED, details.get("similarity")), str):
         return None
     try:
-        groups = [[int(layer) for layer in group] for group in json.loads(str(details["layer_groups"]))]
+        groups = [[int(layer) for layer in group] for group in parse_json(str(details["layer_groups"]))]
         found = _carried(system) if CARRIED in details else _of_earlier_versions(system)
-    except (RecordError, LookupError, ValueError, TypeError, AttributeError) as error:
+    except (RecordError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise RecordError(
             f"{system.title}: the similarity in its checkpoint cannot be used ({error!r}). "
             "Expected a square matrix and layer_groups, as `skill-bench distill` writes them."
@@ -60,14 +60,14 @@ def layers_alike(system: System) -> Json | None:
 
 
 def _carried(system: System) -> Similarity:
-    content = json.loads(str(system.details[CARRIED]))
+    content = parse_json(str(system.details[CARRIED]))
     return LayerSimilarity.parse(content, source=CARRIED).measures[0]
 
 
 def _of_earlier_versions(system: System) -> Similarity:
     """From a matrix alone, which says neither how it was measured nor how it was clustered: its recipe does."""
-    matrix = np.array(json.loads(str(system.details["similarity"])), dtype=np.float64)
-    options = json.loads(str(system.details.get("recipe", "{}"))).get("groups") or {}
+    matrix = np.array(parse_json(str(system.details["similarity"])), dtype=np.float64)
+    options = parse_json(str(system.details.get("recipe", "{}"))).get("groups") or {}
     linkage = LINKAGES[LINKAGES.index(options.get("linkage", "average"))]
     found = cluster(matrix, n_groups=1, linkage_method=linkage, contiguous=options.get("contiguous", True))
     return Similarity(
@@ -111,6 +111,8 @@ def _stage(name: str, path: Path) -> Json:
             rows = list(csv.DictReader(file, strict=True))
         columns = [column for column in CURVES if rows and column in rows[0]]
         values = np.array([[float(row[column]) for column in ("update", *columns)] for row in rows])
+        if not np.isfinite(values).all():
+            raise ValueError("a value is not finite")
     except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
         raise RecordError(
             f"{path}: not a training log ({error!r}). Expected columns update, loss, sparsity."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -9,10 +10,13 @@ from pathlib import Path
 
 from skill_bench.base.archive import files, is_place
 from skill_bench.base.documents import read_object
-from skill_bench.base.errors import RecordError
+from skill_bench.base.errors import RecordError, UsageError
 from skill_bench.records.profile import Profile
-from skill_bench.records.record import Key, Record, record_path
+from skill_bench.records.record import REPLACED, Key, Record, record_path
 from skill_bench.report.table.entry import FoundRecord
+
+_DEPTH = 3
+"""Names of a record's path below its folder: suite, upstream, file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +46,7 @@ def collect(folder: Path, *, origin: str = "run") -> Collection:
 
     Raises:
         RecordError: ``folder`` does not exist, or an archive cannot be trusted.
+        UsageError: its records lie higher or deeper than that; says where the folder of records is.
     """
     if not is_place(folder):
         raise RecordError(
@@ -49,8 +54,11 @@ def collect(folder: Path, *, origin: str = "run") -> Collection:
             "`evidence run` make folders, `skill-bench results pack` makes archives."
         )
     entries, profiles, problems = [], [], []
-    found = files(folder, depth=3)
-    for path in [path for path in found.values() if path.suffix == ".json"]:
+    found = files(folder, depth=_DEPTH)
+    documents = [path for path in found.values() if path.suffix == ".json"]
+    if not documents:
+        _not_elsewhere(folder)
+    for path in documents:
         try:
             content = read_object(path)
             if content.get("kind") == "profile":
@@ -63,6 +71,31 @@ def collect(folder: Path, *, origin: str = "run") -> Collection:
     return Collection(
         origin=origin, folder=folder, entries=tuple(kept), profiles=tuple(profiles), problems=(*problems, *doubled)
     )
+
+
+def _not_elsewhere(folder: Path) -> None:
+    """Checks that a folder without records is not inside of, or around, one that has some.
+
+    Raises:
+        UsageError: it is; names the one.
+    """
+    for depth in (2, 1, 4, 5):
+        for name, path in files(folder, depth=depth).items():
+            if path.suffix == ".json" and REPLACED not in path.parts and _is_record(path):
+                below = (
+                    "/".join(name.split("/")[: depth - _DEPTH]) if depth > _DEPTH else "/".join([".."] * (3 - depth))
+                )
+                right = folder / below if depth > _DEPTH else Path(os.path.normpath(folder.absolute() / below))
+                raise UsageError(
+                    f"{folder}: holds no record at SUITE/UPSTREAM/TASK-sN.json, {right} does. Name that folder."
+                )
+
+
+def _is_record(path: Path) -> bool:
+    try:
+        return read_object(path).get("kind") == "record"
+    except RecordError:
+        return False
 
 
 def _one_per_cell(entries: list[FoundRecord], files_by_name: Mapping[str, Path]) -> tuple[list[FoundRecord], list[str]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from skill_bench.base import catalog
+from skill_bench.base.errors import UnknownName
+from skill_bench.base.suites import SUITES
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection, collect
 from skill_bench.report.table.published import published_rows
@@ -27,10 +29,19 @@ def load_table(
 
     Raises:
         RecordError: ``out_dir`` does not exist.
+        UsageError: it holds no record where records lie.
+        UnknownName: no suite of that name is known, and no record is of it.
     """
     rows, problems = published_rows(catalog.folder("leaderboard") / "published") if published else ([], ())
-    table = build(load_collections(out_dir, suite=suite), rows, problems=problems)
+    collections = load_collections(out_dir, suite=suite)
+    if suite is not None and suite not in SUITES and not any(found.entries for found in collections):
+        raise UnknownName("suite", suite, {*SUITES, *_suites_in(out_dir)})
+    table = build(collections, rows, problems=problems)
     return with_intervals(table) if intervals else table
+
+
+def _suites_in(out_dir: Path | None) -> set[str]:
+    return {record.key.suite for found in load_collections(out_dir) for record in found.records}
 
 
 def load_collections(out_dir: Path | None = None, *, suite: str | None = None) -> list[Collection]:

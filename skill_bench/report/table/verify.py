@@ -1,7 +1,8 @@
 """Computes every measured number of the table again from the stored predictions, and names any that does not match.
 
 What is checked of a record: the counts in every row of predictions against its target and prediction, every metric and
-every fold against these rows, and that all systems of a section were tested on the same items with the same targets.
+every fold against these rows, that no item stands twice, that items are as many and named as the record says, and that
+all systems of a section were tested on the same items with the same targets and speakers.
 Of the table: every cell and the mean. Costs are measurements without predictions; that profiles were not
 changed after they were written is checked when they are read.
 """
@@ -20,6 +21,7 @@ from skill_bench.records.record import Metric, Record
 from skill_bench.report.statistics.sample import Predictions
 from skill_bench.report.table.blocks import variant
 from skill_bench.report.table.entry import FoundRecord
+from skill_bench.report.table.items import items_fit
 from skill_bench.report.table.quantities import MEAN
 from skill_bench.report.table.table import Section, SystemRow, Table
 from skill_bench.report.table.uncertainty import predictions_of
@@ -78,8 +80,6 @@ def _record(entry: FoundRecord, found: Verification, targets: dict[Any, Any]) ->
         return {}
     try:
         rows = predictions_of(entry)
-        if record.predictions is not None and len(rows) != record.predictions.n:
-            raise RecordError(f"{where}: has {len(rows)} predictions, says {record.predictions.n}")
         metrics, folds = _score(record, rows)
         _counts(record, rows, where, found)
     except RecordError as error:
@@ -90,6 +90,7 @@ def _record(entry: FoundRecord, found: Verification, targets: dict[Any, Any]) ->
         found.mismatches.append(f"{where}: its predictions cannot be scored ({type(error).__name__}: {error})")
         return {}
     found.n_records += 1
+    items_fit(record, rows, where, found.mismatches, found.unverified)
     _same_items(record, rows, where, found, targets)
     for name, stated in record.metrics.items():
         _metric(f"{where}: {name}", stated, metrics.get(name), found)
@@ -113,7 +114,7 @@ def _counts(record: Record, rows: Predictions, where: str, found: Verification) 
     wrong = []
     for row in rows:
         counted = with_counts(record.metric, row)
-        if any(row.get(name) != counted[name] for name in ("numerator", "denominator")):
+        if any(row.get(name) != value for name, value in counted.items()):
             wrong.append(str(row.get("id")))
     found.n_numbers += 2 * len(rows)
     if wrong:
@@ -133,8 +134,12 @@ def _metric(what: str, stated: Metric, again: Metric | None, found: Verification
 
 
 def _same_items(record: Record, rows: Predictions, where: str, found: Verification, targets: dict[Any, Any]) -> None:
-    """All records of one variant of a task have the same items and targets; in frames, if frames are as long."""
+    """All records of one variant of a task have the same items and targets; in frames, if frames are as long.
+
+    Records of earlier versions do not name speakers.
+    """
     own = {(str(row["fold"]), str(row["id"])): row["target"] for row in rows}
+    speakers = {(str(row["fold"]), str(row["id"])): row["speaker"] for row in rows if "speaker" in row}
     key = (
         record.key.suite,
         record.key.protocol,
@@ -142,13 +147,14 @@ def _same_items(record: Record, rows: Predictions, where: str, found: Verificati
         variant(record),
         frozenset(row.get("frame_seconds") for row in rows),
     )
-    first, expected = targets.setdefault(key, (where, own))
-    if own != expected:
-        differing = [item for item in {**own, **expected} if own.get(item) != expected.get(item)]
-        found.mismatches.append(
-            f"{where}: {len(differing)} test items or targets differ from those of {first}, which has the same data; "
-            f"the first is {differing[0][1]!r}"
-        )
+    for what, facts in (("test items or targets", own), ("speakers", speakers)):
+        first, expected = targets.setdefault((key, what), (where, facts)) if facts else (where, facts)
+        if facts != expected:
+            differing = [item for item in {**facts, **expected} if facts.get(item) != expected.get(item)]
+            found.mismatches.append(
+                f"{where}: {len(differing)} {what} differ from those of {first}, which has the same data; "
+                f"the first is {differing[0][1]!r}"
+            )
 
 
 def _row(section: Section, row: SystemRow, again: Mapping[int, Mapping[str, Metric]], found: Verification) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from skill_bench.base.strict_json import parse_json
 from skill_bench.report.statistics.interval import Interval
 from skill_bench.report.statistics.repeated import mean_interval
 from skill_bench.report.table.columns import Column
@@ -166,7 +166,7 @@ def _group(name: str, rows: dict[int | None, SystemRow]) -> Group:
 def _recipe(row: SystemRow) -> Recipe:
     text = row.entries[-1].record.system.details.get("recipe") if row.entries else None
     try:
-        content = json.loads(text) if isinstance(text, str) else {}
+        content = parse_json(text) if isinstance(text, str) else {}
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
