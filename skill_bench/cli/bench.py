@@ -11,6 +11,7 @@ import typer
 
 from skill_bench.base import catalog
 from skill_bench.cli.options import CacheDir
+from skill_bench.cli.paths import file_to_write
 
 
 def bench(
@@ -25,9 +26,14 @@ def bench(
     hours: Annotated[str, typer.Option(help="Hours of speech that scale extracts, one run each.")] = "0.1,1,3",
     cache_dir: CacheDir = None,
     out: Annotated[
-        Path | None, typer.Option(help="All numbers as JSON; default: beside --markdown. Finished items stay in it.")
+        Path | None,
+        typer.Option(
+            help="All numbers as JSON; default: beside --markdown. Finished items stay in it.", callback=file_to_write
+        ),
     ] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Also write the page to this file.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Also write the page to this file.", callback=file_to_write)
+    ] = None,
 ) -> None:
     """Measure the speed of this machine's skill-bench, in a checkout; about a quarter of an hour on two cores.
 

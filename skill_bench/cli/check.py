@@ -9,6 +9,7 @@ import typer
 
 from skill_bench.base.cache_folder import cache_folder
 from skill_bench.cli.options import CacheDir, Checkpoint, DataRoot, Device, SuiteFile, names_in, seeds_in
+from skill_bench.cli.paths import file_to_write, require_folder
 
 
 def check(
@@ -27,8 +28,10 @@ def check(
         float, typer.Option(help="Share of relative speed that may be lost.", min=0, max=1)
     ] = 0.3,
     timed: Annotated[bool, typer.Option(help="Also time it against a reference model.")] = True,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Append a Markdown summary here.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.", callback=file_to_write)] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Append a Markdown summary here.", callback=file_to_write)
+    ] = None,
     update: Annotated[bool, typer.Option("--update", help="Make a new baseline instead; needs --reason.")] = False,
     reason: Annotated[str, typer.Option(help="Why the numbers may change; kept in the baseline.")] = "",
     data_root: DataRoot = None,
@@ -53,6 +56,7 @@ def check(
     )
     chosen = tuple(names_in(tasks) or ())
     if update:
+        require_folder(against, option="--against")
         settings = settings_of(
             against, upstream=upstream, suite=suite, tasks=chosen, seeds=tuple(seeds_in(seeds)), limit=limit
         )

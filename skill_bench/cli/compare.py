@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from skill_bench.cli.paths import file_to_write, there
+
 _NAME = "[ORIGIN:]NAME[@HASH]: a system of the table; run: or shipped: and the hash where a name fits several."
 
 
@@ -15,11 +17,15 @@ def compare(
     b: Annotated[str, typer.Argument(help="The system that is judged beside it.")],
     results: Annotated[
         Path | None,
-        typer.Option(help="Folder or archive of records, results by default; the bundled ones are always read."),
+        typer.Option(
+            help="Folder or archive of records, results by default; the bundled ones are always read.", callback=there
+        ),
     ] = None,
     suite: Annotated[str | None, typer.Option(help="Only this suite.")] = None,
     level: Annotated[float, typer.Option(min=0.0001, max=0.5, help="Error level, corrected over tasks.")] = 0.05,
-    csv: Annotated[Path | None, typer.Option(help="Also write the numbers to this file.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="Also write the numbers to this file.", callback=file_to_write)
+    ] = None,
 ) -> None:
     """Paired tests of two systems on the same test items, task by task."""
     from skill_bench.base.documents import write_atomic

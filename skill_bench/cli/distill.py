@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from skill_bench.cli.options import DataPaths, Teacher, require_writable_checkpoint
+from skill_bench.cli.options import DataPaths, Teacher, checkpoint_to_write
 from skill_bench.cli.training_options import (
     Changes,
     CheckpointEvery,
@@ -18,13 +18,16 @@ from skill_bench.cli.training_options import (
     TrainingDevice,
     WorkDir,
     launch,
+    work_folder,
 )
 
 
 def distill(
     teacher: Teacher,
     data: DataPaths,
-    out: Annotated[Path, typer.Option(help="The student to write, ending in .safetensors.")],
+    out: Annotated[
+        Path, typer.Option(help="The student to write, ending in .safetensors.", callback=checkpoint_to_write)
+    ],
     recipe: Annotated[
         str, typer.Option(help="skill, dphubert, distilhubert, random_groups, uniform_groups, or a TOML file.")
     ] = "skill",
@@ -48,7 +51,7 @@ def distill(
     if seed is not None:
         changes = [*changes, f"seed={seed}"]
     chosen = load_recipe(recipe, changes=changes, scale_updates=scale_updates)
-    require_writable_checkpoint(out)
+    folder = work_folder(work_dir, out)
 
     import torch
 
@@ -65,7 +68,6 @@ def distill(
         checkpoint_every_updates=checkpoint_every,
         tensorboard=tensorboard,
     )
-    folder = work_dir or out.with_suffix(".work")
     loaded = checkpoint.load(teacher)
     utterances = list_audio(data)
     with ConsoleProgress(quiet=not processes.is_first) as progress:

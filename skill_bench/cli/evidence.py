@@ -10,6 +10,7 @@ import typer
 
 from skill_bench.base.cache_folder import cache_folder
 from skill_bench.cli.options import CacheDir, DataPaths, Device, Teacher
+from skill_bench.cli.paths import file_to_write, folder_to_write, there
 
 if TYPE_CHECKING:
     from skill_bench.sweep.grid import Grid, Job
@@ -24,7 +25,9 @@ def run_grid(
     teacher: Teacher,
     data: DataPaths,
     data_root: Annotated[Path | None, typer.Option(help="Folder of the local suite's corpora.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for students and records.")] = Path("evidence"),
+    out: Annotated[Path, typer.Option(help="Folder for students and records.", callback=folder_to_write)] = Path(
+        "evidence"
+    ),
     only: Annotated[list[str] | None, typer.Option(help="Only this row of the grid; repeat for several.")] = None,
     cache_dir: CacheDir = None,
     device: Device = "cpu",
@@ -64,8 +67,12 @@ def run_grid(
 
 @app.command("write")
 def write_page(
-    records: Annotated[Path, typer.Option(help="Folder or archive of records, as `evidence run` leaves it.")],
-    out: Annotated[Path, typer.Option(help="The page to write; figures lie beside it.")] = Path("docs/evidence.md"),
+    records: Annotated[
+        Path, typer.Option(help="Folder or archive of records, as `evidence run` leaves it.", callback=there)
+    ],
+    out: Annotated[Path, typer.Option(help="The page to write; figures lie beside it.", callback=file_to_write)] = Path(
+        "docs/evidence.md"
+    ),
     grid: Annotated[
         Path | None, typer.Option(help="The grid: rows of it without records are said to be missing.")
     ] = None,

@@ -7,15 +7,24 @@ from typing import Annotated
 
 import typer
 
+from skill_bench.cli.paths import require_file, require_folder, there, weights
+
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="File or folder of any readable format.")],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            help="File or folder of any readable format, or a bundled upstream's name.",
+            parser=weights,
+            metavar="PATH|NAME",
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="FILE.safetensors, FILE.pth (dphubert) or a folder (huggingface).")],
     format: Annotated[str, typer.Option(help="safetensors, dphubert or huggingface.")] = "safetensors",
     half: Annotated[bool, typer.Option(help="Store float16 (safetensors only).")] = False,
     records: Annotated[
         list[Path] | None,
-        typer.Option(help="Records, a folder or archive, whose scores go into the model card; repeat."),
+        typer.Option(help="Records, a folder or archive, whose scores go into the model card; repeat.", callback=there),
     ] = None,
     title: Annotated[str | None, typer.Option(help="What the model is called.")] = None,
     teacher: Annotated[str | None, typer.Option(help="Name of its teacher.")] = None,
@@ -29,6 +38,7 @@ def export(
     from skill_bench.models.export.write import require_format, write
 
     require_format(format, half=half)
+    (require_folder if format == "huggingface" else require_file)(out, option="--out")
 
     from skill_bench.models import checkpoint as checkpoints
     from skill_bench.models.size import size_of

@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skill_bench.cli.paths import folder_to_write, there
+
 if TYPE_CHECKING:
     from skill_bench.report.table.table import Table
 
 
 def leaderboard(
     results: Annotated[
-        Path | None, typer.Option(help="Folder or archive of records; the bundled ones are always read.")
+        Path | None,
+        typer.Option(help="Folder or archive of records; the bundled ones are always read.", callback=there),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for table.csv, table.md, table.tex and index.html.")] = Path(
-        "leaderboard"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Folder for table.csv, table.md, table.tex and index.html.", callback=folder_to_write)
+    ] = Path("leaderboard"),
     suite: Annotated[str | None, typer.Option(help="Only this suite.")] = None,
     published: Annotated[bool, typer.Option(help="Also the published systems, in a block of their own.")] = True,
     figures: Annotated[bool, typer.Option(help="Also SVG and PNG figures, in OUT/figures.")] = False,

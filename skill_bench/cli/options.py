@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -10,50 +9,48 @@ from typing import Annotated
 import typer
 
 from skill_bench.base.errors import UsageError
+from skill_bench.cli.paths import folder_if_there, folder_to_write, require_file, weights
 
 Upstream = Annotated[
     str,
     typer.Option("--upstream", "-u", help="Name in `skill-bench list`, folder, or hf:ORG/MODEL.", show_default=True),
 ]
 Checkpoint = Annotated[
-    Path | None, typer.Option("--ckpt", help="File or folder of weights for that upstream; any readable format.")
+    Path | None,
+    typer.Option(
+        "--ckpt",
+        help="Weights for that upstream: a file or folder of any readable format, or a bundled upstream's name.",
+        parser=weights,
+        metavar="PATH|NAME",
+    ),
 ]
 DataPaths = Annotated[
     list[Path], typer.Option("--data", help="Folder of audio, LibriSpeech tree or manifest.tsv; repeat for several.")
 ]
-OutDir = Annotated[Path, typer.Option("--out", help="Folder for records.")]
+OutDir = Annotated[Path, typer.Option("--out", help="Folder for records.", callback=folder_to_write)]
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of the suite's corpora.")]
 SuiteFile = Annotated[Path | None, typer.Option(help="suite.toml, if it is not in --data-root.")]
-Teacher = Annotated[Path, typer.Option(help="Checkpoint of any readable format.")]
-CacheDir = Annotated[Path | None, typer.Option(help="Features and synthesised speech.")]
+Teacher = Annotated[
+    Path,
+    typer.Option(
+        help="Checkpoint of any readable format, or a bundled upstream's name.", parser=weights, metavar="PATH|NAME"
+    ),
+]
+CacheDir = Annotated[Path | None, typer.Option(help="Features and synthesised speech.", callback=folder_if_there)]
 
 _UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
-def require_writable(out: Path) -> None:
-    """Checks ``--out``, and makes its folder: before the work, not after it.
-
-    Raises:
-        UsageError: nothing can be written there.
-    """
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        usable = os.access(out.parent, os.W_OK)
-    except OSError:
-        usable = False
-    if not usable:
-        raise UsageError(f"--out {out}: {out.parent} is no folder that can be written to. Choose another one.")
-
-
-def require_writable_checkpoint(out: Path) -> None:
-    """As :func:`require_writable`, for a checkpoint.
+def checkpoint_to_write(param: typer.CallbackParam, path: Path) -> Path:
+    """Callback of an option that names a checkpoint to write.
 
     Raises:
         UsageError: not a name of a checkpoint, or nothing can be written there.
     """
-    if out.suffix != ".safetensors":
-        raise UsageError(f"--out {out}: expected a name ending in .safetensors.")
-    require_writable(out)
+    if path.suffix != ".safetensors":
+        raise UsageError(f"{param.opts[0]} {path}: expected a name ending in .safetensors.")
+    require_file(path, option=param.opts[0])
+    return path
 
 
 def _usable_device(device: str) -> str:

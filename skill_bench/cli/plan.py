@@ -9,6 +9,7 @@ import typer
 
 from skill_bench.cli import plan_run
 from skill_bench.cli.options import DataPaths, Teacher
+from skill_bench.cli.paths import file_to_write
 from skill_bench.cli.training_options import (
     Changes,
     MaxSeconds,
@@ -46,7 +47,7 @@ def plan_distill(
     precision: Precision = "fp32",
     max_seconds_per_device: MaxSeconds = None,
     updates: Annotated[int, typer.Option(help="Real updates of each stage to run; the first is warm-up.", min=2)] = 6,
-    out: Annotated[Path | None, typer.Option(help="Also write the forecast as JSON.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write the forecast as JSON.", callback=file_to_write)] = None,
 ) -> None:
     """Run some real updates of each stage and say what the whole distillation takes on this machine."""
     from skill_bench.distillation.recipe import load_recipe

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from skill_bench.cli.options import DataPaths, require_writable_checkpoint
+from skill_bench.cli.options import DataPaths, checkpoint_to_write
+from skill_bench.cli.paths import weights
 from skill_bench.cli.training_options import (
     CheckpointEvery,
     MaxSeconds,
@@ -16,15 +17,23 @@ from skill_bench.cli.training_options import (
     TrainingDevice,
     WorkDir,
     launch,
+    work_folder,
 )
 
 
 def pretrain(
     data: DataPaths,
-    out: Annotated[Path, typer.Option(help="The teacher to write, ending in .safetensors.")],
+    out: Annotated[
+        Path, typer.Option(help="The teacher to write, ending in .safetensors.", callback=checkpoint_to_write)
+    ],
     work_dir: WorkDir = None,
     start: Annotated[
-        Path | None, typer.Option(help="A teacher to go on from: only the second iteration, on units of its layer 8.")
+        Path | None,
+        typer.Option(
+            help="A teacher to go on from: only the second iteration, on units of its layer 8.",
+            parser=weights,
+            metavar="PATH|NAME",
+        ),
     ] = None,
     synthetic_hours: Annotated[float, typer.Option(help="Hours of synthesised speech to add.")] = 0.0,
     updates: Annotated[int, typer.Option(help="Updates on units of MFCC.")] = 1100,
@@ -37,7 +46,7 @@ def pretrain(
     tensorboard: Tensorboard = False,
 ) -> None:
     """Pre-train the small WavLM-shaped teacher by masked prediction."""
-    require_writable_checkpoint(out)
+    folder = work_folder(work_dir, out)
 
     import torch
 
@@ -55,7 +64,6 @@ def pretrain(
         checkpoint_every_updates=checkpoint_every,
         tensorboard=tensorboard,
     )
-    folder = work_dir or out.with_suffix(".work")
     with ConsoleProgress(quiet=not processes.is_first) as progress:
         made = pretrain_small(
             list_audio(data),

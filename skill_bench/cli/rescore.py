@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from skill_bench.cli.paths import there
+
 
 def rescore(
-    records: Annotated[list[Path], typer.Argument(help="Record files, folders or archives.")],
+    records: Annotated[list[Path], typer.Argument(help="Record files, folders or archives.", callback=there)],
 ) -> None:
     """Recompute metrics from the predictions that records keep; stale records become current ones where they can."""
     from skill_bench.base.errors import RecordError

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skill_bench.cli.paths import file_to_write, folder_to_write, there
+
 if TYPE_CHECKING:
     from skill_bench.records.store import Contents
 
@@ -16,8 +18,15 @@ app = typer.Typer(help="Folders of records as archives: pack, unpack, list.", no
 
 @app.command("pack")
 def pack_records(
-    folder: Annotated[Path, typer.Argument(help="Folder of records; archives that lie in it are packed with it.")],
-    out: Annotated[Path, typer.Option(help="FILE.zip, which every command reads where it reads a folder of records.")],
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of records; archives that lie in it are packed with it.", callback=there)
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="FILE.zip, which every command reads where it reads a folder of records.", callback=file_to_write
+        ),
+    ],
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
 ) -> None:
     """Pack records, their predictions and the profiles into one archive; the same records give the same bytes."""
@@ -30,8 +39,8 @@ def pack_records(
 
 @app.command("unpack")
 def unpack_records(
-    archive: Annotated[Path, typer.Argument(help="FILE.zip, as `results pack` makes it.")],
-    out: Annotated[Path, typer.Option(help="Folder for the records.")],
+    archive: Annotated[Path, typer.Argument(help="FILE.zip, as `results pack` makes it.", callback=there)],
+    out: Annotated[Path, typer.Option(help="Folder for the records.", callback=folder_to_write)],
 ) -> None:
     """Write the files of an archive as a folder of records."""
     from skill_bench.records.store import unpack
@@ -43,7 +52,7 @@ def unpack_records(
 
 @app.command("list")
 def list_records(
-    place: Annotated[Path, typer.Argument(help="Folder or archive of records.")],
+    place: Annotated[Path, typer.Argument(help="Folder or archive of records.", callback=there)],
 ) -> None:
     """One line a system: its records, finished and failed, by task. Every file is checked against its digest."""
     from skill_bench.records.store import contents

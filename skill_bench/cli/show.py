@@ -7,8 +7,12 @@ from typing import Annotated
 
 import typer
 
+from skill_bench.cli.paths import there
 
-def show(records: Annotated[list[Path], typer.Argument(help="Record files, folders or archives.")]) -> None:
+
+def show(
+    records: Annotated[list[Path], typer.Argument(help="Record files, folders or archives.", callback=there)],
+) -> None:
     """Show records: metrics, dev curve, weights of the hidden states, notes.
 
     A record in an archive is named as though that were a folder: results.zip/demo/skill/ks-s0.json.

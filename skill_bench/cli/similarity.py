@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from skill_bench.base.errors import UnknownName, UsageError
-from skill_bench.cli.options import DataPaths, Device, Teacher, names_in, require_writable
+from skill_bench.cli.options import DataPaths, Device, Teacher, names_in
+from skill_bench.cli.paths import file_to_write
 from skill_bench.records.similarity import LINKAGES, MEASURES
 
 
@@ -21,7 +22,10 @@ def similarity(
     contiguous: Annotated[bool, typer.Option(help="Only neighbouring layers form a group.")] = True,
     utterances: Annotated[int, typer.Option(help="Calibration utterances, chosen by hash.", min=1)] = 64,
     out: Annotated[
-        Path, typer.Option(help="JSON file to write; figures lie beside it as NAME-MEASURE.svg and .png.")
+        Path,
+        typer.Option(
+            help="JSON file to write; figures lie beside it as NAME-MEASURE.svg and .png.", callback=file_to_write
+        ),
     ] = Path("similarity.json"),
     seed: Annotated[int, typer.Option(help="Of the choice of utterances, and of mutual_knn's frames.")] = 0,
     device: Device = "cpu",
@@ -38,7 +42,6 @@ def similarity(
         raise UsageError(f"--clusters {clusters!r}: expected a number of groups, or auto.")
     if out.suffix != ".json":
         raise UsageError(f"--out {out}: expected a name ending in .json.")
-    require_writable(out)
 
     from skill_bench.cli.console import ConsoleProgress
     from skill_bench.corpora.listing import list_audio

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skill_bench.base.specs import validate
+from skill_bench.cli.paths import folder_to_write, require_folder
 
 if TYPE_CHECKING:
     from skill_bench.training.engine import Processes
@@ -21,7 +22,10 @@ ScaleUpdates = Annotated[
     float, typer.Option(help="Multiply every number of updates: 0.01 is a hundredth of the published schedule.")
 ]
 WorkDir = Annotated[
-    Path | None, typer.Option(help="Checkpoints and logs; the same command continues there. Default: OUT.work.")
+    Path | None,
+    typer.Option(
+        help="Checkpoints and logs; the same command continues there. Default: OUT.work.", callback=folder_to_write
+    ),
 ]
 TrainingDevice = Annotated[
     str,
@@ -33,6 +37,19 @@ MaxSeconds = Annotated[
 ]
 CheckpointEvery = Annotated[int, typer.Option(help="Updates from one checkpoint to the next.")]
 Tensorboard = Annotated[bool, typer.Option("--tensorboard", help="Event files in the work folder.")]
+
+
+def work_folder(work_dir: Path | None, out: Path) -> Path:
+    """``--work-dir``, or its default beside ``out``.
+
+    Raises:
+        UsageError: the default is no folder that can be written to.
+    """
+    if work_dir is not None:
+        return work_dir
+    default = out.with_suffix(".work")
+    require_folder(default, option="--work-dir (by default)")
+    return default
 
 
 def launch(**options: Any) -> Processes:

@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from skill_bench.cli.options import Checkpoint
+from skill_bench.cli.paths import folder_to_write, weights
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make and check an upstream of your own.")
 
 
@@ -15,10 +18,17 @@ def new(
     name: Annotated[str, typer.Argument(help="Small letters, digits, underscores.")],
     ckpt: Annotated[
         Path | None,
-        typer.Option(help="Checkpoint of any readable format; without one, a torch module to be replaced by yours."),
+        typer.Option(
+            help="Checkpoint of any readable format, or a bundled upstream's name; without one, a torch module to be "
+            "replaced by yours.",
+            parser=weights,
+            metavar="PATH|NAME",
+        ),
     ] = None,
     title: Annotated[str | None, typer.Option(help="How tables call it.")] = None,
-    folder: Annotated[Path, typer.Option(help="Where the new folder goes.")] = Path("upstreams"),
+    folder: Annotated[Path, typer.Option(help="Where the new folder goes.", callback=folder_to_write)] = Path(
+        "upstreams"
+    ),
 ) -> None:
     """Make an upstream folder: upstream.toml, expert.py, hubconf.py, weights."""
     from skill_bench.upstream.scaffold import new_upstream
@@ -32,7 +42,7 @@ def new(
 @app.command("check")
 def check(
     name: Annotated[str, typer.Argument(help="Name in `skill-bench list`, or the path of a folder.")],
-    ckpt: Annotated[Path | None, typer.Option(help="Weights instead of the folder's own.")] = None,
+    ckpt: Checkpoint = None,
 ) -> None:
     """Check an upstream against everything that scores rely on, and say what to do about what fails."""
     from skill_bench.base import catalog

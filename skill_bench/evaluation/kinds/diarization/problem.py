@@ -14,11 +14,12 @@ from torch import Tensor
 
 from skill_bench.corpora.data import Fold, Utterance
 from skill_bench.metrics.diarization import activity, diarization_errors, segments_of
-from skill_bench.metrics.ratio import Ratio, pooled
+from skill_bench.metrics.ratio import Ratio, pooled, standard_error_percent
 from skill_bench.probes import batches, heads, permutation
 from skill_bench.probes.frames import FrameBatches
 from skill_bench.probes.parameters import Parameters
-from skill_bench.probes.training import Batch, DevScore
+from skill_bench.probes.selection import DevScore
+from skill_bench.probes.training import Batch
 from skill_bench.tasks import Decision, TrainedSpec
 
 Decided = tuple[float, int]
@@ -100,7 +101,10 @@ class DiarizationProblem:
                 for utterance, part in zip(utterances, torch.split(cell_scores, batch.lengths), strict=True):
                     own.append(self._dev_error(utterance, part))
         losses = (total / n_frames).tolist()
-        return [DevScore(value=self._mean(own), loss=loss) for own, loss in zip(errors, losses, strict=True)]
+        return [
+            DevScore(value=pooled(own).percent, loss=loss, noise=standard_error_percent(own))
+            for own, loss in zip(errors, losses, strict=True)
+        ]
 
     def test_rows(self, parameters: Parameters) -> list[dict[str, Any]]:
         """The segments of every test recording, from the first cell."""
@@ -187,13 +191,8 @@ class DiarizationProblem:
         wanted, found = self._label(utterance).cpu().numpy() > 0, (scores > 0).cpu().numpy()
         orders = itertools.permutations(range(self.n_speakers))
         wrong = min(int((wanted[:, list(order)] != found).sum()) for order in orders)
-        return Ratio(numerator=wrong, denominator=wanted.size)
-
-    def _mean(self, errors: Sequence[Ratio]) -> float | None:
-        """The error rate of all recordings; the frame error is s3prl's mean over recordings."""
-        if self.decision.checkpoint_by == "der":
-            return pooled(errors).percent
-        return float(np.mean([100 * error.numerator / error.denominator for error in errors]))
+        # s3prl's frame error is the mean over recordings: each counts once.
+        return Ratio(numerator=wrong / wanted.size, denominator=1)
 
     def _reference(self, utterance: Utterance) -> list[tuple[int, int, int]]:
         """Segments in frames, speakers numbered by name; rounded to the nearest frame, as s3prl does."""

@@ -13,11 +13,12 @@ from torch import Tensor
 from skill_bench.corpora.data import Fold, Trial, Utterance
 from skill_bench.evaluation.solving.cut_sampler import CutSampler
 from skill_bench.evaluation.solving.cuts import cuts
-from skill_bench.metrics.verification import equal_error_rate
+from skill_bench.metrics.verification import equal_error_noise, equal_error_rate
 from skill_bench.probes import batches, heads, xvector
 from skill_bench.probes.frames import FrameBatches
 from skill_bench.probes.parameters import Parameters
-from skill_bench.probes.training import Batch, DevScore
+from skill_bench.probes.selection import DevScore
+from skill_bench.probes.training import Batch
 from skill_bench.tasks import TrainedSpec
 
 
@@ -103,7 +104,13 @@ class VerificationProblem:
         for scores in self._cosines(parameters, self.chosen_on, self.chosen_by, keep=True):
             same = torch.tensor([trial.same for trial in self.chosen_by])
             value = equal_error_rate(same=same.tolist(), scores=scores.tolist()) if scores.isfinite().all() else None
-            found.append(DevScore(value=value, loss=float(torch.where(same, 1 - scores, scores).mean())))
+            found.append(
+                DevScore(
+                    value=value,
+                    loss=float(torch.where(same, 1 - scores, scores).mean()),
+                    noise=0.0 if value is None else equal_error_noise(value, same=same.tolist()),
+                )
+            )
         return found
 
     def test_rows(self, parameters: Parameters) -> list[dict[str, Any]]:
