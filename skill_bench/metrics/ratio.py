@@ -12,7 +12,7 @@ class Ratio:
     """``numerator`` of ``denominator``; without anything counted it has no value (never 0.0)."""
 
     numerator: float
-    denominator: int
+    denominator: float
 
     @property
     def percent(self) -> float | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,9 @@ RATES = (1.0, 0.5)
 class Scripted:
     """Dev errors of 10, losses and noise by evaluation and learning rate; the parameter counts the steps."""
 
-    def __init__(self, errors: list[list[float]], losses: list[list[float]], *, noise: float = 0.0) -> None:
+    def __init__(
+        self, errors: Sequence[Sequence[float]], losses: Sequence[Sequence[float]], *, noise: float = 0.0
+    ) -> None:
         self.script = list(zip(errors, losses, strict=True))
         self.evaluations, self.noise = 0, noise
         self.scored: list[Tensor] = []
@@ -191,7 +194,7 @@ def test_generators_differ_by_purpose_and_are_the_same_everywhere() -> None:
 @pytest.mark.parametrize(("patience", "steps"), [(1, 4), (2, 6), (3, 8), (None, 12)])
 def test_patience_alone_decides_when_training_stops(patience: int | None, steps: int) -> None:
     """Nothing improves after the first of six evaluations, two steps apart."""
-    settings = {} if patience is None else {"patience_evaluations": patience}
+    settings: dict[str, Any] = {} if patience is None else {"patience_evaluations": patience}
     result, _ = _train(Scripted([[5, 5]] * 6, [[1.0, 1.0]] * 6), **settings)
     assert result.steps == steps
     assert max(point.step for point in result.curve) == steps

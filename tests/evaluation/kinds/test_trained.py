@@ -197,3 +197,12 @@ def test_the_record_says_which_rates_lost_the_race_and_what_was_averaged(tmp_pat
     assert what == [[1e-2, 1e-3, 1e-4], [1.5e-3]]
     assert found.selection.lost_race == (1e-2, 1e-4)
     assert "parameters are the mean of 2 dev points" in found.notes
+
+
+def test_a_rate_beyond_the_grid_runs_the_race_too(tmp_path: Path) -> None:
+    """The rate beyond is worse than the grid's best at the end of the race, and is trained no further."""
+    settings = {"keep_best_after_steps": 1, "steps": 2, "extend_grid": 1}
+    found, [what] = climbed(tmp_path, 3e-3, rates=(1e-3, 1e-4), **settings)
+    assert what == [[1e-3, 1e-4], [2e-3], [1e-2]]
+    assert found.selection.lost_race == (1e-4, 1e-2)
+    assert (found.selection.learning_rate, found.selection.at_edge) == (1e-3, False)

@@ -13,7 +13,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from skill_bench.corpora.data import Fold, Utterance
-from skill_bench.metrics.diarization import activity, diarization_errors, segments_of
+from skill_bench.metrics.diarization import activity, segment_errors, segments_of
 from skill_bench.metrics.ratio import Ratio, pooled, standard_error_percent
 from skill_bench.probes import batches, heads, permutation
 from skill_bench.probes.frames import FrameBatches
@@ -120,7 +120,7 @@ class DiarizationProblem:
                     "fold": self.fold.name,
                     "n_frames": len(one),
                     "frame_seconds": self.frame_seconds,
-                    "target": [list(segment) for segment in self._reference(utterance)],
+                    "target": [list(segment) for segment in self._times(utterance)],
                     "prediction": [list(segment) for segment in segments_of(active)],
                 }
             )
@@ -183,7 +183,7 @@ class DiarizationProblem:
 
     def _errors(self, utterance: Utterance, scores: Float[Tensor, "frames speakers"], decided: Decided) -> Ratio:
         found = permutation.decide(scores, threshold=decided[0], median_frames=decided[1])
-        return diarization_errors(reference=self._active(utterance), found=found).rate
+        return segment_errors(reference=self._times(utterance), found=segments_of(found)).rate
 
     def _dev_error(self, utterance: Utterance, scores: Float[Tensor, "frames speakers"]) -> Ratio:
         if self.decision.checkpoint_by == "der":
@@ -194,22 +194,21 @@ class DiarizationProblem:
         # s3prl's frame error is the mean over recordings: each counts once.
         return Ratio(numerator=wrong / wanted.size, denominator=1)
 
-    def _reference(self, utterance: Utterance) -> list[tuple[int, int, int]]:
-        """Segments in frames, speakers numbered by name; rounded to the nearest frame, as s3prl does."""
-        n_frames = self.frame_counts[utterance.id]
+    def _times(self, utterance: Utterance) -> list[tuple[int, float, float]]:
+        """The reference in frames as it was stated, not rounded: what is scored. Speakers are numbered by name."""
         speakers = sorted({segment.speaker for segment in utterance.segments})
-        found = []
-        for segment in utterance.segments:
-            start, end = (
-                min(n_frames, int(np.rint(seconds / self.frame_seconds)))
-                for seconds in (segment.start_seconds, segment.end_seconds)
-            )
-            if start < end:
-                found.append((speakers.index(segment.speaker), start, end))
-        return found
+
+        def frames(seconds: float) -> float:
+            # Six digits keep a second's millionth, and take away what the division adds.
+            return round(seconds / self.frame_seconds, 6)
+
+        return [(speakers.index(s.speaker), frames(s.start_seconds), frames(s.end_seconds)) for s in utterance.segments]
 
     def _active(self, utterance: Utterance) -> Bool[ndarray, "frames speakers"]:
-        return activity(self._reference(utterance), n_frames=self.frame_counts[utterance.id])
+        """The reference rounded to the nearest frame, as s3prl does: what is learnt."""
+        n_frames = self.frame_counts[utterance.id]
+        rounded = [(who, int(np.rint(start)), int(np.rint(end))) for who, start, end in self._times(utterance)]
+        return activity(rounded, n_frames=n_frames)
 
     def _label(self, utterance: Utterance) -> Float[Tensor, "frames speakers"]:
         """Activity with exactly `n_speakers` columns; a recording with more keeps those who speak most."""
