@@ -28,6 +28,7 @@ class VerificationProblem:
     Args:
         task: Resolved for the suite.
         fold: Utterances and trials.
+        n_left_out: Training utterances that were too short to be among them.
         train: ``(layers, frames, dim)`` by utterance id, for the training part.
         held_out: The same for dev and test.
         train_counts: Frames by utterance id, for the training part.
@@ -45,7 +46,9 @@ class VerificationProblem:
         train_counts: Mapping[str, int],
         held_out_counts: Mapping[str, int],
         device: torch.device,
+        n_left_out: int = 0,
     ) -> None:
+        self.n_left_out = n_left_out
         self.task, self.fold, self.held_out_counts = task, fold, held_out_counts
         on_test = task.protocol.checkpoint_selected_on == "test"
         self.chosen_by, self.chosen_on = (fold.trials, fold.test) if on_test else (fold.dev_trials, fold.dev)
@@ -129,8 +132,12 @@ class VerificationProblem:
         ]
 
     def notes(self) -> list[str]:
-        """Nothing to say."""
-        return []
+        """How many training utterances were too short."""
+        if not self.n_left_out:
+            return []
+        n = len(self.fold.train) + self.n_left_out
+        seconds = self.task.protocol.train_min_seconds
+        return [f"{self.n_left_out} of {n} training utterances are not longer than {seconds:g} s and were left out"]
 
     @torch.no_grad()
     def _cosines(
