@@ -11,12 +11,12 @@ word. :meth:`TaskSpec.for_suite` merges them; what it returns goes into the reco
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import Field, model_validator
 
 from skill_bench.base.errors import UnknownName
-from skill_bench.base.specs import Frozen, Positive, validate
+from skill_bench.base.specs import Count, Frozen, Positive, validate
 from skill_bench.base.suites import SETTINGS_OF
 from skill_bench.records.record import DEFAULT_PROTOCOL
 
@@ -77,9 +77,13 @@ class Protocol(Table):
     ``half_batch_seconds``: batches whose longest utterance is longer are halved; sliding windows lose their second
     half. ``checkpoint_by``: on equal dev metrics the lower dev loss, or the earlier step.
     ``checkpoint_selected_on``: ``test`` only to repeat what s3prl's ASV does.
-    ``keep_best_after_steps``: from that step on only the learning rate that is best on dev goes on (a race that saves
-    time; where error rates are still 100 % or more, the dev loss decides). ``patience_evaluations``: stop when neither
-    dev metric nor dev loss of any learning rate has improved for so many evaluations.
+    ``keep_best_after_steps``: from that step on only learning rates go on that dev cannot tell from the best, two
+    standard errors over its items apart (a race that saves time; error rates of 100 % and more are alike).
+    ``patience_evaluations``: a learning rate stops when neither its dev metric nor its dev loss has improved for so
+    many evaluations. ``extend_grid``: while the chosen learning rate is at the edge of the grid, the grid gets one
+    more, in its own spacing, so many times at most. ``average_last``: the parameters of so many dev points are
+    averaged before dev and test are read. ``train_min_seconds``: training utterances that are not longer, silence cut
+    out, are left out.
     """
 
     name: str = DEFAULT_PROTOCOL
@@ -97,6 +101,9 @@ class Protocol(Table):
     checkpoint_selected_on: Literal["dev", "test"] = "dev"
     patience_evaluations: Positive | Literal[False] = False
     keep_best_after_steps: Positive | Literal[False] = False
+    extend_grid: Count = 0
+    average_last: Positive = 1
+    train_min_seconds: Annotated[float, Field(gt=0)] | None = None
     train_max_seconds: Annotated[float, Field(gt=0)] | None = None
     spec_augment: SpecAugment | Literal[False] = False
 
@@ -105,6 +112,9 @@ class Protocol(Table):
         if len(set(self.learning_rates)) != len(self.learning_rates):
             raise ValueError("learning_rates must differ from each other")
         return self
+
+
+_LATER_KEYS = ("extend_grid", "average_last", "train_min_seconds")
 
 
 class Target(Table):
@@ -237,8 +247,15 @@ class TaskSpec(Frozen):
         return found
 
     def recorded(self) -> dict[str, Any]:
-        """What a record keeps of the task, as JSON."""
-        return self.model_dump(mode="json")
+        """What a record keeps of the task, as JSON.
+
+        Keys of the protocol that came later are left out where they say nothing: older records mean the same.
+        """
+        found = self.model_dump(mode="json")
+        for key in _LATER_KEYS:
+            if found["protocol"][key] == Protocol.model_fields[key].default:
+                del found["protocol"][key]
+        return found
 
     def for_suite(self, suite: str, *, protocol: str = DEFAULT_PROTOCOL) -> Self:
         """This task with ``[suites.<suite>]``, then ``[protocols.<protocol>]`` merged in.
@@ -292,6 +309,14 @@ class TrainedSpec(TaskSpec):
         if not self.protocol.learning_rates:
             raise ValueError(f"learning_rates must not be empty: kind {self.kind!r} is trained")
         return self
+
+
+AnyTrained = TypeVar("AnyTrained", bound=TrainedSpec)
+
+
+def with_protocol(task: AnyTrained, **changes: object) -> AnyTrained:
+    """The task with some keys of its protocol changed."""
+    return task.model_copy(update={"protocol": task.protocol.model_copy(update=changes)})
 
 
 def _either(names: tuple[str, ...]) -> str:

@@ -13,7 +13,8 @@ from skill_bench.records.record import safe_name, upstream_folder
 
 
 class TaskForecast(Frozen):
-    """One task with all seeds. ``training_seconds`` include dev and test; least is a stop as early as patience allows.
+    """One task with all seeds. ``training_seconds`` include dev and test; least is a stop as early as patience allows,
+    most a grid of learning rates that is extended as far as the protocol lets it.
 
     Attributes:
         missing_audio_seconds: What has to be extracted; what an earlier task of the run extracts is not counted again.

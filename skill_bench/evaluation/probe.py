@@ -162,25 +162,29 @@ class Prober:
             seconds *= _pairs(whole) / _pairs(few)
             return Band(low=seconds / _NOISE, estimate=seconds, high=seconds * _NOISE)
         step, evaluation, rest = self._step_and_evaluation(task, few)
-        later = step
+        one = step
         race = protocol.keep_best_after_steps or protocol.steps
-        if race < protocol.steps:
-            later, _, _ = self._step_and_evaluation(_with(task, learning_rates=protocol.learning_rates[:1]), few)
+        if len(protocol.learning_rates) > 1 and (race < protocol.steps or protocol.extend_grid):
+            one, _, _ = self._step_and_evaluation(_with(task, learning_rates=protocol.learning_rates[:1]), few)
         n_evaluations = -(-protocol.steps // protocol.evaluate_every_steps)
         per_evaluation = evaluation * _n(whole, "dev") / _n(few, "dev")
         once = rest * _n(whole, "test") / _n(few, "test")
         folds = len(whole.folds) / len(few.folds)
 
-        def of(steps: int, evaluations: int) -> float:
-            first = min(steps, race)
-            return folds * (first * step + (steps - first) * later + evaluations * per_evaluation) + once
+        def of(steps: int, evaluations: int, *, later: float, first: float = step) -> float:
+            """``later``: seconds of a step after the race, ``first``: before it."""
+            begun = min(steps, race)
+            return folds * (begun * first + (steps - begun) * later + evaluations * per_evaluation)
 
-        estimate = of(protocol.steps, n_evaluations)
-        least = estimate
+        # Between one learning rate and all of them may go on after the race.
+        estimate = (of(protocol.steps, n_evaluations, later=one) + of(protocol.steps, n_evaluations, later=step)) / 2
+        least = of(protocol.steps, n_evaluations, later=one)
         if protocol.patience_evaluations:
             evaluations = min(n_evaluations, protocol.patience_evaluations + 1)
-            least = of(min(protocol.steps, evaluations * protocol.evaluate_every_steps), evaluations)
-        return Band(low=least / _NOISE, estimate=estimate, high=estimate * _NOISE)
+            least = of(min(protocol.steps, evaluations * protocol.evaluate_every_steps), evaluations, later=one)
+        beyond = protocol.extend_grid * of(protocol.steps, n_evaluations, later=one, first=one)
+        most = of(protocol.steps, n_evaluations, later=step) + beyond
+        return Band(low=(least + once) / _NOISE, estimate=estimate + once, high=(most + once) * _NOISE)
 
     def _step_and_evaluation(self, task: TaskSpec, few: TaskData) -> tuple[float, float, float]:
         """Seconds of a step, of reading dev once, and of all the rest, with all learning rates and seeds."""
@@ -227,7 +231,7 @@ def _policy(asked: Request) -> Policy:
 
 
 def _with(task: TaskSpec, **changes: object) -> TaskSpec:
-    free = {"patience_evaluations": False, "keep_best_after_steps": False}
+    free = {"patience_evaluations": False, "keep_best_after_steps": False, "extend_grid": 0}
     return task.model_copy(update={"protocol": task.protocol.model_copy(update={**free, **changes})})
 
 

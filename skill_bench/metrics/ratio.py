@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -11,7 +12,7 @@ class Ratio:
     """``numerator`` of ``denominator``; without anything counted it has no value (never 0.0)."""
 
     numerator: float
-    denominator: int
+    denominator: float
 
     @property
     def percent(self) -> float | None:
@@ -25,3 +26,18 @@ class Ratio:
 def pooled(ratios: Iterable[Ratio]) -> Ratio:
     """All counts together: the score of the joined corpora."""
     return sum(ratios, start=Ratio(numerator=0, denominator=0))
+
+
+def standard_error_percent(ratios: Sequence[Ratio]) -> float:
+    """Standard error of the pooled rate when items are drawn anew, in points; one item each.
+
+    The linearised ratio estimator (Cochran, Sampling Techniques, 1977, eq. 6.13), which for right or wrong items is
+    the binomial one. Never below one unit of the denominator: items that are all right, or all wrong, do not show
+    their noise. Infinite for fewer than two items or where nothing is counted.
+    """
+    together, n = pooled(ratios), len(ratios)
+    if n < 2 or not together.denominator:
+        return math.inf
+    rate = together.numerator / together.denominator
+    squares = sum((ratio.numerator - rate * ratio.denominator) ** 2 for ratio in ratios)
+    return 100 * max(math.sqrt(n / (n - 1) * squares), 1.0) / together.denominator

@@ -5,8 +5,8 @@ A row is one JSON object a test item. Every row has ``id``, ``fold``, ``target``
 
 ==================  =================================================================================================
 labels, texts       ``prediction``
-diarization         ``target`` and ``prediction`` as ``[speaker, first frame, frame after the last]``, ``n_frames``,
-                    ``frame_seconds``; ``missed``, ``false_alarm``, ``confused`` in frames
+diarization         ``target`` and ``prediction`` as ``[speaker, start, end]`` in frames (the target's may lie between
+                    two), ``n_frames``, ``frame_seconds``; ``missed``, ``false_alarm``, ``confused`` in frames
 verification        a trial: ``enrolment``, ``test``, ``target`` "same" or "different", ``score``
 spoken-term search  a pair: ``query``, ``document``, ``target`` "present" or "absent", ``score``
 ==================  =================================================================================================
@@ -112,10 +112,7 @@ def with_counts(metric: str, row: Row) -> dict[str, Any]:
 
 
 def _diarization_errors(row: Row) -> diarization.DiarizationErrors:
-    return diarization.diarization_errors(
-        reference=diarization.activity(row["target"], n_frames=row["n_frames"]),
-        found=diarization.activity(row["prediction"], n_frames=row["n_frames"]),
-    )
+    return diarization.segment_errors(reference=row["target"], found=row["prediction"])
 
 
 def _of_texts(function: Callable[..., Ratio]) -> Callable[[Row], Ratio]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,3 +34,13 @@ def equal_error_rate(*, same: Sequence[bool], scores: Sequence[float]) -> float 
     before = after - 1
     share = surplus[before] / (surplus[before] - surplus[after])
     return float(100 * (accepted_false[before] + share * (accepted_false[after] - accepted_false[before])))
+
+
+def equal_error_noise(percent: float, *, same: Sequence[bool]) -> float:
+    """Standard error of an equal error rate in points, trials as independent: that of the mean of two binomial rates.
+
+    Trials share utterances and speakers, so the noise is rather larger. Never below one trial of the rarer kind.
+    """
+    rate, kinds = percent / 100, (sum(same), len(same) - sum(same))
+    spread = math.sqrt(max(rate * (1 - rate), 0.0) * sum(1 / n for n in kinds)) / 2
+    return 100 * max(spread, 1 / min(kinds))

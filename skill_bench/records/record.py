@@ -114,6 +114,12 @@ class Selection(Frozen):
     """How the reported model was chosen, on the development part only. Folds may differ: ``per_fold`` says how.
 
     What is trained has a ``learning_rate``; what is searched in one layer has that ``layer``.
+
+    Attributes:
+        extended: Learning rates beyond the task's grid that were tried because the best was at its edge.
+        at_edge: Whether the chosen learning rate is the largest or smallest that was tried; None where there was no
+            grid, and in records that do not say.
+        lost_race: Learning rates that were not trained to the end.
     """
 
     metric: str
@@ -121,6 +127,9 @@ class Selection(Frozen):
     layer: int | None = None
     per_fold: dict[str, float] = Field(default_factory=dict)
     curve: tuple[CurvePoint, ...] = ()
+    extended: tuple[float, ...] = ()
+    at_edge: bool | None = None
+    lost_race: tuple[float, ...] = ()
 
 
 class Data(Frozen):

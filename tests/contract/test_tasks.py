@@ -146,7 +146,7 @@ def _edited(tmp_path: Path, old: str, new: str, *, task: str = "asr") -> Path:
         (
             "keep_best_after_steps",
             "keep_best_after_step",
-            r"unknown key 'suites\.demo\.protocol\.keep_best_after_step'\. Did you mean 'keep_best_after_steps'\?",
+            r"unknown key 'suites\.local\.protocol\.keep_best_after_step'\. Did you mean 'keep_best_after_steps'\?",
         ),
         ("[suites.demo.head]", "[suites.demo.haed]", r"unknown key 'suites\.demo\.haed'\. Did you mean 'head'\?"),
         (
@@ -154,8 +154,8 @@ def _edited(tmp_path: Path, old: str, new: str, *, task: str = "asr") -> Path:
             "time_wrap",
             r"unknown key 'protocol\.spec_augment\.time_wrap'\. Did you mean 'time_warp_window'\?",
         ),
-        ("version = 1", "", r"key 'version': Field required\."),
-        ("version = 1", "version = 0", r"key 'version': Input should be greater than 0 \(found 0\)"),
+        ("version = 2", "", r"key 'version': Field required\."),
+        ("version = 2", "version = 0", r"key 'version': Input should be greater than 0 \(found 0\)"),
         ('metric = "wer"', 'metric = "accuracy"', r"asr\.toml: .*kind 'ctc' is scored by per, wer or f1"),
         (
             'metric = "wer"',

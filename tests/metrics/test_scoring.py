@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skill_bench.metrics.accuracy import unweighted_accuracy
-from skill_bench.metrics.diarization import activity, diarization_errors, segments_of
+from skill_bench.metrics.diarization import activity, diarization_errors, segment_errors, segments_of
 from skill_bench.metrics.ratio import Ratio
 from skill_bench.metrics.scales import SCALES
 from skill_bench.metrics.scoring import FURTHER, SCORERS, score, with_counts
@@ -126,6 +126,19 @@ def test_segments_and_activity_are_inverse(pair: tuple[list[list[bool]], list[li
     n = again.shape[1]
     assert (again == active[:, :n]).all()
     assert not active[:, n:].any()
+
+
+@given(frames)
+def test_segments_give_the_counts_of_their_frames(pair: tuple[list[list[bool]], list[list[bool]]]) -> None:
+    reference, found = (np.array(one) for one in pair)
+    of_segments = segment_errors(reference=segments_of(reference), found=segments_of(found))
+    assert of_segments == diarization_errors(reference=reference, found=found)
+
+
+def test_a_reference_between_frames_is_not_rounded() -> None:
+    """Spoken from 1.25 to 7.5 frames, found in frames 1 to 6, with 3 that were spoken by nobody afterwards."""
+    errors = segment_errors(reference=[(0, 1.25, 7.5)], found=[(0, 1, 7), (0, 8, 11)])
+    assert (errors.missed, errors.false_alarm, errors.confused, errors.speech) == (0.5, 3.25, 0, 6.25)
 
 
 def test_diarization_by_hand() -> None:

@@ -12,7 +12,7 @@ from pyannote.metrics.diarization import DiarizationErrorRate
 
 import skill_bench.s3prl  # noqa: F401  s3prl's modules import only after this
 from skill_bench.metrics.accuracy import accuracy
-from skill_bench.metrics.diarization import diarization_errors, segments_of
+from skill_bench.metrics.diarization import diarization_errors, segment_errors, segments_of
 from skill_bench.metrics.edits import character_error_rate, word_error_rate
 from skill_bench.metrics.ratio import pooled
 from skill_bench.metrics.scoring import score
@@ -185,6 +185,36 @@ def _annotation(active: np.ndarray) -> Annotation:
     for number, (speaker, start, end) in enumerate(segments_of(active)):
         annotation[Segment(start, end), number] = str(speaker)
     return annotation
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_reference_in_continuous_time_is_scored_as_pyannote_does(seed: int) -> None:
+    """Boundaries at hundredths of a frame, as RTTM files have them, against whole frames."""
+    draw = np.random.default_rng(seed)
+    starts = draw.integers(0, 5000, size=6) / 100
+    reference = [
+        (i % 2, float(start), float(start + length))
+        for i, (start, length) in enumerate(zip(starts, draw.integers(20, 900, size=6) / 100, strict=True))
+    ]
+    found = segments_of(_activity(seed, 60, share=0.3))
+    sides = []
+    for segments in (reference, found):
+        annotation = Annotation()
+        for number, (speaker, start, end) in enumerate(segments):
+            annotation[Segment(start, end), number] = str(speaker)
+        # A speaker who overlaps himself speaks once.
+        sides.append(annotation.support())
+    whole = Timeline([Segment(0, 80)])
+    detail = DiarizationErrorRate(collar=0, skip_overlap=False)(*sides, uem=whole, detailed=True)
+    errors = segment_errors(reference=reference, found=found)
+    # pyannote rounds times to a millionth.
+    for ours, theirs in (
+        (errors.missed, "missed detection"),
+        (errors.false_alarm, "false alarm"),
+        (errors.confused, "confusion"),
+        (errors.speech, "total"),
+    ):
+        assert ours == pytest.approx(detail[theirs], abs=1e-4), theirs
 
 
 @pytest.mark.parametrize("n_found", [1, 2, 3])

@@ -132,3 +132,22 @@ def test_a_limited_cache_is_said_in_the_record(tmp_path: Path) -> None:
     assert any("do not fit the cache limit" in note for note in found.notes)
     [whole] = run_cells(FakeUpstream(), short("pr"), data, seeds=(0,), cache_dir=tmp_path / "whole")
     assert [row["prediction"] for row in found.predictions] == [row["prediction"] for row in whole.predictions]
+
+
+def test_an_added_learning_rate_is_what_it_would_have_been_in_the_grid(tmp_path: Path) -> None:
+    """Whole heads, batches and patience: trained beside others, or afterwards and alone."""
+    rates = (3.0, 1e-1, 1e-3)
+    settings: dict[str, object] = {"patience_evaluations": 2, "keep_best_after_steps": 8}
+    [whole] = train(problem(tmp_path, learning_rates=rates, **settings), (3,))
+    [before] = train(problem(tmp_path, learning_rates=rates[:2], **settings), (3,))
+    made = problem(tmp_path, learning_rates=rates[2:], **settings)
+    [after] = train_grid(
+        made, made.task.protocol, higher_is_better=True, seeds=(3,), fold="f", device=CPU,
+        advance=lambda n: None, earlier=[before],
+    )  # fmt: skip
+    added = [point for point in whole.curve if point.learning_rate == rates[2]]
+    assert len(added) > 1
+    assert [(p.step, p.value) for p in after.curve] == [(p.step, p.value) for p in added]
+    for name, value in after.trained[0].parameters.items():
+        # Equal up to the order of float32 sums, over two dozen steps of Adam.
+        torch.testing.assert_close(value, whole.trained[2].parameters[name], rtol=1e-4, atol=1e-5)

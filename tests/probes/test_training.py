@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -11,17 +12,22 @@ from torch import Tensor
 
 from skill_bench.probes.heads import Randomness
 from skill_bench.probes.parameters import Parameters
-from skill_bench.probes.training import Batch, DevScore, GridResult, generator_for, train_grid
+from skill_bench.probes.selection import DevScore
+from skill_bench.probes.training import Batch, GridResult, generator_for, train_grid
 from skill_bench.tasks import Protocol
+
+RATES = (1.0, 0.5)
 
 
 class Scripted:
-    """Dev errors of 10 and losses by evaluation and learning rate; the parameter counts the steps."""
+    """Dev errors of 10, losses and noise by evaluation and learning rate; the parameter counts the steps."""
 
-    def __init__(self, errors: list[list[int]], losses: list[list[float]]) -> None:
+    def __init__(
+        self, errors: Sequence[Sequence[float]], losses: Sequence[Sequence[float]], *, noise: float = 0.0
+    ) -> None:
         self.script = list(zip(errors, losses, strict=True))
-        self.evaluations = 0
-        self.kept: list[int] = [0, 1]
+        self.evaluations, self.noise = 0, noise
+        self.scored: list[Tensor] = []
 
     stack = None
 
@@ -36,13 +42,16 @@ class Scripted:
         return -parameters["x"][:, 0]
 
     def score(self, parameters: Parameters) -> list[DevScore]:
+        """Which learning rate a cell has follows from how far its parameter has come, one learning rate a step."""
         errors, losses = self.script[self.evaluations]
         self.evaluations += 1
-        cells = range(len(parameters["x"])) if len(parameters["x"]) == 2 else self.kept
-        return [DevScore(value=10.0 * errors[c], loss=losses[c]) for c in cells]
+        self.scored.append(parameters["x"][:, 0].detach().clone())
+        steps = 2 * self.evaluations
+        cells = [min((0, 1), key=lambda c: abs(float(x) - steps * RATES[c])) for x in self.scored[-1]]
+        return [DevScore(value=10.0 * errors[c], loss=losses[c], noise=self.noise) for c in cells]
 
 
-def _train(problem: Scripted, **settings: object) -> tuple[GridResult, list[int]]:
+def _train(problem: Scripted, *, earlier: GridResult | None = None, **settings: object) -> tuple[GridResult, list[int]]:
     protocol = Protocol(
         **{"learning_rates": (1.0, 0.5), "steps": 2 * len(problem.script), "evaluate_every_steps": 2, **settings}  # type: ignore[arg-type]
     )
@@ -55,6 +64,7 @@ def _train(problem: Scripted, **settings: object) -> tuple[GridResult, list[int]
         fold="f",
         device=torch.device("cpu"),
         advance=advanced.append,
+        earlier=[] if earlier is None else [earlier],
     )
     assert sum(advanced) == protocol.steps
     return result, advanced
@@ -86,21 +96,86 @@ def test_patience_waits_while_the_loss_improves() -> None:
     assert result.steps == 10
 
 
-@pytest.mark.parametrize(("errors", "winner"), [([10, 11], 1), ([9, 10], 0), ([9, 8], 1), ([12, 11], 1)])
-def test_the_race_is_decided_by_the_metric_and_above_100_percent_by_the_loss(errors: list[int], winner: int) -> None:
-    problem = Scripted([errors, errors], [[3.0, 2.0]] * 2)
-    problem.kept = [winner]
+@pytest.mark.parametrize(
+    ("errors", "noise", "stay"),
+    [
+        ([9, 8], 0.0, {0.5}),
+        ([8, 9], 0.0, {1.0}),
+        ([8, 8], 0.0, {1.0, 0.5}),
+        # two standard errors of the difference of two values: 10 points are 2 x 5, and each has 5 / sqrt(2)
+        ([9, 8], 3.6, {1.0, 0.5}),
+        ([9, 8], 3.5, {0.5}),
+        # above 100 % more errors are no worse
+        ([10, 15], 0.0, {1.0, 0.5}),
+        ([15, 9], 0.0, {0.5}),
+        ([9.98, 10], 0.2, {1.0, 0.5}),
+    ],
+)
+def test_the_race_is_lost_only_to_a_value_that_noise_does_not_explain(
+    errors: list[float], noise: float, stay: set[float]
+) -> None:
+    problem = Scripted([errors, errors], [[3.0, 2.0]] * 2, noise=noise)
     result, _ = _train(problem, keep_best_after_steps=2)
-    assert result.curve[-1].learning_rate == (1.0, 0.5)[winner]
+    assert {point.learning_rate for point in result.curve if point.step == 4} == stay
+    assert set(result.lost_race) == set(RATES) - stay
 
 
 def test_only_the_winner_of_a_race_goes_on() -> None:
     problem = Scripted([[10, 9], [10, 9], [10, 8]], [[3.0, 2.0], [3.0, 2.0], [3.0, 2.0]])
-    problem.kept = [1]
     result, _ = _train(problem, keep_best_after_steps=2)
     assert [(p.learning_rate, p.step) for p in result.curve] == [(1.0, 2), (0.5, 2), (0.5, 4), (0.5, 6)]
     assert result.trained[1].dev.value == 80.0
     assert result.trained[1].parameters["x"].item() == pytest.approx(3.0, rel=1e-4)
+
+
+def test_a_learning_rate_that_diverged_loses_the_race() -> None:
+    problem = Scripted([[1, 9], [1, 9]], [[math.nan, 2.0]] * 2, noise=100.0)
+    result, _ = _train(problem, keep_best_after_steps=2)
+    assert result.lost_race == (1.0,)
+
+
+@pytest.mark.parametrize(("errors", "lost"), [([9, 8], (1.0,)), ([8, 9], ())])
+def test_learning_rates_that_were_trained_before_take_part_in_the_race(
+    errors: list[float], lost: tuple[float, ...]
+) -> None:
+    """Alone, one after the other, they find what they find side by side."""
+    script = ([errors, errors], [[3.0, 2.0]] * 2)
+    before, _ = _train(Scripted(*script), keep_best_after_steps=2, learning_rates=(0.5,))
+    after, _ = _train(Scripted(*script), keep_best_after_steps=2, learning_rates=(1.0,), earlier=before)
+    assert (before.lost_race, after.lost_race) == ((), lost)
+    together, _ = _train(Scripted(*script), keep_best_after_steps=2)
+    assert [p for p in together.curve if p.learning_rate == 1.0] == list(after.curve)
+    joined = before.joined(after)
+    assert [t.dev.learning_rate for t in joined.trained] == [0.5, 1.0]
+    assert joined.leader is not None
+    assert joined.leader.value == 80.0
+
+
+def test_a_learning_rate_stops_by_itself() -> None:
+    """One gets better to the end, the other never: what each finds is what it finds alone."""
+    errors, losses = [[5, 9 - n] for n in range(5)], [[1.0, 1.0]] * 5
+    result, _ = _train(Scripted(errors, losses), patience_evaluations=2)
+    steps = {rate: [p.step for p in result.curve if p.learning_rate == rate] for rate in RATES}
+    assert steps == {1.0: [2, 4, 6], 0.5: [2, 4, 6, 8, 10]}
+    for rate in RATES:
+        alone, _ = _train(Scripted(errors, losses), patience_evaluations=2, learning_rates=(rate,))
+        assert list(alone.curve) == [p for p in result.curve if p.learning_rate == rate]
+
+
+@pytest.mark.parametrize(("last", "scored"), [(1, [2, 4, 6, 8]), (2, [2, 3, 5, 7]), (3, [2, 3, 4, 6])])
+def test_the_mean_of_the_last_dev_points_is_scored_and_kept(last: int, scored: list[float]) -> None:
+    problem = Scripted([[9, 9], [8, 8], [7, 7], [6, 6]], [[1.0, 1.0]] * 4)
+    result, _ = _train(problem, average_last=last, learning_rates=(1.0,))
+    assert torch.cat(problem.scored).tolist() == pytest.approx(scored, rel=1e-4)
+    assert result.trained[0].parameters["x"].item() == pytest.approx(scored[-1], rel=1e-4)
+
+
+def test_means_follow_the_learning_rates_that_go_on() -> None:
+    """The mean of two points of the learning rate that stays, not of the one that lost."""
+    problem = Scripted([[9, 8], [9, 8]], [[1.0, 1.0]] * 2)
+    result, _ = _train(problem, average_last=2, keep_best_after_steps=2)
+    assert result.trained[1].dev.step == 2
+    assert problem.scored[1].tolist() == pytest.approx([(1.0 + 2.0) / 2], rel=1e-4)
 
 
 def test_dev_is_read_at_the_last_step_too() -> None:
@@ -119,7 +194,7 @@ def test_generators_differ_by_purpose_and_are_the_same_everywhere() -> None:
 @pytest.mark.parametrize(("patience", "steps"), [(1, 4), (2, 6), (3, 8), (None, 12)])
 def test_patience_alone_decides_when_training_stops(patience: int | None, steps: int) -> None:
     """Nothing improves after the first of six evaluations, two steps apart."""
-    settings = {} if patience is None else {"patience_evaluations": patience}
+    settings: dict[str, Any] = {} if patience is None else {"patience_evaluations": patience}
     result, _ = _train(Scripted([[5, 5]] * 6, [[1.0, 1.0]] * 6), **settings)
     assert result.steps == steps
     assert max(point.step for point in result.curve) == steps

@@ -34,8 +34,14 @@ class Clock:
 
     def mark(self, stage: str, *, shared_by: int = 1) -> None:
         """The stage that ends now; what several seeds did together is shared out evenly."""
+        self.seconds[stage] = 0.0
+        self.add(stage, shared_by=shared_by)
+
+    def add(self, stage: str, *, shared_by: int = 1) -> None:
+        """More of a stage that was marked before."""
         now = time.perf_counter()
-        self.seconds[stage], self._last = (now - self._last) / shared_by, now
+        self.seconds[stage] += (now - self._last) / shared_by
+        self._last = now
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,13 @@ from skill_bench.corpora.data import Fold
 from skill_bench.evaluation.solving.cell import Cell, Solved
 from skill_bench.metrics.scales import SCALES
 from skill_bench.probes import heads
+from skill_bench.probes.grid import beyond
 from skill_bench.probes.parameters import Parameters
-from skill_bench.probes.training import DevPoint, GridResult, Problem, Trained, merit, train_grid
+from skill_bench.probes.selection import DevPoint, Trained, merit
+from skill_bench.probes.training import GridResult, Problem, train_grid
 from skill_bench.records.record import CurvePoint, Selection
-from skill_bench.tasks import TrainedSpec
+from skill_bench.tasks import Protocol as TrainingProtocol
+from skill_bench.tasks import TrainedSpec, with_protocol
 
 AnyBatch = TypeVar("AnyBatch")
 AnySpec = TypeVar("AnySpec", bound=TrainedSpec)
@@ -40,7 +43,8 @@ def train_folds(
     """For each seed: trains every fold, chooses the learning rate by the folds' mean dev metric, predicts test.
 
     Seeds that can be stacked are trained together; others one after the other, so that each is given out when it is
-    finished. All of them read the same problems, whose batches stay in memory while they are small.
+    finished. All of them read the same problems, whose batches stay in memory while they are small. A seed whose
+    chosen learning rate is at the edge of the grid trains more of them, as far as the protocol lets it.
 
     Args:
         cell: The task and its seeds.
@@ -49,34 +53,74 @@ def train_folds(
     """
     together = all(problem.stack is not None for problem in problems)
     for seeds in [cell.seeds] if together else [(seed,) for seed in cell.seeds]:
-        results = [_train(cell, problem, seeds) for problem in problems]
+        results = [_train(cell, problem, cell.task.protocol, seeds) for problem in problems]
         cell.clock.mark("training", shared_by=len(seeds))
-        for of_folds in zip(*results, strict=True):
-            yield _solved(cell, problems, of_folds, chosen_by or cell.task.metric)
+        shared = cell.clock.seconds["training"]
+        for seed, of_folds in zip(seeds, zip(*results, strict=True), strict=True):
+            cell.clock.seconds["training"] = shared
+            task, extended = _extended(cell, problems, of_folds, seed=seed)
+            cell.clock.add("training")
+            yield _solved(cell, task, problems, extended, chosen_by or cell.task.metric)
+
+
+def _extended(
+    cell: Cell[AnySpec], problems: Sequence[FoldProblem[Any]], results: Sequence[GridResult], *, seed: int
+) -> tuple[AnySpec, Sequence[GridResult]]:
+    """The task with the grid that was trained in the end, and what was found in each fold."""
+    task = cell.task
+    for _ in range(task.protocol.extend_grid):
+        rates = task.protocol.learning_rates
+        added = beyond(rates, rates[_choose(task, results)])
+        if added is None:
+            break
+        alone = task.protocol.model_copy(update={"learning_rates": (added,)})
+        results = [
+            result.joined(*_train(cell, problem, alone, (seed,), earlier=[result]))
+            for problem, result in zip(problems, results, strict=True)
+        ]
+        task = with_protocol(task, learning_rates=(*rates, added))
+    return task, results
 
 
 def _solved(
-    cell: Cell[AnySpec], problems: Sequence[FoldProblem[Any]], results: Sequence[GridResult], chosen_by: str
+    cell: Cell[AnySpec],
+    task: AnySpec,
+    problems: Sequence[FoldProblem[Any]],
+    results: Sequence[GridResult],
+    chosen_by: str,
 ) -> Solved:
-    """One seed's results of every fold."""
-    chosen = _choose(cell.task, results)
+    """One seed's results of every fold; ``task`` has the grid that was trained."""
+    chosen = _choose(task, results)
     best = [result.trained[chosen] for result in results]
     rows = [row for problem, one in zip(problems, best, strict=True) for row in problem.test_rows(one.parameters)]
     cell.clock.mark("test")
     layers = torch.stack([heads.layer_weights(one.parameters)[0].double() for one in best]).mean(dim=0)
     folds = [problem.fold for problem in problems]
+    selection = _selection(chosen_by, folds, results, best).model_copy(
+        update=_about_the_grid(cell.task.protocol.learning_rates, task.protocol.learning_rates, chosen, results)
+    )
     return Solved(
         rows=rows,
         layer_weights=tuple(layers.tolist()),
-        selection=_selection(chosen_by, folds, results, best),
-        notes=_notes(cell.task, problems, results),
+        selection=selection,
+        notes=(*_notes(task, problems, results), *_grid_notes(task, selection)),
     )
 
 
-def _train(cell: Cell[AnySpec], problem: FoldProblem[Any], seeds: tuple[int, ...]) -> list[GridResult]:
-    name, protocol = problem.fold.name, cell.task.protocol
+def _train(
+    cell: Cell[AnySpec],
+    problem: FoldProblem[Any],
+    protocol: TrainingProtocol,
+    seeds: tuple[int, ...],
+    *,
+    earlier: Sequence[GridResult] = (),
+) -> list[GridResult]:
+    name = problem.fold.name
     numbers = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
-    with cell.progress.stage(f"{cell.task.name}: training {name}, {numbers}", total=protocol.steps) as advance:
+    more = f", learning rate {protocol.learning_rates[0]:g} beyond the grid" if earlier else ""
+    with cell.progress.stage(
+        f"{cell.task.name}: training {name}, {numbers}{more}", total=protocol.steps
+    ) as advance:  # fmt: skip
         return train_grid(
             problem,
             protocol,
@@ -85,6 +129,7 @@ def _train(cell: Cell[AnySpec], problem: FoldProblem[Any], seeds: tuple[int, ...
             fold=name,
             device=cell.device,
             advance=advance,
+            earlier=earlier,
         )
 
 
@@ -97,6 +142,30 @@ def _choose(task: TrainedSpec, results: Sequence[GridResult]) -> int:
         return (sum(m[0] for m in merits) / len(merits), sum(m[1] for m in merits) / len(merits))
 
     return max(range(len(task.protocol.learning_rates)), key=mean_merit)
+
+
+def _about_the_grid(
+    stated: tuple[float, ...], trained: tuple[float, ...], chosen: int, results: Sequence[GridResult]
+) -> dict[str, Any]:
+    """What a record's selection says of the grid and the race."""
+    return {
+        "extended": trained[len(stated) :],
+        "at_edge": None if len(trained) < 2 else trained[chosen] in (min(trained), max(trained)),
+        "lost_race": tuple(rate for rate in trained if any(rate in result.lost_race for result in results)),
+    }
+
+
+def _grid_notes(task: TrainedSpec, selection: Selection) -> list[str]:
+    notes = []
+    if selection.extended:
+        added = ", ".join(f"{rate:g}" for rate in selection.extended)
+        notes.append(f"the best learning rate was at the edge of the grid, which was extended by {added}")
+    if selection.at_edge:
+        end = "largest" if selection.learning_rate == max(task.protocol.learning_rates) else "smallest"
+        notes.append(f"the chosen learning rate is the {end} that was tried: a better one may lie beyond")
+    if task.protocol.average_last > 1:
+        notes.append(f"parameters are the mean of {task.protocol.average_last} dev points")
+    return notes
 
 
 def _selection(metric: str, folds: Sequence[Fold], results: Sequence[GridResult], best: Sequence[Trained]) -> Selection:

@@ -6,15 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from fake_speech import FakeUpstream, tone_file, utterance
 from kind_data import SETTINGS, conversations, documents, intents, speakers
 from one_cell import run_cell
 
 from skill_bench.base.errors import DataError
-from skill_bench.corpora.data import Segment, TaskData, Trial
+from skill_bench.corpora.data import Effects, Segment, TaskData, Trial
 from skill_bench.evaluation.cell_result import CellResult
+from skill_bench.evaluation.kinds.verification.short import long_enough
 from skill_bench.evaluation.task_files import load_task
+from skill_bench.features.extract import extract
 from skill_bench.tasks import TaskSpec, TrainedSpec
 
 RULES_OFF = {"patience_evaluations": False, "keep_best_after_steps": False}
@@ -155,13 +159,14 @@ def test_unusable_verification_data_is_refused(tmp_path: Path) -> None:
     _refused(_changed(data, trials=(*fold.trials, absent)), r"'nobody' in a trial but not among the utterances")
 
 
-def test_utterances_too_short_for_an_x_vector_are_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("split", "speaker"), [("train", "AB"), ("dev", "AC"), ("test", "CD")])
+def test_utterances_too_short_for_an_x_vector_are_named(tmp_path: Path, split: str, speaker: str) -> None:
     data = speakers(tmp_path / "audio")
-    fold = data.folds[0]
-    brief = utterance(tone_file(tmp_path / "audio" / "brief.wav", "A"), "AB")
-    data = _changed(data, train=(brief, *fold.train))
-    with pytest.raises(DataError, match=r"'brief' \(manifest\.tsv:1\) and 0 more in train have fewer than the 16"):
-        run_cell(FakeUpstream(), short("asv"), data, seed=0, cache_dir=tmp_path)
+    brief = utterance(tone_file(tmp_path / "audio" / "brief.wav", "A"), speaker)
+    data = _changed(data, **{split: (brief, *getattr(data.folds[0], split))})
+    task = short("asv", train_min_seconds=None)
+    with pytest.raises(DataError, match=rf"'brief' \(manifest\.tsv:1\) and 0 more in {split} have fewer than the 16"):
+        run_cell(FakeUpstream(), task, data, seed=0, cache_dir=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -197,3 +202,49 @@ def test_targets_with_missing_labels_are_refused(tmp_path: Path) -> None:
     _refused(_changed(data, test=(short_target, *fold.test[1:])), r"is 'A\|C'; 3 labels joined by '\|' are expected")
     unknown = replace(fold.test[0], target="A|Q|none")
     _refused(_changed(data, test=(unknown, *fold.test[1:])), r"'Q' in test but never in train")
+
+
+def _cut_to(data: TaskData, seconds: dict[str, float]) -> TaskData:
+    """Some training utterances shortened to so many samples at 16 kHz, given in seconds."""
+    train = tuple(
+        replace(u, start_frame=0, n_frames=round(seconds[u.id] * 16000)) if u.id in seconds else u
+        for u in data.folds[0].train
+    )
+    return _changed(data, train=train)
+
+
+def test_training_utterances_that_are_not_longer_than_the_least_are_left_out_and_counted(tmp_path: Path) -> None:
+    """To the sample: s3prl keeps what is longer than 32,000 of them. One too short for an x-vector ends nothing."""
+    data = _cut_to(speakers(tmp_path / "audio"), {"AB0": 0.4, "AB1": 0.2, "BC0": 0.4 + 1 / 16000, "DD3": 0.03})
+    task = short("asv", steps=2, evaluate_every_steps=1, train_min_seconds=0.4, train_max_seconds=None)
+    found = run_cell(FakeUpstream(), task, data, seed=0, cache_dir=tmp_path)
+    assert "3 of 24 training utterances are not longer than 0.4 s and were left out" in found.notes
+    whole = run_cell(FakeUpstream(), task, speakers(tmp_path / "audio"), seed=0, cache_dir=tmp_path)
+    assert not any("left out" in note for note in whole.notes)
+    assert whole.predictions != found.predictions
+
+
+def test_two_speakers_must_be_left(tmp_path: Path) -> None:
+    task = short("asv", train_min_seconds=60.0)
+    with pytest.raises(
+        DataError,
+        match=r"fold 'all': 0 of 24 training utterances are longer than 60 s, of 0 speakers; at least 2 are needed\. "
+        r"Give longer ones, or lower train_min_seconds in the task's file\.",
+    ):
+        run_cell(FakeUpstream(), task, speakers(tmp_path / "audio"), seed=0, cache_dir=tmp_path)
+
+
+def test_what_is_silent_counts_only_where_it_is_heard(tmp_path: Path) -> None:
+    """The length is that of the audio under the protocol's effects."""
+    data = speakers(tmp_path / "audio")
+    path = tmp_path / "audio" / "AB0.wav"
+    wave, rate = soundfile.read(path)
+    soundfile.write(path, np.concatenate([wave[:3000], np.zeros(30 * 1600), wave[3000:6000]]), rate)
+    for trim, n_left in ((False, 24), (True, 23)):
+        train = tuple(replace(u, effects=Effects(trim_silence=trim)) for u in data.folds[0].train)
+        fold = replace(data.folds[0], train=train)
+        frames = extract(FakeUpstream(), train, pooled=False, cache_dir=tmp_path / f"{trim}")
+        kept = long_enough(
+            fold, min_seconds=0.5, frame_counts=frames.frame_counts, frame_samples=320, where="here"
+        )  # fmt: skip
+        assert len(kept.train) == n_left

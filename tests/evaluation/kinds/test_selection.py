@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 import torch
 from fake_speech import FakeUpstream, class_data
@@ -16,7 +17,7 @@ from trained_task import load_trained
 
 from skill_bench.base import catalog
 from skill_bench.base.errors import DataError
-from skill_bench.corpora.data import Fold, TaskData
+from skill_bench.corpora.data import Fold, Segment, TaskData
 from skill_bench.evaluation import kinds
 from skill_bench.evaluation.kinds.diarization.problem import DiarizationProblem
 from skill_bench.evaluation.kinds.retrieval import search
@@ -48,6 +49,24 @@ def test_diarization_takes_the_threshold_that_is_best_where_it_is_told(
     monkeypatch.setattr(problem, "_all_scores", lambda _, part: scores(active=0.95, silent=0.7, part=part))
     test = scores(active=0.5, silent=0.1, part=problem.fold.test)
     assert problem._decide({}, test) == (threshold, 1)
+
+
+def test_diarization_learns_rounded_frames_and_is_scored_by_the_times_that_are_stated(tmp_path: Path) -> None:
+    problem = diarization(tmp_path, Decision(thresholds=(0.5,), median_frames=(1,)))
+    times = (
+        Segment(speaker="b", start_seconds=0.031, end_seconds=0.1),
+        Segment(speaker="a", start_seconds=0.089, end_seconds=0.2),
+    )
+    utterance = replace(problem.fold.test[0], segments=times)
+    assert problem._times(utterance) == [(1, 1.55, 5.0), (0, 4.45, 10.0)]
+    active = problem._active(utterance)
+    assert np.flatnonzero(active[:, 1]).tolist() == [2, 3, 4]
+    assert np.flatnonzero(active[:, 0])[:2].tolist() == [4, 5]
+    # Logits that find exactly the rounded frames: what rounding added and took away is an error.
+    exact = torch.from_numpy(np.where(active, 1.0, -1.0))
+    errors = problem._errors(utterance, exact, (0.5, 1))
+    assert errors.numerator == pytest.approx(0.45 + 0.45)
+    assert errors.denominator == pytest.approx(3.45 + 5.55)
 
 
 def test_one_pair_is_taken_without_looking(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from torch import Tensor
 from trained_task import load_trained
 
 from skill_bench.base.progress import Silent
-from skill_bench.corpora.data import Fold
+from skill_bench.corpora.data import Fold, TaskData
 from skill_bench.evaluation.solving.cell import Cell
 from skill_bench.evaluation.solving.trained import train_folds
 from skill_bench.probes.heads import LAYER_SCORES, Randomness
 from skill_bench.probes.parameters import Parameters
-from skill_bench.probes.training import Batch, DevScore
+from skill_bench.probes.selection import DevScore
+from skill_bench.probes.training import Batch
+from skill_bench.tasks import with_protocol
 
 RATES = (1e-3, 1e-4)
 Points = list[tuple[float, float]]
@@ -52,21 +55,53 @@ class Scripted:
         return []
 
 
+class Hill(Scripted):
+    """Dev accuracy is the better the nearer the learning rate is to ``best``: the parameter moves by it in one step."""
+
+    def __init__(self, fold: Fold, best: float) -> None:
+        super().__init__(fold, [], (0.0, 0.0))
+        self.best = best
+        self.tried: list[list[float]] = []
+
+    def losses(self, parameters: Parameters, batch: Batch[int], randomness: Randomness | None) -> Tensor:
+        return -parameters[LAYER_SCORES][:, 0]
+
+    def score(self, parameters: Parameters) -> list[DevScore]:
+        rates = parameters[LAYER_SCORES][:, 0].tolist()
+        self.tried.append([float(f"{rate:.3g}") for rate in rates])
+        return [DevScore(value=50 - 10 * abs(math.log10(rate / self.best)), loss=1.0) for rate in rates]
+
+
+def climbed(folder: Path, *best: float, extend_grid: int, rates: tuple[float, ...] = RATES, **settings: Any) -> Any:
+    """The result of one seed whose folds have these best learning rates, and what each fold tried."""
+    data = class_data(folder / "audio", folds=len(best))
+    problems = [Hill(fold, one) for fold, one in zip(data.folds, best, strict=True)]
+    found = of_problems(folder, data, problems, extend_grid=extend_grid, learning_rates=rates, **settings)
+    return found, [problem.tried for problem in problems]
+
+
 def solved(folder: Path, *folds: Points, task: str = "er", scores: tuple[tuple[float, float], ...] = ()) -> Any:
     """The result of one seed."""
-    spec = load_trained(task).for_suite("demo")
-    settings = {
-        "steps": 1, "evaluate_every_steps": 1, "learning_rates": RATES, "accumulate": 1,
-        "patience_evaluations": False, "keep_best_after_steps": False,
-    }  # fmt: skip
-    spec = spec.model_copy(update={"protocol": spec.protocol.model_copy(update=settings)})
     data = class_data(folder / "audio", folds=len(folds))
+    scores = scores or ((0.0, 0.0),) * len(folds)
+    problems = [Scripted(*one) for one in zip(data.folds, folds, scores, strict=True)]
+    return of_problems(folder, data, problems, task=task)
+
+
+def of_problems(
+    folder: Path, data: TaskData, problems: Sequence[Scripted], *, task: str = "er", **settings: Any
+) -> Any:
+    spec = with_protocol(
+        load_trained(task).for_suite("demo"),
+        **{
+            "steps": 1, "evaluate_every_steps": 1, "learning_rates": RATES, "accumulate": 1,
+            "patience_evaluations": False, "keep_best_after_steps": False, **settings,
+        },
+    )  # fmt: skip
     cell = Cell(
         upstream=FakeUpstream(), task=spec, data=data, seeds=(0,), cache_dir=folder,
         progress=Silent(), device=torch.device("cpu"),
     )  # fmt: skip
-    scores = scores or ((0.0, 0.0),) * len(folds)
-    problems = [Scripted(*one) for one in zip(data.folds, folds, scores, strict=True)]
     [found] = train_folds(cell, problems)
     return found
 
@@ -104,3 +139,70 @@ def test_layer_weights_are_the_mean_over_folds(tmp_path: Path) -> None:
     scores = ((float(torch.tensor(3.0).log()), 0.0), (0.0, 0.0))
     found = solved(tmp_path, points, points, scores=scores)
     assert found.layer_weights == pytest.approx((0.625, 0.375), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("best", "extend_grid", "tried", "at_edge"),
+    [
+        (1e-4, 0, [[1e-3, 1e-4]], True),
+        (1e-5, 3, [[1e-3, 1e-4], [1e-5], [1e-6]], False),
+        (1e-2, 3, [[1e-3, 1e-4], [1e-2], [1e-1]], False),
+        (1e-2, 1, [[1e-3, 1e-4], [1e-2]], True),
+        (1.0, 3, [[1e-3, 1e-4], [1e-2], [1e-1], [1.0]], True),
+    ],
+)
+def test_a_rate_at_the_edge_extends_the_grid_step_by_step(
+    best: float, extend_grid: int, tried: list[list[float]], at_edge: bool, tmp_path: Path
+) -> None:
+    """Only what is new is trained, until the best rate lies inside or the grid may not grow further."""
+    found, [what] = climbed(tmp_path, best, extend_grid=extend_grid)
+    assert what == tried
+    selection = found.selection
+    every = [rate for part in tried for rate in part]
+    assert selection.learning_rate == min(every, key=lambda rate: abs(math.log10(rate / best)))
+    assert selection.extended == tuple(every[2:])
+    assert selection.at_edge is at_edge
+    assert [point.learning_rate for point in selection.curve] == every
+    edge = any("that was tried: a better one may lie beyond" in note for note in found.notes)
+    assert edge is at_edge
+    added = ", ".join(f"{rate:g}" for rate in every[2:])
+    said = f"the best learning rate was at the edge of the grid, which was extended by {added}"
+    assert (said in found.notes) is bool(added)
+
+
+def test_an_inner_rate_extends_nothing(tmp_path: Path) -> None:
+    found, [what] = climbed(tmp_path, 1e-3, extend_grid=3, rates=(1e-2, 1e-3, 1e-4))
+    assert what == [[1e-2, 1e-3, 1e-4]]
+    assert (found.selection.at_edge, found.selection.extended, found.notes) == (False, (), ())
+
+
+def test_one_rate_is_no_grid(tmp_path: Path) -> None:
+    found, [what] = climbed(tmp_path, 1e-2, extend_grid=3, rates=(1e-4,))
+    assert what == [[1e-4]]
+    assert (found.selection.at_edge, found.selection.extended, found.notes) == (None, (), ())
+
+
+def test_folds_extend_the_grid_together_by_their_mean(tmp_path: Path) -> None:
+    """One fold alone is best inside; the mean of both is at the edge once, then inside."""
+    found, tried = climbed(tmp_path, 1e-4, 1e-6, 1e-6, extend_grid=3, rates=(1e-3, 1e-4, 1e-5))
+    assert tried == [[[1e-3, 1e-4, 1e-5], [1e-6], [1e-7]]] * 3
+    assert found.selection.learning_rate == 1e-6
+    assert set(found.selection.per_fold.values()) == {1e-6}
+    assert (found.selection.at_edge, found.selection.extended) == (False, (1e-6, 1e-7))
+
+
+def test_the_record_says_which_rates_lost_the_race_and_what_was_averaged(tmp_path: Path) -> None:
+    settings = {"keep_best_after_steps": 1, "steps": 2, "average_last": 2}
+    found, [what] = climbed(tmp_path, 1e-3, extend_grid=0, rates=(1e-2, 1e-3, 1e-4), **settings)
+    assert what == [[1e-2, 1e-3, 1e-4], [1.5e-3]]
+    assert found.selection.lost_race == (1e-2, 1e-4)
+    assert "parameters are the mean of 2 dev points" in found.notes
+
+
+def test_a_rate_beyond_the_grid_runs_the_race_too(tmp_path: Path) -> None:
+    """The rate beyond is worse than the grid's best at the end of the race, and is trained no further."""
+    settings = {"keep_best_after_steps": 1, "steps": 2, "extend_grid": 1}
+    found, [what] = climbed(tmp_path, 3e-3, rates=(1e-3, 1e-4), **settings)
+    assert what == [[1e-3, 1e-4], [2e-3], [1e-2]]
+    assert found.selection.lost_race == (1e-4, 1e-2)
+    assert (found.selection.learning_rate, found.selection.at_edge) == (1e-3, False)

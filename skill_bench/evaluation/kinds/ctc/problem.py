@@ -17,12 +17,14 @@ from torch import Tensor
 
 from skill_bench.corpora.data import Fold, Utterance
 from skill_bench.evaluation.solving.checks import some
-from skill_bench.metrics.scoring import score
+from skill_bench.metrics.ratio import pooled, standard_error_percent
+from skill_bench.metrics.scoring import SCORERS
 from skill_bench.probes import batches, heads
 from skill_bench.probes.frames import FrameBatches
 from skill_bench.probes.parameters import Parameters
+from skill_bench.probes.selection import DevScore
 from skill_bench.probes.tokens import BLANK, Tokens
-from skill_bench.probes.training import Batch, DevScore
+from skill_bench.probes.training import Batch
 from skill_bench.tasks import TrainedSpec
 
 
@@ -107,10 +109,12 @@ class SequenceProblem:
             losses += self._ctc(scores, batch).sum(dim=1).cpu()
             for own, cell_scores in zip(rows, scores, strict=True):
                 own += self._rows(bucket, cell_scores, batch.lengths)
-        metric = self.task.metric
+        share = SCORERS[self.task.metric][self.task.metric].share
+        assert share is not None
+        shares = [[share(row) for row in own] for own in rows]
         return [
-            DevScore(value=score(metric, own)[0][metric].value, loss=loss)
-            for own, loss in zip(rows, (losses / len(self.fold.dev)).tolist(), strict=True)
+            DevScore(value=pooled(own).percent, loss=loss, noise=standard_error_percent(own))
+            for own, loss in zip(shares, (losses / len(self.fold.dev)).tolist(), strict=True)
         ]
 
     @torch.no_grad()

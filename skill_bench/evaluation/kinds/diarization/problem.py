@@ -13,12 +13,13 @@ from numpy import ndarray
 from torch import Tensor
 
 from skill_bench.corpora.data import Fold, Utterance
-from skill_bench.metrics.diarization import activity, diarization_errors, segments_of
-from skill_bench.metrics.ratio import Ratio, pooled
+from skill_bench.metrics.diarization import activity, segment_errors, segments_of
+from skill_bench.metrics.ratio import Ratio, pooled, standard_error_percent
 from skill_bench.probes import batches, heads, permutation
 from skill_bench.probes.frames import FrameBatches
 from skill_bench.probes.parameters import Parameters
-from skill_bench.probes.training import Batch, DevScore
+from skill_bench.probes.selection import DevScore
+from skill_bench.probes.training import Batch
 from skill_bench.tasks import Decision, TrainedSpec
 
 Decided = tuple[float, int]
@@ -100,7 +101,10 @@ class DiarizationProblem:
                 for utterance, part in zip(utterances, torch.split(cell_scores, batch.lengths), strict=True):
                     own.append(self._dev_error(utterance, part))
         losses = (total / n_frames).tolist()
-        return [DevScore(value=self._mean(own), loss=loss) for own, loss in zip(errors, losses, strict=True)]
+        return [
+            DevScore(value=pooled(own).percent, loss=loss, noise=standard_error_percent(own))
+            for own, loss in zip(errors, losses, strict=True)
+        ]
 
     def test_rows(self, parameters: Parameters) -> list[dict[str, Any]]:
         """The segments of every test recording, from the first cell."""
@@ -116,7 +120,7 @@ class DiarizationProblem:
                     "fold": self.fold.name,
                     "n_frames": len(one),
                     "frame_seconds": self.frame_seconds,
-                    "target": [list(segment) for segment in self._reference(utterance)],
+                    "target": [list(segment) for segment in self._times(utterance)],
                     "prediction": [list(segment) for segment in segments_of(active)],
                 }
             )
@@ -179,7 +183,7 @@ class DiarizationProblem:
 
     def _errors(self, utterance: Utterance, scores: Float[Tensor, "frames speakers"], decided: Decided) -> Ratio:
         found = permutation.decide(scores, threshold=decided[0], median_frames=decided[1])
-        return diarization_errors(reference=self._active(utterance), found=found).rate
+        return segment_errors(reference=self._times(utterance), found=segments_of(found)).rate
 
     def _dev_error(self, utterance: Utterance, scores: Float[Tensor, "frames speakers"]) -> Ratio:
         if self.decision.checkpoint_by == "der":
@@ -187,30 +191,24 @@ class DiarizationProblem:
         wanted, found = self._label(utterance).cpu().numpy() > 0, (scores > 0).cpu().numpy()
         orders = itertools.permutations(range(self.n_speakers))
         wrong = min(int((wanted[:, list(order)] != found).sum()) for order in orders)
-        return Ratio(numerator=wrong, denominator=wanted.size)
+        # s3prl's frame error is the mean over recordings: each counts once.
+        return Ratio(numerator=wrong / wanted.size, denominator=1)
 
-    def _mean(self, errors: Sequence[Ratio]) -> float | None:
-        """The error rate of all recordings; the frame error is s3prl's mean over recordings."""
-        if self.decision.checkpoint_by == "der":
-            return pooled(errors).percent
-        return float(np.mean([100 * error.numerator / error.denominator for error in errors]))
-
-    def _reference(self, utterance: Utterance) -> list[tuple[int, int, int]]:
-        """Segments in frames, speakers numbered by name; rounded to the nearest frame, as s3prl does."""
-        n_frames = self.frame_counts[utterance.id]
+    def _times(self, utterance: Utterance) -> list[tuple[int, float, float]]:
+        """The reference in frames as it was stated, not rounded: what is scored. Speakers are numbered by name."""
         speakers = sorted({segment.speaker for segment in utterance.segments})
-        found = []
-        for segment in utterance.segments:
-            start, end = (
-                min(n_frames, int(np.rint(seconds / self.frame_seconds)))
-                for seconds in (segment.start_seconds, segment.end_seconds)
-            )
-            if start < end:
-                found.append((speakers.index(segment.speaker), start, end))
-        return found
+
+        def frames(seconds: float) -> float:
+            # Six digits keep a second's millionth, and take away what the division adds.
+            return round(seconds / self.frame_seconds, 6)
+
+        return [(speakers.index(s.speaker), frames(s.start_seconds), frames(s.end_seconds)) for s in utterance.segments]
 
     def _active(self, utterance: Utterance) -> Bool[ndarray, "frames speakers"]:
-        return activity(self._reference(utterance), n_frames=self.frame_counts[utterance.id])
+        """The reference rounded to the nearest frame, as s3prl does: what is learnt."""
+        n_frames = self.frame_counts[utterance.id]
+        rounded = [(who, int(np.rint(start)), int(np.rint(end))) for who, start, end in self._times(utterance)]
+        return activity(rounded, n_frames=n_frames)
 
     def _label(self, utterance: Utterance) -> Float[Tensor, "frames speakers"]:
         """Activity with exactly `n_speakers` columns; a recording with more keeps those who speak most."""

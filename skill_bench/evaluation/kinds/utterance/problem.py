@@ -22,10 +22,12 @@ from skill_bench.evaluation.solving.cuts import cuts
 from skill_bench.evaluation.solving.trained import train_folds
 from skill_bench.features.extract import Features
 from skill_bench.metrics.accuracy import accuracy
+from skill_bench.metrics.ratio import pooled, standard_error_percent
 from skill_bench.probes import batches, heads
 from skill_bench.probes.means import MeanRows
 from skill_bench.probes.parameters import Parameters
-from skill_bench.probes.training import Batch, DevScore, stack_batches
+from skill_bench.probes.selection import DevScore
+from skill_bench.probes.training import Batch, stack_batches
 from skill_bench.tasks import TrainedSpec
 
 _EVALUATION_ROWS = 4096
@@ -126,10 +128,14 @@ class LabelProblem:
         scores = self._evaluate(parameters, self.dev_rows)
         losses = self._cross_entropy(scores, self.dev_labels).tolist()
         targets = [utterance.target for utterance in self.dev]
-        return [
-            DevScore(value=accuracy(targets=targets, predictions=self._names(cell)).percent, loss=loss)
-            for cell, loss in zip(scores, losses, strict=True)
+        return [self._dev_score(targets, cell, loss) for cell, loss in zip(scores, losses, strict=True)]
+
+    def _dev_score(self, targets: Sequence[str], scores: Float[Tensor, "rows outputs"], loss: float) -> DevScore:
+        shares = [
+            accuracy(targets=[target], predictions=[name])
+            for target, name in zip(targets, self._names(scores), strict=True)
         ]
+        return DevScore(value=pooled(shares).percent, loss=loss, noise=standard_error_percent(shares))
 
     def test_rows(self, parameters: Parameters) -> list[dict[str, Any]]:
         """The label of every test utterance, from the first cell."""

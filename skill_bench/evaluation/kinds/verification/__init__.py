@@ -66,11 +66,22 @@ def requests(task: Spec, data: TaskData) -> list[Request]:
 def solve(cell: Cell[Spec], features: Sequence[Features]) -> Iterator[Solved]:
     """Trains on frames."""
     from skill_bench.evaluation.kinds.verification.problem import VerificationProblem
+    from skill_bench.evaluation.kinds.verification.short import long_enough
     from skill_bench.evaluation.solving.trained import train_folds
     from skill_bench.probes import xvector
 
     train, held_out = features[0], features[-1]  # the same where nothing is cut
-    for fold in cell.data.folds:
+    folds = [
+        long_enough(
+            fold,
+            min_seconds=cell.task.protocol.train_min_seconds,
+            frame_counts=train.frame_counts,
+            frame_samples=cell.upstream.downsample_rate,
+            where=f"task {cell.task.name!r}, suite {cell.data.suite!r}, fold {fold.name!r}",
+        )
+        for fold in cell.data.folds
+    ]
+    for fold in folds:
         for split, utterances in fold.splits():
             counts = (train if split == "train" else held_out).frame_counts
             short = [u for u in utterances if counts[u.id] < xvector.MIN_FRAMES]
@@ -85,12 +96,13 @@ def solve(cell: Cell[Spec], features: Sequence[Features]) -> Iterator[Solved]:
             VerificationProblem(
                 task=cell.task,
                 fold=fold,
+                n_left_out=len(whole.train) - len(fold.train),
                 train=train,
                 held_out=held_out,
                 train_counts=train.frame_counts,
                 held_out_counts=held_out.frame_counts,
                 device=cell.device,
             )
-            for fold in cell.data.folds
+            for whole, fold in zip(cell.data.folds, folds, strict=True)
         ],
     )

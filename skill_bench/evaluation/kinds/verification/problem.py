@@ -13,11 +13,12 @@ from torch import Tensor
 from skill_bench.corpora.data import Fold, Trial, Utterance
 from skill_bench.evaluation.solving.cut_sampler import CutSampler
 from skill_bench.evaluation.solving.cuts import cuts
-from skill_bench.metrics.verification import equal_error_rate
+from skill_bench.metrics.verification import equal_error_noise, equal_error_rate
 from skill_bench.probes import batches, heads, xvector
 from skill_bench.probes.frames import FrameBatches
 from skill_bench.probes.parameters import Parameters
-from skill_bench.probes.training import Batch, DevScore
+from skill_bench.probes.selection import DevScore
+from skill_bench.probes.training import Batch
 from skill_bench.tasks import TrainedSpec
 
 
@@ -27,6 +28,7 @@ class VerificationProblem:
     Args:
         task: Resolved for the suite.
         fold: Utterances and trials.
+        n_left_out: Training utterances that were too short to be among them.
         train: ``(layers, frames, dim)`` by utterance id, for the training part.
         held_out: The same for dev and test.
         train_counts: Frames by utterance id, for the training part.
@@ -44,7 +46,9 @@ class VerificationProblem:
         train_counts: Mapping[str, int],
         held_out_counts: Mapping[str, int],
         device: torch.device,
+        n_left_out: int = 0,
     ) -> None:
+        self.n_left_out = n_left_out
         self.task, self.fold, self.held_out_counts = task, fold, held_out_counts
         on_test = task.protocol.checkpoint_selected_on == "test"
         self.chosen_by, self.chosen_on = (fold.trials, fold.test) if on_test else (fold.dev_trials, fold.dev)
@@ -103,7 +107,13 @@ class VerificationProblem:
         for scores in self._cosines(parameters, self.chosen_on, self.chosen_by, keep=True):
             same = torch.tensor([trial.same for trial in self.chosen_by])
             value = equal_error_rate(same=same.tolist(), scores=scores.tolist()) if scores.isfinite().all() else None
-            found.append(DevScore(value=value, loss=float(torch.where(same, 1 - scores, scores).mean())))
+            found.append(
+                DevScore(
+                    value=value,
+                    loss=float(torch.where(same, 1 - scores, scores).mean()),
+                    noise=0.0 if value is None else equal_error_noise(value, same=same.tolist()),
+                )
+            )
         return found
 
     def test_rows(self, parameters: Parameters) -> list[dict[str, Any]]:
@@ -122,8 +132,12 @@ class VerificationProblem:
         ]
 
     def notes(self) -> list[str]:
-        """Nothing to say."""
-        return []
+        """How many training utterances were too short."""
+        if not self.n_left_out:
+            return []
+        n = len(self.fold.train) + self.n_left_out
+        seconds = self.task.protocol.train_min_seconds
+        return [f"{self.n_left_out} of {n} training utterances are not longer than {seconds:g} s and were left out"]
 
     @torch.no_grad()
     def _cosines(
