@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from skill_bench.base.errors import RecordError, UnknownName, UsageError
@@ -105,12 +105,12 @@ def compare_entries(
         RecordError: predictions are missing or changed, or the test items differ.
     """
     ours, theirs = ([(entry, predictions_of(entry)) for entry in entries] for entries in (a, b))
-    items = [_repetitions(found, column.metric) for found in (ours, theirs)]
-    if items[0][0].units != items[1][0].units:
+    items = [repetitions(found, column.metric) for found in (ours, theirs)]
+    if _units(items[0]) != _units(items[1]):
         raise RecordError(f"{a[0].file} and {b[0].file}: were tested on different items. Run one of them again.")
     if by_speaker and all(knows_speakers(rows, column.metric) for _, rows in (*ours, *theirs)):
-        speakers = [_repetitions(found, column.metric, by_speaker=True) for found in (ours, theirs)]
-        if enough_speakers(speakers[0][0]) and speakers[0][0].units == speakers[1][0].units:
+        speakers = [repetitions(found, column.metric, by_speaker=True) for found in (ours, theirs)]
+        if enough_speakers(_first(speakers[0])) and _units(speakers[0]) == _units(speakers[1]):
             return compare(*speakers, level=1 - level, units="speakers")
     return compare(*items, level=1 - level)
 
@@ -165,15 +165,29 @@ def _compare(section: Section, a: SystemRow, b: SystemRow, level: float) -> Syst
     )
 
 
-def _repetitions(
+def repetitions(
     found: Sequence[tuple[FoundRecord, Predictions]], metric: str, *, by_speaker: bool = False
-) -> list[Sample]:
-    """A sample for each model where there are several, else one for each seed."""
+) -> dict[str, Sample]:
+    """A sample for each model by its identity where there are several, else one by each seed.
+
+    Raises:
+        RecordError: see `samples_of`.
+    """
     by_model: dict[str, list[Sample]] = defaultdict(list)
     samples = samples_of(found, metric, by_speaker=by_speaker)
     for (entry, _), sample in zip(found, samples, strict=True):
         by_model[entry.record.system.identity].append(sample)
-    return samples if len(by_model) == 1 else [mean_of(own) for own in by_model.values()]
+    if len(by_model) > 1:
+        return {identity: mean_of(own) for identity, own in by_model.items()}
+    return {f"seed {entry.record.key.seed}": sample for (entry, _), sample in zip(found, samples, strict=True)}
+
+
+def _first(samples: Mapping[str, Sample]) -> Sample:
+    return next(iter(samples.values()))
+
+
+def _units(samples: Mapping[str, Sample]) -> tuple[tuple[str, str], ...]:
+    return _first(samples).units
 
 
 def _the_one(section: Section, wanted: str) -> SystemRow | None:

@@ -72,7 +72,7 @@ def spread_of(samples: Sequence[Sample], *, n_draws: int = N_DRAWS) -> Spread:
 def mean_under(samples: Sequence[Sample], *, n_draws: int = N_DRAWS) -> Float[ndarray, " draws"]:
     """The mean over seeds in every draw of items."""
     weights = draws_of(samples[0].fold_sizes, n_draws)
-    return np.asarray(np.mean([sample.under(weights) for sample in samples], axis=0))
+    return np.asarray(np.mean([sample.drawn(weights) for sample in samples], axis=0))
 
 
 def seed_variance(systems: Sequence[Sequence[float]]) -> tuple[float, int]:

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from skill_bench.report.statistics.bootstrap import N_DRAWS, Spread, spread_of
-from skill_bench.report.statistics.sample import Sample
+from skill_bench.report.statistics.bootstrap import N_DRAWS, Spread, draws_of, seed_variance, spread_of
+from skill_bench.report.statistics.sample import Sample, mean_of
+from skill_bench.report.statistics.studentised import LEAST_IN_A_FOLD, studentised
 
 LEVEL = 0.95
 LEAST_SPEAKERS = 5
 """More than folds: with fewer, their variance is a guess (see the simulations in the tests)."""
+LEAST = {"test item": 16, "query": 30}
+"""Units, of rates whose errors come in clusters: with fewer, no interval was found that covers what it should."""
 NO_SPREAD = "every test item scores the same, which says nothing about how much others would vary"
 
 
@@ -32,6 +35,18 @@ def enough_speakers(sample: Sample) -> bool:
     return len(sample.units) - len(sample.fold_sizes) >= LEAST_SPEAKERS
 
 
+def too_few(sample: Sample) -> str | None:
+    """Why an interval of so few units would not cover what it says; None where it does."""
+    n, unit = len(sample.units), sample.unit
+    if sample.is_proportion:
+        return None
+    if unit == "speaker":
+        n = n - len(sample.fold_sizes) + 1
+    least = LEAST_SPEAKERS + 1 if unit == "speaker" else LEAST[unit]
+    plural = {"query": "queries"}.get(unit, f"{unit}s")
+    return None if n >= least else f"{n} {plural} are too few to tell how much others would vary; it takes {least}"
+
+
 def speaker_interval_of(samples: Sequence[Sample], *, level: float = LEVEL, n_draws: int = N_DRAWS) -> Interval | None:
     """The interval of the mean over seeds when whole speakers are drawn; None for too few of them, or no spread.
 
@@ -44,19 +59,19 @@ def speaker_interval_of(samples: Sequence[Sample], *, level: float = LEVEL, n_dr
         n_draws: Draws of the bootstrap.
     """
     one = samples[0]
-    spread = spread_of(samples, n_draws=n_draws)
-    if not enough_speakers(one) or spread.standard_error == 0:
+    if not enough_speakers(one):
         return None
     n_speakers = len({name for _, name in one.units})
-    return _percentiles(spread, one, level=level, method=f"bootstrap of {n_speakers} speakers")
+    return _bootstrapped(samples, level=level, n_draws=n_draws, method=f"bootstrap of {n_speakers} speakers")
 
 
 def interval_of(samples: Sequence[Sample], *, level: float = LEVEL, n_draws: int = N_DRAWS) -> Interval | None:
-    """The interval of the mean over seeds of one metric, or None where :data:`NO_SPREAD`.
+    """The interval of the mean over seeds of one metric, or None where :func:`too_few` or :data:`NO_SPREAD`.
 
-    Test items are drawn with replacement, fold by fold, the same for every seed; the seeds' own variation is added.
+    Units are drawn with replacement, fold by fold, the same for every seed; the seeds' own variation is added.
     Proportions (right or wrong labels) get Wilson's interval for the number of independent items that would vary as
-    much, since percentiles of draws are too narrow near 0 and 100 %; everything else gets stretched percentiles.
+    much, since percentiles of draws are too narrow near 0 and 100 %; rates of counts the bootstrap-t; the term-weighted
+    value Student's t around its value without optimism; everything else stretched percentiles.
 
     Args:
         samples: One a seed, over the same units.
@@ -64,19 +79,42 @@ def interval_of(samples: Sequence[Sample], *, level: float = LEVEL, n_draws: int
         n_draws: Draws of the bootstrap.
     """
     one = samples[0]
-    spread = spread_of(samples, n_draws=n_draws)
     if all(sample.is_proportion for sample in samples):
+        spread = spread_of(samples, n_draws=n_draws)
         low, high = _wilson(spread, n_units=len(one.units), level=level)
         return Interval(low=low, high=high, level=level, method=f"Wilson, bootstrap of {_what(samples)}")
+    if too_few(one) is not None:
+        return None
+    return _bootstrapped(samples, level=level, n_draws=n_draws, method=f"bootstrap of {_what(samples)}")
+
+
+def _bootstrapped(samples: Sequence[Sample], *, level: float, n_draws: int, method: str) -> Interval | None:
+    """Within what the metric can be."""
+    one, spread = mean_of(samples), spread_of(samples, n_draws=n_draws)
     if spread.standard_error == 0:
         return None
-    return _percentiles(spread, one, level=level, method=f"bootstrap of {_what(samples)}")
+    ends = _studentised(samples, one, level=level, n_draws=n_draws)
+    if ends is None and one.optimism:
+        half = float(stats.t.ppf(0.5 + level / 2, spread.degrees_of_freedom)) * spread.standard_error
+        middle = spread.value - one.optimism
+        # The value stays in its interval, should more than half of that be optimism.
+        ends = middle - half, max(middle + half, spread.value)
+    low, high = ends or spread.percentiles(level)
+    return Interval(low=max(low, 0.0), high=min(high, one.highest), level=level, method=method)
 
 
-def _percentiles(spread: Spread, sample: Sample, *, level: float, method: str) -> Interval:
-    """Within what the metric can be."""
-    low, high = spread.percentiles(level)
-    return Interval(low=max(low, 0.0), high=min(high, sample.highest), level=level, method=method)
+def _studentised(
+    samples: Sequence[Sample], one: Sample, *, level: float, n_draws: int
+) -> tuple[float, float] | None:
+    """Of the mean over seeds, ``one``; None where it is no ratio of counts, or folds are too small."""
+    folds = one.fold_sizes if one.mean_of_folds else (len(one.units),)
+    if one.counts is None or min(folds) < LEAST_IN_A_FOLD:
+        return None
+    over_seeds, df_seeds = seed_variance([[sample.value for sample in samples]])
+    weights = draws_of(one.fold_sizes, n_draws)
+    return studentised(
+        one.counts, weights, fold_sizes=folds, over_seeds=over_seeds, df_seeds=df_seeds, level=level
+    )
 
 
 def _wilson(spread: Spread, *, n_units: int, level: float) -> tuple[float, float]:
@@ -91,4 +129,5 @@ def _wilson(spread: Spread, *, n_units: int, level: float) -> tuple[float, float
 
 
 def _what(samples: Sequence[Sample]) -> str:
-    return f"{len(samples[0].units)} test items" + (f" and {len(samples)} seeds" if len(samples) > 1 else "")
+    n, unit = len(samples[0].units), samples[0].unit
+    return f"{n} {'queries' if unit == 'query' else unit + 's'}" + (f" and {len(samples)} seeds" if len(samples) > 1 else "")

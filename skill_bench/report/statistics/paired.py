@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,8 +11,9 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy import stats
 
-from skill_bench.report.statistics.bootstrap import N_DRAWS, combine, mean_under, seed_variance
+from skill_bench.report.statistics.bootstrap import N_DRAWS, combine, seed_variance
 from skill_bench.report.statistics.interval import LEVEL, Interval
+from skill_bench.report.statistics.mean import Part, difference_of, part_of, spread_over_tasks
 from skill_bench.report.statistics.sample import Sample
 
 N_PERMUTATIONS = 10_000
@@ -37,6 +38,7 @@ class Comparison:
         n_units: How many.
         n_seeds: Of a and of b.
         method: Of the test.
+        part: What enters the mean over tasks, see :func:`overall`.
     """
 
     a: float
@@ -51,11 +53,12 @@ class Comparison:
     n_units: int
     n_seeds: tuple[int, int]
     method: str
+    part: Part
 
 
 def compare(
-    a: Sequence[Sample],
-    b: Sequence[Sample],
+    a: Sequence[Sample] | Mapping[str, Sample],
+    b: Sequence[Sample] | Mapping[str, Sample],
     *,
     level: float = LEVEL,
     n_draws: int = N_DRAWS,
@@ -70,7 +73,7 @@ def compare(
     have the t-test alone.
 
     Args:
-        a, b: One sample a seed.
+        a, b: One sample a seed; by the seed's name where other tasks have the same seeds.
         level: Of the interval.
         n_draws: Draws of the bootstrap.
         units: What the samples' units are.
@@ -78,15 +81,18 @@ def compare(
     Raises:
         ValueError: the units differ.
     """
+    by_name = [_named(samples) for samples in (a, b)]
+    a, b = ([*samples.values()] for samples in by_name)
     one = a[0]
     if any(sample.units != one.units for sample in (*a, *b)):
         raise ValueError("both systems must have the same test items")
     sign = 1.0 if one.higher_is_better else -1.0
     values_a, values_b = ([sample.value for sample in samples] for samples in (a, b))
     over_seeds, df_seeds = seed_variance([values_a, values_b])
+    part = difference_of(*(part_of(samples, n_draws=n_draws) for samples in by_name))
     spread = combine(
         sign * float(np.mean(values_b) - np.mean(values_a)),
-        sign * (mean_under(b, n_draws=n_draws) - mean_under(a, n_draws=n_draws)),
+        part.draws,
         fold_sizes=one.fold_sizes,
         over_seeds=over_seeds,
         df_seeds=df_seeds,
@@ -112,12 +118,17 @@ def compare(
         n_units=len(one.units),
         n_seeds=(len(a), len(b)),
         method=method,
+        part=part,
     )
+
+
+def _named(samples: Sequence[Sample] | Mapping[str, Sample]) -> Mapping[str, Sample]:
+    return samples if isinstance(samples, Mapping) else {str(i): sample for i, sample in enumerate(samples)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overall:
-    """The mean over tasks of the differences. Tasks have their own test items, so their errors are independent."""
+    """The mean over tasks of the differences."""
 
     difference: float
     interval: Interval
@@ -126,16 +137,19 @@ class Overall:
 
 
 def overall(tasks: Sequence[Comparison], *, level: float = LEVEL) -> Overall:
-    """Whether ``b`` differs in the mean of the points of ``tasks``, which are one or more; Student's t."""
-    n = len(tasks)
-    difference = sum(task.difference for task in tasks) / n
-    variances = [task.standard_error**2 / n**2 for task in tasks]
-    variance = sum(variances)
-    parts = sum(v**2 / task.degrees_of_freedom for v, task in zip(variances, tasks, strict=True))
-    df = variance**2 / parts if parts else 1.0
-    error = variance**0.5
-    half = float(stats.t.ppf(1 - (1 - level) / 2, df)) * error
-    two_sided, worse = _student(difference, error, df)
+    """Whether ``b`` differs in the mean of the points of ``tasks``, which are one or more; Student's t.
+
+    Seeds are taken from each one's mean over tasks, items drawn together where tasks share them, see
+    `skill_bench.report.statistics.mean`.
+    """
+    return overall_of([task.part for task in tasks], level=level)
+
+
+def overall_of(parts: Sequence[Part], *, level: float = LEVEL) -> Overall:
+    """The same from differences of tasks that were not tested one by one."""
+    spread = spread_over_tasks(parts)
+    difference, half = spread.value, spread.half_width(level)
+    two_sided, worse = _student(difference, spread.variance**0.5, spread.degrees_of_freedom)
     return Overall(
         difference=difference,
         interval=Interval(low=difference - half, high=difference + half, level=level, method="Student's t"),

@@ -1,13 +1,14 @@
 """A cell's test items as something that can be drawn again: values under weights on its units.
 
-A unit is what is drawn as a whole: an utterance, the trials of one enrolment (they share its voice), the pairs of one
-query; or, where that is asked for, all utterances of one speaker. Units are ordered by fold, and each fold is drawn on
+A unit is what is drawn as a whole: an utterance, a speaker of verification trials (on both sides of them), the pairs of
+one query; or, where that is asked for, all utterances of one speaker. Units are ordered by fold, and each fold is drawn on
 its own, so that its share stays what the protocol says.
 A metric that is no ratio of counts has a function of weighted rows in `WEIGHTED`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +20,8 @@ from numpy import ndarray
 from skill_bench.base.errors import RecordError
 from skill_bench.metrics.scoring import FURTHER, SCORERS, Scorer
 from skill_bench.records.record import Record
+from skill_bench.report.statistics.search import SearchAtThreshold
+from skill_bench.report.statistics.speakers import VerificationBySpeaker
 from skill_bench.report.statistics.weighted import WEIGHTED, Weighted
 
 Prediction = Mapping[str, Any]
@@ -27,8 +30,8 @@ Weights = Float[ndarray, "draws units"]
 _POOLED = "_pooled"
 NOBODY = ""
 """Stands for the speaker of all rows without one: a keyword corpus's silence is cut from the same few noises."""
-_UNIT = {"eer": "enrolment", "mtwv": "query"}
-"""Metric -> the field of a row that its unit shares; ``id`` for all others."""
+_OWN_UNITS = ("eer", "mtwv")
+"""Metrics whose rows are pairs: of two recordings, of a query and a document."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,9 @@ class Sample:
         units: (fold, name) of each unit, ordered by fold.
         fold_sizes: Units in each fold, in the same order.
         under: Values (draws,) for weights (draws, units); NaN where a draw has nothing to score.
+        drawn: The same, as far from the value as it varies; ``under`` itself for most metrics.
+        optimism: How much the value is higher than an unbiased one would be.
+        unit: What a unit is: ``test item``, ``speaker``, ``query``.
         counts: Numerators and denominators (units,) of a ratio of counts; None for other metrics.
         mean_of_folds: The value is the unweighted mean of the folds' values.
         higher_is_better: Direction.
@@ -48,6 +54,9 @@ class Sample:
     units: tuple[tuple[str, str], ...]
     fold_sizes: tuple[int, ...]
     under: Weighted
+    drawn: Weighted
+    optimism: float = 0.0
+    unit: str = "test item"
     counts: tuple[Float[ndarray, " units"], Float[ndarray, " units"]] | None
     mean_of_folds: bool
     higher_is_better: bool
@@ -74,7 +83,7 @@ def knows_speakers(rows: Predictions, metric: str) -> bool:
     """
     known = [row for row in rows if "speaker" in row]
     asked = all(row["target"] == row["speaker"] for row in known)
-    return bool(known) and not asked and metric.removesuffix(_POOLED) not in _UNIT
+    return bool(known) and not asked and metric.removesuffix(_POOLED) not in _OWN_UNITS
 
 
 def sample_of(record: Record, rows: Predictions, metric: str, *, by_speaker: bool = False) -> Sample:
@@ -94,17 +103,15 @@ def sample_of(record: Record, rows: Predictions, metric: str, *, by_speaker: boo
     if not rows:
         raise RecordError(f"{where}: its predictions are empty.")
     mean_of_folds = record.task_spec.get("aggregate") == "mean_of_folds" and not metric.endswith(_POOLED)
-    by_unit = _units(rows, field="speaker" if by_speaker else _UNIT.get(name, "id"))
-    found = {unit: by_unit[unit] for unit in sorted(by_unit, key=lambda unit: unit[0])}
-    names = [fold for fold, _ in found]
-    sizes = tuple(names.count(fold) for fold in dict.fromkeys(names))
-    settings: dict[str, Any] = {
-        "units": tuple(found),
-        "fold_sizes": sizes,
-        "mean_of_folds": mean_of_folds and len(sizes) > 1,
+    together: dict[str, Any] = {
         "higher_is_better": scorer.higher_is_better,
         "highest": 100.0 if scorer.higher_is_better or scorer.share is None else np.inf,
     }
+    if name == "eer":
+        return _verification(rows, mean_of_folds=mean_of_folds, **together)
+    by_unit = _units(rows, field="speaker" if by_speaker else "query" if name == "mtwv" else "id")
+    found = {unit: by_unit[unit] for unit in sorted(by_unit, key=lambda unit: unit[0])}
+    sizes = _sizes([*found])
     members = list(found.values())
     counts = None
     if scorer.share is not None:
@@ -113,11 +120,21 @@ def sample_of(record: Record, rows: Predictions, metric: str, *, by_speaker: boo
         counts = _counts(members, scorer, stored=name == record.metric, where=where)
     elif name not in WEIGHTED:
         raise RecordError(f"{where}: no way is known to draw the test items of {metric} again.")
-    ends = np.cumsum(sizes).tolist()
-    folds = [slice(end - n, end) for end, n in zip(ends, sizes, strict=True)]
-    parts = folds if settings["mean_of_folds"] else [slice(0, ends[-1])]
+    mean_of_folds = mean_of_folds and len(sizes) > 1
+    parts = _slices(sizes if mean_of_folds else (len(found),))
     functions = [_ratio(*(c[p] for c in counts)) if counts else WEIGHTED[name](members[p]) for p in parts]
-    return Sample(under=_mean_of(parts, functions), counts=counts, **settings)
+    searches = [SearchAtThreshold(members[p]) for p in parts] if name == "mtwv" else []
+    return Sample(
+        units=tuple(found),
+        fold_sizes=sizes,
+        under=_mean_of(parts, functions),
+        drawn=_mean_of(parts, [one.drawn for one in searches] or functions),
+        optimism=float(np.mean([one.optimism for one in searches])) if searches else 0.0,
+        unit="speaker" if by_speaker else "query" if searches else "test item",
+        counts=counts,
+        mean_of_folds=mean_of_folds,
+        **together,
+    )
 
 
 def mean_of(samples: Sequence[Sample]) -> Sample:
@@ -133,11 +150,45 @@ def mean_of(samples: Sequence[Sample]) -> Sample:
     def under(weights: Weights) -> Float[ndarray, " draws"]:
         return np.asarray(np.mean([sample.under(weights) for sample in samples], axis=0))
 
+    def drawn(weights: Weights) -> Float[ndarray, " draws"]:
+        return np.asarray(np.mean([sample.drawn(weights) for sample in samples], axis=0))
+
+    optimism = float(np.mean([sample.optimism for sample in samples]))
     pairs = [sample.counts for sample in samples if sample.counts is not None]
     counts = None
     if len(pairs) == len(samples) and all((d == pairs[0][1]).all() for _, d in pairs):
         counts = np.asarray(np.mean([n for n, _ in pairs], axis=0)), pairs[0][1]
-    return replace(one, under=under, counts=counts)
+    return replace(one, under=under, drawn=drawn, optimism=optimism, counts=counts)
+
+
+def _verification(rows: Predictions, *, mean_of_folds: bool, **together: Any) -> Sample:
+    """Trials, of which speakers are drawn; folds are told apart where each has its own share in the value."""
+    folds: dict[str, list[Prediction]] = {}
+    for row in rows:
+        folds.setdefault(str(row["fold"]) if mean_of_folds else "all", []).append(row)
+    parts = {fold: VerificationBySpeaker(folds[fold]) for fold in sorted(folds)}
+    units = tuple((fold, name) for fold, part in parts.items() for name in part.names)
+    slices = _slices(_sizes(units))
+    return Sample(
+        units=units,
+        fold_sizes=_sizes(units),
+        under=_mean_of(slices, [part.under for part in parts.values()]),
+        drawn=_mean_of(slices, [part.drawn for part in parts.values()]),
+        unit="speaker",
+        counts=None,
+        mean_of_folds=len(parts) > 1,
+        **together,
+    )
+
+
+def _sizes(units: Sequence[tuple[str, str]]) -> tuple[int, ...]:
+    """How many units each fold has; they are ordered by fold."""
+    return tuple(Counter(fold for fold, _ in units).values())
+
+
+def _slices(sizes: Sequence[int]) -> list[slice]:
+    ends = np.cumsum(sizes).tolist()
+    return [slice(end - n, end) for end, n in zip(ends, sizes, strict=True)]
 
 
 def _units(rows: Predictions, *, field: str) -> dict[tuple[str, str], list[Prediction]]:

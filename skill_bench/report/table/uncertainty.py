@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from skill_bench.base.errors import RecordError
 from skill_bench.records.record import read_predictions
-from skill_bench.report.statistics.interval import NO_SPREAD, interval_of, speaker_interval_of
+from skill_bench.report.statistics.interval import NO_SPREAD, interval_of, speaker_interval_of, too_few
 from skill_bench.report.statistics.sample import Predictions, Sample, knows_speakers, sample_of
 from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.table import Score, SystemRow, Table
@@ -83,11 +83,12 @@ def _cell(cell: Score, found: Sequence[tuple[FoundRecord, Predictions | RecordEr
         readable.append((entry, rows))
     metric = cell.column.metric
     try:
-        interval = interval_of(samples_of(readable, metric))
+        samples = samples_of(readable, metric)
+        interval = interval_of(samples)
         speakers = None
         if all(knows_speakers(rows, metric) for _, rows in readable):
             speakers = speaker_interval_of(samples_of(readable, metric, by_speaker=True))
     except RecordError as error:
         return replace(cell, no_interval=str(error))
-    no_interval = NO_SPREAD if interval is None else None
+    no_interval = None if interval is not None else too_few(samples[0]) or NO_SPREAD
     return replace(cell, interval=interval, speaker_interval=speakers, no_interval=no_interval)
