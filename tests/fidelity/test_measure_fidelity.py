@@ -142,7 +142,7 @@ def test_one_frame_less_is_cut_and_more_is_refused(model: Upstream, voices: list
 
 
 def test_what_cannot_be_compared_is_refused(model: Upstream, voices: list[Utterance]) -> None:
-    with pytest.raises(UsageError, match="changed-0 has a frame every 640 samples, the teacher .* every 320"):
+    with pytest.raises(UsageError, match=r"changed-0 has a frame every 640 samples, the teacher .* every 320"):
         measure(model, [Changed(model, hop=640)], voices, corpus="noise")
     with pytest.raises(UsageError, match="no student to compare"):
         measure(model, [], voices, corpus="noise")
@@ -179,7 +179,7 @@ def test_models_are_found_by_name_and_by_file(tmp_path: Path, monkeypatch: pytes
     assert load_model("skill").name == "skill"
     assert load_model("mine.safetensors").name.startswith("mine-")
     assert load_model("mine.safetensors").frozen
-    with pytest.raises(UnknownName, match="unknown upstream 'skil'. Did you mean 'skill'"):
+    with pytest.raises(UnknownName, match=r"unknown upstream 'skil'. Did you mean 'skill'"):
         load_model("skil")
     with pytest.raises(CheckpointError, match=r"gone\.pt: no such checkpoint"):
         load_model("gone.pt")

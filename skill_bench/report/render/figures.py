@@ -38,7 +38,7 @@ _SMALL = 7.5
 
 
 def write_figures(table: Table, folder: Path) -> list[Path]:
-    """``pareto-``, ``tasks-``, ``layers-``, ``fidelity-<section>.svg`` and ``.png`` of sections that have the numbers."""
+    """``pareto-``, ``tasks-``, ``layers-``, ``fidelity-<section>.svg`` and ``.png``, where there are numbers."""
     written = []
     for section in table.sections:
         name = re.sub(r"[^a-z0-9]+", "-", section.label.lower()).strip("-")
