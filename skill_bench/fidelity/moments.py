@@ -49,7 +49,8 @@ def total(parts: Iterable[Moments]) -> Moments:
     parts = list(parts)
 
     def of(name: str) -> NDArray[np.float64]:
-        return np.sum([getattr(part, name) for part in parts], axis=0)
+        found: NDArray[np.float64] = np.sum([getattr(part, name) for part in parts], axis=0)
+        return found
 
     return Moments(n=sum(part.n for part in parts), x=of("x"), y=of("y"), xx=of("xx"), xy=of("xy"), yy=of("yy"))
 

@@ -93,4 +93,5 @@ class Ridge:
         return np.array([*found, whole])
 
     def _shrinkage(self, penalty: float) -> Matrix:
-        return 1 / (self.scatter + penalty * self.scatter.mean())[:, None]
+        shrinkage: Matrix = 1 / (self.scatter + penalty * self.scatter.mean())
+        return shrinkage[:, None]

@@ -24,7 +24,7 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = checkpoint.load(small_teacher(tmp_path / "t.safetensors")).encoder
     torch.manual_seed(1)
     for parameter in encoder.parameters():
-        parameter += 0.02 * torch.randn_like(parameter)
+        parameter.add_(0.02 * torch.randn_like(parameter))
     checkpoint.save(encoder, tmp_path / "s.safetensors", metadata={"title": "Mine"})
     noise(tmp_path / "noise", n=8)
 

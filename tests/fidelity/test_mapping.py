@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from skill_bench.base.documents import JsonObject
 from skill_bench.base.errors import DataError, UsageError
 from skill_bench.corpora.data import Utterance
 from skill_bench.fidelity.mapping import mappings
@@ -16,8 +17,11 @@ from skill_bench.records.record import System
 
 
 def student(groups: object = None, stood: object = None) -> System:
-    details = {"layer_groups": json.dumps(groups), "recipe": json.dumps({"groups": {"student_layers": stood}})}
-    return System(name="s", title="S", identity="s", details=details if groups else {})
+    said: JsonObject = {
+        "layer_groups": json.dumps(groups),
+        "recipe": json.dumps({"groups": {"student_layers": stood}}),
+    }
+    return System(name="s", title="S", identity="s", details=said if groups else {})
 
 
 def test_layers_of_equal_depth_belong_together() -> None:
