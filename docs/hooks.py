@@ -24,6 +24,7 @@ PARTS = {
     "probes": "Heads",
     "metrics": "Metrics",
     "measure": "Costs",
+    "fidelity": "Fidelity",
     "report": "Tables, statistics, page",
     "guard": "Guard",
     "s3prl": "s3prl",

@@ -22,6 +22,7 @@ from skill_bench.cli import (
     doctor,
     evidence,
     export,
+    fidelity,
     leaderboard,
     listing,
     plan,
@@ -68,6 +69,7 @@ app.command("distill")(distill.distill)
 app.command("export")(export.export)
 app.command("pretrain")(pretrain.pretrain)
 app.command("similarity")(similarity.similarity)
+app.command("fidelity")(fidelity.fidelity)
 app.add_typer(upstream.app, name="upstream")
 app.command("bench")(bench.bench)
 app.add_typer(cache.app, name="cache")

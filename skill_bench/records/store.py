@@ -10,6 +10,7 @@ from typing import Any
 from skill_bench.base.archive import SUFFIX, files, is_archive, is_place, packed, read_bytes
 from skill_bench.base.documents import check_digest, read_object, write_atomic
 from skill_bench.base.errors import RecordError, UsageError
+from skill_bench.records.fidelity import Fidelity
 from skill_bench.records.profile import Profile
 from skill_bench.records.record import REPLACED, Record, read_predictions
 
@@ -142,7 +143,8 @@ def _checked(content: dict[str, Any], path: Path) -> Record | None:
         if record.predictions is not None:
             read_predictions(path, record)
         return record
-    if content["kind"] == "profile":
-        Profile.parse(content, source=str(path))
+    for document in (Profile, Fidelity):
+        if content["kind"] == document.model_fields["kind"].default:
+            document.parse(content, source=str(path))
     check_digest(content, source=str(path))
     return None

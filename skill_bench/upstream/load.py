@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from skill_bench.base import catalog
 from skill_bench.upstream import folder, hub
+from skill_bench.upstream.expert import from_checkpoint
 from skill_bench.upstream.interface import Upstream
 
 
@@ -27,3 +29,25 @@ def load_upstream(name: str, ckpt: str | Path | None = None, **options: Any) -> 
     if name.startswith(hub.PREFIX):
         return hub.load(name, ckpt, **options).freeze()
     return folder.load(name, ckpt, **options).freeze()
+
+
+def load_model(name: str) -> Upstream:
+    """What a user names where a bundled upstream and a checkpoint will do, frozen, on the CPU.
+
+    Args:
+        name: As for :func:`load_upstream`; else a checkpoint, file or folder, in any readable format, which is then
+            called by its own name and the first digits of its hash. Names of the catalog come first: ``./skill`` is
+            the file.
+
+    Raises:
+        UnknownName: no upstream and no file of that name; suggests a near one.
+        CheckpointError: weights missing or unreadable.
+    """
+    path = Path(name).expanduser()
+    if name.startswith(hub.PREFIX) or name in catalog.names("upstreams"):
+        return load_upstream(name)
+    if (path / "upstream.toml").is_file():
+        return load_upstream(str(path.resolve()))
+    if not path.exists() and path.name == name and not path.suffix:
+        return load_upstream(name)
+    return from_checkpoint(path.stem, path).freeze()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skill_bench.report.render.fidelity import fidelity
 from skill_bench.report.render.figure_files import save
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.quantities import MEAN, SUPERB, quantities
@@ -37,11 +38,11 @@ _SMALL = 7.5
 
 
 def write_figures(table: Table, folder: Path) -> list[Path]:
-    """``pareto-``, ``tasks-`` and ``layers-<section>.svg`` and ``.png`` of every section that has the numbers."""
+    """``pareto-``, ``tasks-``, ``layers-``, ``fidelity-<section>.svg`` and ``.png``, where there are numbers."""
     written = []
     for section in table.sections:
         name = re.sub(r"[^a-z0-9]+", "-", section.label.lower()).strip("-")
-        for kind, draw in (("pareto", pareto), ("tasks", tasks), ("layers", layers)):
+        for kind, draw in (("pareto", pareto), ("tasks", tasks), ("layers", layers), ("fidelity", fidelity)):
             if (figure := draw(section)) is not None:
                 written += save(figure, folder / f"{kind}-{name}")
     return written

@@ -73,7 +73,9 @@ class VerificationBySpeaker:
             return draws
         over_pairs = self._over_pairs()
         value = self.under(np.ones((1, len(self.names))))
-        return np.asarray(value + (draws - value) * np.sqrt(max(variance - _EXCESS * over_pairs, over_pairs) / variance))
+        return np.asarray(
+            value + (draws - value) * np.sqrt(max(variance - _EXCESS * over_pairs, over_pairs) / variance)
+        )
 
     @cache  # noqa: B019 - one for each sample, gone with it
     def _over_pairs(self) -> float:

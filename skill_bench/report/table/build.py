@@ -11,12 +11,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from skill_bench.records.fidelity import Fidelity
 from skill_bench.records.profile import Profile
 from skill_bench.records.record import Record, System
 from skill_bench.report.table.blocks import Block, SystemId, split
 from skill_bench.report.table.collect import Collection
 from skill_bench.report.table.columns import Column, published_column
 from skill_bench.report.table.entry import FoundRecord, newest
+from skill_bench.report.table.fidelity import fidelity_of
 from skill_bench.report.table.published import PublishedRow
 from skill_bench.report.table.quantities import MEAN, OVERALL, SUPERB, read_quantities
 from skill_bench.report.table.quantity import Facts
@@ -32,12 +34,13 @@ def build(
     """One table of everything; measured sections first.
 
     Args:
-        collections: Records and profiles, with their own problems.
+        collections: Records, profiles and fidelity, with their own problems.
         published: Rows from papers; a section a suite.
         problems: Further ones, to be listed with the others.
     """
     profiles = [(c.origin, profile) for c in collections for profile in c.profiles]
-    sections = [_measured(block, profiles) for block in split(entry for c in collections for entry in c.entries)]
+    kept = [document for c in collections for document in c.fidelity]
+    sections = [_measured(block, profiles, kept) for block in split(entry for c in collections for entry in c.entries)]
     sections += [
         _published(suite, [row for row in published if row.suite == suite])
         for suite in dict.fromkeys(row.suite for row in published)
@@ -49,11 +52,11 @@ def build(
     )
 
 
-def _measured(block: Block, profiles: list[tuple[str, Profile]]) -> Section:
+def _measured(block: Block, profiles: list[tuple[str, Profile]], fidelity: list[Fidelity]) -> Section:
     columns = {column.name: column for own in block.systems.values() for e in own for column in _columns(e.record)}
     judged = {column.task: column for column in columns.values() if column.primary}
     tasks = tuple(sorted({entry.record.key.task for own in block.systems.values() for entry in own}))
-    rows = [_measured_row(id_, own, profiles, block.suite) for id_, own in block.systems.items()]
+    rows = [_measured_row(id_, own, profiles, fidelity, block.suite) for id_, own in block.systems.items()]
     rows = [_with_mean(row, [judged.get(task) for task in tasks]) for row in rows]
     ordered = tuple(columns[name] for name in sorted(columns))
     rows = with_retention(with_ranks(rows, by=MEAN), by=MEAN)
@@ -70,12 +73,17 @@ def _measured(block: Block, profiles: list[tuple[str, Profile]]) -> Section:
 
 
 def _measured_row(
-    id_: SystemId, entries: tuple[FoundRecord, ...], profiles: list[tuple[str, Profile]], suite: str
+    id_: SystemId,
+    entries: tuple[FoundRecord, ...],
+    profiles: list[tuple[str, Profile]],
+    fidelity: list[Fidelity],
+    suite: str,
 ) -> SystemRow:
     origin, name, identity = id_
     last = newest(entries)
     cells, notes = _cells(entries)
     profile = _newest_profile(profiles, origin, last.system)
+    kept = fidelity_of(identity, fidelity)
     # Both scores are defined on SUPERB's own corpora, whole.
     official = suite in WHOLE_SUPERB and not any(e.record.data and e.record.data.limit for e in entries)
     return SystemRow(
@@ -92,12 +100,14 @@ def _measured_row(
                 values={column: cell.value for column, cell in cells.items()} if official else {},
                 system=last.system,
                 profile=profile,
+                fidelity=kept.mean,
             )
         ),
         compressed_on=None if (devices := last.system.details.get("compressed_on")) is None else str(devices),
         measured_on=None if profile is None else _machine(profile),
-        notes=tuple(notes),
+        notes=(*notes, *([] if kept.note is None else [kept.note])),
         entries=entries,
+        fidelity=kept.found,
     )
 
 

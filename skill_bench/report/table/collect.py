@@ -1,4 +1,4 @@
-"""Finds records and profiles in a folder or archive; what cannot be trusted is named, never passed over."""
+"""Finds records, profiles and fidelity in a folder or archive; what cannot be trusted is named, never passed over."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from skill_bench.base.archive import files, is_place
 from skill_bench.base.documents import read_object
 from skill_bench.base.errors import RecordError, UsageError
+from skill_bench.records.fidelity import Fidelity
 from skill_bench.records.profile import Profile
 from skill_bench.records.record import REPLACED, Key, Record, record_path
 from skill_bench.report.table.entry import FoundRecord
@@ -27,6 +28,7 @@ class Collection:
     folder: Path | None = None
     entries: tuple[FoundRecord, ...] = ()
     profiles: tuple[Profile, ...] = ()
+    fidelity: tuple[Fidelity, ...] = ()
     problems: tuple[str, ...] = ()
 
     @property
@@ -53,7 +55,7 @@ def collect(folder: Path, *, origin: str = "run") -> Collection:
             f"{folder}: no such folder or archive (.zip) of records. Check the path; `skill-bench run` and "
             "`evidence run` make folders, `skill-bench results pack` makes archives."
         )
-    entries, profiles, problems = [], [], []
+    entries, profiles, fidelity, problems = [], [], [], []
     found = files(folder, depth=_DEPTH)
     documents = [path for path in found.values() if path.suffix == ".json"]
     if not documents:
@@ -63,13 +65,20 @@ def collect(folder: Path, *, origin: str = "run") -> Collection:
             content = read_object(path)
             if content.get("kind") == "profile":
                 profiles.append(Profile.parse(content, source=str(path)))
+            elif content.get("kind") == "fidelity":
+                fidelity.append(Fidelity.parse(content, source=str(path)))
             else:
                 entries.append(FoundRecord(record=Record.parse(content, source=str(path)), file=path, origin=origin))
         except RecordError as error:
             problems.append(str(error))
     kept, doubled = _one_per_cell(entries, found)
     return Collection(
-        origin=origin, folder=folder, entries=tuple(kept), profiles=tuple(profiles), problems=(*problems, *doubled)
+        origin=origin,
+        folder=folder,
+        entries=tuple(kept),
+        profiles=tuple(profiles),
+        fidelity=tuple(fidelity),
+        problems=(*problems, *doubled),
     )
 
 

@@ -83,6 +83,16 @@ RETENTION = Quantity(
     kind="score",
     description="The score, in per cent of the system's own teacher's",
 )
+FIDELITY = Quantity(
+    name="fidelity_r2",
+    title="fidelity",
+    unit="R2",
+    decimals=3,
+    better="higher",
+    kind="score",
+    of=lambda facts: facts.fidelity,
+    description="Held-out R2 from its layers to its teacher's, each direction alike, mean over layers and corpora",
+)
 PARAMETERS = Quantity(
     name="parameters_millions",
     title="params",
@@ -155,7 +165,7 @@ COMPRESSION_SPEECH = Quantity(
 )
 
 QUANTITIES: tuple[Quantity, ...] = (
-    MEAN, SUPERB, OVERALL, SUPERB_PUBLISHED, RETENTION,
+    MEAN, SUPERB, OVERALL, SUPERB_PUBLISHED, RETENTION, FIDELITY,
     PARAMETERS, MACS, MACS_SUPERB, THROUGHPUT, PEAK_MEMORY, COMPRESSION, COMPRESSION_SPEECH,
 )  # fmt: skip
 """In the order of their columns."""

@@ -18,11 +18,13 @@ class Facts:
         values: By column name: a published table's numbers; a measured system's metrics on SUPERB's own corpora.
         system: As the newest record says; None for a published system.
         profile: The newest of exactly this model, if there is one.
+        fidelity: Mean share of its teacher that this model keeps, if it was measured.
     """
 
     values: Mapping[str, float | None] = field(default_factory=dict)
     system: System | None = None
     profile: Profile | None = None
+    fidelity: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

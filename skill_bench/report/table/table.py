@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from skill_bench.records.fidelity import Fidelity
 from skill_bench.report.statistics.interval import Interval
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.entry import FoundRecord
@@ -83,6 +84,7 @@ class SystemRow:
         rank: By mean points (measured) or SUPERB score (published); None for an incomplete row.
         notes: Failed cells, absent values.
         entries: The records of a measured row.
+        fidelity: How much of its teacher it keeps, a document a corpus.
     """
 
     source: Basis
@@ -99,6 +101,7 @@ class SystemRow:
     rank: int | None = None
     notes: tuple[str, ...] = ()
     entries: tuple[FoundRecord, ...] = ()
+    fidelity: tuple[Fidelity, ...] = ()
 
     def value(self, quantity: Quantity) -> float | None:
         """A score or a cost; None where it is not known. A mean or score needs every task of its section."""

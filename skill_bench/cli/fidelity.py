@@ -1,0 +1,89 @@
+"""``skill-bench fidelity``: how much of its teacher a student keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from skill_bench.cli.options import DataPaths, Device, OutDir, require_writable
+
+if TYPE_CHECKING:
+    from skill_bench.records.fidelity import R2, Fidelity
+
+_MODEL = "Name in `skill-bench list`, hf:ORG/MODEL, or checkpoint of any readable format"
+
+
+def fidelity(
+    teacher: Annotated[str, typer.Option(help=f"{_MODEL}.")],
+    student: Annotated[list[str], typer.Option(help=f"{_MODEL}; repeat for several, heard in the same pass.")],
+    data: DataPaths,
+    out: OutDir = Path("results"),
+    corpus: Annotated[str | None, typer.Option(help="What to call the speech; default: the names of --data.")] = None,
+    split: Annotated[
+        str, typer.Option(help="Of manifests and LibriSpeech trees, the part to hear; all: everything.")
+    ] = "test",
+    folds: Annotated[int, typer.Option(help="Of speakers; each is predicted by regressions on the others.")] = 5,
+    groups: Annotated[
+        int, typer.Option(help="Of speakers, for intervals; memory grows with them, and not with the speech.")
+    ] = 20,
+    device: Device = "cpu",
+) -> None:
+    """Held-out R2 from each student's layers to the teacher's, on speech that neither was trained on."""
+    name = corpus or "+".join(path.resolve().parent.name if path.is_file() else path.resolve().name for path in data)
+    require_writable(out / "fidelity")
+
+    from skill_bench.cli.console import ConsoleProgress
+    from skill_bench.corpora.listing import list_audio
+    from skill_bench.fidelity.measure import measure
+    from skill_bench.upstream.load import load_model
+
+    models = [load_model(model).to(device) for model in (teacher, *student)]
+    with ConsoleProgress() as progress:
+        found = measure(
+            models[0],
+            models[1:],
+            list_audio(data, split=None if split == "all" else split),
+            corpus=name,
+            n_folds=folds,
+            n_groups=groups,
+            progress=progress,
+        )
+    for line in lines(found):
+        typer.echo(line)
+    for one in found:
+        typer.echo(f"written to {one.write(one.path(out))}")
+
+
+def lines(found: Sequence[Fidelity]) -> list[str]:
+    """Students of one pass as text: means first, then each layer's whitened R2, then how they differ from the first."""
+    from skill_bench.fidelity.interval import difference
+
+    first = found[0]
+    shown = [
+        f"{first.corpus}: {first.n_utterances} utterances, {first.audio_seconds / 60:.1f} min, {first.n_speakers} "
+        f"speakers in {first.settings.n_groups} groups; teacher {first.teacher.name}; R2 [95 % over speakers]",
+        "",
+        f"{'student':<24} {'layers':<12} {'whitened':<24} plain",
+    ]
+    readings = [(one.student.name, reading) for one in found for reading in one.readings]
+    shown += [
+        f"{name:<24} {reading.mapping:<12} {_text(reading.whitened):<24} {_text(reading.plain)}"
+        for name, reading in readings
+    ]
+    n_layers = len(first.readings[0].layers)
+    shown += ["", f"{'whitened, by layer':<24} {'':<12} " + " ".join(f"{f'h{at}':>5}" for at in range(n_layers))]
+    shown += [
+        f"{name:<24} {reading.mapping:<12} " + " ".join(f"{layer.whitened.value:5.3f}" for layer in reading.layers)
+        for name, reading in readings
+    ]
+    if len(found) > 1:
+        shown += ["", f"whitened, less that of {first.student.name} on the same speakers"]
+        shown += [f"{one.student.name:<37} {_text(difference(one, first), sign='+')}" for one in found[1:]]
+    return [*shown, *(f"note: {note}" for note in dict.fromkeys(note for one in found for note in one.notes))]
+
+
+def _text(r2: R2, *, sign: str = "") -> str:
+    return f"{r2.value:{sign}.4f} [{r2.low:{sign}.4f}, {r2.high:{sign}.4f}]"
