@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skill_bench.cli.options import DataPaths, Device, OutDir, require_writable
+from skill_bench.cli.options import DataPaths, Device, OutDir
 
 if TYPE_CHECKING:
     from skill_bench.records.fidelity import R2, Fidelity
@@ -33,7 +33,6 @@ def fidelity(
 ) -> None:
     """Held-out R2 from each student's layers to the teacher's, on speech that neither was trained on."""
     name = corpus or "+".join(path.resolve().parent.name if path.is_file() else path.resolve().name for path in data)
-    require_writable(out / "fidelity")
 
     from skill_bench.cli.console import ConsoleProgress
     from skill_bench.corpora.listing import list_audio
