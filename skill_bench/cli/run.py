@@ -63,9 +63,6 @@ def run(
         show(out, suite=suite, tasks=plan.tasks)
         typer.echo(f"{len(outcome.records)} cells in {out}, {outcome.n_skipped} of them finished before.")
     if outcome.failures:
-        failed = "\n".join(
-            f"  {f.upstream} {f.task or '(not loaded)'} {'' if f.seed is None else f'seed {f.seed}'}: {f.error}"
-            for f in outcome.failures
-        )
+        failed = "\n".join(f"  {f.name}: {f.error}" for f in outcome.failures)
         as_given = not outcome.records and all(failure.is_usage for failure in outcome.failures)
         raise (UsageError if as_given else SkillBenchError)(f"{len(outcome.failures)} cells failed:\n{failed}")

@@ -43,7 +43,7 @@ def test_ctrl_c_has_the_code_that_shells_give_it() -> None:
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_who_notes_it_stops_where_nothing_is_lost(number: int, code: int, reached: list[int]) -> None:
-    seen = []
+    seen: list[int | None] = []
 
     def work() -> None:
         with terminable(), noted() as signals:
@@ -82,7 +82,7 @@ def test_nohup_is_kept() -> None:
 
 
 def test_other_threads_leave_handlers_alone(reached: list[int]) -> None:
-    found = []
+    found: list[int | None] = []
 
     def work() -> None:
         with terminable(), noted() as signals:

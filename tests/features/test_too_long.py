@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -99,7 +98,7 @@ def test_as_many_threads_as_fit(
     utterances: list[Utterance], available: list[int | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    pool = ThreadPoolExecutor
+    pool = vars(extraction)["ThreadPoolExecutor"]
 
     def counted(n_threads: int) -> object:
         asked.append(n_threads)
