@@ -4,7 +4,8 @@ function csvText() {
   const quoted = (value) => {
     if (value === null) return "";
     if (value === true || value === false) return value ? "True" : "False";
-    const text = String(value);
+    // Text that a spreadsheet would compute; numbers stay numbers.
+    const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   return [data.frame.columns, ...data.frame.rows].map((line) => line.map(quoted).join(",")).join("\n") + "\n";

@@ -77,6 +77,19 @@ def inside(path: Path) -> tuple[Path, str] | None:
     return None if archive is None else (archive, path.relative_to(archive).as_posix())
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is something at ``path``, in an archive or not.
+
+    Raises:
+        RecordError: its archive cannot be trusted.
+    """
+    try:
+        found = None if path.exists() else inside(path)
+        return path.exists() or (found is not None and found[1] in _opened(found[0]).names)
+    except (OSError, ValueError):  # a name that no file can have, or that nobody may ask for
+        return False
+
+
 def read_bytes(path: Path) -> bytes:
     """The contents of a file, in an archive or not.
 

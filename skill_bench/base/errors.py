@@ -1,9 +1,10 @@
 """What can go wrong, as one tree.
 
-    SkillBenchError               a run failed                         exit code 1
-    ├── UsageError                the command cannot be carried out    exit code 2
+    SkillBenchError               something failed, or what was given is bad   exit code 1
+    ├── UsageError                the command cannot be carried out as given   exit code 2
     │   ├── UnknownName           no task / upstream / suite of that name
-    │   └── SpecError             a TOML file says something it must not
+    │   ├── SpecError             a TOML file says something it must not
+    │   └── MissingExtra          an optional package is not installed
     ├── DataError                 the user's data
     │   ├── AudioError            a file that cannot be read as speech
     │   └── ManifestError         a manifest line that cannot be used
@@ -11,10 +12,20 @@
     │   ├── UnknownFormat         no reader recognises the file
     │   ├── KeyMismatch           weights missing or left over
     │   └── UnsafeFile            the file asks to run code
-    ├── MissingExtra              an optional package is not installed
     └── RecordError               a result record that must not be trusted
 
 Every message says what was found, what was expected and what to do.
+
+Exit codes, the same for the same mistake in all commands:
+
+0    done
+1    something failed while doing it, or the data, records or checkpoints that were given are damaged or do not fit
+2    it cannot be carried out as it was given: a misspelt option, name or key, a path that is not there, an output that
+     cannot be written, a package that is missing; found before anything is computed
+130  interrupted (143: asked to end); what is finished is kept, and the same command continues
+
+Where several upstreams or cells are run, one that fails does not end the others; the code is 1 if any failed, and 2 if
+none could be begun as it was asked for.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import typer
 
+from skill_bench.base.archive import is_there
 from skill_bench.base.errors import UsageError, suggest
 
 Given = TypeVar("Given", Path, Path | None, list[Path], list[Path] | None)
@@ -57,7 +58,7 @@ def there(param: typer.CallbackParam, given: Given) -> Given:
         UsageError: one is not there.
     """
     for path in given if isinstance(given, list) else [given]:
-        if path is not None and not _is_readable_place(path):
+        if path is not None and not is_there(path):
             where = f"{param.opts[0]} {path}" if param.opts[0].startswith("-") else str(path)
             raise UsageError(f"{where}: no such file or folder. Check the path.")
     return given
@@ -128,10 +129,3 @@ def _exists(path: Path) -> bool:
 
 def _kind(path: Path) -> str:
     return "a folder" if path.is_dir() else "a file" if path.is_file() else "neither a file nor a folder"
-
-
-def _is_readable_place(path: Path) -> bool:
-    from skill_bench.base.archive import find, inside
-
-    found = None if _exists(path) else inside(path)
-    return _exists(path) or (found is not None and find(*found) is not None)

@@ -17,8 +17,24 @@ def show(
 
     A record in an archive is named as though that were a folder: results.zip/demo/skill/ks-s0.json.
     """
-    from skill_bench.records.record import Record
+    from skill_bench.base.archive import is_there
+    from skill_bench.base.errors import RecordError
+    from skill_bench.records.record import Record, read_predictions
     from skill_bench.records.store import record_files
     from skill_bench.report.render.describe import describe
 
-    typer.echo("\n\n".join("\n".join(describe(Record.read(file))) for file in record_files(records)))
+    shown, problems = [], []
+    files = record_files(records)
+    for file in files:
+        try:
+            record = Record.read(file)
+            shown.append("\n".join(describe(record)))
+            if record.predictions is not None and is_there(file.with_name(record.predictions.file)):
+                read_predictions(file, record)
+        except RecordError as error:
+            problems.append(str(error))
+    if shown:
+        typer.echo("\n\n".join(shown))
+    if problems:
+        listed = "\n".join(f"  {problem}" for problem in problems)
+        raise RecordError(f"{len(problems)} of {len(files)} records are damaged:\n{listed}")

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 from tabulate import tabulate
 
+from skill_bench.base import escape
 from skill_bench.base.documents import write_atomic
 from skill_bench.base.errors import SkillBenchError
 from skill_bench.guard.findings import CheckReport
@@ -18,9 +19,14 @@ def to_markdown(report: CheckReport) -> str:
     """The verdict, a row a finding, the rules."""
     verdict = "passed" if report.passed else f"**{len(report.problems)} of {len(report.findings)} failed**"
     rows = [[f"{_MARK[f.status]} {f.name}", f.before, f.now, f.message] for f in report.findings]
-    grid = tabulate(_escaped(rows), ["", "baseline", "now", "finding"], "github", disable_numparse=True)
-    notes = "".join(f"\n- {note}" for note in report.notes)
-    return f"### {report.title}: {verdict}\n\n{grid}\n\n{report.rules}\n{notes}\n"
+    grid = tabulate(
+        [list(map(escape.markdown_cell, row)) for row in rows],
+        ["", "baseline", "now", "finding"],
+        "github",
+        disable_numparse=True,
+    )
+    notes = "".join(f"\n- {escape.markdown(note)}" for note in report.notes)
+    return f"### {escape.markdown(report.title)}: {verdict}\n\n{grid}\n\n{report.rules}\n{notes}\n"
 
 
 def to_junit(report: CheckReport) -> str:
@@ -28,19 +34,19 @@ def to_junit(report: CheckReport) -> str:
     statuses = [finding.status for finding in report.findings]
     suite = ElementTree.Element(
         "testsuite",
-        name=report.title,
+        name=escape.xml(report.title),
         tests=str(len(statuses)),
         failures=str(statuses.count("failed")),
         errors=str(statuses.count("error")),
     )
     for finding in report.findings:
-        case = ElementTree.SubElement(suite, "testcase", classname="skill_bench.check", name=finding.name)
-        text = f"baseline {finding.before}, now {finding.now}: {finding.message}"
+        case = ElementTree.SubElement(suite, "testcase", classname="skill_bench.check", name=escape.xml(finding.name))
+        text = escape.xml(f"baseline {finding.before}, now {finding.now}: {finding.message}")
         if finding.status == "passed":
             ElementTree.SubElement(case, "system-out").text = text
         else:
             tag = "failure" if finding.status == "failed" else "error"
-            ElementTree.SubElement(case, tag, message=finding.message).text = text
+            ElementTree.SubElement(case, tag, message=escape.xml(finding.message)).text = text
     root = ElementTree.Element("testsuites")
     root.append(suite)
     ElementTree.indent(root)
@@ -65,8 +71,3 @@ def require_passed(report: CheckReport) -> None:
     if not report.passed:
         listed = "\n".join(f"  {finding.name}: {finding.message}" for finding in report.problems)
         raise SkillBenchError(f"{len(report.problems)} of {len(report.findings)} findings failed:\n{listed}")
-
-
-def _escaped(rows: list[list[str]]) -> list[list[str]]:
-    """A bar or a line break would end a cell."""
-    return [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]

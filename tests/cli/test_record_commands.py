@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import made_samples as made
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -96,3 +98,26 @@ def test_the_leaderboard_says_what_it_wrote(command: Callable[..., Any], tmp_pat
     assert last == f"{len(rows)} rows in 1 sections: demo (synthetic speech), protocol strict"
     with_published = command("leaderboard", "--suite", "demo", "--out", "p").out
     assert "superb, as published" in with_published
+
+
+def test_a_folder_is_shown_as_it_is_scored_again(command: Callable[..., Any], tmp_path: Path, make_record: Any) -> None:
+    """The sound ones first, then what is wrong with the others, alone and last."""
+    rows = made.label_rows(np.arange(10) % 2 == 0)
+    for name in ("a", "b", "c"):
+        make_record(name, numerator=50).save(tmp_path / "o", predictions=rows)
+    assert command("show", tmp_path / "o").code == 0
+    (tmp_path / "o" / "demo" / "b" / "ks-s0.predictions.jsonl").write_text("")
+    (tmp_path / "o" / "demo" / "c" / "ks-s0.json").write_text('{"kind": "record", "schema_version": 1}')
+    ended = command("show", tmp_path / "o")
+    assert ended.code == 1
+    heads = [line for line in ended.out.splitlines() if "suite demo, protocol strict, seed 0" in line]
+    assert [line.split(" ")[0] for line in heads] == ["A", "B"]
+    first, *others = ended.err.splitlines()
+    assert first == "error: 2 of 3 records are damaged:"
+    assert ["is not the file that ks-s0.json was written with" in others[0], "c/ks-s0.json" in others[1]] == [
+        True,
+        True,
+    ]
+    assert command("rescore", tmp_path / "o").code == 1
+    (tmp_path / "o" / "demo" / "a" / "ks-s0.predictions.jsonl").unlink()
+    assert command("show", tmp_path / "o" / "demo" / "a" / "ks-s0.json").code == 0, "a record says enough alone"

@@ -189,6 +189,25 @@ def test_junit_can_be_read_by_ci() -> None:
     assert failure.text == "baseline 1, now <2>: worse & more"
 
 
+def test_junit_holds_whatever_a_message_says() -> None:
+    """No XML file may hold control characters, not even as references."""
+    finding = Finding(name="k\0s", status="failed", before="\x1b[1m", now="\ud800", message="\x07 ]]> \ufffe")
+    text = to_junit(replace(REPORT, findings=(finding,), title="a\x08"))
+    text.encode()
+    root = ElementTree.fromstring(text)
+    failure = root.find("testsuite/testcase/failure")
+    assert failure is not None
+    assert failure.get("message") == "\ufffd ]]> \ufffd"
+    assert failure.text == "baseline \ufffd[1m, now \ufffd: \ufffd ]]> \ufffd"
+
+
+def test_markdown_of_a_message_is_no_markup() -> None:
+    finding = Finding(name="ks", status="failed", before="", now="", message="<script> [x](y)\n| `z`")
+    text = to_markdown(replace(REPORT, findings=(finding,), title="<b>"))
+    assert r"&lt;script&gt; \[x\](y) \| \`z\`" in text
+    assert "### &lt;b&gt;: " in text
+
+
 def test_markdown_for_a_pull_request() -> None:
     lines = to_markdown(REPORT).splitlines()
     assert lines[0] == "### a|b on demo: **2 of 3 failed**"

@@ -14,6 +14,7 @@ from pages import chromium, many, open_page
 from skill_bench.records.record import Record
 from skill_bench.report.render.frame import to_frame
 from skill_bench.report.render.page import write_page
+from skill_bench.report.render.render import write_tables
 from skill_bench.report.table.load import load_table
 
 if TYPE_CHECKING:
@@ -186,6 +187,26 @@ def test_downloads(browser: Browser, site: Path, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "skill-bench.csv"), table, check_dtype=False, check_exact=True)
     assert len(pd.read_json(tmp_path / "skill-bench.json")["rows"]) == len(table)
     assert "2305.17651" in (tmp_path / "skill-bench.bib").read_text()
+
+
+def test_a_download_is_the_file_that_the_command_writes(
+    browser: Browser, tmp_path: Path, make_record: Callable[..., Record]
+) -> None:
+    """Text that a spreadsheet would compute has an apostrophe there as well."""
+    for number, title in enumerate(("=1+1", "+a", "-5", "@b", "\tc", "d=e")):
+        record = make_record(f"s{number}", numerator=10 + number)
+        system = record.system.model_copy(update={"title": title})
+        record.model_copy(update={"system": system}).save(tmp_path / "results")
+    table = load_table(tmp_path / "results", published=False)
+    with open_page(browser, write_page(table, tmp_path / "site")) as page:
+        with page.expect_download() as download:
+            page.locator('[data-file="skill-bench.csv"]').click()
+        download.value.save_as(tmp_path / "page.csv")
+    titles = [
+        pd.read_csv(path)["title"].tolist() for path in (write_tables(table, tmp_path / "o")[0], tmp_path / "page.csv")
+    ]
+    assert titles[0] == titles[1]
+    assert {"'=1+1", "'+a", "'-5", "'@b", "'\tc", "d=e"} <= set(titles[1])
 
 
 @pytest.mark.parametrize(("width", "dark"), [(360, False), (390, True), (1280, True), (2200, False)])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
@@ -14,7 +16,8 @@ from rich.console import Console
 from skill_bench.base import catalog
 from skill_bench.base.errors import RecordError, UsageError
 from skill_bench.records.record import Metric
-from skill_bench.report.render.render import markdown, write_tables
+from skill_bench.report.render.figures import write_figures
+from skill_bench.report.render.render import markdown, print_section, write_tables
 from skill_bench.report.render.run_table import show
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection, collect
@@ -193,3 +196,49 @@ def test_an_empty_run_says_so(tmp_path: Path) -> None:
 
 def test_an_empty_table_says_so() -> None:
     assert markdown(build([Collection(origin="run")])).startswith("No records yet.")
+
+
+HOSTILE = '=HYPERLINK("x")|<img src=x onerror=alert(1)>\n`a`\x1b[31m'
+
+
+@pytest.fixture
+def hostile(tmp_path: Path, make_record: Any) -> Any:
+    """A system that is called so, with a metric that is, too."""
+    record = make_record()
+    system = record.system.model_copy(update={"title": HOSTILE})
+    metric = record.metrics["accuracy"]
+    notes = record.model_copy(
+        update={"system": system, "metrics": {"accuracy": metric, "x|<b>": metric.model_copy(update={"value": -1.5})}}
+    )
+    return build([Collection(origin="run", entries=(FoundRecord(record=notes),))], problems=[f"problem {HOSTILE}"])
+
+
+def test_a_title_is_shown_and_not_obeyed(hostile: Any, tmp_path: Path) -> None:
+    files = {path.name: path.read_text() for path in write_tables(hostile, tmp_path)}
+    table = pd.read_csv(io.StringIO(files["table.csv"]))
+    assert table["title"].tolist() == [f"'{HOSTILE}"]
+    assert table["ks_accuracy_percent"].tolist() == [80.0]
+    assert [value for name in table for value in table[name] if "x|<b>" in name and value == -1.5] == [-1.5], "a number"
+    for text in (files["table.md"], markdown(hostile)):
+        assert "<img" not in text
+        assert "<b>" not in text
+        assert "\x1b" not in text
+        rows = [line for line in text.splitlines() if line.startswith("|")]
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1, "as many cells in every row"
+        assert len(rows) == 3, "a heading, its line and a row"
+        assert r'=HYPERLINK("x")\|&lt;img src=x onerror=alert(1)&gt; \`a\`' in text
+        assert "- problem =HYPERLINK" in text
+    assert r"\textless{}img" in files["table.tex"]
+    assert "\x1b" not in files["table.tex"]
+    screen, text_on_it = console()
+    print_section(hostile.sections[0], screen)
+    assert "\x1b" not in text_on_it.getvalue()
+
+
+def test_a_figure_of_any_title_is_drawn(hostile: Any, tmp_path: Path) -> None:
+    section = replace(hostile.sections[0], label="a $\\frac$ b \x00")
+    rows = tuple(replace(row, title=f"{row.title} $\\x$ \x01") for row in section.rows)
+    written = write_figures(replace(hostile, sections=(replace(section, rows=rows),)), tmp_path)
+    drawn = [ElementTree.parse(path).getroot().tag for path in written if path.suffix == ".svg"]
+    assert drawn
+    assert all(tag.endswith("svg") for tag in drawn)

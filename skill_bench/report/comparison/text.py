@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
+from skill_bench.base.escape import spreadsheet
 from skill_bench.report.comparison.compare import SystemComparison, verdict
 from skill_bench.report.statistics.interval import Interval
 
@@ -59,29 +60,28 @@ def to_csv(found: Sequence[SystemComparison]) -> str:
     for one in found:
         for task in one.tasks:
             c = task.found
-            writer.writerow(
-                {
-                    "section": one.section,
-                    "a": one.a,
-                    "b": one.b,
-                    "task": task.column.task,
-                    "metric": task.column.metric,
-                    "unit": task.column.unit,
-                    "a_value": c.a,
-                    "b_value": c.b,
-                    "difference_points": c.difference,
-                    "low_points": c.interval.low,
-                    "high_points": c.interval.high,
-                    "p_value": c.p_value,
-                    "p_value_holm": task.p_holm,
-                    "units": c.units,
-                    "n_units": c.n_units,
-                    "a_n_seeds": c.n_seeds[0],
-                    "b_n_seeds": c.n_seeds[1],
-                    "method": c.method,
-                    "verdict": task.verdict,
-                }
-            )
+            row = {
+                "section": one.section,
+                "a": one.a,
+                "b": one.b,
+                "task": task.column.task,
+                "metric": task.column.metric,
+                "unit": task.column.unit,
+                "a_value": c.a,
+                "b_value": c.b,
+                "difference_points": c.difference,
+                "low_points": c.interval.low,
+                "high_points": c.interval.high,
+                "p_value": c.p_value,
+                "p_value_holm": task.p_holm,
+                "units": c.units,
+                "n_units": c.n_units,
+                "a_n_seeds": c.n_seeds[0],
+                "b_n_seeds": c.n_seeds[1],
+                "method": c.method,
+                "verdict": task.verdict,
+            }
+            writer.writerow({name: spreadsheet(value) for name, value in row.items()})
     return text.getvalue()
 
 

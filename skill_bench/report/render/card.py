@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from tabulate import tabulate
 
+from skill_bench.base import escape
 from skill_bench.base.strict_json import parse_json
 from skill_bench.records.similarity import CARRIED
 from skill_bench.report.render.render import markdown
@@ -50,16 +51,20 @@ def model_card(
         ("architecture", f"{family}, {n_hidden_states} hidden states of width {dim}, 16 kHz, 20 ms a frame"),
         ("parameters", f"{n_parameters:,}" + _compared(n_parameters, metadata)),
         ("teacher", _teacher(metadata)),
-        ("recipe", _recipe_name(metadata)),
-        ("training data", _data(metadata)),
-        ("licence", licence or UNKNOWN),
+        ("recipe", escape.markdown_cell(_recipe_name(metadata))),
+        ("training data", escape.markdown_cell(_data(metadata))),
+        ("licence", escape.markdown_cell(licence or UNKNOWN)),
         ("sha256 of architecture and weights", f"`{sha256}`"),
-        *((key.replace("_", " "), value) for key, value in sorted(metadata.items()) if _is_short(key, value)),
+        *(
+            (escape.markdown_cell(key.replace("_", " ")), escape.markdown_cell(value))
+            for key, value in sorted(metadata.items())
+            if _is_short(key, value)
+        ),
     ]
     parts = [
         "\n".join(header),
-        f"# {title}",
-        tabulate(facts, ("", ""), "github", disable_numparse=True),
+        f"# {escape.markdown(title)}",
+        tabulate([map(escape.one_line, fact) for fact in facts], ("", ""), "github", disable_numparse=True),
         "## Use\n\n```bash\nskill-bench run --upstream skill --ckpt FOLDER\n```",
     ]
     if loads_with_transformers:
@@ -90,7 +95,7 @@ def _compared(n_parameters: int, metadata: Mapping[str, str]) -> str:
 
 
 def _teacher(metadata: Mapping[str, str]) -> str:
-    named = [metadata["teacher"]] if "teacher" in metadata else []
+    named = [escape.markdown_cell(metadata["teacher"])] if "teacher" in metadata else []
     hashed = [f"sha256 `{metadata['teacher_sha256']}`"] if "teacher_sha256" in metadata else []
     return ", ".join(named + hashed) or UNKNOWN
 
@@ -120,6 +125,8 @@ def _is_short(key: str, value: str) -> bool:
 
 def _pretty(text: str) -> str:
     try:
-        return json.dumps(parse_json(text), indent=1, ensure_ascii=False)
+        content = parse_json(text)
     except ValueError:
-        return text
+        content = text
+    # A backtick could end the block that this stands in.
+    return json.dumps(content, indent=1, ensure_ascii=False).replace("`", "\\u0060")

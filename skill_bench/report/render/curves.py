@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skill_bench.base.errors import DataError
-from skill_bench.report.render.figure_files import save
+from skill_bench.report.render.figure_files import save, words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,5 +77,5 @@ def draw(stages: dict[str, Columns], *, title: str) -> Figure:
         if len(names) > 1:
             axes.legend(fontsize=7, frameon=False, loc="best")
     axes.set_xlabel("update", fontsize=8)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(words(title), fontsize=10)
     return figure

@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skill_bench.base.documents import write_atomic
+from skill_bench.base.escape import one_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DOTS_PER_INCH = 150
+
+
+def words(text: str) -> str:
+    """Text of a record as matplotlib shows it: no formula, and nothing that an SVG file cannot hold."""
+    return one_line(text).replace("$", r"\$")
 
 
 def save(figure: Figure, base: Path) -> list[Path]:

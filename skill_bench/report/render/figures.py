@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skill_bench.report.render.fidelity import fidelity
-from skill_bench.report.render.figure_files import save
+from skill_bench.report.render.figure_files import save, words
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.quantities import MEAN, SUPERB, quantities
 from skill_bench.report.table.quantity import Quantity
@@ -64,7 +64,7 @@ def pareto(section: Section) -> Figure | None:
     for axes, (name, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         axes.set_xlabel(name, fontsize=9)
         axes.set_ylabel(str(quality.axis), fontsize=9)
-        axes.set_title(section.label, fontsize=9, loc="left")
+        axes.set_title(words(section.label), fontsize=9, loc="left")
         _scatter(axes, points)
     return figure
 
@@ -85,7 +85,7 @@ def tasks(section: Section) -> Figure | None:
         _bars(axes, section.rows, column)
     for axes in panels[len(shown) :]:
         axes.set_visible(False)
-    figure.suptitle(section.label, fontsize=10)
+    figure.suptitle(words(section.label), fontsize=10)
     return figure
 
 
@@ -102,7 +102,7 @@ def layers(section: Section) -> Figure | None:
     panels = figure.subplots(len(weights), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
     for axes, (title, found) in zip(panels, weights.items(), strict=True):
         image = axes.imshow(np.stack(list(found.values())), cmap="Blues", vmin=0, vmax=top, aspect="auto")
-        axes.set_title(title, fontsize=_SMALL + 1, loc="left")
+        axes.set_title(words(title), fontsize=_SMALL + 1, loc="left")
         axes.set_yticks(range(len(found)), [task.upper() for task in found], fontsize=_SMALL)
         n_states = len(next(iter(found.values())))
         axes.set_xticks(range(n_states), [f"h{layer}" for layer in range(n_states)], fontsize=_SMALL)
@@ -215,7 +215,7 @@ def _bars(axes: Axes, rows: Sequence[SystemRow], column: Column) -> None:
 
 
 def _short(title: str, most: int = 28) -> str:
-    return title if len(title) <= most else f"{title[: most - 1]}…"
+    return words(title if len(title) <= most else f"{title[: most - 1]}…")
 
 
 def _colour(row: SystemRow) -> str:

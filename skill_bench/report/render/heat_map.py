@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from skill_bench.records.similarity import LayerSimilarity, Similarity
-from skill_bench.report.render.figure_files import save
+from skill_bench.report.render.figure_files import save, words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +35,7 @@ def draw(similarity: Similarity, *, title: str) -> Figure:
         top.set_xlim(0, 10 * n_layers)  # scipy puts leaf i at 10 i + 5
     top.spines[["top", "right", "bottom"]].set_visible(False)
     top.set_ylabel("distance")
-    top.set_title(title, fontsize=10)
+    top.set_title(words(title), fontsize=10)
     labels = [f"h{layer}" for layer in leaves]
     lowest = min(0.0, float(matrix.min()))
     image = below.imshow(matrix[np.ix_(leaves, leaves)], cmap="viridis", vmin=lowest, vmax=1.0, aspect="auto")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 
+from skill_bench.base.escape import one_line
 from skill_bench.report.render.layout import ABSENT, TextColumn, columns_of, source_of
 from skill_bench.report.table.table import Section, Table
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$",
-    ABSENT: "--",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", ABSENT: "--",
+    "[": "{[}", "]": "{]}", "*": "{*}",  # at the beginning of a line the one above would take them
 }  # fmt: skip
 _ANY = re.compile("|".join(re.escape(character) for character in _SPECIAL))
 
@@ -25,8 +27,8 @@ def latex(table: Table) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that LaTeX prints as it is."""
-    return _ANY.sub(lambda found: _SPECIAL[found.group()], text)
+    """Text that LaTeX prints as it is, on one line."""
+    return _ANY.sub(lambda found: _SPECIAL[found.group()], one_line(text))
 
 
 def _environment(section: Section) -> str:

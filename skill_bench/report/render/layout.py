@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from skill_bench.base.escape import one_line
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.quantities import quantities
 from skill_bench.report.table.quantity import Quantity
@@ -35,8 +36,8 @@ def columns_of(section: Section, *, metric: Callable[[Score], str] | None = None
     """
     rows, metric = section.rows, metric or with_spread
     columns = [
-        TextColumn(heading="system", texts=tuple(row.title for row in rows), is_text=True),
-        TextColumn(heading="source", texts=tuple(source_of(row) for row in rows), is_text=True),
+        TextColumn(heading="system", texts=tuple(one_line(row.title) for row in rows), is_text=True),
+        TextColumn(heading="source", texts=tuple(one_line(source_of(row)) for row in rows), is_text=True),
         *(_metric(column, section, metric) for column in section.shown),
         *(_quantity(score, rows) for score in quantities("score", printed=True)),
         *(_quantity(cost, rows) for cost in quantities("cost", printed=True)),
@@ -63,9 +64,9 @@ def source_of(row: SystemRow) -> str:
 
 def notes_of(section: Section) -> list[str]:
     """What the rows have to say: failed cells, absent values, the hardware."""
-    said = [f"{row.title}: {'; '.join(row.notes)}" for row in section.rows if row.notes]
+    said = [one_line(f"{row.title}: {'; '.join(row.notes)}") for row in section.rows if row.notes]
     machines = dict.fromkeys(row.measured_on for row in section.rows if row.measured_on)
-    return said + [f"throughput and memory measured on {machine}" for machine in machines]
+    return said + [one_line(f"throughput and memory measured on {machine}") for machine in machines]
 
 
 def _metric(column: Column, section: Section, metric: Callable[[Score], str]) -> TextColumn:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+from pandas.api.types import is_numeric_dtype
 from rich.console import Console
 from tabulate import tabulate
 
+from skill_bench.base import escape
 from skill_bench.base.documents import write_atomic
 from skill_bench.report.render.frame import to_frame
 from skill_bench.report.render.latex import latex
@@ -24,39 +27,54 @@ LEGEND = (
 def write_tables(table: Table, folder: Path) -> list[Path]:
     """Writes ``table.csv`` (every column, full precision), ``table.md`` and ``table.tex`` into ``folder``."""
     texts = {
-        "table.csv": to_frame(table).to_csv(index=False, lineterminator="\n"),
+        "table.csv": csv(table),
         "table.md": markdown(table),
         "table.tex": latex(table),
     }
     return [write_atomic(folder / name, text.encode()) for name, text in texts.items()]
 
 
+def csv(table: Table) -> str:
+    """The frame in full precision; a text that a spreadsheet would compute has an apostrophe before it."""
+    frame = to_frame(table)
+    texts = [name for name in frame if not is_numeric_dtype(frame[name])]
+    frame = frame.assign(**{name: frame[name].map(escape.spreadsheet) for name in texts})
+    return str(frame.rename(columns=escape.spreadsheet).to_csv(index=False, lineterminator="\n"))
+
+
 def markdown(table: Table) -> str:
     """Every section with its notes, and what the cells mean."""
     parts = []
     for section in table.sections:
-        parts.append(f"## {section.label}\n\n" + _grid(section, "github", intervals=True))
-        parts += [f"- {note}" for note in notes_of(section)]
+        parts.append(
+            f"## {escape.markdown(section.label)}\n\n" + _grid(section, "github", escape.markdown_cell, intervals=True)
+        )
+        parts += [f"- {escape.markdown(note)}" for note in notes_of(section)]
     if not parts:
         parts = ["No records yet."]
     if table.problems:
-        parts.append("## Problems\n\n" + "\n".join(f"- {problem}" for problem in table.problems))
+        parts.append("## Problems\n\n" + "\n".join(f"- {escape.markdown(problem)}" for problem in table.problems))
     return "\n\n".join([*parts, LEGEND]) + "\n"
 
 
 def print_section(section: Section, console: Console) -> None:
     """Prints one section and its notes."""
     # A row that does not fit is better broken by the terminal than cut by us.
-    console.print(f"{section.label}\n\n{_grid(section, 'simple')}\n", markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"{escape.one_line(section.label)}\n\n{_grid(section, 'simple', str)}\n",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
     for note in notes_of(section):
         console.print(f"  {note}", markup=False, highlight=False)
 
 
-def _grid(section: Section, style: str, *, intervals: bool = False) -> str:
+def _grid(section: Section, style: str, escaped: Callable[[str], str], *, intervals: bool = False) -> str:
     columns = columns_of(section, metric=with_interval if intervals else None)
     return tabulate(
-        list(zip(*(column.texts for column in columns), strict=True)),
-        [column.heading for column in columns],
+        list(zip(*(map(escaped, c.texts) if c.is_text else c.texts for c in columns), strict=True)),
+        [escaped(column.heading) for column in columns],
         style,
         colalign=["left" if column.is_text else "right" for column in columns],
         disable_numparse=True,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from skill_bench.base.escape import one_line
 from skill_bench.report.render.render import print_section
 from skill_bench.report.table.build import build
 from skill_bench.report.table.load import RUN, load_collections
@@ -37,4 +38,4 @@ def show(out_dir: Path, *, suite: str, tasks: Sequence[str] | None = None, conso
             highlight=False,
         )
     for problem in table.problems:
-        console.print(f"problem: {problem}", style="yellow", markup=False, highlight=False)
+        console.print(f"problem: {one_line(problem)}", style="yellow", markup=False, highlight=False)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from skill_bench.base.escape import markdown_cell
 from skill_bench.base.strict_json import parse_json
 from skill_bench.report.statistics.interval import Interval
 from skill_bench.report.statistics.repeated import mean_interval
@@ -160,7 +161,7 @@ def _group(name: str, rows: dict[int | None, SystemRow]) -> Group:
     ordered = dict(sorted(rows.items(), key=lambda item: -1 if item[0] is None else item[0]))
     first = next(iter(ordered.values()))
     title = first.title if None in ordered else first.title.partition(", seed ")[0]
-    return Group(name=name, title=title, rows=ordered, recipe=_recipe(first), changes={})
+    return Group(name=name, title=markdown_cell(title), rows=ordered, recipe=_recipe(first), changes={})
 
 
 def _recipe(row: SystemRow) -> Recipe:

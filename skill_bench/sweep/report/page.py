@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from skill_bench.base.escape import markdown
 from skill_bench.records.similarity import LayerSimilarity
 from skill_bench.report.render.heat_map import TITLES
 from skill_bench.report.render.layout import ABSENT
@@ -68,7 +69,7 @@ def write_up(
     if collection.records:
         parts += ["## The code behind the records", _commits(collection)]
     if collection.problems:
-        parts += ["## Files that could not be used", bullets(collection.problems)]
+        parts += ["## Files that could not be used", bullets([markdown(problem) for problem in collection.problems])]
     return "\n\n".join(parts) + "\n"
 
 
