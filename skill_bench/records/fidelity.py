@@ -1,6 +1,6 @@
 """How much of its teacher a student keeps: held-out R2 of every layer, one JSON a student and corpus.
 
-``skill-bench fidelity`` writes it to ``<out>/fidelity/<student>/<corpus>.json``, where the leaderboard finds it.
+``skill-bench fidelity`` writes it to ``<out>/fidelity/<student>/<corpus>-<hash>.json``, where the leaderboard finds it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from skill_bench.base.documents import Document
+from skill_bench.base.hashed import digest
 from skill_bench.base.provenance import Provenance
 from skill_bench.base.specs import Frozen, Positive, PositiveNumber, Weight
 from skill_bench.records.record import System, safe_name, upstream_folder
@@ -110,5 +111,6 @@ class Fidelity(Document):
         return self
 
     def path(self, out_dir: Path) -> Path:
-        """The document's place below ``out_dir``."""
-        return upstream_folder(out_dir, SUITE, self.student.name) / f"{safe_name(self.corpus)}.json"
+        """The document's place below ``out_dir``; no other speech or teacher has the same."""
+        told_apart = digest(f"{self.teacher.identity}\0{self.data_fingerprint}")[:8]
+        return upstream_folder(out_dir, SUITE, self.student.name) / f"{safe_name(self.corpus)}-{told_apart}.json"

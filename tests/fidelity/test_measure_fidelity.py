@@ -21,6 +21,7 @@ from skill_bench.fidelity.interval import difference
 from skill_bench.fidelity.measure import measure
 from skill_bench.fidelity.moments import RunningMoments
 from skill_bench.models import checkpoint
+from skill_bench.models.export.write import write
 from skill_bench.records.fidelity import Fidelity
 from skill_bench.records.record import System
 from skill_bench.upstream.interface import Upstream
@@ -171,6 +172,15 @@ def test_files_below_one_frame_count_for_nothing(model: Upstream, voices: list[U
     (found,) = measure(model, one_frame, [*voices, short], corpus="noise", n_folds=3)
     assert (found.n_utterances, found.n_utterances_without_frames) == (13, 1)
     assert found.n_frames == before.n_frames - 12
+
+
+@pytest.mark.parametrize("format", ["dphubert", "huggingface"])
+def test_foreign_checkpoints_are_read(format: str, model: Upstream, voices: list[Utterance], tmp_path: Path) -> None:
+    out = tmp_path / ("theirs.pth" if format == "dphubert" else "theirs")
+    write(checkpoint.load(tmp_path / "small.safetensors"), out, format=format, metadata={}, card=lambda _: "")
+    (found,) = measure(model, [load_model(str(out))], voices, corpus="noise", n_folds=3)
+    assert found.student.name.startswith("theirs-")
+    assert found.readings[0].whitened.value == pytest.approx(1, abs=1e-4)
 
 
 def test_models_are_found_by_name_and_by_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

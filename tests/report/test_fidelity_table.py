@@ -134,11 +134,19 @@ def test_documents_are_packed_with_the_records(make_record: Any, tmp_path: Path)
     make_record().save(tmp_path / "r")
     path = kept("skill", 0.4).write(kept("skill", 0.4).path(tmp_path / "r"))
     packed = pack(tmp_path / "r", tmp_path / "r.zip")
-    assert "fidelity/skill/a.json" in packed.files
+    assert path.relative_to(tmp_path / "r").as_posix() in packed.files
     assert collect(tmp_path / "r.zip").fidelity == (kept("skill", 0.4),)
     path.write_text(path.read_text().replace("0.4", "0.5"))
     with pytest.raises(RecordError, match="damaged"):
         pack(tmp_path / "r", tmp_path / "r2.zip")
+
+
+def test_no_document_takes_the_place_of_another(tmp_path: Path) -> None:
+    one = kept("skill", 0.4)
+    others = [kept("skill", 0.4, teacher="other"), kept("dphubert", 0.4), kept("skill", 0.4, corpus="b")]
+    others += [one.model_copy(update={"data_fingerprint": "other speech of that name"})]
+    assert len({document.path(tmp_path) for document in (one, *others)}) == 5
+    assert kept("skill", 0.9).path(tmp_path) == one.path(tmp_path), "measured again"
 
 
 def test_a_document_whose_parts_do_not_fit_is_refused() -> None:
