@@ -205,7 +205,7 @@ def test_a_reference_in_continuous_time_is_scored_as_pyannote_does(seed: int) ->
         # A speaker who overlaps himself speaks once.
         sides.append(annotation.support())
     whole = Timeline([Segment(0, 80)])
-    detail = DiarizationErrorRate(collar=0, skip_overlap=False)(*sides, uem=whole, detailed=True)
+    detail = DiarizationErrorRate(collar=0, skip_overlap=False)(sides[0], sides[1], uem=whole, detailed=True)
     errors = segment_errors(reference=reference, found=found)
     # pyannote rounds times to a millionth.
     for ours, theirs in (
