@@ -83,7 +83,15 @@ def _brief(task: TaskSpec) -> TaskSpec:
         narrow["projection_dim"] = 8
     if task.head.embedding_dim:
         narrow["embedding_dim"] = 8
-    settings = {"steps": 2, "evaluate_every_steps": 1, "batch_size": 4, "accumulate": 1, "keep_best_after_steps": False}
+    settings: dict[str, float] = {
+        "steps": 2,
+        "evaluate_every_steps": 1,
+        "batch_size": 4,
+        "accumulate": 1,
+        "keep_best_after_steps": False,
+    }
+    if task.protocol.train_min_seconds is not None:
+        settings["train_min_seconds"] = 0.4  # miniatures last a second
     return task.model_copy(
         update={
             "protocol": task.protocol.model_copy(update=settings),

@@ -20,6 +20,7 @@ import soundfile
 from skill_bench.corpora.official import catalogue
 from skill_bench.corpora.official.catalogue import OfficialTask
 from skill_bench.corpora.official.doctor import counts
+from skill_bench.evaluation.task_files import load_task
 
 RATE_HZ = 16_000
 
@@ -77,9 +78,11 @@ def librispeech(corpora: Path, data_root: Path) -> Path:
                 file.write(f"{source.stem} {row['text']}\n")
             words |= set(row["text"].split())
     said: dict[str, list[str]] = {}
+    stated = set(load_task("pr").model_dump()["target"]["vocabulary"])
     for row in rows(corpora, "speechocean762"):
         phones = [word.split() for word in row["phones"].split("|")]
-        if len(phones) == len(row["text"].split()):
+        # speechocean762 also writes vowels without a stress, the lexicons never.
+        if len(phones) == len(row["text"].split()) and all(stated.issuperset(word) for word in phones):
             said |= dict(zip(row["text"].split(), phones, strict=True))
     lexicon = folder / "lexicon"
     lexicon.mkdir()
