@@ -98,7 +98,9 @@ class Constraint:
         with torch.enable_grad():
             return self._sparsity(self.open_probability())
 
-    def _sparsity(self, p: Float[Tensor, "seeds gates"]) -> tuple[Float[Tensor, " seeds"], Float[Tensor, "seeds gates"]]:
+    def _sparsity(
+        self, p: Float[Tensor, "seeds gates"]
+    ) -> tuple[Float[Tensor, " seeds"], Float[Tensor, "seeds gates"]]:
         sums = self._by_block(p * self.stands_for).requires_grad_()
         present = 1 - self._by_block(torch.log1p(-p.clamp(max=1 - 1e-6)) * self.stands_for).exp()
         n_convs, n_layers = len(self.shape.convs), len(self.shape.layers)
@@ -146,7 +148,9 @@ class Adam:
 @torch.no_grad()
 def simulate(constraint: Constraint, run: Run, kind: Kind) -> Float[Tensor, " seeds"]:
     """Sparsities that the runs end at."""
-    schedule = Schedule(n_updates=run.n_updates, learning_rate=1.0, warmup_updates=run.warmup_updates, ends_at_zero=True)
+    schedule = Schedule(
+        n_updates=run.n_updates, learning_rate=1.0, warmup_updates=run.warmup_updates, ends_at_zero=True
+    )
     linear, quadratic = torch.zeros(2, len(constraint.log_alpha))
     gates, of_linear, of_quadratic = Adam(constraint.log_alpha), Adam(linear), Adam(quadratic)
     for update in range(run.n_updates):

@@ -91,7 +91,6 @@ class Recipe(Frozen):
             raise ValueError("joint and sparsity are both tables, or both false")
         return self
 
-
     @property
     def layer_zero(self) -> LayerZero:
         """What layer 0 means in its groups."""

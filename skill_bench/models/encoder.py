@@ -18,7 +18,6 @@ from skill_bench.models.layer import Layer
 from skill_bench.models.masks import EncoderMasks
 from skill_bench.models.position import RelativePositionBias, positional_embedding
 
-
 LayerZero = Literal["first_layer_input", "projection"]
 """What hidden state 0 is: the input of the first layer, or the projected frames before the positional convolution."""
 
