@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from skill_bench.base.errors import SkillBenchError
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.provenance import hardware
 from skill_bench.corpora.data import Utterance
@@ -80,6 +81,7 @@ def distill(
     Raises:
         UsageError: groups that name layers the teacher or the student does not have; a sparsity that its gates cannot
             reach; a folder with another run.
+        SkillBenchError: a joint stage that ends farther from its target than the recipe's tolerance.
         DataError: speech that gives no similarity of layers, or too short utterances.
         AudioError: lists every damaged file, before anything is trained.
     """
@@ -96,6 +98,7 @@ def distill(
         min_seconds=recipe.data.min_seconds,
         max_seconds=recipe.data.max_seconds,
         seed=recipe.seed,
+        length_jitter=recipe.data.length_jitter,
     )
     if n_short := len(utterances) - len(batches.utterances):
         progress.note(
@@ -106,7 +109,7 @@ def distill(
     torch.manual_seed(recipe.seed)
     run = _Run(
         recipe=recipe,
-        teach=teaching(encoder, plan.layer_groups),
+        teach=teaching(encoder, plan.layer_groups, layer_zero=recipe.layer_zero),
         groups=plan.student_groups,
         batches=batches,
         folder=folder,
@@ -182,6 +185,10 @@ def _plan(
                 f"{path}: was begun by a version that knew the speech by names and durations alone. It goes on; that "
                 "no file was changed since is not checked."
             )
+        if found.recipe != recipe:  # its joint stage is to take longer
+            found = found.model_copy(update={"recipe": recipe})
+            if processes.is_first:
+                found.write(path)
         return found, _layers_alike(teacher, utterances, recipe, folder, processes, progress, read=True)
     alike = _layers_alike(teacher, utterances, recipe, folder, processes, progress)
     similarity = None if alike is None else np.array(alike.measures[0].matrix)
@@ -257,7 +264,13 @@ class _Run:
         self, student: Encoder, target: GroupDistillation, stage: Stage, options: Sparsity, *, teacher_size: int
     ) -> _Pruned:
         objective = JointObjective(
-            student, target, teach=self.teach, groups=self.groups, options=options, teacher_size=teacher_size
+            student,
+            target,
+            teach=self.teach,
+            groups=self.groups,
+            options=options,
+            teacher_size=teacher_size,
+            layer_zero=self.recipe.layer_zero,
         )
         parameters: list[dict[str, Any]] = [
             {"params": [*student.parameters(), *target.parameters()]},
@@ -270,6 +283,7 @@ class _Run:
         ]
         seconds = self._train("joint", stage, objective, parameters)
         learnt = objective.sparsity().item()
+        _require_learnt(learnt, options, stage, self.folder)
         settle(objective.gates, objective.shape, target=options.target, full_size=teacher_size)
         # A copy: what DDP attached to the parameters of this stage stays with this stage.
         return _Pruned(
@@ -282,7 +296,9 @@ class _Run:
     def final(self, student: Encoder, target: GroupDistillation) -> float | None:
         if student.position_bias is not None and not any(layer.heads for layer in student.architecture.layers):
             student.position_bias.requires_grad_(False)  # no attention is left that could teach it anything
-        objective = FinalObjective(student, target, teach=self.teach, groups=self.groups)
+        objective = FinalObjective(
+            student, target, teach=self.teach, groups=self.groups, layer_zero=self.recipe.layer_zero
+        )
         parameters = [parameter for parameter in objective.parameters() if parameter.requires_grad]
         return self._train("final", self.recipe.final, objective, [{"params": parameters}])
 
@@ -296,7 +312,10 @@ class _Run:
             optimizer=adamw(parameters, options=options, fused=self.processes.engine.precision != "fp16"),
             batches=self.batches,
             schedule=Schedule(
-                n_updates=stage.n_updates, learning_rate=stage.learning_rate, warmup_updates=stage.warmup_updates
+                n_updates=stage.n_updates,
+                learning_rate=stage.learning_rate,
+                warmup_updates=stage.warmup_updates,
+                ends_at_zero=True,
             ),
             max_gradient_norm=options.max_gradient_norm,
             seed=self.recipe.seed,
@@ -305,6 +324,23 @@ class _Run:
         ).run()
         objective.cpu()
         return seconds
+
+
+def _require_learnt(learnt: float, options: Sparsity, stage: Stage, folder: Path) -> None:
+    """Checks that the joint stage ends near its target: what has to be moved further was not trained as it will be.
+
+    Raises:
+        SkillBenchError: it does not; says what to do.
+    """
+    if options.tolerance is False or abs(learnt - options.target) <= options.tolerance:
+        return
+    raise SkillBenchError(
+        f"the joint stage ended at a sparsity of {learnt:.4f} where sparsity.target = {options.target:g}, farther than "
+        f"sparsity.tolerance = {options.tolerance:g}. Its checkpoint stays in {folder}: the same command with more "
+        f"updates (--set joint.n_updates={2 * stage.n_updates}) goes on from it. In another --work-dir, higher "
+        "sparsity.gate_learning_rate and multiplier_learning_rate let the gates follow; sparsity.tolerance=false "
+        "accepts any end."
+    )
 
 
 def _say_what_was_missed(progress: Progress, target: float, *, learnt: float, pruned: float) -> None:
@@ -325,12 +361,14 @@ def _say_what_was_missed(progress: Progress, target: float, *, learnt: float, pr
 def _shape(teacher: Encoder, recipe: Recipe) -> Architecture:
     """Of the student before anything is pruned."""
     n_layers, whole = recipe.student.n_layers, teacher.architecture
+    if not recipe.student.projection_norm:
+        whole = replace(whole, projection_norm=False)
     return whole if n_layers == "all" else whole.with_layers(whole.layers[:n_layers])
 
 
 def _copy(teacher: Encoder, recipe: Recipe) -> Encoder:
     """The teacher's front end and its first layers."""
-    student = Encoder(_shape(teacher, recipe), dropout=recipe.student.dropout)
+    student = Encoder(_shape(teacher, recipe), in_training=recipe.student.in_training)
     kept = student.state_dict().keys()
     student.load_state_dict({name: value for name, value in teacher.state_dict().items() if name in kept})
     return student

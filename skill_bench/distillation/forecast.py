@@ -162,7 +162,9 @@ def _shortened(recipe: Recipe, n_updates: int, devices: int) -> Recipe:
 
     data = recipe.data.model_copy(update={"seconds_per_batch": recipe.data.seconds_per_batch / devices})
     joint = short(recipe.joint) if recipe.joint else False
-    return recipe.model_copy(update={"joint": joint, "final": short(recipe.final), "data": data})
+    sparsity = recipe.sparsity and recipe.sparsity.model_copy(update={"tolerance": False})
+    changes = {"joint": joint, "final": short(recipe.final), "data": data, "sparsity": sparsity}
+    return recipe.model_copy(update=changes)
 
 
 def _stage(name: str, recipe: Recipe, seen: list[_Update]) -> StageForecast:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -11,13 +12,13 @@ from torch import Tensor
 from skill_bench.distillation.losses import GroupDistillation, group_averages
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.cpu import inference
-from skill_bench.models.encoder import Encoder
+from skill_bench.models.encoder import Encoder, LayerZero
 from skill_bench.models.size import size_of
 from skill_bench.pruning import removal
 from skill_bench.pruning.gates import Gates
 from skill_bench.pruning.kept import Kept
 from skill_bench.pruning.options import Sparsity
-from skill_bench.pruning.sparsity import Lagrangian, Sizes, gated_shape, n_parameters
+from skill_bench.pruning.sparsity import Lagrangian, Sizes, gated_shape, hold, n_parameters
 from skill_bench.records.similarity import Groups
 from skill_bench.training.loop import Objective
 
@@ -25,14 +26,14 @@ Teach = Callable[[Float[Tensor, "batch samples"]], Sequence[Float[Tensor, "batch
 """Waves to the teacher's average over each group."""
 
 
-def teaching(teacher: Encoder, groups: Groups) -> Teach:
+def teaching(teacher: Encoder, groups: Groups, *, layer_zero: LayerZero = "first_layer_input") -> Teach:
     """The frozen teacher: runs up to the last layer that a group needs, and keeps one sum a group."""
     teacher = teacher.eval().requires_grad_(False)
 
     @torch.no_grad()
     def teach(waves: Float[Tensor, "batch samples"]) -> list[Float[Tensor, "batch frames dim"]]:
-        states = inference.walk(teacher, waves) if inference.applies(teacher) else teacher.walk(waves)
-        return group_averages(states, groups)
+        walk = partial(inference.walk, teacher) if inference.applies(teacher) else teacher.walk
+        return group_averages(walk(waves, layer_zero=layer_zero), groups)
 
     return teach
 
@@ -40,15 +41,23 @@ def teaching(teacher: Encoder, groups: Groups) -> Teach:
 class FinalObjective(Objective):
     """Distillation of a student as it is."""
 
-    def __init__(self, student: Encoder, target: GroupDistillation, *, teach: Teach, groups: Groups) -> None:
+    def __init__(
+        self,
+        student: Encoder,
+        target: GroupDistillation,
+        *,
+        teach: Teach,
+        groups: Groups,
+        layer_zero: LayerZero = "first_layer_input",
+    ) -> None:
         super().__init__()
         self.student, self.target = student, target
-        self.teach, self.groups = teach, groups
+        self.teach, self.groups, self.layer_zero = teach, groups, layer_zero
 
     def forward(
         self, update: int, waves: Float[Tensor, "batch samples"], shared: torch.Generator
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        averages = group_averages(self.student.walk(waves), self.groups)
+        averages = group_averages(self.student.walk(waves, layer_zero=self.layer_zero), self.groups)
         loss: tuple[Tensor, dict[str, Tensor]] = self.target(averages, self.teach(waves))
         return loss
 
@@ -72,11 +81,12 @@ class JointObjective(Objective):
         groups: Groups,
         options: Sparsity,
         teacher_size: int,
+        layer_zero: LayerZero = "first_layer_input",
     ) -> None:
         super().__init__()
         self.student, self.target = student, target
         self.gates, self.lagrangian = Gates(student.architecture, options), Lagrangian()
-        self.teach, self.groups = teach, groups
+        self.teach, self.groups, self.layer_zero = teach, groups, layer_zero
         self.options, self.teacher_size = options, teacher_size
         self.shrink_every_updates = options.remove_after_updates or None
 
@@ -94,6 +104,13 @@ class JointObjective(Objective):
             kept = removal.left(self.gates, modules["gates"], self.student.architecture)
             self.student = removal.remove(self.student, self.gates, kept, optimizer)
 
+    def correct(self, update: int) -> None:
+        """Holds the target once the ramp has ended, where the options say so."""
+        options = self.options
+        if options.hold and update + 1 >= options.ramp_updates:
+            most = options.gate_learning_rate
+            hold(self.gates.parameters(), self.sparsity, target=options.target, most=most)
+
     @property
     def shape(self) -> Architecture:
         """What the size formula counts."""
@@ -108,7 +125,8 @@ class JointObjective(Objective):
     def forward(
         self, update: int, waves: Float[Tensor, "batch samples"], shared: torch.Generator
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        averages = group_averages(self.student.walk(waves, self.gates.masks(shared)), self.groups)
+        states = self.student.walk(waves, self.gates.masks(shared), layer_zero=self.layer_zero)
+        averages = group_averages(states, self.groups)
         distance, log = self.target(averages, self.teach(waves))
         sparsity = self.sparsity()
         wanted = self.options.target * min(1.0, update / max(1, self.options.ramp_updates))

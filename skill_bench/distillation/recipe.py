@@ -12,19 +12,42 @@ from pydantic import Field, model_validator
 
 from skill_bench.base import specs
 from skill_bench.base.errors import SpecError, UnknownName, UsageError
-from skill_bench.base.specs import Count, Frozen, Positive, Weight
+from skill_bench.base.specs import Count, Frozen, Positive, PositiveNumber, Weight
 from skill_bench.layers.options import FixedGroups, RandomGroups, SimilarGroups, UniformGroups
+from skill_bench.models.encoder import LayerZero
+from skill_bench.models.in_training import InTraining
 from skill_bench.pruning.options import Sparsity
 from skill_bench.training.options import Data, Optimizer, Stage
 
 _FOLDER = Path(__file__).resolve().parent / "recipes"
 
+Share = Annotated[float, Field(ge=0, lt=1)]
+
 
 class StudentShape(Frozen):
-    """The first ``n_layers`` layers of the teacher, or all."""
+    """The first ``n_layers`` layers of the teacher, or all; and what it does in training only.
+
+    ``dropout``: of the blocks' outputs and of the first layer's input. ``feature_grad_mult``: of the front end's
+    gradients. ``projection_norm``: False leaves the norm before the projection out, where the teacher has one.
+    """
 
     n_layers: Positive | Literal["all"]
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    dropout: Share
+    attention_dropout: Share = 0.0
+    projection_dropout: Share = 0.0
+    activation_dropout: Share = 0.0
+    feature_grad_mult: PositiveNumber = 1.0
+    projection_norm: bool = True
+
+    @property
+    def in_training(self) -> InTraining:
+        return InTraining(
+            residual=self.dropout,
+            projection=self.projection_dropout,
+            attention=self.attention_dropout,
+            activation=self.activation_dropout,
+            feature_grad_mult=self.feature_grad_mult,
+        )
 
 
 class Loss(Frozen):
@@ -67,6 +90,11 @@ class Recipe(Frozen):
         if (self.joint is False) != (self.sparsity is False):
             raise ValueError("joint and sparsity are both tables, or both false")
         return self
+
+    @property
+    def layer_zero(self) -> LayerZero:
+        """What layer 0 means in its groups."""
+        return self.groups.layer_zero if isinstance(self.groups, FixedGroups) else "first_layer_input"
 
 
 def names() -> list[str]:

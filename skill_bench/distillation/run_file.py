@@ -46,12 +46,16 @@ class RunFile(Document):
         content_fingerprint: str,
         precision: str,
     ) -> None:
-        """Checks that the run may go on.
+        """Checks that the run may go on; its joint stage may become longer until the final one has begun.
 
         Raises:
             UsageError: names what differs.
         """
-        differing = _differences(self.recipe.model_dump(), recipe.model_dump(), "recipe")
+        there = self.recipe.model_dump()
+        longer = self.recipe.joint and recipe.joint and recipe.joint.n_updates > self.recipe.joint.n_updates
+        if longer and not (path.parent / "final.ckpt").exists():
+            there["joint"]["n_updates"] = recipe.joint and recipe.joint.n_updates
+        differing = _differences(there, recipe.model_dump(), "recipe")
         if self.teacher_sha256 != teacher_sha256:
             differing.append("another teacher")
         if self.data_fingerprint != data_fingerprint:

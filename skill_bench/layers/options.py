@@ -23,11 +23,16 @@ class SimilarGroups(Frozen):
 
 
 class FixedGroups(Frozen):
-    """Groups by hand. ``student_layers``: what stands in for each in a student of another depth; default the same."""
+    """Groups by hand.
+
+    ``student_layers``: what stands in for each in a student of another depth; default the same. ``layer_zero``: whether
+    layer 0 is the input of the first layer, as everywhere else, or the projection before the positional convolution.
+    """
 
     method: Literal["fixed"]
     layers: Groups
     student_layers: Groups | None = None
+    layer_zero: Literal["first_layer_input", "projection"] = "first_layer_input"
 
     @model_validator(mode="after")
     def _groups_can_be_averaged(self) -> Self:

@@ -39,10 +39,16 @@ class PositionGate(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Scaled dot-product attention whose heads may be any subset of the unpruned layer's."""
+    """Scaled dot-product attention whose heads may be any subset of the unpruned layer's.
 
-    def __init__(self, *, dim: int, heads: tuple[int, ...], n_heads: int, head_dim: int, gated: bool) -> None:
+    ``dropout``: of the attention weights, in training.
+    """
+
+    def __init__(
+        self, *, dim: int, heads: tuple[int, ...], n_heads: int, head_dim: int, gated: bool, dropout: float = 0.0
+    ) -> None:
         super().__init__()
+        self.dropout = dropout
         inner = len(heads) * head_dim
         self.heads, self.head_dim = list(heads), head_dim
         self.query = nn.Linear(dim, inner)
@@ -70,7 +76,8 @@ class SelfAttention(nn.Module):
             bias = self.gate(x) * position_bias[self.heads]
             if key_is_valid is not None:
                 bias = bias.masked_fill(~key_is_valid, float("-inf"))
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        rate = self.dropout if self.training else 0.0
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=rate)
         if head_mask is not None:
             attended = attended * head_mask[:, None, None]
         projected: Tensor = self.out(attended.transpose(1, 2).flatten(2))
@@ -96,8 +103,13 @@ class SelfAttention(nn.Module):
             .transpose(1, 2)
             for linear in (self.query, self.key, self.value)
         )
+        rate = self.dropout if self.training else 0.0
         if self.gate is None:
-            attended = F.scaled_dot_product_attention(query, key, value)
+            attended = F.scaled_dot_product_attention(query, key, value, dropout_p=rate)
+        elif rate:
+            assert position_bias is not None
+            bias = self.gate(x, heads) * position_bias[heads]
+            attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=rate)
         else:
             assert position_bias is not None
             attended = lean.attend(query, key, value, self.gate(x, heads), position_bias[heads])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -12,9 +13,13 @@ from torch.nn import functional as F
 
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.frontend import FrontEnd, normalize_waveforms, open_layer_norm, valid_positions
+from skill_bench.models.in_training import InTraining, scale_gradient
 from skill_bench.models.layer import Layer
 from skill_bench.models.masks import EncoderMasks
 from skill_bench.models.position import RelativePositionBias, positional_embedding
+
+LayerZero = Literal["first_layer_input", "projection"]
+"""What hidden state 0 is: the input of the first layer, or the projected frames before the positional convolution."""
 
 
 class FeatureProjection(nn.Module):
@@ -42,12 +47,12 @@ class Encoder(nn.Module):
 
     Args:
         architecture: shapes of all parts.
-        dropout: applied to residual branches and to the input of the first layer, in training only.
+        in_training: dropout and the like, in training only; default none.
     """
 
-    def __init__(self, architecture: Architecture, *, dropout: float = 0.0) -> None:
+    def __init__(self, architecture: Architecture, *, in_training: InTraining | None = None) -> None:
         super().__init__()
-        self.architecture = architecture
+        self.architecture, self.in_training = architecture, in_training or InTraining()
         self.front_end = FrontEnd(architecture)
         self.projection = FeatureProjection(
             channels=architecture.convs[-1].channels, dim=architecture.dim, norm=architecture.projection_norm
@@ -57,8 +62,8 @@ class Encoder(nn.Module):
         self.position_bias = None
         if architecture.relative_position is not None:
             self.position_bias = RelativePositionBias(architecture.relative_position, architecture.n_heads)
-        self.layers = nn.ModuleList(Layer(architecture, shape, dropout) for shape in architecture.layers)
-        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(Layer(architecture, shape, self.in_training) for shape in architecture.layers)
+        self.dropout = nn.Dropout(self.in_training.residual)
         _initialise(self)
 
     def frame_counts(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
@@ -77,7 +82,7 @@ class Encoder(nn.Module):
             lengths_or_whole = whole if lengths is None else lengths
             waves = normalize_waveforms(waves, lengths_or_whole, self.architecture.normalize_eps)
         frames: tuple[Tensor, Tensor | None] = self.front_end(waves, lengths, None if masks is None else masks.channels)
-        return frames
+        return scale_gradient(frames[0], self.in_training.feature_grad_mult), frames[1]
 
     def transform(
         self,
@@ -105,18 +110,24 @@ class Encoder(nn.Module):
             yield self.norm(x) if index == last and self.architecture.layer_norm_first else x
 
     def walk(
-        self, waves: Float[Tensor, "batch samples"], masks: EncoderMasks | None = None
+        self,
+        waves: Float[Tensor, "batch samples"],
+        masks: EncoderMasks | None = None,
+        *,
+        layer_zero: LayerZero = "first_layer_input",
     ) -> Iterator[Float[Tensor, "batch frames dim"]]:
         """As :meth:`forward` for utterances of one length, the hidden states one by one."""
         channels, _ = self.frames(waves, None, masks)
-        return self.transform(self._project(channels, masks), None, masks)
+        projected = self._project(channels, masks)
+        return beginning(projected, self.transform(projected, None, masks), layer_zero)
 
     def _project(
         self, channels: Float[Tensor, "batch frames channels"], masks: EncoderMasks | None
     ) -> Float[Tensor, "batch frames dim"]:
         last_mask = None if masks is None or masks.channels is None else masks.channels[-1]
         projected: Tensor = self.projection(channels, last_mask)
-        return projected
+        rate = self.in_training.projection
+        return F.dropout(projected, rate) if self.training and rate else projected
 
     def forward(
         self,
@@ -141,6 +152,16 @@ class Encoder(nn.Module):
         if n_frames is None:
             n_frames = torch.full((waves.shape[0],), channels.shape[1], device=waves.device)
         return states, n_frames
+
+
+def beginning(
+    projected: Float[Tensor, "*batch dim"], states: Iterator[Float[Tensor, "*batch dim"]], layer_zero: LayerZero
+) -> Iterator[Float[Tensor, "*batch dim"]]:
+    """The hidden states, of which the first is what ``layer_zero`` says."""
+    if layer_zero == "projection":
+        yield projected
+        next(states)
+    yield from states
 
 
 def pad(waves: list[Float[Tensor, " _own_samples"]]) -> tuple[Float[Tensor, "batch samples"], Int[Tensor, " batch"]]:

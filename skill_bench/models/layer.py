@@ -9,23 +9,28 @@ from torch.nn import functional as F
 from skill_bench.models.architecture import Architecture, LayerShape
 from skill_bench.models.attention import SelfAttention
 from skill_bench.models.cpu import training as lean
+from skill_bench.models.in_training import InTraining
 from skill_bench.models.masks import LayerMasks
 
 
 class FeedForward(nn.Module):
     """Linear, GELU, linear."""
 
-    def __init__(self, *, dim: int, ffn_dim: int) -> None:
+    def __init__(self, *, dim: int, ffn_dim: int, dropout: float = 0.0) -> None:
         super().__init__()
+        self.dropout = dropout
         self.up = nn.Linear(dim, ffn_dim)
         self.down = nn.Linear(ffn_dim, dim)
 
     def forward(
         self, x: Float[Tensor, "batch frames dim"], unit_mask: Float[Tensor, " units"] | None = None
     ) -> Float[Tensor, "batch frames dim"]:
-        if lean.applies(x):
+        drops = self.training and self.dropout > 0
+        if lean.applies(x) and not drops:
             return lean.feed_forward(x, self.up, self.down, unit_mask)
         hidden = F.gelu(self.up(x))
+        if drops:
+            hidden = F.dropout(hidden, self.dropout)
         lowered: Tensor = self.down(hidden if unit_mask is None else hidden * unit_mask)
         return lowered
 
@@ -36,7 +41,7 @@ class Layer(nn.Module):
     A post-norm layer keeps both of its norms when a block is missing, as DPHuBERT's pruned layers do.
     """
 
-    def __init__(self, architecture: Architecture, shape: LayerShape, dropout: float) -> None:
+    def __init__(self, architecture: Architecture, shape: LayerShape, in_training: InTraining) -> None:
         super().__init__()
         dim = architecture.dim
         self.norm_first = architecture.layer_norm_first
@@ -48,11 +53,14 @@ class Layer(nn.Module):
                 n_heads=architecture.n_heads,
                 head_dim=architecture.head_dim,
                 gated=architecture.relative_position is not None,
+                dropout=in_training.attention,
             )
         self.attention_norm = nn.LayerNorm(dim)
-        self.feed_forward = FeedForward(dim=dim, ffn_dim=shape.ffn_dim) if shape.ffn_dim else None
+        self.feed_forward = None
+        if shape.ffn_dim:
+            self.feed_forward = FeedForward(dim=dim, ffn_dim=shape.ffn_dim, dropout=in_training.activation)
         self.final_norm = nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(in_training.residual)
 
     def forward(
         self,

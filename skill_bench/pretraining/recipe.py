@@ -18,6 +18,7 @@ from skill_bench.models import checkpoint
 from skill_bench.models.architecture import Architecture, RelativePosition
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.factories import architecture
+from skill_bench.models.in_training import InTraining
 from skill_bench.pretraining.objective import Corruption, MaskedPrediction, PretrainObjective
 from skill_bench.pretraining.units import HiddenFeatures, MfccFeatures, Units
 from skill_bench.training.batches import SpeechBatches
@@ -109,7 +110,7 @@ def pretrain(
     """
     processes = processes or Engine().launch()
     torch.manual_seed(recipe.seed)
-    encoder = Encoder(shape, dropout=recipe.dropout)
+    encoder = Encoder(shape, in_training=InTraining(residual=recipe.dropout))
     if start is not None:
         encoder.load_state_dict(start.state_dict())
     for number, iteration in enumerate(recipe.iterations, start=1):

@@ -16,6 +16,9 @@ class Sparsity(Frozen):
 
     ``remove_after_updates``: units whose gates were shut at so many updates in a row are removed while the others are
     still learnt, and what follows is computed without them; False: all are removed at the end.
+    ``hold``: once the ramp has ended, all gates move by one constant after each update, at most by their learning rate,
+    towards the target (docs/sparsity-control.md).
+    ``tolerance``: how far from the target a joint stage may end; False: anywhere.
     """
 
     target: Annotated[float, Field(gt=0, lt=1)]
@@ -32,6 +35,8 @@ class Sparsity(Frozen):
     epsilon: Annotated[float, Field(gt=0, lt=0.5)]
     evaluation_slope: PositiveNumber
     remove_after_updates: Positive | Literal[False] = False
+    hold: bool = False
+    tolerance: PositiveNumber | Literal[False] = False
 
     @model_validator(mode="after")
     def _something_is_gated(self) -> Self:

@@ -45,7 +45,7 @@ def without(
         architecture, state: other than the encoder's own.
     """
     architecture, state = architecture or encoder.architecture, encoder.state_dict() if state is None else state
-    smaller = Encoder(kept.shape(architecture), dropout=encoder.dropout.p)
+    smaller = Encoder(kept.shape(architecture), in_training=encoder.in_training)
     smaller.load_state_dict(kept.of(architecture, state))
     return smaller.to(encoder.norm.weight.device).train(encoder.training)
 

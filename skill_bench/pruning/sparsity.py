@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -166,6 +167,29 @@ def settle(gates: Gates, architecture: Architecture, *, target: float, full_size
             parameter.copy_(value + shift)
         too_small = n_parameters(architecture, Sizes.kept(gates, architecture)) < (1 - target) * full_size
         low, high = (shift, high) if too_small else (low, shift)
+
+
+@torch.no_grad()
+def hold(
+    gates: Iterable[nn.Parameter], sparsity: Callable[[], Float[Tensor, ""]], *, target: float, most: float
+) -> None:
+    """Adds one constant to every log_alpha, so that the expected sparsity comes to ``target``: one step of Newton's.
+
+    Which unit is worth more than another stays as it is.
+
+    Args:
+        sparsity: of ``gates``, with a gradient.
+        most: largest constant.
+    """
+    moved = list(gates)
+    with torch.enable_grad():
+        found = sparsity()
+        slopes = torch.autograd.grad(found, moved)
+    slope = torch.stack([of_gate.double().sum() for of_gate in slopes]).sum()
+    if slope < 0:  # else every gate has decided
+        shift = ((target - found) / slope).clamp(-most, most)
+        for parameter in moved:
+            parameter.add_(shift)
 
 
 class Lagrangian(nn.Module):

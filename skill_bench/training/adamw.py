@@ -23,6 +23,7 @@ def adamw(
     return torch.optim.AdamW(
         parameters,
         betas=options.betas,
+        eps=options.epsilon,
         weight_decay=options.weight_decay,
         fused=fused,
     )

@@ -108,6 +108,8 @@ class SpeechBatches:
     Args:
         utterances: their ``seconds`` must be known.
         min_seconds, max_seconds: shorter utterances are left out, longer ones are cropped.
+        length_jitter: lengths are multiplied by a factor so far from 1 before they are sorted, so that neighbours in
+            length differ from epoch to epoch.
 
     Raises:
         DataError: no utterance is long enough.
@@ -123,7 +125,9 @@ class SpeechBatches:
         min_seconds: float,
         max_seconds: float,
         seed: int,
+        length_jitter: float = 0.1,
     ) -> None:
+        self.length_jitter = length_jitter
         self.utterances = long_enough(utterances, min_seconds=min_seconds)
         self.seconds_per_batch, self.max_seconds, self.seed = seconds_per_batch, max_seconds, seed
         self._cache: dict[str, np.ndarray[tuple[int], np.dtype[np.int16]]] = {}
@@ -158,9 +162,9 @@ class SpeechBatches:
 
     def _epoch(self, epoch: int) -> list[list[Utterance]]:
         random = np.random.default_rng((self.seed, 0, epoch))
-        # Jitter lets neighbours in length differ from epoch to epoch.
+        low, high = 1 - self.length_jitter, 1 + self.length_jitter
         lengths = np.array([min(u.seconds or 0.0, self.max_seconds) for u in self.utterances])
-        order = np.argsort(lengths * random.uniform(0.9, 1.1, len(lengths)), kind="stable")
+        order = np.argsort(lengths * random.uniform(low, high, len(lengths)), kind="stable")
         known: list[float] = lengths.tolist()
 
         def fits(batch: Sequence[int], index: int) -> bool:

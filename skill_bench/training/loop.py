@@ -31,17 +31,24 @@ from skill_bench.training.training_log import Log, TrainingLog
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Linear warm-up to ``learning_rate``, then linear decay to 0 at ``n_updates``."""
+    """Linear warm-up to ``learning_rate``, then linear decay to 0.
+
+    ``ends_at_zero``: the last update has the rate 0 and update ``warmup_updates`` alone the peak, as in DPHuBERT
+    (pyf98/DPHuBERT, lightning.py, ``LinearDecayLRScheduler``); without it the peak comes twice, and what would be the
+    update after the last has the rate 0.
+    """
 
     n_updates: int
     learning_rate: float
     warmup_updates: int
+    ends_at_zero: bool = False
 
     def factor(self, update: int) -> float:
         """Fraction of the peak learning rate at ``update`` (0-based)."""
         if update < self.warmup_updates:
             return (update + 1) / self.warmup_updates
-        return max(0.0, (self.n_updates - update) / max(1, self.n_updates - self.warmup_updates))
+        left = self.n_updates - update - int(self.ends_at_zero)
+        return max(0.0, left / max(1, self.n_updates - self.warmup_updates))
 
 
 class Objective(nn.Module):
@@ -57,6 +64,9 @@ class Objective(nn.Module):
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """The loss, a mean over utterances, and what to log."""
         raise NotImplementedError
+
+    def correct(self, update: int) -> None:
+        """Called after each step of the optimiser: moves parameters back to where a constraint holds."""
 
     shrink_every_updates: int | None = None
     """How often :meth:`shrink` is called between two updates; None: never."""
@@ -214,6 +224,7 @@ class Training:
         if not math.isfinite(numbers["gradient_norm"]) and self.processes.engine.precision != "fp16":
             self._stop(f"the gradients' norm is {numbers['gradient_norm']}", update, plan, guilty=True)
         optimizer.step()
+        self.objective.correct(update)
         return numbers, n_asked > 0
 
     def _stop(self, what: str, update: int, plan: PlannedBatch, *, guilty: bool) -> NoReturn:

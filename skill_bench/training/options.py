@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from skill_bench.base.specs import Count, Frozen, Positive, PositiveNumber, Weight
 
@@ -32,11 +32,17 @@ class Optimizer(Frozen):
     betas: tuple[float, float]
     weight_decay: Weight
     max_gradient_norm: PositiveNumber
+    epsilon: PositiveNumber = 1e-8
 
 
 class Data(Frozen):
-    """Audio of a batch over all devices, and which utterances take part (longer ones are cropped)."""
+    """Audio of a batch over all devices, and which utterances take part (longer ones are cropped).
+
+    ``length_jitter``: by how much of its length an utterance may be shifted when utterances of similar length are put
+    together, so that batches differ from epoch to epoch. All are cropped to the shortest of their batch.
+    """
 
     seconds_per_batch: PositiveNumber
     min_seconds: Weight
     max_seconds: PositiveNumber
+    length_jitter: Annotated[float, Field(ge=0, lt=1)] = 0.1

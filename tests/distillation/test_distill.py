@@ -145,6 +145,41 @@ def test_a_target_that_was_missed_is_told(
     assert abs(float(student.metadata["learnt_sparsity"]) - 0.5) > 0.1
 
 
+def test_a_joint_stage_that_ends_far_from_its_target_is_refused_and_goes_on_with_more_updates(
+    teacher: LoadedModel, speech: list[Utterance], tmp_path: Path
+) -> None:
+    strict = ("sparsity.tolerance=0.01", "sparsity.ramp_updates=2")
+    short = recipe("uniform_groups", *strict, joint=4, final=2)
+    with pytest.raises(
+        SkillBenchError,
+        match=r"ended at a sparsity of 0\.\d{4} where sparsity\.target = 0\.5, farther than sparsity\.tolerance = "
+        r"0\.01\. Its checkpoint stays in .*: the same command with more updates \(--set joint\.n_updates=8\) goes on from it",
+    ):
+        distill(teacher, speech, recipe=short, folder=tmp_path)
+    assert not (tmp_path / "final.ckpt").exists()
+    with pytest.raises(UsageError, match=r"recipe\.joint\.n_updates = 4 there, 3 now"):
+        distill(teacher, speech, recipe=recipe("uniform_groups", *strict, joint=3, final=2), folder=tmp_path)
+    longer = recipe("uniform_groups", *strict, joint=40, final=2)
+    student = distill(teacher, speech, recipe=longer, folder=tmp_path)
+    assert len(read_log(tmp_path / "joint.csv")["loss"]) == 40
+    assert abs(float(student.metadata["learnt_sparsity"]) - 0.5) <= 0.01
+    assert RunFile.read(tmp_path / "run.json").recipe == longer
+    with pytest.raises(UsageError, match=r"recipe\.joint\.n_updates = 40 there, 50 now"):
+        distill(teacher, speech, recipe=recipe("uniform_groups", *strict, joint=50, final=2), folder=tmp_path)
+
+
+@pytest.mark.parametrize("hold", [True, False])
+def test_gates_are_held_at_the_target_once_the_ramp_has_ended(
+    hold: bool, teacher: LoadedModel, speech: list[Utterance], tmp_path: Path
+) -> None:
+    changes = [f"sparsity.hold={str(hold).lower()}", "sparsity.ramp_updates=6"]
+    distill(teacher, speech, recipe=recipe("uniform_groups", *changes, joint=90, final=2), folder=tmp_path)
+    log = read_log(tmp_path / "joint.csv")
+    gap = log["sparsity"] - log["sparsity_target"]
+    assert (abs(gap[-5:]) < 1e-3).all() == hold
+    assert abs(gap[6]) > 0.05, "the gates come to the target by a bounded step an update"
+
+
 class Told(Silent):
     """Remembers notes."""
 
@@ -316,13 +351,16 @@ def test_half_precision_learns_about_the_same(teacher: LoadedModel, speech: list
     assert losses["bf16"] != losses["fp32"]
 
 
+NO_DROPOUT = [f"student.{place}dropout=0.0" for place in ("", "projection_", "attention_")]
+
+
 def test_passes_that_fit_the_device_change_nothing(
     teacher: LoadedModel, speech: list[Utterance], tmp_path: Path
 ) -> None:
     students = []
     for limit in (None, 0.8):
         processes = Engine(device="cpu", max_seconds_per_device=limit).launch()
-        chosen = recipe("skill", "data.seconds_per_batch=2.5", joint=3, final=2)
+        chosen = recipe("skill", "data.seconds_per_batch=2.5", *NO_DROPOUT, joint=3, final=2)
         students.append(distill(teacher, speech, recipe=chosen, folder=tmp_path / str(limit), processes=processes))
     for name, value in weights(students[0]).items():
         torch.testing.assert_close(weights(students[1])[name], value, rtol=1e-3, atol=1e-4)  # Adam amplifies rounding
@@ -376,6 +414,7 @@ def test_a_student_of_two_layers_starts_as_the_teachers_first_two(
     teacher: LoadedModel, speech: list[Utterance], tmp_path: Path
 ) -> None:
     changes = ["groups.layers=[[2],[4]]", "groups.student_layers=[[2],[2]]", "final.learning_rate=1e-12"]
+    changes += ["student.projection_norm=true"]
     student = distill(teacher, speech, recipe=recipe("distilhubert", *changes, final=2), folder=tmp_path / "work")
     waves = torch.randn(1, 8000)
     for ours, theirs in zip(student.encoder(waves)[0], teacher.encoder(waves)[0][:3], strict=True):

@@ -22,15 +22,20 @@ from skill_bench.training.loop import Schedule
 
 
 @pytest.mark.parametrize(
-    ("warmup", "factors"),
+    ("ends_at_zero", "warmup", "factors"),
     [
-        (4, {0: 1 / 4, 1: 2 / 4, 3: 1.0, 4: 1.0, 7: 3 / 6, 9: 1 / 6}),
-        (0, {0: 1.0, 5: 5 / 10, 9: 1 / 10}),
-        (10, {0: 1 / 10, 9: 1.0}),
+        (False, 4, {0: 1 / 4, 1: 2 / 4, 3: 1.0, 4: 1.0, 7: 3 / 6, 9: 1 / 6}),
+        (False, 0, {0: 1.0, 5: 5 / 10, 9: 1 / 10}),
+        (False, 10, {0: 1 / 10, 9: 1.0}),
+        (True, 4, {0: 1 / 4, 1: 2 / 4, 3: 1.0, 4: 5 / 6, 7: 2 / 6, 8: 1 / 6, 9: 0.0}),
+        (True, 0, {0: 9 / 10, 5: 4 / 10, 9: 0.0}),
+        (True, 10, {0: 1 / 10, 9: 1.0}),
     ],
 )
-def test_the_learning_rate_rises_to_its_peak_and_falls_to_the_end(warmup: int, factors: dict[int, float]) -> None:
-    schedule = Schedule(n_updates=10, learning_rate=1.0, warmup_updates=warmup)
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_the_end(
+    ends_at_zero: bool, warmup: int, factors: dict[int, float]
+) -> None:
+    schedule = Schedule(n_updates=10, learning_rate=1.0, warmup_updates=warmup, ends_at_zero=ends_at_zero)
     assert {update: schedule.factor(update) for update in factors} == pytest.approx(factors, rel=1e-12)  # float64
 
 

@@ -49,8 +49,8 @@ def test_weights_gates_and_multipliers_learn_at_rates_of_their_own(
 ) -> None:
     changes = ("sparsity.gate_learning_rate=0.3", "sparsity.multiplier_learning_rate=0.07")
     distill(teacher, speech, recipe=recipe("uniform_groups", *changes, joint=6, final=3), folder=tmp_path)
-    joint = [[factor * peak for peak in (1e-3, 0.3, 0.07)] for factor in (1 / 3, 2 / 3, 1, 1, 2 / 3, 1 / 3)]
-    final = [[factor * 1e-3] for factor in (1 / 2, 1, 1)]
+    joint = [[factor * peak for peak in (1e-3, 0.3, 0.07)] for factor in (1 / 3, 2 / 3, 1, 2 / 3, 1 / 3, 0)]
+    final = [[factor * 1e-3] for factor in (1 / 2, 1, 0)]
     for found, expected in zip(steps.rates, joint + final, strict=True):
         assert found == pytest.approx(expected, rel=1e-12)  # float64
     state = torch.load(tmp_path / "joint.ckpt", weights_only=True)
@@ -137,6 +137,7 @@ def test_the_teacher_hears_every_pass_once(
         min_seconds=data.min_seconds,
         max_seconds=data.max_seconds,
         seed=chosen.seed,
+        length_jitter=data.length_jitter,
     ).start_at(0, Part(max_seconds=max_seconds or float("inf")))
     joint = [[batch.waves for batch in passes] for _, passes in itertools.islice(batches, 3)]
     expected = list(itertools.chain(*joint, *joint[:2]))  # each of the two stages begins with the first batch

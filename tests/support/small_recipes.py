@@ -14,7 +14,7 @@ def recipe(name: str = "skill", *changes: str, joint: int = 60, final: int = 6) 
     if name != "distilhubert":
         base += [f"joint={{n_updates={joint}, learning_rate=1e-3, warmup_updates=3}}", "sparsity.target=0.5"]
         base += [f"sparsity.{key}" for key in ("ramp_updates=10", "gate_learning_rate=0.1")]
-        base += ["sparsity.multiplier_learning_rate=0.1"]
+        base += ["sparsity.multiplier_learning_rate=0.1", "sparsity.tolerance=false"]
     if name == "skill":
         base += ["groups.n_calibration_utterances=4"]
     if name in ("skill", "random_groups", "uniform_groups"):

@@ -28,7 +28,7 @@ from skill_bench.models.attention import SelfAttention
 from skill_bench.models.cpu.plain import is_plain
 from skill_bench.models.cpu.rows import as_rows, convolve, filled, with_full_lanes
 from skill_bench.models.cpu.training import LONG_FRAMES, blockwise
-from skill_bench.models.encoder import Encoder
+from skill_bench.models.encoder import Encoder, LayerZero, beginning
 from skill_bench.models.frontend import ChannelNorm, ConvLayer, FrontEnd, TimeNorm, normalize_waveforms
 from skill_bench.models.layer import FeedForward, Layer
 from skill_bench.models.position import ConvolutionalPosition
@@ -64,10 +64,12 @@ def hidden_states(
 
 
 @torch.no_grad()
-def walk(encoder: Encoder, waves: Float[Tensor, "batch samples"]) -> Iterator[Float[Tensor, "batch frames dim"]]:
+def walk(
+    encoder: Encoder, waves: Float[Tensor, "batch samples"], *, layer_zero: LayerZero = "first_layer_input"
+) -> Iterator[Float[Tensor, "batch frames dim"]]:
     """As `Encoder.walk`: the states of utterances of one length, one by one, each computed when it is asked for."""
     rows, bounds = _rows(encoder, list(waves))
-    for state in _walk(encoder, rows, bounds):
+    for state in beginning(rows, _walk(encoder, rows, bounds), layer_zero):
         yield state.view(len(waves), -1, state.shape[1])
 
 

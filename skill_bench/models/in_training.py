@@ -1,0 +1,46 @@
+"""What an encoder does while it is trained and not at evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class InTraining:
+    """Dropout by place, and the factor of the front end's gradient.
+
+    Attributes:
+        residual: dropout of both blocks' outputs and of the input of the first layer.
+        projection: dropout of the projected frames.
+        attention: dropout of the attention weights.
+        activation: dropout between the feed-forward block's linear layers.
+        feature_grad_mult: what gradients of the front end are multiplied by (wav2vec 2.0's ``feature_grad_mult``).
+    """
+
+    residual: float = 0.0
+    projection: float = 0.0
+    attention: float = 0.0
+    activation: float = 0.0
+    feature_grad_mult: float = 1.0
+
+
+def scale_gradient(x: Float[Tensor, "*any"], factor: float) -> Float[Tensor, "*any"]:
+    """``x``, with ``factor`` times its gradient."""
+    found: Tensor = x if factor == 1.0 else _Scaled.apply(x, factor)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Scaled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0] * ctx.factor, None
