@@ -23,14 +23,18 @@ from skill_bench.cli.training_options import (
 def pretrain(
     data: DataPaths,
     out: Annotated[Path, typer.Option(help="The teacher to write, ending in .safetensors.")],
+    recipe: Annotated[str, typer.Option(help="small, or a TOML file.")] = "small",
+    changes: Annotated[
+        list[str], typer.Option("--set", help="Change one number: table.key=value; repeat for several.")
+    ] = [],  # noqa: B006 (typer reads it, nobody changes it)
+    scale_updates: Annotated[float, typer.Option(help="Multiply every number of updates.")] = 1.0,
+    seed: Annotated[int | None, typer.Option(help="Short for --set seed=N.")] = None,
     work_dir: WorkDir = None,
     start: Annotated[
-        Path | None, typer.Option(help="A teacher to go on from: only the second iteration, on units of its layer 8.")
+        Path | None,
+        typer.Option(help="A teacher to go on from; --set iterations.first=false leaves out the units of MFCC."),
     ] = None,
     synthetic_hours: Annotated[float, typer.Option(help="Hours of synthesised speech to add.")] = 0.0,
-    updates: Annotated[int, typer.Option(help="Updates on units of MFCC.")] = 1100,
-    second_updates: Annotated[int, typer.Option(help="Updates on units of the first iteration's layer 8.")] = 500,
-    seed: Annotated[int, typer.Option()] = 0,
     device: TrainingDevice = "auto",
     precision: Precision = "fp32",
     max_seconds_per_device: MaxSeconds = None,
@@ -38,18 +42,19 @@ def pretrain(
     tensorboard: Tensorboard = False,
 ) -> None:
     """Pre-train the small WavLM-shaped teacher by masked prediction."""
+    from skill_bench.pretraining.recipe import load_recipe
+
+    if seed is not None:
+        changes = [*changes, f"seed={seed}"]
+    chosen = load_recipe(recipe, changes=changes, scale_updates=scale_updates)
     if out.suffix != ".safetensors":
         raise UsageError(f"--out {out}: expected a name ending in .safetensors.")
     require_writable(out)
 
-    import torch
-
     from skill_bench.cli.console import ConsoleProgress, TrainingProgress
     from skill_bench.corpora.listing import list_audio
-    from skill_bench.corpora.synthetic.varied import synthesise_speech
     from skill_bench.models import checkpoint
-    from skill_bench.pretraining.recipe import SMALL_TEACHER, small_recipe
-    from skill_bench.pretraining.recipe import pretrain as method
+    from skill_bench.pretraining.pretrain import make_teacher
     from skill_bench.report.render.curves import write_curves
 
     processes = launch(
@@ -60,28 +65,18 @@ def pretrain(
         tensorboard=tensorboard,
     )
     folder = work_dir or out.with_suffix(".work")
-    utterances = list_audio(data)
-    hours = sum(u.seconds or 0 for u in utterances) / 3600
     with ConsoleProgress(quiet=not processes.is_first) as progress:
-        if synthetic_hours:
-            utterances = [*utterances, *synthesise_speech(folder / "synthetic", hours=synthetic_hours, seed=seed + 1)]
-        begun = checkpoint.load(start) if start else None
-        recipe = small_recipe(updates=0 if begun else updates, second_updates=second_updates, seed=seed)
-        processes.check_audio(utterances, progress)
-        encoder = method(
-            begun.encoder.architecture if begun else SMALL_TEACHER,
-            utterances,
-            recipe=recipe,
+        encoder = make_teacher(
+            list_audio(data),
+            out,
+            recipe=chosen,
             folder=folder,
-            start=begun.encoder if begun else None,
+            synthetic_hours=synthetic_hours,
+            start=checkpoint.load(start) if start else None,
             processes=processes,
-            progress=TrainingProgress(progress, "pretrain"),
+            progress=TrainingProgress(progress, f"pretrain {chosen.name}"),
+            stages=progress,
         )
-    if not processes.is_first:
-        return
-    metadata = {"recipe": recipe.to_json(), "recorded_hours": f"{hours:.3f}", "synthetic_hours": f"{synthetic_hours}"}
-    if begun:
-        metadata["started_from"] = begun.sha256
-    write_curves(sorted(folder.glob("iteration-*.csv")), folder / "curves", title="pretrain")
-    checkpoint.save(encoder, out, metadata=metadata, dtype=torch.float16)
-    typer.echo(f"{out}: {sum(p.numel() for p in encoder.parameters())} parameters")
+    if processes.is_first:
+        write_curves(sorted(folder.glob("iteration-*.csv")), folder / "curves", title=f"pretrain {chosen.name}")
+        typer.echo(f"{out}: {sum(p.numel() for p in encoder.parameters())} parameters")

@@ -28,17 +28,19 @@ from skill_bench.training.training_log import Log, TrainingLog
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Linear warm-up to ``learning_rate``, then linear decay to 0 at ``n_updates``."""
+    """Linear warm-up to ``learning_rate``, then linear decay to ``final_factor`` of it at ``n_updates``."""
 
     n_updates: int
     learning_rate: float
     warmup_updates: int
+    final_factor: float = 0.0
 
     def factor(self, update: int) -> float:
         """Fraction of the peak learning rate at ``update`` (0-based)."""
         if update < self.warmup_updates:
             return (update + 1) / self.warmup_updates
-        return max(0.0, (self.n_updates - update) / max(1, self.n_updates - self.warmup_updates))
+        left = max(0.0, (self.n_updates - update) / max(1, self.n_updates - self.warmup_updates))
+        return self.final_factor + (1 - self.final_factor) * left
 
 
 @runtime_checkable

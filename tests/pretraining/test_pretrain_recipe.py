@@ -1,0 +1,54 @@
+"""Pre-training recipes: the bundled one, what can be changed, and messages for faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from skill_bench.base.errors import SpecError, UnknownName
+from skill_bench.pretraining.recipe import load_recipe, names
+
+
+def test_the_bundled_recipes_are_valid() -> None:
+    assert "small" in names()
+    for name in names():
+        assert load_recipe(name).name == name
+
+
+def test_an_iteration_may_be_changed_or_left_out(tmp_path: Path) -> None:
+    recipe = load_recipe("small", changes=["iterations.first=false", "iterations.second.n_units=[50, 200]"])
+    assert list(recipe.rounds) == ["second"]
+    assert recipe.rounds["second"].n_units == (50, 200)
+    (tmp_path / "mine.toml").write_text(
+        'extends = "small"\n[iterations.third]\nfeatures = 6\nn_units = [9]\nn_updates = 40\n'
+        "learning_rate = 1e-3\nwarmup_updates = 10\nfinal_factor = 0.1\n"
+    )
+    longer = load_recipe(str(tmp_path / "mine.toml"), scale_updates=0.5)
+    assert [(name, one.n_updates) for name, one in longer.rounds.items()] == [
+        ("first", 550), ("second", 250), ("third", 20),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("iterations.first.n_unit=[3]", r"unknown key 'iterations\.first\.n_unit'\. Did you mean 'n_units'\?"),
+        ("iterations.first.features=plp", r"key 'iterations\.first\.features': .*'mfcc'"),
+        ("iterations.first.n_units=[]", r"key 'iterations\.first\.n_units': .*at least 1 item"),
+        ("masking.start_probability=1.5", r"key 'masking\.start_probability': .*less than or equal to 1"),
+    ],
+)  # fmt: skip
+def test_faults_name_the_key_and_the_nearest(change: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        load_recipe("small", changes=[change])
+
+
+def test_a_recipe_that_learns_nothing_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"iterations: every one is false, so nothing is learnt"):
+        load_recipe("small", changes=["iterations.first=false", "iterations.second=false"])
+
+
+def test_an_unknown_recipe() -> None:
+    with pytest.raises(UnknownName, match=r"unknown recipe 'smal'\. Did you mean 'small'\?"):
+        load_recipe("smal")
