@@ -109,7 +109,7 @@ def pretrain(
             utterances,
             seconds_per_batch=recipe.data.seconds_per_batch,
             min_seconds=recipe.data.min_seconds,
-            max_seconds=recipe.data.max_seconds,
+            max_seconds=iteration.max_seconds or recipe.data.max_seconds,
             seed=recipe.seed + number,
         )
         units = _units(iteration, encoder, shape)

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from skill_bench.base import recipes
 from skill_bench.base.documents import Frozen
-from skill_bench.base.specs import Count, Positive, Weight
+from skill_bench.base.specs import Count, Positive, PositiveNumber, Weight
 from skill_bench.training.options import Data, Optimizer, Stage
 
 _FOLDER = Path(__file__).resolve().parent / "recipes"
@@ -25,11 +25,13 @@ class Iteration(Stage):
         features: what is clustered: MFCC, or this hidden state of the model that the round before gave (or the start).
         n_units: clusters of each k-means; several are predicted side by side (HuBERT's ensemble of clusterings).
         final_factor: share of the peak learning rate that the decay leaves.
+        max_seconds: longer utterances are cropped to it, instead of to the data's.
     """
 
     features: Literal["mfcc"] | Count
     n_units: Annotated[tuple[Positive, ...], Field(min_length=1)]
     final_factor: Probability
+    max_seconds: PositiveNumber | None = None
 
 
 class Prediction(Frozen):

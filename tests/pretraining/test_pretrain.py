@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +35,32 @@ def speech(tmp_path: Path) -> list[Utterance]:
     ]
 
 
+BASIC = ("prediction.layers=[1, 2]", "data.seconds_per_batch=2.4", "data.min_seconds=0.1", "unit_batches=2")
+
+
 def recipe(first: int, second: int = 0, *, n_units: str = "[4]") -> PretrainRecipe:
     """So many updates on units of MFCC, then so many on units of hidden state 1."""
-    changes = ["prediction.layers=[1, 2]", "data.seconds_per_batch=2.4", "data.min_seconds=0.1", "unit_batches=2"]
+    changes = [*BASIC]
     for name, updates in (("first", first), ("second", second)):
         table = f"iterations.{name}"
         changes += [f"{table}.n_updates={updates}", f"{table}.learning_rate=3e-3", f"{table}.n_units={n_units}"]
         changes += [f"{table}.warmup_updates={min(2, updates)}"] if updates else [f"{table}=false"]
     return load_recipe("small", changes=[*changes, *(["iterations.second.features=1"] if second else [])])
+
+
+@pytest.fixture
+def few_updates(speech: list[Utterance], tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """The weights after three updates on tones of two lengths, by a recipe with these changes."""
+    longer = tone(tmp_path / "longer.wav", 3200, seconds=0.8)
+    more = [*speech, replace(speech[0], id=longer.name, path=longer, seconds=0.8, source=longer.name)]
+
+    def train(*changes: str) -> dict[str, Any]:
+        three = ("n_updates=3", "warmup_updates=1", "n_units=[4]", "learning_rate=3e-3")
+        first = [f"iterations.first.{change}" for change in three]
+        wanted = load_recipe("small", changes=[*BASIC, *first, "iterations.second=false", *changes])
+        return pretrain(SHAPE, more, recipe=wanted, folder=tmp_path / f"work {changes}".replace("/", "")).state_dict()
+
+    return train
 
 
 def same(left: dict[str, Any], right: dict[str, Any]) -> bool:
@@ -79,6 +99,43 @@ def test_it_goes_on_from_given_weights(tmp_path: Path, speech: list[Utterance]) 
     still, moved = weights
     assert torch.equal(still, start.state_dict()["layers.1.feed_forward.up.weight"])
     assert not torch.equal(moved, still)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "seed=1",
+        "dropout=0.2",
+        "unit_batches=1",
+        "iterations.first.n_units=[5]",
+        "iterations.first.features=1",
+        "iterations.first.learning_rate=1e-3",
+        "iterations.first.warmup_updates=0",
+        "iterations.first.final_factor=0.5",
+        "iterations.first.max_seconds=0.3",
+        "prediction.layers=[1]",
+        "prediction.visible_weight=0.1",
+        "masking.start_probability=0.2",
+        "masking.n_frames=4",
+        "corruption.mixing_probability=0.9",
+        "corruption.mixing_db=[0, 1]",
+        "corruption.noise_probability=0.9",
+        "corruption.noise_db=[0, 1]",
+        "corruption.gain_db=1",
+        "optimizer.betas=[0.5, 0.9]",
+        "optimizer.weight_decay=0.5",
+        "optimizer.max_gradient_norm=0.01",
+        "data.seconds_per_batch=1.2",
+        "data.min_seconds=0.7",
+        "data.max_seconds=0.3",
+    ],
+)
+def test_each_number_alone_decides_what_is_learnt(change: str, few_updates: Callable[..., dict[str, Any]]) -> None:
+    assert not same(few_updates(change), few_updates())
+
+
+def test_the_same_recipe_gives_the_same_weights(few_updates: Callable[..., dict[str, Any]]) -> None:
+    assert same(few_updates("seed=3"), few_updates("seed = 3"))
 
 
 def stopped(tmp_path: Path, speech: list[Utterance], wanted: PretrainRecipe) -> Path:
