@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -27,9 +27,9 @@ class MaskedPrediction(nn.Module):
             asking lower ones too teaches them sooner (ILS-SSL, arXiv 2112.08778).
     """
 
-    def __init__(self, encoder: Encoder, *, n_units: tuple[int, ...], prediction: Prediction) -> None:
+    def __init__(self, encoder: Encoder, *, n_units: Sequence[int], prediction: Prediction) -> None:
         super().__init__()
-        self.n_units, self.prediction = n_units, prediction
+        self.n_units, self.prediction = list(n_units), prediction
         self.encoder = encoder
         dim = encoder.architecture.dim
         self.mask_embedding = nn.Parameter(torch.empty(dim).uniform_())

@@ -21,9 +21,9 @@ from skill_bench.models.architecture import Architecture
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
 from skill_bench.pretraining.objective import MaskedPrediction, PretrainObjective
-from skill_bench.pretraining.recipe import Iteration, PretrainRecipe
+from skill_bench.pretraining.recipe import PretrainRecipe
 from skill_bench.pretraining.shape import SMALL_TEACHER
-from skill_bench.pretraining.units import HiddenFeatures, MfccFeatures, Units
+from skill_bench.pretraining.units import Targets
 from skill_bench.training.adamw import adamw
 from skill_bench.training.batches import SpeechBatches
 from skill_bench.training.engine import Engine, Processes
@@ -112,17 +112,21 @@ def pretrain(
             max_seconds=iteration.max_seconds or recipe.data.max_seconds,
             seed=recipe.seed + number,
         )
-        units = _units(iteration, encoder, shape)
-        _fit(units, folder / f"iteration-{number}.units", batches, recipe, processes)
+        frozen = Encoder(shape)
+        frozen.load_state_dict(encoder.state_dict())
+        targets = Targets(frozen, iteration.units)
+        _fit(targets, folder / f"iteration-{number}.units", batches, recipe, processes)
         # A copy: what DDP attached to the parameters of an iteration stays with it.
         encoder = copy.deepcopy(encoder)
         torch.manual_seed(recipe.seed + number)  # the classifiers' start does not depend on what ran before
-        model = MaskedPrediction(encoder, n_units=iteration.n_units, prediction=recipe.prediction)
+        model = MaskedPrediction(
+            encoder, n_units=[one.n_units for one in iteration.units], prediction=recipe.prediction
+        )
         Training(
             name=f"iteration-{number}",
             folder=folder,
             processes=processes,
-            objective=PretrainObjective(model, units.forward, recipe.masking, recipe.corruption),
+            objective=PretrainObjective(model, targets.forward, recipe.masking, recipe.corruption),
             optimizer=adamw(model.parameters(), options=recipe.optimizer, fused=processes.engine.precision != "fp16"),
             batches=batches,
             schedule=Schedule(
@@ -139,21 +143,13 @@ def pretrain(
     return encoder.eval().requires_grad_(False)
 
 
-def _units(iteration: Iteration, encoder: Encoder, shape: Architecture) -> Units:
-    if iteration.features == "mfcc":
-        return Units(MfccFeatures(), n_units=iteration.n_units, dim=MfccFeatures.DIM)
-    frozen = Encoder(shape)
-    frozen.load_state_dict(encoder.state_dict())
-    return Units(HiddenFeatures(frozen, iteration.features), n_units=iteration.n_units, dim=shape.dim)
-
-
-def _fit(units: Units, path: Path, batches: SpeechBatches, recipe: PretrainRecipe, processes: Processes) -> None:
+def _fit(targets: Targets, path: Path, batches: SpeechBatches, recipe: PretrainRecipe, processes: Processes) -> None:
     """Clusters the first batches, once a run: one that was stopped goes on with the very units it had."""
     device = processes.fabric.device
-    units.to(device)
+    targets.to(device)
     if processes.fabric.broadcast(path.exists()):
         try:
-            units.load_clusterings(torch.load(path, map_location=device, weights_only=True))
+            targets.units.load_state_dict(torch.load(path, map_location=device, weights_only=True))
         except (EOFError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
             raise CheckpointError(
                 f"{path}: is damaged or of another recipe ({str(error).splitlines()[0]}). Delete the folder to start "
@@ -161,8 +157,8 @@ def _fit(units: Units, path: Path, batches: SpeechBatches, recipe: PretrainRecip
             ) from error
         return
     heard = itertools.islice(batches.start_at(0), recipe.unit_batches)
-    units.fit((batch.waves.to(device) for _, passes in heard for batch in passes), seed=recipe.seed)
+    targets.fit((batch.waves.to(device) for _, passes in heard for batch in passes), seed=recipe.seed)
     if processes.is_first:
         written = io.BytesIO()
-        torch.save(units.clustering_state(), written)
+        torch.save(targets.units.state_dict(), written)
         write_atomic(path, written.getbuffer())

@@ -18,18 +18,23 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 _Range = tuple[float, float]
 
 
+class Clustering(Frozen):
+    """k-means with ``n_units`` clusters of MFCC, or of a hidden state of the model that the round before gave."""
+
+    features: Literal["mfcc"] | Count
+    n_units: Positive
+
+
 class Iteration(Stage):
-    """One round of masked prediction of units.
+    """One round of masked prediction.
 
     Attributes:
-        features: what is clustered: MFCC, or this hidden state of the model that the round before gave (or the start).
-        n_units: clusters of each k-means; several are predicted side by side (HuBERT's ensemble of clusterings).
+        units: what is predicted; of several clusterings, all side by side (HuBERT's ensembles).
         final_factor: share of the peak learning rate that the decay leaves.
         max_seconds: longer utterances are cropped to it, instead of to the data's.
     """
 
-    features: Literal["mfcc"] | Count
-    n_units: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    units: Annotated[tuple[Clustering, ...], Field(min_length=1)]
     final_factor: Probability
     max_seconds: PositiveNumber | None = None
 

@@ -38,14 +38,18 @@ def speech(tmp_path: Path) -> list[Utterance]:
 BASIC = ("prediction.layers=[1, 2]", "data.seconds_per_batch=2.4", "data.min_seconds=0.1", "unit_batches=2")
 
 
-def recipe(first: int, second: int = 0, *, n_units: str = "[4]") -> PretrainRecipe:
+FOUR = "{features='mfcc', n_units=4}"
+
+
+def recipe(first: int, second: int = 0, *, units: str = f"[{FOUR}]") -> PretrainRecipe:
     """So many updates on units of MFCC, then so many on units of hidden state 1."""
     changes = [*BASIC]
     for name, updates in (("first", first), ("second", second)):
         table = f"iterations.{name}"
-        changes += [f"{table}.n_updates={updates}", f"{table}.learning_rate=3e-3", f"{table}.n_units={n_units}"]
+        changes += [f"{table}.n_updates={updates}", f"{table}.learning_rate=3e-3", f"{table}.units={units}"]
         changes += [f"{table}.warmup_updates={min(2, updates)}"] if updates else [f"{table}=false"]
-    return load_recipe("small", changes=[*changes, *(["iterations.second.features=1"] if second else [])])
+    changes += ["iterations.second.units=[{features=1, n_units=4}]"] if second else []
+    return load_recipe("small", changes=changes)
 
 
 @pytest.fixture
@@ -55,7 +59,7 @@ def few_updates(speech: list[Utterance], tmp_path: Path) -> Callable[..., dict[s
     more = [*speech, replace(speech[0], id=longer.name, path=longer, seconds=0.8, source=longer.name)]
 
     def train(*changes: str) -> dict[str, Any]:
-        three = ("n_updates=3", "warmup_updates=1", "n_units=[4]", "learning_rate=3e-3")
+        three = ("n_updates=3", "warmup_updates=1", f"units=[{FOUR}]", "learning_rate=3e-3")
         first = [f"iterations.first.{change}" for change in three]
         wanted = load_recipe("small", changes=[*BASIC, *first, "iterations.second=false", *changes])
         return pretrain(SHAPE, more, recipe=wanted, folder=tmp_path / f"work {changes}".replace("/", "")).state_dict()
@@ -67,15 +71,13 @@ def same(left: dict[str, Any], right: dict[str, Any]) -> bool:
     return all(torch.equal(value, right[name]) for name, value in left.items()) and len(left) == len(right) > 0
 
 
-@pytest.mark.parametrize(("n_units", "precision"), [("[4]", "fp32"), ("[4, 4]", "fp32"), ("[4]", "bf16")])
-def test_masked_units_of_tones_are_learnt(
-    tmp_path: Path, speech: list[Utterance], n_units: str, precision: Any
-) -> None:
+@pytest.mark.parametrize(("units", "precision"), [(FOUR, "fp32"), (f"{FOUR}, {FOUR}", "fp32"), (FOUR, "bf16")])
+def test_masked_units_of_tones_are_learnt(tmp_path: Path, speech: list[Utterance], units: str, precision: Any) -> None:
     losses: list[float] = []
     pretrain(
         SHAPE,
         speech,
-        recipe=recipe(120, n_units=n_units),
+        recipe=recipe(120, units=f"[{units}]"),
         folder=tmp_path / "work",
         processes=Engine(device="cpu", precision=precision).launch(),
         progress=lambda update, n_updates, log: losses.append(log["loss"]),
@@ -107,8 +109,9 @@ def test_it_goes_on_from_given_weights(tmp_path: Path, speech: list[Utterance]) 
         "seed=1",
         "dropout=0.2",
         "unit_batches=1",
-        "iterations.first.n_units=[5]",
-        "iterations.first.features=1",
+        "iterations.first.units=[{features='mfcc', n_units=5}]",
+        "iterations.first.units=[{features=1, n_units=4}]",
+        f"iterations.first.units=[{FOUR}, {FOUR}]",
         "iterations.first.learning_rate=1e-3",
         "iterations.first.warmup_updates=0",
         "iterations.first.final_factor=0.5",
@@ -157,14 +160,14 @@ def test_a_stopped_run_gives_the_same_weights(
     whole = pretrain(SHAPE, speech, recipe=wanted, folder=tmp_path / "whole").state_dict()
     folder = stopped(tmp_path, speech, wanted)
     # What was clustered is read, not clustered again: k-means need not come to the same on another day.
-    monkeypatch.setattr(method.Units, "fit", None)
+    monkeypatch.setattr(method.Targets, "fit", None)
     assert same(pretrain(SHAPE, speech, recipe=wanted, folder=folder).state_dict(), whole)
 
 
 def test_units_of_another_recipe_are_refused(tmp_path: Path, speech: list[Utterance]) -> None:
     folder = stopped(tmp_path, speech, recipe(6, 4))
     with pytest.raises(CheckpointError, match=r"iteration-1\.units: is damaged or of another recipe .* Delete the"):
-        pretrain(SHAPE, speech, recipe=recipe(6, 4, n_units="[3]"), folder=folder)
+        pretrain(SHAPE, speech, recipe=recipe(6, 4, units="[{features='mfcc', n_units=3}]"), folder=folder)
     (folder / "iteration-1.units").write_bytes(b"half")
     with pytest.raises(CheckpointError, match=r"iteration-1\.units: is damaged or of another recipe"):
         pretrain(SHAPE, speech, recipe=recipe(6, 4), folder=folder)

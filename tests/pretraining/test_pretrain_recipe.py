@@ -17,11 +17,11 @@ def test_the_bundled_recipes_are_valid() -> None:
 
 
 def test_an_iteration_may_be_changed_or_left_out(tmp_path: Path) -> None:
-    recipe = load_recipe("small", changes=["iterations.first=false", "iterations.second.n_units=[50, 200]"])
+    recipe = load_recipe("small", changes=["iterations.first=false", "iterations.second.learning_rate=1e-4"])
     assert list(recipe.rounds) == ["second"]
-    assert recipe.rounds["second"].n_units == (50, 200)
+    assert (recipe.rounds["second"].learning_rate, recipe.rounds["second"].n_updates) == (1e-4, 500)
     (tmp_path / "mine.toml").write_text(
-        'extends = "small"\n[iterations.third]\nfeatures = 6\nn_units = [9]\nn_updates = 40\n'
+        'extends = "small"\n[iterations.third]\nunits = [{ features = 6, n_units = 9 }]\nn_updates = 40\n'
         "learning_rate = 1e-3\nwarmup_updates = 10\nfinal_factor = 0.1\n"
     )
     longer = load_recipe(str(tmp_path / "mine.toml"), scale_updates=0.5)
@@ -33,9 +33,9 @@ def test_an_iteration_may_be_changed_or_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("iterations.first.n_unit=[3]", r"unknown key 'iterations\.first\.n_unit'\. Did you mean 'n_units'\?"),
-        ("iterations.first.features=plp", r"key 'iterations\.first\.features': .*'mfcc'"),
-        ("iterations.first.n_units=[]", r"key 'iterations\.first\.n_units': .*at least 1 item"),
+        ("iterations.first.unit=[]", r"unknown key 'iterations\.first\.unit'\. Did you mean 'units'\?"),
+        ("iterations.first.units=[{features='plp', n_units=3}]", r"key 'iterations\.first\.units.*': .*'mfcc'"),
+        ("iterations.first.units=[]", r"key 'iterations\.first\.units': .*at least 1 item"),
         ("masking.start_probability=1.5", r"key 'masking\.start_probability': .*less than or equal to 1"),
     ],
 )  # fmt: skip
