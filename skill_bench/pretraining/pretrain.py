@@ -21,7 +21,7 @@ from skill_bench.models.architecture import Architecture
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
 from skill_bench.pretraining.objective import MaskedPrediction, PretrainObjective
-from skill_bench.pretraining.recipe import PretrainRecipe
+from skill_bench.pretraining.recipe import Iteration, PretrainRecipe
 from skill_bench.pretraining.shape import SMALL_TEACHER
 from skill_bench.pretraining.units import Targets
 from skill_bench.training.adamw import adamw
@@ -112,16 +112,12 @@ def pretrain(
             max_seconds=iteration.max_seconds or recipe.data.max_seconds,
             seed=recipe.seed + number,
         )
-        frozen = Encoder(shape)
-        frozen.load_state_dict(encoder.state_dict())
-        targets = Targets(frozen, iteration.units)
-        _fit(targets, folder / f"iteration-{number}.units", batches, recipe, processes)
+        targets = _targets(iteration, encoder, folder / f"iteration-{number}.units", batches, recipe, processes)
         # A copy: what DDP attached to the parameters of an iteration stays with it.
         encoder = copy.deepcopy(encoder)
         torch.manual_seed(recipe.seed + number)  # the classifiers' start does not depend on what ran before
-        model = MaskedPrediction(
-            encoder, n_units=[one.n_units for one in iteration.units], prediction=recipe.prediction
-        )
+        n_units = [one.n_units for one in iteration.units]
+        model = MaskedPrediction(encoder, n_units=n_units, prediction=recipe.prediction)
         Training(
             name=f"iteration-{number}",
             folder=folder,
@@ -129,12 +125,7 @@ def pretrain(
             objective=PretrainObjective(model, targets.forward, recipe.masking, recipe.corruption),
             optimizer=adamw(model.parameters(), options=recipe.optimizer, fused=processes.engine.precision != "fp16"),
             batches=batches,
-            schedule=Schedule(
-                n_updates=iteration.n_updates,
-                learning_rate=iteration.learning_rate,
-                warmup_updates=iteration.warmup_updates,
-                final_factor=iteration.final_factor,
-            ),
+            schedule=_schedule(iteration),
             max_gradient_norm=recipe.optimizer.max_gradient_norm,
             seed=recipe.seed + number,
             progress=progress,
@@ -143,10 +134,19 @@ def pretrain(
     return encoder.eval().requires_grad_(False)
 
 
-def _fit(targets: Targets, path: Path, batches: SpeechBatches, recipe: PretrainRecipe, processes: Processes) -> None:
-    """Clusters the first batches, once a run: one that was stopped goes on with the very units it had."""
+def _targets(
+    iteration: Iteration,
+    encoder: Encoder,
+    path: Path,
+    batches: SpeechBatches,
+    recipe: PretrainRecipe,
+    processes: Processes,
+) -> Targets:
+    """Clusters the first batches, once a run: one that was stopped goes on with the very units it had, in ``path``."""
+    frozen = Encoder(encoder.architecture)
+    frozen.load_state_dict(encoder.state_dict())
     device = processes.fabric.device
-    targets.to(device)
+    targets = Targets(frozen, iteration.units).to(device)
     if processes.fabric.broadcast(path.exists()):
         try:
             targets.units.load_state_dict(torch.load(path, map_location=device, weights_only=True))
@@ -155,10 +155,20 @@ def _fit(targets: Targets, path: Path, batches: SpeechBatches, recipe: PretrainR
                 f"{path}: is damaged or of another recipe ({str(error).splitlines()[0]}). Delete the folder to start "
                 "again, or choose another one."
             ) from error
-        return
+        return targets
     heard = itertools.islice(batches.start_at(0), recipe.unit_batches)
     targets.fit((batch.waves.to(device) for _, passes in heard for batch in passes), seed=recipe.seed)
     if processes.is_first:
         written = io.BytesIO()
         torch.save(targets.units.state_dict(), written)
         write_atomic(path, written.getbuffer())
+    return targets
+
+
+def _schedule(iteration: Iteration) -> Schedule:
+    return Schedule(
+        n_updates=iteration.n_updates,
+        learning_rate=iteration.learning_rate,
+        warmup_updates=iteration.warmup_updates,
+        final_factor=iteration.final_factor,
+    )

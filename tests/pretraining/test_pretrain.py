@@ -17,9 +17,9 @@ from skill_bench.corpora.data import Utterance
 from skill_bench.models import checkpoint
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.factories import architecture
-from skill_bench.pretraining import pretrain as method
 from skill_bench.pretraining.pretrain import make_teacher, pretrain
 from skill_bench.pretraining.recipe import PretrainRecipe, load_recipe
+from skill_bench.pretraining.units import Targets
 from skill_bench.training.engine import Engine
 
 SHAPE = architecture(
@@ -160,7 +160,7 @@ def test_a_stopped_run_gives_the_same_weights(
     whole = pretrain(SHAPE, speech, recipe=wanted, folder=tmp_path / "whole").state_dict()
     folder = stopped(tmp_path, speech, wanted)
     # What was clustered is read, not clustered again: k-means need not come to the same on another day.
-    monkeypatch.setattr(method.Targets, "fit", None)
+    monkeypatch.setattr(Targets, "fit", None)
     assert same(pretrain(SHAPE, speech, recipe=wanted, folder=folder).state_dict(), whole)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from skill_bench.base.errors import SpecError, UnknownName
 from skill_bench.pretraining.recipe import load_recipe, names
+from skill_bench.training.loop import Schedule
 
 
 def test_the_bundled_recipes_are_valid() -> None:
@@ -42,6 +43,12 @@ def test_an_iteration_may_be_changed_or_left_out(tmp_path: Path) -> None:
 def test_faults_name_the_key_and_the_nearest(change: str, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         load_recipe("small", changes=[change])
+
+
+def test_the_learning_rate_falls_to_the_share_that_a_recipe_names() -> None:
+    schedule = Schedule(n_updates=10, learning_rate=1.0, warmup_updates=4, final_factor=0.4)
+    found = [schedule.factor(update) for update in (0, 3, 4, 7, 10)]
+    assert found == pytest.approx([1 / 4, 1.0, 1.0, 0.4 + 0.6 / 2, 0.4], rel=1e-12)  # float64
 
 
 def test_a_recipe_that_learns_nothing_is_refused() -> None:
