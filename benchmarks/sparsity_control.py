@@ -23,7 +23,7 @@ from torch import Tensor
 from skill_bench.base.documents import write_atomic
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.factories import WAVLM_POSITION, architecture
-from skill_bench.pretraining.recipe import SMALL_TEACHER
+from skill_bench.pretraining.shape import SMALL_TEACHER
 from skill_bench.pruning.sparsity import Block, Sizes, n_parameters
 from skill_bench.training.loop import Schedule
 
@@ -206,8 +206,8 @@ what opening every unit is worth; at 1 the multipliers of 375 updates end at wha
 - **held**: DPHuBERT's multipliers; once the ramp has ended, all gates move after each update by one constant, at most
   by the gates' learning rate, towards the target. This is `sparsity.hold`, the default of the recipes.
 
-Multipliers swing: they climb while the gates follow the ramp, and gates that are shut hardly feel the way back. A strong
-proportional force meets the target, but its first gradients stay in Adam's second moment and drown what
+Multipliers swing: they climb while the gates follow the ramp, and gates that are shut hardly feel the way back. A
+strong proportional force meets the target, but its first gradients stay in Adam's second moment and drown what
 distillation says of the units. A common shift meets the target and leaves the order of the units to the distillation.
 
 | updates, rate | gates of | controller | pull 0.3 | pull 1 | pull 3 |

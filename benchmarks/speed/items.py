@@ -13,7 +13,7 @@ from skill_bench.base import provenance
 from skill_bench.base.documents import write_atomic
 from skill_bench.base.errors import SkillBenchError, UnknownName, UsageError
 from skill_bench.base.progress import Progress
-from skill_bench.pretraining.recipe import SMALL_TEACHER
+from skill_bench.pretraining.shape import SMALL_TEACHER
 from speed import distillation, encoders, end_to_end, forecasts, scale, training
 from speed.contest import Candidates, hold
 from speed.figures import Item, Measured, Speed

@@ -11,9 +11,11 @@ from skill_bench.cli.interruption import interruptible
 from skill_bench.cli.options import DataPaths, checkpoint_to_write
 from skill_bench.cli.paths import weights
 from skill_bench.cli.training_options import (
+    Changes,
     CheckpointEvery,
     MaxSeconds,
     Precision,
+    ScaleUpdates,
     Tensorboard,
     TrainingDevice,
     WorkDir,
@@ -27,19 +29,20 @@ def pretrain(
     out: Annotated[
         Path, typer.Option(help="The teacher to write, ending in .safetensors.", callback=checkpoint_to_write)
     ],
+    recipe: Annotated[str, typer.Option(help="small, teacher, or a TOML file.")] = "small",
+    changes: Changes = [],  # noqa: B006 (typer reads it, nobody changes it)
+    scale_updates: ScaleUpdates = 1.0,
+    seed: Annotated[int | None, typer.Option(help="Short for --set seed=N.")] = None,
     work_dir: WorkDir = None,
     start: Annotated[
         Path | None,
         typer.Option(
-            help="A teacher to go on from: only the second iteration, on units of its layer 8.",
+            help="A teacher to go on from; --set iterations.first=false leaves out the units of MFCC.",
             parser=weights,
             metavar="PATH|NAME",
         ),
     ] = None,
     synthetic_hours: Annotated[float, typer.Option(help="Hours of synthesised speech to add.")] = 0.0,
-    updates: Annotated[int, typer.Option(help="Updates on units of MFCC.")] = 1100,
-    second_updates: Annotated[int, typer.Option(help="Updates on units of the first iteration's layer 8.")] = 500,
-    seed: Annotated[int, typer.Option()] = 0,
     device: TrainingDevice = "auto",
     precision: Precision = "fp32",
     max_seconds_per_device: MaxSeconds = None,
@@ -47,15 +50,18 @@ def pretrain(
     tensorboard: Tensorboard = False,
 ) -> None:
     """Pre-train the small WavLM-shaped teacher by masked prediction."""
-    folder = work_folder(work_dir, out)
+    from skill_bench.pretraining.recipe import load_recipe
 
-    import torch
+    if seed is not None:
+        changes = [*changes, f"seed={seed}"]
+    chosen = load_recipe(recipe, changes=changes, scale_updates=scale_updates)
+    folder = work_folder(work_dir, out)
 
     from skill_bench.cli.console import ConsoleProgress
     from skill_bench.corpora.listing import list_audio
     from skill_bench.models import checkpoint
     from skill_bench.models.size import size_of
-    from skill_bench.pretraining.recipe import pretrain_small
+    from skill_bench.pretraining.pretrain import make_teacher
     from skill_bench.report.render.curves import write_curves
 
     processes = launch(
@@ -67,19 +73,16 @@ def pretrain(
     )
     kept = f"checkpoints are in {folder}; the same command continues"
     with ConsoleProgress(quiet=not processes.is_first) as progress, interruptible(progress, kept=kept):
-        made = pretrain_small(
+        encoder = make_teacher(
             list_audio(data),
+            out,
+            recipe=chosen,
             folder=folder,
-            updates=updates,
-            second_updates=second_updates,
-            seed=seed,
             synthetic_hours=synthetic_hours,
-            start=start,
+            start=checkpoint.load(start) if start else None,
             processes=processes,
             progress=progress,
         )
-    if not processes.is_first:
-        return
-    write_curves(sorted(folder.glob("iteration-*.csv")), folder / "curves", title="pretrain")
-    checkpoint.save(made.encoder, out, metadata=made.metadata, dtype=torch.float16)
-    typer.echo(f"{out}: {size_of(made.encoder)} parameters")
+    if processes.is_first:
+        write_curves(sorted(folder.glob("iteration-*.csv")), folder / "curves", title=f"pretrain {chosen.name}")
+        typer.echo(f"{out}: {size_of(encoder)} parameters")

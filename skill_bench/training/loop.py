@@ -31,24 +31,26 @@ from skill_bench.training.training_log import Log, TrainingLog
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Linear warm-up to ``learning_rate``, then linear decay to 0.
+    """Linear warm-up to ``learning_rate``, then linear decay to ``final_factor`` of it.
 
     ``ends_at_zero``: the last update has the rate 0 and update ``warmup_updates`` alone the peak, as in DPHuBERT
     (pyf98/DPHuBERT, lightning.py, ``LinearDecayLRScheduler``); without it the peak comes twice, and what would be the
-    update after the last has the rate 0.
+    update after the last has the final rate.
     """
 
     n_updates: int
     learning_rate: float
     warmup_updates: int
     ends_at_zero: bool = False
+    final_factor: float = 0.0
 
     def factor(self, update: int) -> float:
         """Fraction of the peak learning rate at ``update`` (0-based)."""
         if update < self.warmup_updates:
             return (update + 1) / self.warmup_updates
         left = self.n_updates - update - int(self.ends_at_zero)
-        return max(0.0, left / max(1, self.n_updates - self.warmup_updates))
+        share = max(0.0, left / max(1, self.n_updates - self.warmup_updates))
+        return self.final_factor + (1 - self.final_factor) * share
 
 
 class Objective(nn.Module):

@@ -36,7 +36,7 @@ def test_each_dropout_acts_in_training_alone(place: str, whole: Encoder) -> None
     without = like(whole, InTraining())
     for encoder_now in (encoder.train(), without.train()):
         torch.manual_seed(1)
-        encoder_now.last = list(encoder_now.walk(WAVES))[-1]  # type: ignore[assignment]
+        encoder_now.last = list(encoder_now.walk(WAVES))[-1]
     assert (encoder.last - without.last).abs().max() > 1e-3  # type: ignore[operator]
     torch.testing.assert_close(list(encoder.eval().walk(WAVES)), list(whole.eval().walk(WAVES)))
 
@@ -44,10 +44,12 @@ def test_each_dropout_acts_in_training_alone(place: str, whole: Encoder) -> None
 def test_attention_dropout_is_unbiased_in_both_ways_of_computing(whole: Encoder) -> None:
     layer = like(whole, InTraining(attention=0.2)).train().layers[0]
     x, bias = torch.randn(1, 20, 32), torch.randn(4, 20, 20)
-    expected = whole.layers[0].attention(x, bias, None)  # type: ignore[operator, union-attr]
+    expected = whole.layers[0].attention(x, bias, None)[operator, union - attr]
     for grad in (True, False):
         with torch.set_grad_enabled(grad):
-            mean = torch.stack([layer.attention(x, bias, None).detach() for _ in range(2000)]).mean(0)  # type: ignore[operator, union-attr]
+            mean = torch.stack([layer.attention(x, bias, None).detach() for _ in range(2000)]).mean(0)[
+                operator, union - attr
+            ]
         assert (mean - expected).abs().max() < 0.02 * max(
             1.0, expected.abs().max().item()
         )  # 4 errors of a mean of 2000
@@ -72,7 +74,7 @@ def test_layer_zero_may_be_the_projection(whole: Encoder) -> None:
         frames, _ = whole.frames(WAVES)
         plain = list(whole.walk(WAVES))
         for walk in (whole.walk, lambda waves, **named: inference.walk(whole, waves, **named)):
-            states: list[Tensor] = list(walk(WAVES, layer_zero="projection"))  # type: ignore[operator]
+            states: list[Tensor] = list(walk(WAVES, layer_zero="projection"))
             torch.testing.assert_close(states[0], whole.projection(frames), rtol=1e-4, atol=1e-5)
             torch.testing.assert_close(states[1:], plain[1:], rtol=1e-4, atol=1e-5)
             assert (states[0] - plain[0]).abs().max() > 1e-2
