@@ -154,7 +154,8 @@ def test_an_undamaged_cell_is_read(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", CELLS)
 def test_damaged_records(name: str, tmp_path: Path) -> None:
     cell = Cell(tmp_path, name)
-    whole, faults, n_refused = copy.deepcopy(cell.record), [], 0
+    whole, n_refused = copy.deepcopy(cell.record), 0
+    faults: list[str] = []
     for rng in generators(f"record {name}", DEFAULT // 3):
         data, what = damaged(rng, whole)
         cell.write(record=data)
@@ -169,7 +170,8 @@ def test_damaged_records(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", CELLS)
 def test_damaged_predictions(name: str, tmp_path: Path) -> None:
     cell = Cell(tmp_path, name)
-    faults, n_refused = [], 0
+    faults: list[str] = []
+    n_refused = 0
     for rng in generators(f"predictions {name}", 2 * DEFAULT // 3):
         rows, what = mutated_tree(rng, cell.rows)
         data = "".join(json.dumps(row, default=repr) + "\n" for row in rows).encode()
@@ -206,7 +208,8 @@ def similarity() -> LayerSimilarity:
 def test_damaged_similarities_that_a_student_carries(tmp_path: Path) -> None:
     cell = Cell(tmp_path, "ks-s0")
     whole = json.loads(similarity().to_json())
-    faults, n_refused = [], 0
+    faults: list[str] = []
+    n_refused = 0
     for rng in generators("carried", DEFAULT):
         data, what = damaged(rng, whole)
         record = copy.deepcopy(cell.record)
@@ -332,7 +335,8 @@ def test_damaged_archives(tmp_path: Path) -> None:
 def refused_or_read(
     family: str, path: Path, mutate: Callable[[random.Random], tuple[bytes, str]], reads: Callable[[Path], Any]
 ) -> None:
-    faults, n_refused = [], 0
+    faults: list[str] = []
+    n_refused = 0
     for rng in generators(family, DEFAULT):
         data, what = mutate(rng)
         path.write_bytes(data)
