@@ -218,7 +218,9 @@ def test_a_title_is_shown_and_not_obeyed(hostile: Any, tmp_path: Path) -> None:
     table = pd.read_csv(io.StringIO(files["table.csv"]))
     assert table["title"].tolist() == [f"'{HOSTILE}"]
     assert table["ks_accuracy_percent"].tolist() == [80.0]
-    assert [value for name in table for value in table[name] if "x|<b>" in name and value == -1.5] == [-1.5], "a number"
+    assert [value for name in table for value in table[name] if "x|<b>" in str(name) and value == -1.5] == [-1.5], (
+        "a number"
+    )
     for text in (files["table.md"], markdown(hostile)):
         assert "<img" not in text
         assert "<b>" not in text

@@ -37,7 +37,7 @@ def write_tables(table: Table, folder: Path) -> list[Path]:
 def csv(table: Table) -> str:
     """The frame in full precision; a text that a spreadsheet would compute has an apostrophe before it."""
     frame = to_frame(table)
-    texts = [name for name in frame if not is_numeric_dtype(frame[name])]
+    texts = [str(name) for name in frame if not is_numeric_dtype(frame[name])]
     frame = frame.assign(**{name: frame[name].map(escape.spreadsheet) for name in texts})
     return str(frame.rename(columns=escape.spreadsheet).to_csv(index=False, lineterminator="\n"))
 
