@@ -32,6 +32,7 @@ FOLDERS = {
     "run -u skill": ("--out", "--cache-dir"),
     "plan run -u skill": ("--out",),
     "profile -u skill": ("--out",),
+    "fidelity --teacher skill --student skill --data speech": ("--out",),
     "leaderboard": ("--out",),
     "evidence run grid.toml --teacher empty.pt --data speech": ("--out",),
     "results unpack r.zip": ("--out",),

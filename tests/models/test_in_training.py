@@ -44,10 +44,10 @@ def test_each_dropout_acts_in_training_alone(place: str, whole: Encoder) -> None
 def test_attention_dropout_is_unbiased_in_both_ways_of_computing(whole: Encoder) -> None:
     layer = like(whole, InTraining(attention=0.2)).train().layers[0]
     x, bias = torch.randn(1, 20, 32), torch.randn(4, 20, 20)
-    expected = whole.layers[0].attention(x, bias, None)
+    expected = whole.layers[0].attention(x, bias, None)  # type: ignore[operator]
     for grad in (True, False):
         with torch.set_grad_enabled(grad):
-            mean = torch.stack([layer.attention(x, bias, None).detach() for _ in range(2000)]).mean(0)
+            mean = torch.stack([layer.attention(x, bias, None).detach() for _ in range(2000)]).mean(0)  # type: ignore[operator]
         assert (mean - expected).abs().max() < 0.02 * max(
             1.0, expected.abs().max().item()
         )  # 4 errors of a mean of 2000

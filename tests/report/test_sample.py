@@ -12,6 +12,7 @@ import pytest
 from skill_bench.base.errors import RecordError
 from skill_bench.metrics.scoring import score
 from skill_bench.report.statistics.sample import knows_speakers, mean_of, sample_of
+from skill_bench.report.statistics.speakers import speakers_of
 
 
 def draw(seed: int = 0) -> np.random.Generator:
@@ -56,12 +57,43 @@ def test_value_and_weights_agree_with_the_scorer(metric: str, make_record: Any) 
     assert expected is not None
     assert 0 < expected < 100
     assert found.value == pytest.approx(expected, rel=1e-12)
-    field = {"eer": "enrolment", "mtwv": "query"}.get(metric, "id")
+    if metric == "eer":
+        return by_speaker_on_both_sides(found, rows)
+    field = {"mtwv": "query"}.get(metric, "id")
     assert len(found.units) == len({row[field] for row in rows})
     for weights in draw(4).integers(0, 3, (5, len(found.units))):
         again = score(metric, repeated(rows, field, found, weights.tolist()))[0][metric].value
         assert again is not None
         assert found.under(weights[None].astype(float))[0] == pytest.approx(again, rel=1e-9)
+
+
+def by_speaker_on_both_sides(found: Any, rows: made.Rows) -> None:
+    """A trial is there as often as both of its speakers together; once for each where they are the same."""
+    who = speakers_of(rows)
+    assert {name for _, name in found.units} == set(who.values())
+    for weights in draw(4).integers(1, 4, (5, len(found.units))):
+        times = dict(zip([name for _, name in found.units], weights.tolist(), strict=True))
+        again = [
+            {**row, "id": f"{row['id']}x{k}"}
+            for row in rows
+            for first, second in [(who[row["enrolment"]], who[row["test"]])]
+            for k in range(times[first] if first == second else times[first] * times[second])
+        ]
+        assert len(again) > len(rows)
+        value = score("eer", again)[0]["eer"].value
+        assert found.under(weights[None].astype(float))[0] == pytest.approx(value, rel=1e-9)
+
+
+def test_recordings_tied_by_trials_of_one_speaker_are_one_speaker() -> None:
+    pairs = [
+        ("a", "b", "same"),
+        ("c", "b", "same"),
+        ("d", "e", "same"),
+        ("a", "d", "different"),
+        ("f", "e", "different"),
+    ]
+    who = speakers_of([{"enrolment": e, "test": t, "target": target} for e, t, target in pairs])
+    assert who == {"a": "a", "b": "a", "c": "a", "d": "d", "e": "d", "f": "f"}
 
 
 @pytest.mark.parametrize("metric", CASES)

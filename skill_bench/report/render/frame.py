@@ -10,7 +10,7 @@ import pandas as pd
 from skill_bench.report.table.quantities import MEAN, quantities
 from skill_bench.report.table.table import Score, Section, SystemRow, Table
 
-_RANK = "rank"
+_RANK, _RANK_LAST = "rank", "rank_last"
 _N_SEEDS = "_n_seeds"
 _OF_A_SECTION = ("suite", "synthetic", "protocol")
 _OF_A_ROW = ("source", "origin", "system", "title", "kind", "identity", "teacher")
@@ -59,16 +59,25 @@ def to_frame(table: Table) -> Summary:
         if any(f"{column.name}{part}" in row for row in rows)
     ]
     scores, costs = ([one.name for one in quantities(kind)] for kind in ("score", "cost"))
-    names = [*_IDENTITY, _RANK, *scores, *metrics, *costs, *_MACHINES, "notes"]
+    scores = [
+        part for name in scores for part in (name, *(end for end in _ends(name) if any(end in row for row in rows)))
+    ]
+    names = [*_IDENTITY, _RANK, _RANK_LAST, *scores, *metrics, *costs, *_MACHINES, "notes"]
     frame = Summary([[row.get(name) for name in names] for row in rows], columns=names)
     counts = [name for name in metrics if name.endswith(_N_SEEDS)]
-    return frame.astype(dict.fromkeys((*frame.rank_columns, *counts), "Int64"))
+    return frame.astype(dict.fromkeys((*frame.rank_columns, _RANK_LAST, *counts), "Int64"))
 
 
 def _flat(section: Section, row: SystemRow) -> dict[str, Any]:
     flat: dict[str, Any] = {"section": section.label, "notes": "; ".join(row.notes) or None}
     flat |= {name: getattr(section, name) for name in _OF_A_SECTION}
-    flat |= {name: getattr(row, name) for name in (*_OF_A_ROW, _RANK, *_MACHINES)}
+    flat |= {name: getattr(row, name) for name in (*_OF_A_ROW, _RANK, _RANK_LAST, *_MACHINES)}
     for name, cell in row.scores.items():
         flat |= {f"{name}{part}": value for part, of in _OF_A_SCORE.items() if (value := of(cell)) is not None}
+    for name, interval in row.intervals.items():
+        flat |= dict(zip(_ends(name), (interval.low, interval.high), strict=True))
     return {**flat, **row.quantities}
+
+
+def _ends(name: str) -> tuple[str, str]:
+    return f"{name}_low", f"{name}_high"

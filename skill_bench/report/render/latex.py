@@ -32,7 +32,7 @@ def escape(text: str) -> str:
 
 
 def _environment(section: Section) -> str:
-    columns = [column for column in columns_of(section) if column.heading != "source"]
+    columns = [column for column in columns_of(section, whole_rows=True) if column.heading != "source"]
     alignment = "".join("l" if column.is_text else "r" for column in columns)
     lines = [
         r"\begin{table}",

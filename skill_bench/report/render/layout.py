@@ -28,18 +28,22 @@ class TextColumn:
     is_text: bool = False
 
 
-def columns_of(section: Section, *, metric: Callable[[Score], str] | None = None) -> list[TextColumn]:
+def columns_of(
+    section: Section, *, metric: Callable[[Score], str] | None = None, whole_rows: bool = False
+) -> list[TextColumn]:
     """System, source, the metrics, scores and costs; a column in which every row is empty is left out.
 
     Args:
         metric: how a cell reads; :func:`with_spread` by default.
+        whole_rows: Adds to the mean and what is kept of the teacher their intervals, and ranks where some share one.
     """
     rows, metric = section.rows, metric or with_spread
     columns = [
         TextColumn(heading="system", texts=tuple(one_line(row.title) for row in rows), is_text=True),
         TextColumn(heading="source", texts=tuple(one_line(source_of(row)) for row in rows), is_text=True),
         *(_metric(column, section, metric) for column in section.shown),
-        *(_quantity(score, rows) for score in quantities("score", printed=True)),
+        *(_quantity(score, rows, intervals=whole_rows) for score in quantities("score", printed=True)),
+        *([_ranks(rows)] if whole_rows and any((row.rank_last or 0) > (row.rank or 0) for row in rows) else []),
         *(_quantity(cost, rows) for cost in quantities("cost", printed=True)),
     ]
     return [column for column in columns if column.is_text or set(column.texts) != {ABSENT}]
@@ -78,10 +82,30 @@ def _metric(column: Column, section: Section, metric: Callable[[Score], str]) ->
     )
 
 
-def _quantity(quantity: Quantity, rows: Sequence[SystemRow]) -> TextColumn:
+def _ranks(rows: Sequence[SystemRow]) -> TextColumn:
+    """``1–3`` for three rows that share the first rank."""
+    texts = [
+        ABSENT
+        if row.rank is None
+        else f"{row.rank}–{row.rank_last}"
+        if row.rank_last is not None and row.rank_last > row.rank
+        else f"{row.rank}"
+        for row in rows
+    ]
+    return TextColumn(heading="rank", texts=tuple(texts))
+
+
+def _quantity(quantity: Quantity, rows: Sequence[SystemRow], *, intervals: bool = False) -> TextColumn:
     values = [row.value(quantity) for row in rows]
+    texts = [quantity.text(value, absent=ABSENT) for value in values]
+    if intervals:
+        found = [row.intervals.get(quantity.name) for row in rows]
+        texts = [
+            text if one is None else f"{text} [{one.low:.1f}, {one.high:.1f}]"
+            for text, one in zip(texts, found, strict=True)
+        ]
     return TextColumn(
         heading=quantity.heading,
-        texts=tuple(quantity.text(value, absent=ABSENT) for value in values),
+        texts=tuple(texts),
         places=tuple(place(value, values) for value in values) if quantity.kind == "score" else None,
     )

@@ -19,6 +19,7 @@ from skill_bench.report.table.table import Section, Table
 LEGEND = (
     f"↑ higher is better, ↓ lower is better; [from, to]: 95 % confidence interval; {ABSENT}: not there. "
     "mean: over the section's tasks, error rates as 100 minus them; only where no task is missing. "
+    "rank: by the mean, shared by systems that the paired test does not tell apart from the first of them. "
     "of teacher: the mean (published systems: the overall score), in per cent of the system's own teacher's. "
     "MACs: over the 32 utterances of the SUPERB challenge, counted its way."
 )
@@ -71,7 +72,7 @@ def print_section(section: Section, console: Console) -> None:
 
 
 def _grid(section: Section, style: str, escaped: Callable[[str], str], *, intervals: bool = False) -> str:
-    columns = columns_of(section, metric=with_interval if intervals else None)
+    columns = columns_of(section, metric=with_interval if intervals else None, whole_rows=intervals)
     return tabulate(
         list(zip(*(map(escaped, c.texts) if c.is_text else c.texts for c in columns), strict=True)),
         [escaped(column.heading) for column in columns],

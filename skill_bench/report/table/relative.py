@@ -38,7 +38,7 @@ def with_retention(rows: Sequence[SystemRow], *, by: Quantity) -> list[SystemRow
     one. Where the student's checkpoint names its teacher's hash, a teacher of another hash does not count. A teacher
     with fewer than one point gives no retention.
     """
-    return [row if (teacher := _teacher(row, rows)) is None else _retention(row, teacher, by) for row in rows]
+    return [row if (teacher := teacher_of(row, rows)) is None else _retention(row, teacher, by) for row in rows]
 
 
 def place(value: float | None, values: Iterable[float | None]) -> int | None:
@@ -58,7 +58,8 @@ def _retention(row: SystemRow, teacher: SystemRow, by: Quantity) -> SystemRow:
     return replace(row, scores=cells, quantities={**row.quantities, **known})
 
 
-def _teacher(row: SystemRow, rows: Sequence[SystemRow]) -> SystemRow | None:
+def teacher_of(row: SystemRow, rows: Sequence[SystemRow]) -> SystemRow | None:
+    """The row of its own teacher, see :func:`with_retention`."""
     named = [other for other in rows if row.teacher is not None and other.system == row.teacher and other is not row]
     wanted = _detail(row, "teacher_sha256")
     fitting = [t for t in named if wanted is None or _checkpoint(t) in (None, wanted)]

@@ -81,7 +81,10 @@ class SystemRow:
         quantities: Scores and costs by name, see `skill_bench.report.table.quantities`; what is not known is not in it.
         compressed_on: The devices that its compression took, as its checkpoint says.
         measured_on: The machine of throughput and memory.
-        rank: By mean points (measured) or SUPERB score (published); None for an incomplete row.
+        intervals: Of quantities, by name: of the mean and of what is kept of the teacher.
+        rank: By mean points (measured) or SUPERB score (published); None for an incomplete row. Shared by rows that the
+            paired test does not tell apart, see `skill_bench.report.table.whole`.
+        rank_last: The last place of those that share it; None where nothing was tested.
         notes: Failed cells, absent values.
         entries: The records of a measured row.
         fidelity: How much of its teacher it keeps, a document a corpus.
@@ -98,7 +101,9 @@ class SystemRow:
     quantities: Mapping[str, float]
     compressed_on: str | None = None
     measured_on: str | None = None
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
     rank: int | None = None
+    rank_last: int | None = None
     notes: tuple[str, ...] = ()
     entries: tuple[FoundRecord, ...] = ()
     fidelity: tuple[Fidelity, ...] = ()

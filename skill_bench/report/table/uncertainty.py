@@ -1,4 +1,4 @@
-"""Adds to every measured cell its interval, from the predictions beside the records."""
+"""Adds to every measured cell and row its intervals, from the predictions beside the records."""
 
 from __future__ import annotations
 
@@ -7,24 +7,35 @@ from dataclasses import replace
 
 from skill_bench.base.errors import RecordError
 from skill_bench.records.record import read_predictions
-from skill_bench.report.statistics.interval import NO_SPREAD, interval_of, speaker_interval_of, too_few
+from skill_bench.report.statistics.interval import (
+    NO_SPREAD,
+    enough_speakers,
+    interval_of,
+    speaker_interval_of,
+    too_few,
+)
+from skill_bench.report.statistics.mean import Part, part_of
 from skill_bench.report.statistics.sample import Predictions, Sample, knows_speakers, sample_of
 from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.table import Score, SystemRow, Table
+from skill_bench.report.table.whole import with_whole_rows
 
 _BY_HAND = "made in memory: it has no predictions"
 
 
 def with_intervals(table: Table) -> Table:
-    """The table with an interval in every measured cell, or the reason why there is none.
+    """The table with an interval in every measured cell, or the reason why there is none, and of whole rows.
 
     Predictions that cannot be read become problems of the table.
     """
     problems: dict[str, None] = dict.fromkeys(table.problems)
     sections = []
     for section in table.sections:
-        rows = [_row(row, problems) for row in section.rows] if section.source == "measured" else section.rows
-        sections.append(replace(section, rows=tuple(rows)))
+        if section.source == "measured":
+            rows = [_row(row, problems) for row in section.rows]
+            judged = [column for column in section.judged if column.has_points]
+            section = replace(section, rows=with_whole_rows(rows, judged))
+        sections.append(section)
     return Table(sections=tuple(sections), problems=tuple(problems))
 
 
@@ -54,16 +65,19 @@ def samples_of(
     return samples
 
 
-def _row(row: SystemRow, problems: dict[str, None]) -> SystemRow:
+def _row(row: SystemRow, problems: dict[str, None]) -> tuple[SystemRow, dict[str, tuple[Part, ...]]]:
+    """The row with intervals in its cells, and its parts in a mean by column."""
     rows: dict[int, Predictions | RecordError] = {}
-    cells = {}
+    cells, parts = {}, dict[str, tuple[Part, ...]]()
     for name, cell in row.scores.items():
         entries = row.entries_of(cell.column)
         for entry in entries:
             if id(entry) not in rows:
                 rows[id(entry)] = _read(entry, problems)
-        cells[name] = _cell(cell, [(entry, rows[id(entry)]) for entry in entries])
-    return replace(row, scores=cells)
+        cells[name], found = _cell(cell, [(entry, rows[id(entry)]) for entry in entries])
+        if found:
+            parts[name] = found
+    return replace(row, scores=cells), parts
 
 
 def _read(entry: FoundRecord, problems: dict[str, None]) -> Predictions | RecordError:
@@ -75,20 +89,28 @@ def _read(entry: FoundRecord, problems: dict[str, None]) -> Predictions | Record
         return error
 
 
-def _cell(cell: Score, found: Sequence[tuple[FoundRecord, Predictions | RecordError]]) -> Score:
+def _cell(
+    cell: Score, found: Sequence[tuple[FoundRecord, Predictions | RecordError]]
+) -> tuple[Score, tuple[Part, ...]]:
     readable = []
     for entry, rows in found:
         if isinstance(rows, RecordError):
-            return replace(cell, no_interval=str(rows))
+            return replace(cell, no_interval=str(rows)), ()
         readable.append((entry, rows))
     metric = cell.column.metric
     try:
         samples = samples_of(readable, metric)
+        ways = [samples]
         interval = interval_of(samples)
         speakers = None
         if all(knows_speakers(rows, metric) for _, rows in readable):
-            speakers = speaker_interval_of(samples_of(readable, metric, by_speaker=True))
+            by_speaker = samples_of(readable, metric, by_speaker=True)
+            speakers = speaker_interval_of(by_speaker)
+            ways = [by_speaker, samples] if enough_speakers(by_speaker[0]) else ways
     except RecordError as error:
-        return replace(cell, no_interval=str(error))
+        return replace(cell, no_interval=str(error)), ()
     no_interval = None if interval is not None else too_few(samples[0]) or NO_SPREAD
-    return replace(cell, interval=interval, speaker_interval=speakers, no_interval=no_interval)
+    judged = cell.column.primary and cell.column.has_points
+    seeds = [f"seed {entry.record.key.seed}" for entry, _ in readable]
+    parts = tuple(part_of(dict(zip(seeds, way, strict=True))) for way in ways) if judged else ()
+    return replace(cell, interval=interval, speaker_interval=speakers, no_interval=no_interval), parts
