@@ -32,7 +32,8 @@ def test_coverage_of_metrics_of_pairs(case: Case, make_record: Any) -> None:
 @pytest.mark.parametrize(
     ("case", "said"),
     [
-        (rates("der", 10, mean=0.18, tail=0.8, what="DER"), "10 test items are too few to tell how much others would vary; it takes 16"),
+        (rates("der", 10, mean=0.2, tail=0.8, what=""),
+         "10 test items are too few to tell how much others would vary; it takes 16"),
         (verification(5, 6, 60, 90, 0.3), "5 speakers are too few to tell how much others would vary; it takes 6"),
         (search(12, 20, 2.5, document=0), "12 queries are too few to tell how much others would vary; it takes 30"),
     ],

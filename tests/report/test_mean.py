@@ -92,7 +92,9 @@ def test_tasks_of_the_same_items_are_drawn_together() -> None:
 
 def constant(task: str, by_seed: dict[str, float]) -> Part:
     value = float(np.mean([*by_seed.values()]))
-    return Part(value=value, draws=np.full(8, value), units=((task, "0"), (task, "1")), n_folds=1, repetitions=(by_seed,))
+    return Part(
+        value=value, draws=np.full(8, value), units=((task, "0"), (task, "1")), n_folds=1, repetitions=(by_seed,)
+    )
 
 
 def test_seed_variance_is_of_the_seeds_means() -> None:

@@ -85,7 +85,13 @@ def by_speaker_on_both_sides(found: Any, rows: made.Rows) -> None:
 
 
 def test_recordings_tied_by_trials_of_one_speaker_are_one_speaker() -> None:
-    pairs = [("a", "b", "same"), ("c", "b", "same"), ("d", "e", "same"), ("a", "d", "different"), ("f", "e", "different")]
+    pairs = [
+        ("a", "b", "same"),
+        ("c", "b", "same"),
+        ("d", "e", "same"),
+        ("a", "d", "different"),
+        ("f", "e", "different"),
+    ]
     who = speakers_of([{"enrolment": e, "test": t, "target": target} for e, t, target in pairs])
     assert who == {"a": "a", "b": "a", "c": "a", "d": "d", "e": "d", "f": "f"}
 

@@ -59,7 +59,9 @@ def to_frame(table: Table) -> Summary:
         if any(f"{column.name}{part}" in row for row in rows)
     ]
     scores, costs = ([one.name for one in quantities(kind)] for kind in ("score", "cost"))
-    scores = [part for name in scores for part in (name, *(end for end in _ends(name) if any(end in row for row in rows)))]
+    scores = [
+        part for name in scores for part in (name, *(end for end in _ends(name) if any(end in row for row in rows)))
+    ]
     names = [*_IDENTITY, _RANK, _RANK_LAST, *scores, *metrics, *costs, *_MACHINES, "notes"]
     frame = Summary([[row.get(name) for name in names] for row in rows], columns=names)
     counts = [name for name in metrics if name.endswith(_N_SEEDS)]

@@ -34,7 +34,7 @@ def columns_of(
 
     Args:
         metric: how a cell reads; :func:`with_spread` by default.
-        whole_rows: Adds to the mean and what is kept of the teacher their intervals, and the ranks where some share one.
+        whole_rows: Adds their intervals to the mean and to what is kept of the teacher, and ranks where some share one.
     """
     rows, metric = section.rows, metric or with_spread
     columns = [

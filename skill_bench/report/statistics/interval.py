@@ -103,18 +103,14 @@ def _bootstrapped(samples: Sequence[Sample], *, level: float, n_draws: int, meth
     return Interval(low=max(low, 0.0), high=min(high, one.highest), level=level, method=method)
 
 
-def _studentised(
-    samples: Sequence[Sample], one: Sample, *, level: float, n_draws: int
-) -> tuple[float, float] | None:
+def _studentised(samples: Sequence[Sample], one: Sample, *, level: float, n_draws: int) -> tuple[float, float] | None:
     """Of the mean over seeds, ``one``; None where it is no ratio of counts, or folds are too small."""
     folds = one.fold_sizes if one.mean_of_folds else (len(one.units),)
     if one.counts is None or min(folds) < LEAST_IN_A_FOLD:
         return None
     over_seeds, df_seeds = seed_variance([[sample.value for sample in samples]])
     weights = draws_of(one.fold_sizes, n_draws)
-    return studentised(
-        one.counts, weights, fold_sizes=folds, over_seeds=over_seeds, df_seeds=df_seeds, level=level
-    )
+    return studentised(one.counts, weights, fold_sizes=folds, over_seeds=over_seeds, df_seeds=df_seeds, level=level)
 
 
 def _wilson(spread: Spread, *, n_units: int, level: float) -> tuple[float, float]:
@@ -130,4 +126,6 @@ def _wilson(spread: Spread, *, n_units: int, level: float) -> tuple[float, float
 
 def _what(samples: Sequence[Sample]) -> str:
     n, unit = len(samples[0].units), samples[0].unit
-    return f"{n} {'queries' if unit == 'query' else unit + 's'}" + (f" and {len(samples)} seeds" if len(samples) > 1 else "")
+    return f"{n} {'queries' if unit == 'query' else unit + 's'}" + (
+        f" and {len(samples)} seeds" if len(samples) > 1 else ""
+    )

@@ -1,7 +1,7 @@
 """Speaker verification drawn by speaker, on both sides of a trial.
 
-Trials share speakers: one whose voice is easily taken for others' spoils all trials that he is in, as the enrolled or as
-the tested one. So speakers are drawn, and a trial counts the product of its two speakers' weights (the pigeonhole
+Trials share speakers: one whose voice is easily taken for others' spoils all trials of his, as the enrolled or as the
+tested one. So speakers are drawn, and a trial counts the product of its two speakers' weights (the pigeonhole
 bootstrap: Owen, Annals of Applied Statistics 2007, 1(2), 386-411), once where both are the same. That counts what a
 pair of speakers has of its own three times, which is taken back for the most part, see :data:`_EXCESS`.
 """
@@ -73,7 +73,9 @@ class VerificationBySpeaker:
             return draws
         over_pairs = self._over_pairs()
         value = self.under(np.ones((1, len(self.names))))
-        return np.asarray(value + (draws - value) * np.sqrt(max(variance - _EXCESS * over_pairs, over_pairs) / variance))
+        return np.asarray(
+            value + (draws - value) * np.sqrt(max(variance - _EXCESS * over_pairs, over_pairs) / variance)
+        )
 
     @cache  # noqa: B019 - one for each sample, gone with it
     def _over_pairs(self) -> float:

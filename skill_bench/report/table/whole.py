@@ -66,7 +66,7 @@ def _shared_ranks(rows: Sequence[SystemRow], parts: Sequence[Ways | None]) -> di
         p_values = holm([_p_value(rows, parts, leader, other) for other in below])
         alike = next((k for k, p in enumerate(p_values) if p < 1 - LEVEL), len(below))
         end = start + 1 + alike
-        found |= {i: (start + 1, end) for i in ranked[start:end]}
+        found |= dict.fromkeys(ranked[start:end], (start + 1, end))
         start = end
     return found
 
