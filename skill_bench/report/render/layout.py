@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from skill_bench.base.escape import one_line
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.quantities import quantities
 from skill_bench.report.table.quantity import Quantity
@@ -35,12 +34,12 @@ def columns_of(
 
     Args:
         metric: how a cell reads; :func:`with_spread` by default.
-        whole_rows: Adds to the mean and what is kept of the teacher their intervals, and ranks where some share one.
+        whole_rows: Adds their intervals to the mean and to what is kept of the teacher, and ranks where some share one.
     """
     rows, metric = section.rows, metric or with_spread
     columns = [
-        TextColumn(heading="system", texts=tuple(one_line(row.title) for row in rows), is_text=True),
-        TextColumn(heading="source", texts=tuple(one_line(source_of(row)) for row in rows), is_text=True),
+        TextColumn(heading="system", texts=tuple(row.title for row in rows), is_text=True),
+        TextColumn(heading="source", texts=tuple(source_of(row) for row in rows), is_text=True),
         *(_metric(column, section, metric) for column in section.shown),
         *(_quantity(score, rows, intervals=whole_rows) for score in quantities("score", printed=True)),
         *([_ranks(rows)] if whole_rows and any((row.rank_last or 0) > (row.rank or 0) for row in rows) else []),
@@ -68,9 +67,9 @@ def source_of(row: SystemRow) -> str:
 
 def notes_of(section: Section) -> list[str]:
     """What the rows have to say: failed cells, absent values, the hardware."""
-    said = [one_line(f"{row.title}: {'; '.join(row.notes)}") for row in section.rows if row.notes]
+    said = [f"{row.title}: {'; '.join(row.notes)}" for row in section.rows if row.notes]
     machines = dict.fromkeys(row.measured_on for row in section.rows if row.measured_on)
-    return said + [one_line(f"throughput and memory measured on {machine}") for machine in machines]
+    return said + [f"throughput and memory measured on {machine}" for machine in machines]
 
 
 def _metric(column: Column, section: Section, metric: Callable[[Score], str]) -> TextColumn:

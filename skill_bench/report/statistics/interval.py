@@ -16,7 +16,7 @@ LEVEL = 0.95
 LEAST_SPEAKERS = 5
 """More than folds: with fewer, their variance is a guess (see the simulations in the tests)."""
 LEAST = {"test item": 16, "query": 30}
-"""Units, of rates whose errors come in clusters: with fewer, no interval was found that covers what it should."""
+"""Units, of rates whose errors come in clusters: fewer were found short (10 recordings) or were not simulated."""
 NO_SPREAD = "every test item scores the same, which says nothing about how much others would vary"
 
 

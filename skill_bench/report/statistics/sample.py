@@ -1,8 +1,8 @@
 """A cell's test items as something that can be drawn again: values under weights on its units.
 
 A unit is what is drawn as a whole: an utterance, a speaker of verification trials (on both sides of them), the pairs of
-one query; or, where that is asked for, all utterances of one speaker. Units are ordered by fold, and each fold is drawn
-on its own, so that its share stays what the protocol says.
+one query; or, where that is asked for, all utterances of one speaker. Units are ordered by fold, and each fold is
+drawn on its own, so that its share stays what the protocol says.
 A metric that is no ratio of counts has a function of weighted rows in `WEIGHTED`.
 """
 

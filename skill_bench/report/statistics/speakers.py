@@ -1,7 +1,7 @@
 """Speaker verification drawn by speaker, on both sides of a trial.
 
-Trials share speakers: one whose voice is easily taken for others' spoils all trials that he is in, as the enrolled or
-as the tested one. So speakers are drawn, and a trial counts the product of its two speakers' weights (the pigeonhole
+Trials share speakers: one whose voice is easily taken for others' spoils all trials of his, as the enrolled or as the
+tested one. So speakers are drawn, and a trial counts the product of its two speakers' weights (the pigeonhole
 bootstrap: Owen, Annals of Applied Statistics 2007, 1(2), 386-411), once where both are the same. That counts what a
 pair of speakers has of its own three times, which is taken back for the most part, see :data:`_EXCESS`.
 """
