@@ -84,10 +84,10 @@ def test_every_update_is_theirs(theirs: Any, tmp_path: Path, monkeypatch: pytest
 
     main = [p for name, p in model.named_parameters() if not name.endswith("log_alpha")]
     main += [p for head in heads for p in head.parameters()]
-    options = {"betas": recipe.optimizer.betas, "weight_decay": 0.0}
-    their_step = torch.optim.AdamW(
-        [{"params": main}, {"params": log_alphas}, {"params": [linear, quadratic], "maximize": True}], **options
-    )
+    options: dict[str, Any] = {"betas": recipe.optimizer.betas, "weight_decay": 0.0}
+    their_groups: list[dict[str, Any]] = [{"params": main}, {"params": log_alphas}]
+    their_groups += [{"params": [linear, quadratic], "maximize": True}]
+    their_step = torch.optim.AdamW(their_groups, **options)
     our_step = torch.optim.AdamW(
         [
             {"params": [*student.parameters(), *target.parameters()]},
