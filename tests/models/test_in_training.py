@@ -46,7 +46,8 @@ def test_attention_dropout_is_unbiased_in_both_ways_of_computing(grad: bool, who
     torch.manual_seed(0)
     x, bias = torch.randn(1, 20, 32), torch.randn(4, 20, 20)
     dropping, plain = (like(whole, InTraining(attention=rate)).train() for rate in (0.2, 0.0))
-    attend, expected = (encoder.layers[0].attention for encoder in (dropping, plain))
+    found: list[Any] = [encoder.layers[0].attention for encoder in (dropping, plain)]
+    attend, expected = found
     with torch.set_grad_enabled(grad):
         drawn = torch.stack([attend(x, bias, None).detach() for _ in range(1000)])
         error = (drawn.mean(0) - expected(x, bias, None)).abs() / (drawn.std(0) / 1000**0.5)
@@ -59,7 +60,8 @@ def test_the_front_ends_gradient_is_scaled_and_nothing_else(factor: float, whole
     gradients: dict[float, dict[str, Tensor]] = {}
     for mult in (1.0, factor):
         encoder = like(whole, InTraining(feature_grad_mult=mult)).train()
-        torch.stack(list(encoder.walk(WAVES))[1:]).square().sum().backward()
+        loss: Any = torch.stack(list(encoder.walk(WAVES))[1:]).square().sum()
+        loss.backward()
         gradients[mult] = {name: p.grad for name, p in encoder.named_parameters() if p.grad is not None}
     assert any(name.startswith("front_end") for name in gradients[1.0])
     for name, gradient in gradients[1.0].items():

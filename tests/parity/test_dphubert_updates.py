@@ -88,14 +88,10 @@ def test_every_update_is_theirs(theirs: Any, tmp_path: Path, monkeypatch: pytest
     their_groups: list[dict[str, Any]] = [{"params": main}, {"params": log_alphas}]
     their_groups += [{"params": [linear, quadratic], "maximize": True}]
     their_step = torch.optim.AdamW(their_groups, **options)
-    our_step = torch.optim.AdamW(
-        [
-            {"params": [*student.parameters(), *target.parameters()]},
-            {"params": list(ours.gates.parameters())},
-            {"params": list(ours.lagrangian.parameters()), "maximize": True},
-        ],
-        **options,
-    )
+    our_groups: list[dict[str, Any]] = [{"params": [*student.parameters(), *target.parameters()]}]
+    our_groups += [{"params": list(ours.gates.parameters())}]
+    our_groups += [{"params": list(ours.lagrangian.parameters()), "maximize": True}]
+    our_step = torch.optim.AdamW(our_groups, **options)
     noise = torch.Generator()
 
     def uniform(self: Tensor, low: float, high: float) -> Tensor:
