@@ -207,8 +207,8 @@ what opening every unit is worth; at 1 the multipliers of 375 updates end at wha
   by the gates' learning rate, towards the target. This is `sparsity.hold`, the default of the recipes.
 
 Multipliers swing: they climb while the gates follow the ramp, and gates that are shut hardly feel the way back. A
-strong proportional force meets the target, but its first gradients stay in Adam's second moment and drown what
-distillation says of the units. A common shift meets the target and leaves the order of the units to the distillation.
+strong proportional force meets the target in most cells, but its first gradients stay in Adam's second moment and drown
+what distillation says of the units. A common shift meets the target and leaves the order of the units to it.
 
 | updates, rate | gates of | controller | pull 0.3 | pull 1 | pull 3 |
 |---|---|---|---|---|---|

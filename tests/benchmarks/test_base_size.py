@@ -20,6 +20,7 @@ CHANGES = (
     "data.seconds_per_batch=2.2", "groups.n_calibration_utterances=3", "sparsity.ramp_updates=1",
     "joint={n_updates=3, learning_rate=2e-4, warmup_updates=1}",
     "final={n_updates=2, learning_rate=1e-4, warmup_updates=1}",
+    "sparsity.tolerance=false",
 )  # fmt: skip
 
 

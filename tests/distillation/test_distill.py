@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from skill_bench.base.errors import CheckpointError, DataError, SkillBenchError,
 from skill_bench.base.locks import Lock
 from skill_bench.base.progress import Silent
 from skill_bench.corpora.data import Utterance
-from skill_bench.corpora.listing import content_fingerprint, speech_fingerprint
+from skill_bench.corpora.listing import speech_fingerprint
 from skill_bench.distillation.distill import distill
 from skill_bench.distillation.losses import GroupDistillation
 from skill_bench.distillation.objectives import teaching
@@ -83,37 +82,6 @@ def test_a_work_folder_of_an_earlier_version_goes_on(
     assert LayerSimilarity.read(tmp_path / "similarity.json") == again.similarity
 
 
-def test_speech_that_was_changed_under_its_name_is_another_run(
-    teacher: LoadedModel, speech: list[Utterance], tmp_path: Path
-) -> None:
-    """Same name, duration, size and time of change; what a file system alone sets tells."""
-    first = distill(teacher, speech, recipe=recipe(joint=4, final=2), folder=tmp_path / "work")
-    path, before = speech[0].path, speech[0].path.read_bytes()
-    assert first.metadata["content_fingerprint"] == content_fingerprint(speech, cache_dir=tmp_path)
-    state = path.stat()
-    path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
-    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
-    with pytest.raises(UsageError, match=r"work holds another run: files of the same names and durations with other"):
-        distill(teacher, speech, recipe=recipe(joint=4, final=2), folder=tmp_path / "work")
-    path.write_bytes(before)
-    told = Told()
-    again = distill(teacher, speech, recipe=recipe(joint=4, final=2), folder=tmp_path / "work", progress=told)
-    assert again.metadata["content_fingerprint"] == first.metadata["content_fingerprint"]
-    assert not [note for note in told.notes if "run.json" in note]
-
-
-def test_a_run_that_never_knew_the_contents_goes_on_and_says_so(
-    teacher: LoadedModel, speech: list[Utterance], tmp_path: Path
-) -> None:
-    distill(teacher, speech, recipe=recipe(joint=4, final=2), folder=tmp_path)
-    RunFile.read(tmp_path / "run.json").model_copy(update={"content_fingerprint": None}).write(tmp_path / "run.json")
-    (tmp_path / "final.ckpt").unlink()
-    told = Told()
-    student = distill(teacher, speech, recipe=recipe(joint=4, final=2), folder=tmp_path, progress=told)
-    assert [note for note in told.notes if "run.json: was begun by a version that knew the speech by names" in note]
-    assert "content_fingerprint" not in student.metadata
-
-
 def test_a_target_that_the_gates_cannot_reach_is_refused_at_once(
     teacher: LoadedModel, speech: list[Utterance], tmp_path: Path
 ) -> None:
@@ -153,8 +121,7 @@ def test_a_joint_stage_that_ends_far_from_its_target_is_refused_and_goes_on_with
     with pytest.raises(
         SkillBenchError,
         match=r"ended at a sparsity of 0\.\d{4} where sparsity\.target = 0\.5, farther than sparsity\.tolerance = "
-        r"0\.01\. Its checkpoint stays in .*: the same command with more updates "
-        r"\(--set joint\.n_updates=8\) goes on from it",
+        r"0\.01\. Its checkpoint stays in .*: the same command with more updates \(--set joint\.n_updates=8\) goes on",
     ):
         distill(teacher, speech, recipe=short, folder=tmp_path)
     assert not (tmp_path / "final.ckpt").exists()

@@ -28,6 +28,7 @@ CHANGES = (
     "joint={n_updates=12, learning_rate=1e-3, warmup_updates=3}", "sparsity.target=0.5", "sparsity.ramp_updates=6",
     "sparsity.gate_learning_rate=0.1", "sparsity.multiplier_learning_rate=0.1",
     "final={n_updates=6, learning_rate=1e-3, warmup_updates=2}", "student.dropout=0.0",
+    "student.projection_dropout=0.0", "student.attention_dropout=0.0", "sparsity.tolerance=false",
 )  # fmt: skip
 
 

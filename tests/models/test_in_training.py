@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import pytest
 import torch
 from small_models import small_teacher
@@ -32,38 +35,38 @@ PLACES = ("residual", "projection", "attention", "activation")
 
 @pytest.mark.parametrize("place", PLACES)
 def test_each_dropout_acts_in_training_alone(place: str, whole: Encoder) -> None:
-    encoder = like(whole, InTraining(**{place: 0.5}))
-    without = like(whole, InTraining())
-    for encoder_now in (encoder.train(), without.train()):
-        torch.manual_seed(1)
-        encoder_now.last = list(encoder_now.walk(WAVES))[-1]
-    assert (encoder.last - without.last).abs().max() > 1e-3  # type: ignore[operator]
-    torch.testing.assert_close(list(encoder.eval().walk(WAVES)), list(whole.eval().walk(WAVES)))
+    encoder, without = like(whole, InTraining(**{place: 0.5})), like(whole, InTraining())
+    last = [list(each.train().walk(WAVES))[-1] for each in (encoder, without)]
+    assert (last[0] - last[1]).abs().max() > 1e-3
+    torch.testing.assert_close(list(encoder.eval().walk(WAVES)), list(without.eval().walk(WAVES)))
 
 
-def test_attention_dropout_is_unbiased_in_both_ways_of_computing(whole: Encoder) -> None:
-    layer = like(whole, InTraining(attention=0.2)).train().layers[0]
+@pytest.mark.parametrize("grad", [True, False])
+def test_attention_dropout_is_unbiased_in_both_ways_of_computing(grad: bool, whole: Encoder) -> None:
+    torch.manual_seed(0)
     x, bias = torch.randn(1, 20, 32), torch.randn(4, 20, 20)
-    expected = whole.layers[0].attention(x, bias, None)  # type: ignore[operator]
-    for grad in (True, False):
-        with torch.set_grad_enabled(grad):
-            mean = torch.stack([layer.attention(x, bias, None).detach() for _ in range(2000)]).mean(0)  # type: ignore[operator]
-        assert (mean - expected).abs().max() < 0.02 * max(
-            1.0, expected.abs().max().item()
-        )  # 4 errors of a mean of 2000
+    dropping, plain = (like(whole, InTraining(attention=rate)).train() for rate in (0.2, 0.0))
+    found: list[Any] = [encoder.layers[0].attention for encoder in (dropping, plain)]
+    attend, expected = found
+    with torch.set_grad_enabled(grad):
+        drawn = torch.stack([attend(x, bias, None).detach() for _ in range(1000)])
+        error = (drawn.mean(0) - expected(x, bias, None)).abs() / (drawn.std(0) / 1000**0.5)
+    assert drawn.std(0).max() > 1e-3
+    assert error.max() < 5  # standard errors, the largest of 640
 
 
-@pytest.mark.parametrize("factor", [0.1, 1.0])
+@pytest.mark.parametrize("factor", [0.1, 0.5])
 def test_the_front_ends_gradient_is_scaled_and_nothing_else(factor: float, whole: Encoder) -> None:
-    gradients = {}
+    gradients: dict[float, dict[str, Tensor]] = {}
     for mult in (1.0, factor):
         encoder = like(whole, InTraining(feature_grad_mult=mult)).train()
-        sum(state.sum() for state in list(encoder.walk(WAVES))[1:]).backward()  # type: ignore[union-attr]
+        loss: Any = torch.stack(list(encoder.walk(WAVES))[1:]).square().sum()
+        loss.backward()
         gradients[mult] = {name: p.grad for name, p in encoder.named_parameters() if p.grad is not None}
     assert any(name.startswith("front_end") for name in gradients[1.0])
     for name, gradient in gradients[1.0].items():
         share = factor if name.startswith("front_end") else 1.0
-        torch.testing.assert_close(gradients[factor][name], share * gradient, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(gradients[factor][name], share * gradient, rtol=1e-3, atol=1e-3)
 
 
 def test_layer_zero_may_be_the_projection(whole: Encoder) -> None:
@@ -71,8 +74,9 @@ def test_layer_zero_may_be_the_projection(whole: Encoder) -> None:
     with torch.no_grad():
         frames, _ = whole.frames(WAVES)
         plain = list(whole.walk(WAVES))
-        for walk in (whole.walk, lambda waves, **named: inference.walk(whole, waves, **named)):
-            states: list[Tensor] = list(walk(WAVES, layer_zero="projection"))
+        ways: list[Any] = [whole.walk, partial(inference.walk, whole)]
+        for walk in ways:
+            states = list(walk(WAVES, layer_zero="projection"))
             torch.testing.assert_close(states[0], whole.projection(frames), rtol=1e-4, atol=1e-5)
             torch.testing.assert_close(states[1:], plain[1:], rtol=1e-4, atol=1e-5)
             assert (states[0] - plain[0]).abs().max() > 1e-2
