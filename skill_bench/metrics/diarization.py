@@ -78,7 +78,7 @@ def diarization_errors(
     return DiarizationErrors(
         missed=(np.maximum(wanted - given, 0) @ weight).item(),
         false_alarm=(np.maximum(given - wanted, 0) @ weight).item(),
-        confused=(np.minimum(wanted, given) @ weight).item() - agreed,
+        confused=max((np.minimum(wanted, given) @ weight).item() - agreed, 0),  # rounding may leave less than nothing
         speech=(wanted @ weight).item(),
     )
 

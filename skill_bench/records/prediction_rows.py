@@ -20,10 +20,12 @@ MOST_SPEAKERS = 100
 
 _Number = Annotated[float, Field(ge=0, le=2**53)]
 _Count = Annotated[int, Field(ge=0, le=2**53)]
+_Frames = Annotated[float, Field(ge=0, le=2**53)]
+"""Of speech, times speakers: whole ones where the reference is."""
 _Segment = tuple[
     Annotated[int, Field(ge=0, lt=MOST_SPEAKERS)],
-    Annotated[int, Field(ge=0, le=MOST_FRAMES)],
-    Annotated[int, Field(ge=0, le=MOST_FRAMES)],
+    Annotated[float, Field(ge=0, le=MOST_FRAMES)],
+    Annotated[float, Field(ge=0, le=MOST_FRAMES)],
 ]
 
 
@@ -49,9 +51,9 @@ class _Turns(_Counted):
     prediction: list[_Segment]
     n_frames: Annotated[int, Field(ge=1, le=MOST_FRAMES)]
     frame_seconds: Annotated[float, Field(gt=0)]
-    missed: _Count
-    false_alarm: _Count
-    confused: _Count
+    missed: _Frames
+    false_alarm: _Frames
+    confused: _Frames
 
 
 class _Trial(_Row):
@@ -70,8 +72,10 @@ class _Pair(_Row):
 
 def _within_frames(row: Any) -> Any:
     for name in ("target", "prediction"):
+        # What is said after the last whole frame is said all the same; nothing is found there.
+        end = row["n_frames"] if name == "prediction" else MOST_FRAMES
         for segment in row[name]:
-            if not segment[1] <= segment[2] <= row["n_frames"]:
+            if not segment[1] <= segment[2] <= end:
                 raise ValueError(f"{name}: segment {list(segment)} does not lie in {row['n_frames']} frames")
     return row
 
