@@ -19,9 +19,6 @@ MOST_SPEAKERS = 100
 """Of one recording; both bound what scoring a row takes of memory."""
 
 _Number = Annotated[float, Field(ge=0, le=2**53)]
-_Count = Annotated[int, Field(ge=0, le=2**53)]
-_Frames = Annotated[float, Field(ge=0, le=2**53)]
-"""Of speech, times speakers: whole ones where the reference is."""
 _Segment = tuple[
     Annotated[int, Field(ge=0, lt=MOST_SPEAKERS)],
     Annotated[float, Field(ge=0, le=MOST_FRAMES)],
@@ -51,9 +48,9 @@ class _Turns(_Counted):
     prediction: list[_Segment]
     n_frames: Annotated[int, Field(ge=1, le=MOST_FRAMES)]
     frame_seconds: Annotated[float, Field(gt=0)]
-    missed: _Frames
-    false_alarm: _Frames
-    confused: _Frames
+    missed: _Number
+    false_alarm: _Number
+    confused: _Number
 
 
 class _Trial(_Row):

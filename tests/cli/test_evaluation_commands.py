@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,6 +38,16 @@ OPTIONS: list[tuple[str, str, str, object]] = [
     ("--device", "cuda:1", "device", "cuda:1"),
     ("--no-profile", "", "profile", False),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A folder with a checkpoint, and Ctrl-C as a terminal sends it: a shell ignores it for what runs in the back."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.pt").touch()
+    earlier = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, earlier)
 
 
 @pytest.fixture
@@ -228,4 +238,4 @@ def test_failures_stand_last_and_no_old_table_before_them(
     ended = command("run", "-u", "skill", "--out", tmp_path)
     assert ended.code == code
     assert ("THE TABLE" in ended.out, "cells in" in ended.out) == (n_new > 0, n_new > 0)
-    assert ended.err.splitlines()[-2:] == ["error: 1 cells failed:", "  skill (not loaded) : upstream.toml: broken"]
+    assert ended.err.splitlines()[-2:] == ["error: 1 cells failed:", "  skill: upstream.toml: broken"]

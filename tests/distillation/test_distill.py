@@ -77,7 +77,8 @@ def test_a_work_folder_of_an_earlier_version_goes_on(
         (tmp_path / "similarity.json").unlink()
     again = distill(teacher, speech, recipe=recipe(joint=4, final=2), folder=tmp_path)
     assert again.similarity is not None
-    assert (again.similarity == first.similarity) == with_document, "what is not there is measured again"
+    if with_document:
+        assert again.similarity == first.similarity, "what is there is not measured again"
     assert again.similarity.measures == first.similarity.measures
     assert LayerSimilarity.read(tmp_path / "similarity.json") == again.similarity
 

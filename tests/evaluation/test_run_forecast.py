@@ -117,7 +117,7 @@ def test_the_record_holds_forecast_and_truth(
     monkeypatch.setattr(module, "load_task", load_short)
     monkeypatch.setattr(module, "load_request", load)
     plan = Plan(
-        upstreams=[UpstreamRequest(name="fake")], suite="demo", tasks=["ks"], seeds=[0, 1],
+        upstreams=[UpstreamRequest(name="skill")], suite="demo", tasks=["ks"], seeds=[0, 1],
         out_dir=tmp_path / "out", cache_dir=tmp_path,
     )  # fmt: skip
     blocked = tmp_path / "out"

@@ -14,6 +14,7 @@ from numpy import ndarray
 from worsened import saved, worse
 
 from skill_bench.base import catalog
+from skill_bench.base.archive import files
 from skill_bench.guard.baseline import Costs
 from skill_bench.guard.findings import Finding
 from skill_bench.guard.judge import ALL_TASKS, Rules, judge_costs, judge_tasks
@@ -101,8 +102,9 @@ def test_a_large_drop_is_caught_through_all_the_noise(entries_of: Any) -> None:
 
 def shipped(name: str = "skill") -> dict[str, tuple[Record, made.Rows]]:
     """Stored predictions of a bundled system on the demo suite."""
-    folder = catalog.folder("leaderboard") / "results" / "demo" / name
-    records = {path: Record.read(path) for path in sorted(folder.glob("*-s0.json"))}
+    found = files(catalog.folder("leaderboard") / "results")
+    paths = [path for file, path in found.items() if file.startswith(f"demo/{name}/") and file.endswith("-s0.json")]
+    records = {path: Record.read(path) for path in sorted(paths)}
     return {
         record.key.task: (record, read_predictions(path, record))
         for path, record in records.items()

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from skill_bench.base import provenance
+from skill_bench.base import catalog, provenance
+from skill_bench.evaluation.task_files import load_task
 from skill_bench.records.profile import Macs, Memory, Parameters, Profile, Throughput
 from skill_bench.records.record import Data, Failure, Key, Metric, Record, System
 
@@ -24,12 +25,14 @@ def record(
     seed: int = 0,
     suite: str = "demo",
     protocol: str = "strict",
-    version: int = 1,
+    version: int | None = None,
     fingerprint: str = "f" * 64,
     identity: str | None = None,
     synthetic: bool = True,
     **changes: Any,
 ) -> Record:
+    if version is None:
+        version = load_task(task).version if task in catalog.names("tasks") else 1
     metric = "accuracy" if task in ("ks", "er", "sid") else "per"
     found = {metric: Metric.percent(numerator, 100, higher_is_better=metric == "accuracy")} if numerator else {}
     return Record(

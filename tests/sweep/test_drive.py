@@ -44,7 +44,7 @@ upstreams = ["fbank"]
 joint = { n_updates = 3, warmup_updates = 1 }
 final = { n_updates = 2, warmup_updates = 1 }
 data = { seconds_per_batch = 1.0, min_seconds = 0.1 }
-sparsity = { target = 0.5, ramp_updates = 1, gate_learning_rate = 0.1 }
+sparsity = { target = 0.5, ramp_updates = 1, gate_learning_rate = 0.1, tolerance = false }
 
 [[students]]
 name = "skill"
