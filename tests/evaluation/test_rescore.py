@@ -81,7 +81,7 @@ def test_a_corrected_scorer_makes_a_record_of_the_new_version(tmp_path: Path, mo
     assert [row["numerator"] for row in read_predictions(file, after)] == [1] * len(rows)
     aside = sorted(path.name.split("-", 1)[1] for path in (file.parent / "replaced").iterdir())
     assert aside == ["ks-s0.json", "ks-s0.predictions.jsonl"], "the older record is kept, out of the table's way"
-    assert "rescored from version 1" in describe(after)
+    assert f"rescored from version {before.key.task_version}" in describe(after)
 
 
 def test_other_numbers_under_the_same_version_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,11 +94,15 @@ def test_other_numbers_under_the_same_version_are_refused(tmp_path: Path, monkey
 
 def test_predictions_that_would_be_others_now_are_refused(tmp_path: Path) -> None:
     file = _copy(tmp_path, "ks")
-    newer = load_task("ks").model_copy(update={"version": 3, "predictions_since": 2})
-    with pytest.raises(RecordError, match="version 1 of task 'ks'; the predictions of versions 2 to 3 can be scored"):
+    now = load_task("ks").version
+    newer = load_task("ks").model_copy(update={"version": now + 2, "predictions_since": now + 1})
+    with pytest.raises(
+        RecordError,
+        match=f"version {now} of task 'ks'; the predictions of versions {now + 1} to {now + 2} can be scored",
+    ):
         rescore(file, task=newer)
-    with pytest.raises(RecordError, match="versions 2 to 2 can be scored"):
-        rescore(file, task=load_task("ks").model_copy(update={"version": 2}))
+    with pytest.raises(RecordError, match=f"versions {now + 1} to {now + 1} can be scored"):
+        rescore(file, task=load_task("ks").model_copy(update={"version": now + 1}))
 
 
 def test_changed_or_missing_predictions_are_refused(tmp_path: Path) -> None:
@@ -129,7 +133,8 @@ def test_stale_records_are_marked_and_never_share_a_table_with_current_ones(tmp_
     notes = [note for section in table.sections for row in section.rows for note in row.notes]
     stale = [note for note in notes if note.startswith("ks") and "stale" in note]
     assert stale == [
-        "ks seed 0 is stale: task 'ks' was version 0 and is now 1; run skill-bench rescore on the record, or run that "
+        f"ks seed 0 is stale: task 'ks' was version 0 and is now {load_task('ks').version}; run skill-bench rescore on "
+        "the record, or run that "
         "cell again"
     ]
 
@@ -141,7 +146,9 @@ def test_a_record_in_an_archive_is_confirmed_but_never_replaced(tmp_path: Path) 
     before = place.read_bytes()
     file = place / "demo" / "skill" / "ks-s0.json"
     assert not rescore(file).changed
-    with pytest.raises(RecordError, match=r"version 1, now 2, and an archive stays as it is\. Unpack it \(skill-bench"):
+    now = load_task("ks").version
+    stays = rf"version {now}, now {now + 1}, and an archive stays as it is\. Unpack it \(skill-bench"
+    with pytest.raises(RecordError, match=stays):
         rescore(file, task=_newer("ks"))
     assert place.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zip", "records"]

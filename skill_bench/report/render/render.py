@@ -62,13 +62,13 @@ def print_section(section: Section, console: Console) -> None:
     """Prints one section and its notes."""
     # A row that does not fit is better broken by the terminal than cut by us.
     console.print(
-        f"{escape.one_line(section.label)}\n\n{_grid(section, 'simple', str)}\n",
+        f"{escape.one_line(section.label)}\n\n{_grid(section, 'simple', escape.one_line)}\n",
         markup=False,
         highlight=False,
         soft_wrap=True,
     )
     for note in notes_of(section):
-        console.print(f"  {note}", markup=False, highlight=False)
+        console.print(f"  {escape.one_line(note)}", markup=False, highlight=False)
 
 
 def _grid(section: Section, style: str, escaped: Callable[[str], str], *, intervals: bool = False) -> str:
