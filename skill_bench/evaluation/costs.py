@@ -9,8 +9,7 @@ import torch
 from skill_bench.base.progress import Progress
 from skill_bench.evaluation.cell_record import EvaluatedUpstream
 from skill_bench.measure.profile import profile
-from skill_bench.records.profile import Profile
-from skill_bench.records.record import upstream_folder
+from skill_bench.records.profile import find_profile
 
 
 def ensure_profile(
@@ -29,12 +28,13 @@ def ensure_profile(
     Raises:
         RecordError: the profile that is there cannot be trusted.
     """
-    path = upstream_folder(out_dir, suite, upstream.name) / "profile.json"
     if not isinstance(upstream, torch.nn.Module):
         return
-    if path.exists() and Profile.read(path).system.identity == upstream.identity:
+    system = upstream.system()
+    if find_profile(out_dir, suite, system) is not None:
         return
     what = "parameters, MACs, throughput, memory" if timed else "parameters, MACs"
     with progress.stage(f"{called}: {what}", total=1) as advance:
-        profile(upstream, system=upstream.system(), timed=timed).write(path)
+        measured = profile(upstream, system=system, timed=timed)
+        measured.write(measured.path(out_dir, suite))
         advance(1)
