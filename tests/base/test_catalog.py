@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from skill_bench.base import catalog
-from skill_bench.base.errors import UnknownName
+from skill_bench.base.errors import UnknownName, UsageError
 from skill_bench.cli.main import app
 
 
@@ -43,3 +43,13 @@ def test_list_shows_everything_by_its_title_in_columns() -> None:
         assert [line.split()[0] for line in shown] == names
         column = 2 + max(map(len, names)) + 2
         assert all(line[column - 1] == " " and line[column] != " " for line in shown)
+
+
+def test_the_contests_of_speed_come_with_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "_PACKAGE", tmp_path / "site-packages" / "skill_bench")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"no benchmarks: .* They come with a checkout of skill-bench"):
+        catalog.benchmarks()
+    checkout = Path(__file__).parents[2]
+    monkeypatch.chdir(checkout)
+    assert catalog.benchmarks() == checkout / "benchmarks"
