@@ -101,7 +101,6 @@ def test_an_interrupted_run_says_how_to_go_on(command: Callable[..., Any], plans
         ("profile --upstream skil", "Did you mean 'skill'?"),
         ("check --against gone", "gone holds no baseline.json. Make a baseline from the version you trust:"),
         ("check --against gone --update", "a new baseline needs --upstream NAME."),
-        ("bench --only nothing", "unknown item 'nothing'."),
         ("run", "Missing option '--upstream'"),
     ],
 )
