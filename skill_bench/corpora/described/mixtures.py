@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from skill_bench.base.errors import DataError, ManifestError
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
@@ -44,13 +45,7 @@ def mixed(
     for name, part in parts.items():
         if len({u.target for u in part}) < 2:
             raise ManifestError(f"{where}: {name} has fewer than two speakers; mixtures need two. Check the split.")
-    hashes = content_hashes((u.path for part in parts.values() for u in part), cache_dir=cache_dir)
-    facts = [
-        _VERSION,
-        spec.model_dump(),
-        [[n, [[u.id, u.target, hashes[u.path]] for u in p]] for n, p in parts.items()],
-    ]
-    identity = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+    identity = rendering_identity(parts, spec, version=_VERSION, cache_dir=cache_dir)
     folder = rendered_folder(cache_dir, f"mixtures-{identity}", lambda made: _render(made, parts, spec))
     index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
     return {name: tuple(_utterance(folder, item) for item in index[name]) for name in parts}
@@ -109,6 +104,16 @@ def _speech(utterance: Utterance, max_seconds: float) -> NDArray[np.float32]:
     rms = max(float(np.sqrt(np.mean(cut.astype(np.float64) ** 2))), 1e-9)
     levelled: NDArray[np.float32] = cut * np.float32(10 ** (-26 / 20) / rms)
     return levelled
+
+
+def rendering_identity(
+    parts: Mapping[str, Sequence[Utterance]], settings: BaseModel, *, version: int, cache_dir: Path
+) -> str:
+    """A hash of all that audio made of ``parts`` depends on: settings, sources' contents, version of the code."""
+    hashes = content_hashes((u.path for part in parts.values() for u in part), cache_dir=cache_dir)
+    sources = [[name, [[u.id, u.target, hashes[u.path]] for u in part]] for name, part in parts.items()]
+    facts = [version, settings.model_dump(), sources]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
 
 
 def mono(utterance: Utterance) -> NDArray[np.float32]:

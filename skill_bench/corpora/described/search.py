@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,10 +15,9 @@ from skill_bench.base.errors import ManifestError
 from skill_bench.base.hashed import digest
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.audio.activity import speech_stretches
-from skill_bench.corpora.audio.content import content_hashes
 from skill_bench.corpora.audio.decode import length
 from skill_bench.corpora.data import Utterance
-from skill_bench.corpora.described.mixtures import mono
+from skill_bench.corpora.described.mixtures import mono, rendering_identity
 from skill_bench.corpora.described.partition import limited
 from skill_bench.corpora.described.tables import Documents
 from skill_bench.corpora.synthetic.rendered import rendered_folder
@@ -94,13 +92,7 @@ def concatenated(
     Raises:
         ManifestError: a part has no speaker with enough terms.
     """
-    hashes = content_hashes((u.path for part in parts.values() for u in part), cache_dir=cache_dir)
-    facts = [
-        _VERSION,
-        spec.model_dump(),
-        [[n, [[u.id, u.target, hashes[u.path]] for u in p]] for n, p in parts.items()],
-    ]
-    identity = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+    identity = rendering_identity(parts, spec, version=_VERSION, cache_dir=cache_dir)
     folder = rendered_folder(cache_dir, f"documents-{identity}", lambda made: _render(made, parts, spec, where))
     index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
     return {
