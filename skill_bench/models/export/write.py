@@ -77,6 +77,9 @@ def write(
     if reason is None:
         note = "transformers' AutoModel.from_pretrained loads this folder."
     else:
-        note = f"skill-bench loads this folder; transformers cannot, because {reason}."
+        note = (
+            "AutoModel.from_pretrained(FOLDER, trust_remote_code=True) loads this folder by the code in it; "
+            f"without it transformers cannot, because {reason}."
+        )
     paths = huggingface.write(loaded.encoder, out, metadata=said, card=card(reason is None))
     return Written(paths=list(paths), note=note)
