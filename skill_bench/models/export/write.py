@@ -57,7 +57,7 @@ def write(
         format: One of `FORMATS`.
         metadata: Kept with the weights.
         half: Store float16.
-        card: Text of the model card, given whether transformers loads the folder.
+        card: Text of the model card, given whether the folder holds code that loads it.
 
     Raises:
         UnknownName: no such format.
@@ -81,5 +81,5 @@ def write(
             "AutoModel.from_pretrained(FOLDER, trust_remote_code=True) loads this folder by the code in it; "
             f"without it transformers cannot, because {reason}."
         )
-    paths = huggingface.write(loaded.encoder, out, metadata=said, card=card(reason is None))
+    paths = huggingface.write(loaded.encoder, out, metadata=said, card=card(reason is not None))
     return Written(paths=list(paths), note=note)
