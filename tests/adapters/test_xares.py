@@ -105,8 +105,9 @@ def test_its_nearest_neighbours_tell_two_tones_apart(board: Any, tmp_path: Path)
     assert task.encoder_name == "SkillEncoder"
     task.ckpt_dir.mkdir(parents=True)  # which its run_mlp makes
     assert task.run_knn()[0] == 1.0
-    kept = [name for path in task.encoded_tar_dir.glob("*test*") for name in tarfile.open(path).getnames()]
-    assert sum(name.endswith(".npy") for name in kept) == 24
+    (kept,) = task.encoded_tar_dir.glob("*test*")
+    with tarfile.open(kept) as archive:
+        assert sum(name.endswith(".npy") for name in archive.getnames()) == 24
 
 
 def _write_tones(path: Path, rng: np.random.Generator) -> None:
