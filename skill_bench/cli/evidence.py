@@ -25,7 +25,7 @@ def run_grid(
     grid: Annotated[Path, typer.Argument(help="TOML file; skill_bench/sweep/grid.py shows one.")],
     teacher: Teacher,
     data: DataPaths,
-    data_root: Annotated[Path | None, typer.Option(help="Folder of the local suite's corpora.")] = None,
+    data_root: Annotated[Path | None, typer.Option(help="Folder of the corpora of suites and fidelity.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for students and records.", callback=folder_to_write)] = Path(
         "evidence"
     ),
@@ -75,7 +75,7 @@ def write_page(
         Path | None, typer.Option(help="The grid: rows of it without records are said to be missing.")
     ] = None,
 ) -> None:
-    """Write the comparison from records: students, controls, differences, ablation, layers of the teacher, gaps."""
+    """Write the comparison from records: fidelity, means, ablation, each suite, layers of the teacher, gaps."""
     from skill_bench.base.archive import find
     from skill_bench.base.documents import write_atomic
     from skill_bench.base.errors import UsageError
@@ -92,9 +92,10 @@ def write_page(
     path = find(records, SIMILARITY_FILE)
     similarity = None if path is None else LayerSimilarity.read(path)
     figures = [] if similarity is None else write_figures(similarity, out.with_suffix(""))
-    expected, same = None, {}
+    expected, same, design = None, {}, None
     if grid is not None:
         read, jobs = read_grid(grid)
+        design = read.design
         found = {} if similarity is None else same_students(jobs, similarity)
         same = {job.row.name: found[job.name].row.name for job in jobs if job.name in found}
         expected = _expected(read, [job for job in jobs if job.name not in found])
@@ -103,6 +104,7 @@ def write_page(
         similarity=similarity,
         figures=[Path(figure.name) for figure in figures],
         command="skill-bench evidence write",
+        design=design,
         expected=expected,
         same=same,
     )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import typer
 
 from skill_bench.base import catalog
-from skill_bench.base.suites import SUITES
+from skill_bench.base.suites import suites
 
 
 def list_all() -> None:
@@ -19,7 +19,7 @@ def list_all() -> None:
     for kind in kinds:
         _show(kind, {name: _title(kind, name) for name in catalog.names(kind)})
     _show("recipes", {name: load_recipe(name).title for name in names()})
-    _show("suites", SUITES)
+    _show("suites", suites())
 
 
 def _title(kind: catalog.Listed, name: str) -> str:

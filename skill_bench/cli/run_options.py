@@ -18,7 +18,7 @@ Upstreams = Annotated[
     list[str],
     typer.Option("--upstream", "-u", help="Name in `skill-bench list`, folder, or hf:ORG/MODEL; repeat for several."),
 ]
-Suite = Annotated[str, typer.Option(help="demo (no data needed); with --data-root: local, superb, mini.")]
+Suite = Annotated[str, typer.Option(help="demo (no data needed); with --data-root: local, superb, mini, dspspeech20.")]
 Tasks = Annotated[str | None, typer.Option(help="Comma-separated; all by default.")]
 ProtocolName = Annotated[str, typer.Option("--protocol", help="strict, or s3prl: its learning rates and quirks.")]
 Seeds = Annotated[str, typer.Option(help="How many (3) or which ones (0,1,2).")]

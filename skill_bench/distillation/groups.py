@@ -75,5 +75,5 @@ def _partition(
         case RandomGroups():
             random = np.random.default_rng(options.seed)
             cuts = np.sort(random.choice(np.arange(1, len(layers)), options.n_groups - 1, replace=False))
-            parts = np.split(random.permutation(layers), cuts)
+            parts = np.split(layers if options.contiguous else random.permutation(layers), cuts)
     return tuple(sorted(tuple(sorted(part.tolist())) for part in parts))

@@ -47,10 +47,11 @@ class FixedGroups(Frozen):
 
 
 class RandomGroups(Frozen):
-    """A random partition, drawn from ``seed`` (a control)."""
+    """A random partition, drawn from ``seed`` (a control); ``contiguous``: of runs of neighbouring layers alone."""
 
     method: Literal["random"]
     n_groups: Positive
+    contiguous: bool = False
     include_input: bool
     seed: Count
 

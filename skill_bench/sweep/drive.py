@@ -4,6 +4,7 @@ Layout of the output folder::
 
     students/NAME.safetensors       a finished student; NAME.work beside it holds its checkpoints and logs
     records/<suite>/NAME/...        its records, as `skill-bench run` writes them
+    records/fidelity/NAME/...       how much of its teacher it keeps, a document a corpus
     records/similarity.json         the layers of the teacher
 
 Records that were packed are found in ``records/*.zip`` too; new ones lie beside these.
@@ -30,13 +31,15 @@ from skill_bench.distillation.distill import distill
 from skill_bench.evaluation.cell_record import EvaluatedUpstream
 from skill_bench.evaluation.evaluate import evaluate, load_request
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
+from skill_bench.fidelity.measure import measure as measure_fidelity
 from skill_bench.layers.measure import measure
 from skill_bench.models import checkpoint
 from skill_bench.models.checkpoint import LoadedModel
+from skill_bench.records.fidelity import fidelity_path
 from skill_bench.records.record import System
 from skill_bench.records.similarity import SIMILARITY_FILE, LayerSimilarity
-from skill_bench.sweep.grid import Grid, Job
-from skill_bench.sweep.recorded import is_recorded, read_recipe
+from skill_bench.sweep.grid import Grid, Job, by_suite
+from skill_bench.sweep.recorded import is_measured, is_recorded, read_recipe
 from skill_bench.sweep.same_students import same_students
 from skill_bench.training.engine import Engine, Processes
 from skill_bench.upstream.encoder import EncoderUpstream
@@ -53,7 +56,7 @@ class Drive:
         jobs: the students; those of one seed are distilled and evaluated before those of the next.
         teacher: checkpoint of any readable format.
         data: speech for distillation and calibration, as `skill-bench distill --data` takes it.
-        data_root: corpora of the grid's suite.
+        data_root: corpora of the grid's suites and of its fidelity.
         out: see the module's text.
     """
 
@@ -83,6 +86,8 @@ class Drive:
             made = {job.name: (job, path) for job in group if (path := self._student(job)) is not None}
             for tasks in dict.fromkeys(job.tasks for job, _ in made.values()):
                 self._evaluate([name for name, (job, _) in made.items() if job.tasks == tasks], tasks, made)
+            for name in made:
+                self._hold_against_teacher(name, made)
         return self.failures
 
     @functools.cached_property
@@ -129,7 +134,9 @@ class Drive:
         """Whether its weights are gone, and nobody needs them any more."""
         if job.recipe is None or self._student_path(job).exists():
             return False
-        done = is_recorded(job, grid=self.grid, records=self._records, teacher_sha256=self._teacher.sha256)
+        done = is_recorded(job, grid=self.grid, records=self._records, teacher_sha256=self._teacher.sha256) and all(
+            find(self._records, self._fidelity_path(job.name, corpus)) for corpus in self._held_out
+        )
         if done:
             self.progress.note(f"{job.name}: all its records are there, so it is not distilled again")
         return done
@@ -184,27 +191,57 @@ class Drive:
         def load(request: UpstreamRequest) -> EvaluatedUpstream:
             return self._upstream(request, students)
 
-        plan = Plan(
-            upstreams=[UpstreamRequest(name=name) for name in names],
-            suite=self.grid.suite,
-            tasks=tasks,
-            seeds=self.grid.probe_seeds,
-            out_dir=self._records,
-            cache_dir=self.cache_dir,
-            data_root=self.data_root,
-            limit=self.grid.limit,
-            device=self.device,
-            profile="counted",
-        )
-        for failure in evaluate(plan, progress=self.progress, load=load).failures:
-            # evaluate has shown it
-            self.failures.append(f"{failure.name}: {failure.error}")
+        for suite, own in by_suite(tasks).items():
+            plan = Plan(
+                upstreams=[UpstreamRequest(name=name) for name in names],
+                suite=suite,
+                tasks=own,
+                seeds=self.grid.probe_seeds,
+                out_dir=self._records,
+                cache_dir=self.cache_dir,
+                data_root=self.data_root,
+                limit=self.grid.limit,
+                device=self.device,
+                profile="counted",
+            )
+            for failure in evaluate(plan, progress=self.progress, load=load).failures:
+                # evaluate has shown it
+                self.failures.append(f"{failure.name}: {failure.error}")
+
+    @functools.cached_property
+    def _held_out(self) -> dict[str, list[Utterance]]:
+        """The speech of the grid's fidelity, by corpus."""
+        root = self.data_root or Path()
+        return {
+            one.corpus: list_audio([root / name for name in one.data], split=None if one.split == "all" else one.split)
+            for one in self.grid.fidelity
+        }
+
+    def _hold_against_teacher(self, name: str, students: dict[str, tuple[Job, Path]]) -> None:
+        """Writes how much of the teacher a student keeps, a document a corpus, where there is none of it yet."""
+        try:
+            for corpus, speech in self._held_out.items():
+                student = self._upstream(UpstreamRequest(name=name), students)
+                if not is_measured(find(self._records, self._fidelity_path(name, corpus)), student.system()):
+                    teacher, student = self._teacher_upstream.to(self.device), student.to(self.device)
+                    (found,) = measure_fidelity(teacher, [student], speech, corpus=corpus, progress=self.progress)
+                    found.write(found.path(self._records))
+        except (SkillBenchError, OSError) as error:
+            self._failed(f"{name}: fidelity: {explained(error) or error}")
+
+    def _fidelity_path(self, student: str, corpus: str) -> str:
+        fingerprint = speech_fingerprint(self._held_out[corpus])
+        return fidelity_path(student, self._teacher_upstream.system(), corpus, fingerprint).as_posix()
+
+    @functools.cached_property
+    def _teacher_upstream(self) -> Upstream:
+        title = self._teacher.metadata.get("title", "Teacher")
+        system = System(name=TEACHER, title=title, kind="teacher", identity="")
+        return EncoderUpstream(loaded=self._teacher, system=system).freeze()
 
     def _upstream(self, request: UpstreamRequest, students: dict[str, tuple[Job, Path]]) -> Upstream:
         if request.name == TEACHER:
-            title = self._teacher.metadata.get("title", "Teacher")
-            system = System(name=TEACHER, title=title, kind="teacher", identity="")
-            return EncoderUpstream(loaded=self._teacher, system=system).freeze()
+            return self._teacher_upstream
         if request.name not in students:
             return load_request(request)
         job, path = students[request.name]

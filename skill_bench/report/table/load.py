@@ -6,7 +6,7 @@ from pathlib import Path
 
 from skill_bench.base import catalog
 from skill_bench.base.errors import UnknownName
-from skill_bench.base.suites import SUITES
+from skill_bench.base.suites import suites
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection, collect
 from skill_bench.report.table.published import published_rows
@@ -34,8 +34,8 @@ def load_table(
     """
     rows, problems = published_rows(catalog.folder("leaderboard") / "published") if published else ([], ())
     collections = load_collections(out_dir, suite=suite)
-    if suite is not None and suite not in SUITES and not any(found.entries for found in collections):
-        raise UnknownName("suite", suite, {*SUITES, *_suites_in(out_dir)})
+    if suite is not None and suite not in suites() and not any(found.entries for found in collections):
+        raise UnknownName("suite", suite, {*suites(), *_suites_in(out_dir)})
     table = build(collections, rows, problems=problems)
     return with_intervals(table) if intervals else table
 
