@@ -100,7 +100,7 @@ def _check(
     if not numbers or min(numbers) < 1:
         raise UsageError(f"numbers of groups {list(numbers)}: expected one or more, each at least 1.")
     known = {utterance.path.resolve() for utterance in utterances}
-    both = [utterance.source for utterance in held_out if utterance.path.resolve() in known]
+    both = [utterance.path for utterance in held_out if utterance.path.resolve() in known]
     if both:
         raise UsageError(
             f"{len(both)} of {len(held_out)} held-out utterances are also trained on, first {both[0]}: a student knows "

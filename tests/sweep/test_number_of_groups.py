@@ -43,7 +43,7 @@ def test_the_number_whose_student_keeps_most_comes_first(
         ("dphubert", [2], r"recipe dphubert: its groups are given by hand, .* similarity, uniform or random"),
         ("skill", [], r"numbers of groups \[\]: expected one or more"),
         ("skill", [3, 0], r"numbers of groups \[3, 0\]: expected one or more, each at least 1"),
-        ("skill", [3], r"1 of 8 held-out utterances are also trained on, first 7\.wav: a student knows them"),
+        ("skill", [3], r"1 of 8 held-out utterances are also trained on, first .*7\.wav: a student knows them"),
     ],
 )
 def test_what_cannot_be_tried_is_refused_before_any_training(
