@@ -23,6 +23,7 @@ from skill_bench.cli import (
     evidence,
     export,
     fidelity,
+    groups,
     leaderboard,
     listing,
     plan,
@@ -69,6 +70,7 @@ app.command("distill")(distill.distill)
 app.command("export")(export.export)
 app.command("pretrain")(pretrain.pretrain)
 app.command("similarity")(similarity.similarity)
+app.command("groups")(groups.groups)
 app.command("fidelity")(fidelity.fidelity)
 app.add_typer(upstream.app, name="upstream")
 app.command("bench")(bench.bench)

@@ -16,10 +16,15 @@ from skill_bench.records.similarity import LINKAGES, MEASURES
 def similarity(
     teacher: Teacher,
     data: DataPaths,
-    measures: Annotated[str, typer.Option(help="Comma-separated: cka, cosine, mutual_knn.")] = ",".join(MEASURES),
+    measures: Annotated[str, typer.Option(help="Comma-separated: cka, cosine, mutual_knn, whitened_cka.")] = ",".join(
+        MEASURES
+    ),
     clusters: Annotated[str, typer.Option(help="Number of groups, or auto (largest mean silhouette).")] = "4",
     linkage: Annotated[str, typer.Option(help="average, complete, single or ward.")] = "average",
     contiguous: Annotated[bool, typer.Option(help="Only neighbouring layers form a group.")] = True,
+    largest: Annotated[
+        float | None, typer.Option(help="Share of the layers that no group exceeds; default: any.", min=0, max=1)
+    ] = None,
     utterances: Annotated[int, typer.Option(help="Calibration utterances, chosen by hash.", min=1)] = 64,
     out: Annotated[
         Path,
@@ -60,6 +65,7 @@ def similarity(
             n_groups="auto" if clusters == "auto" else int(clusters),
             linkage=linkage,
             contiguous=contiguous,
+            largest=False if largest is None else largest,
             n_utterances=utterances,
             seed=seed,
             progress=progress,

@@ -74,7 +74,7 @@ def markdown(found: dict[str, Any]) -> str:
         f"fixed random ones, heads are small. Made by `tests/support/lockstep_page.py` with {packages}; "
         "`tests/parity/test_lockstep.py` holds 30 updates of each task, and 100 where a head is slow to say anything.",
         "Differences are the largest of all losses, relative to s3prl's. Predictions are those of test utterances "
-        "after the last update (for ASV, cosines of trials within 1e-4); in brackets, how many different ones there are. "
+        "after the last update (for ASV, cosines of trials within 1e-4); in brackets, how many different ones. "
         "float64 shows that both compute the same. float32 shows what is left of it: sums are added up in another "
         "order, and training makes more of a difference with every update, fastest where Adam's first steps are "
         "large (CTC behind recurrent layers at a learning rate of 0.01).",
@@ -95,7 +95,7 @@ def markdown(found: dict[str, Any]) -> str:
     for line in (
         "s3prl's dictionaries have outputs that no text has (`<unk>`; `<pad>` in ASR). Ours got them too.",
         "s3prl's x-vector pools one frame of padding into all but the longest utterance of a batch. Training "
-        f"utterances of ASV have one length here; with several lengths losses differ by {found['asv_lengths_differ']:.1e}.",
+        f"utterances of ASV have one length here; with several, losses differ by {found['asv_lengths_differ']:.1e}.",
         "s3prl's verification expert calls `.cuda()`; on a CPU that is made to do nothing.",
     ):
         lines += textwrap.wrap(f"- {line}", width=120, subsequent_indent="  ")

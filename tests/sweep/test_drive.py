@@ -266,8 +266,9 @@ def test_given_checkpoints_are_evaluated_and_missing_ones_reported(
 def test_a_student_that_would_be_the_same_is_not_distilled(
     run: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two blocks of alike layers are found by any linkage; three groups are another student."""
+    """Two blocks of alike layers are found by any linkage; three groups are another student, and so are weights."""
     rows = [("skill", "linkage = 'average'"), ("single", "linkage = 'single'"), ("three", "n_groups = 3")]
+    rows += [("weighted", "weights = 'inverse_distance'")]
     text = GRID[: GRID.index("[[students]]")].replace("seeds = [0, 1]", "seeds = [0]")
     for name, change in rows:
         groups = f"n_groups = 2, n_calibration_utterances = 64, {change}" if "n_groups" not in change else change
@@ -280,6 +281,7 @@ def test_a_student_that_would_be_the_same_is_not_distilled(
     assert not same_students(jobs, found)  # calibrated on other speech
     n = len(found.measures[0].matrix)
     alike = [[1.0 if a == b else 0.9 if (a < 2) == (b < 2) else 0.1 for a in range(n)] for b in range(n)]
+    alike[2][3] = alike[3][2] = 0.95  # weights of the second block are not equal
     measures = [one.model_copy(update={"matrix": alike}) for one in found.measures]
     found = found.model_copy(update={"n_utterances": 64, "measures": measures})
     assert {name: other.name for name, other in same_students(jobs, found).items()} == {"single-s0": "skill-s0"}
@@ -287,7 +289,7 @@ def test_a_student_that_would_be_the_same_is_not_distilled(
     monkeypatch.setattr(module, "same_students", lambda jobs, _: same_students(jobs, found))
     monkeypatch.setattr(Drive, "_student", lambda _, job: told.append(job.name))
     run()
-    assert told == ["skill-s0", "three-s0"]
+    assert told == ["skill-s0", "three-s0", "weighted-s0"]
 
 
 FIDELITY = """

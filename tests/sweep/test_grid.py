@@ -8,6 +8,7 @@ import pytest
 
 from skill_bench.base import catalog
 from skill_bench.base.errors import SpecError, UnknownName
+from skill_bench.distillation.originals import leaves
 from skill_bench.layers.options import SimilarGroups, UniformGroups
 from skill_bench.sweep.grid import choose, read_grid
 
@@ -98,6 +99,21 @@ def test_the_shipped_grid_is_valid() -> None:
     recipes = [job.recipe for job in jobs]
     assert all(recipes)
     assert len({r.model_dump_json() for r in recipes if r}) == len(recipes), "two rows are the same experiment"
+
+
+def test_the_candidates_are_skill_with_one_or_two_options_changed() -> None:
+    grid, jobs = read_grid(catalog.folder("leaderboard") / "candidates.toml")
+    recipes = {job.row.name: job.recipe for job in jobs if job.seed == 0 and job.recipe}
+    assert len({r.model_dump_json() for r in recipes.values()}) == len(grid.students), (
+        "two rows are the same experiment"
+    )
+    plain = leaves(recipes["skill"])
+    rows = [leaves(recipe) for name, recipe in recipes.items() if name not in ("skill", "uniform_groups")]
+    changed = [{key for key, value in row.items() if plain.get(key) != value} for row in rows]
+    assert {len(keys) for keys in changed} == {1, 2}
+    alone = set.union(*(keys for keys in changed if len(keys) == 1))
+    options = {"largest", "weights", "measure", "n_groups"}
+    assert alone == {f"groups.{key}" for key in options} | {"loss.norm", "loss.heads"}
 
 
 def test_a_recipe_file_is_relative_to_the_grid(tmp_path: Path) -> None:
