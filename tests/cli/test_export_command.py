@@ -93,7 +93,7 @@ def test_card_says_what_is_known_and_what_is_not(student: Path, tmp_path: Path) 
         assert expected in card, expected
     assert json.loads((tmp_path / "m" / "config.json").read_text())["model_type"] == "skill-bench"
     assert sorted(p.name for p in (tmp_path / "m").iterdir()) == [
-        "README.md", "config.json", "model.safetensors", "preprocessor_config.json",
+        "README.md", "config.json", "model.safetensors", "modeling_skill_bench.py", "preprocessor_config.json",
     ]  # fmt: skip
 
 

@@ -57,7 +57,7 @@ def write(
         format: One of `FORMATS`.
         metadata: Kept with the weights.
         half: Store float16.
-        card: Text of the model card, given whether transformers loads the folder.
+        card: Text of the model card, given whether the folder holds code that loads it.
 
     Raises:
         UnknownName: no such format.
@@ -77,6 +77,9 @@ def write(
     if reason is None:
         note = "transformers' AutoModel.from_pretrained loads this folder."
     else:
-        note = f"skill-bench loads this folder; transformers cannot, because {reason}."
-    paths = huggingface.write(loaded.encoder, out, metadata=said, card=card(reason is None))
+        note = (
+            "AutoModel.from_pretrained(FOLDER, trust_remote_code=True) loads this folder by the code in it; "
+            f"without it transformers cannot, because {reason}."
+        )
+    paths = huggingface.write(loaded.encoder, out, metadata=said, card=card(reason is not None))
     return Written(paths=list(paths), note=note)
