@@ -113,7 +113,9 @@ class Follower:
 
     def _all_share(self, groups: Sequence[Group]) -> list[LaunchedJob]:
         n = min(self.options.max_jobs, len(groups))
-        jobs = [self._job(groups, n_threads=self.options.local_threads) for _ in range(n)]
+        # A profile is what this process would have measured.
+        threads = {"n_threads": self.options.local_threads, "n_threads_alone": torch.get_num_threads()}
+        jobs = [self._job(groups, **threads) for _ in range(n)]
         ids = self.jobs.submit(jobs, folder=self.folder, on_gpu=True, after=())
         return [self._launched(job_id, groups) for job_id in ids]
 
@@ -127,13 +129,14 @@ class Follower:
             found |= {group.name: self._launched(job_id, [group]) for job_id, group in zip(ids, some, strict=True)}
         return list(found.values())
 
-    def _job(self, groups: Sequence[Group], *, n_threads: int | None) -> Job:
+    def _job(self, groups: Sequence[Group], *, n_threads: int | None, n_threads_alone: int | None = None) -> Job:
         return Job(
             groups=tuple(groups),
             folder=self.folder,
             load=self.load,
             seconds=self.options.seconds,
             n_threads=n_threads,
+            n_threads_alone=n_threads_alone,
             command=tuple(sys.argv),
         )
 

@@ -62,6 +62,7 @@ class Job:
         load: As `skill_bench.evaluation.evaluate.evaluate` takes it.
         seconds: What the job may take.
         n_threads: None: as many as SLURM gives it cores.
+        n_threads_alone: While nothing else runs: when a profile is measured. None: the same.
         command: The user's, for records.
     """
 
@@ -70,6 +71,7 @@ class Job:
     load: Load | None
     seconds: float
     n_threads: int | None
+    n_threads_alone: int | None
     command: tuple[str, ...]
 
     def __post_init__(self) -> None:
@@ -137,11 +139,15 @@ class Job:
             return True
 
     def _do(self, group: Group) -> None:
+        import torch
+
         from skill_bench.evaluation.evaluate import evaluate, extract_features
 
         progress = Said()
         progress.note(f"{group.name}: {group.does} of {group.plan.upstreams[0].name}, {', '.join(group.plan.tasks)}")
         _require_device(group.plan.device)
+        if group.does == "profile":
+            torch.set_num_threads(self.n_threads_alone or torch.get_num_threads())
         if group.does == "features":
             return extract_features(group.plan, load=self.load, progress=progress)
         outcome = evaluate(group.plan, load=self.load, progress=progress, wait=False)
