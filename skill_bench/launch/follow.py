@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+import torch
+
 from skill_bench.base.errors import SkillBenchError
 from skill_bench.base.locks import claim
 from skill_bench.base.progress import Advance, Progress

@@ -69,27 +69,23 @@ def _executor(folder: Path) -> Any:
         """
 
         def _submit_command(self, command: str) -> LocalJob[Any]:
-            gpus = ",".join(map(str, self.parameters["visible_gpus"]))
-            process = subprocess.Popen(
-                [sys.executable, "-m", "submitit.local._local", str(self.folder)],
-                start_new_session=True,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=(self.folder / "controllers.log").open("ab"),
-                env=os.environ
-                | {
-                    "SUBMITIT_LOCAL_NTASKS": "1",
-                    "SUBMITIT_LOCAL_COMMAND": command,
-                    "SUBMITIT_LOCAL_TIMEOUT_S": str(round(60 * self.parameters["timeout_min"])),
-                    "SUBMITIT_LOCAL_SIGNAL_DELAY_S": str(self.parameters["signal_delay_s"]),
-                    "SUBMITIT_LOCAL_NODEID": "0",
-                    "SUBMITIT_LOCAL_JOB_NUM_NODES": "1",
-                    "SUBMITIT_STDERR_TO_STDOUT": "",
-                    "SUBMITIT_EXECUTOR": "local",
-                    "SUBMITIT_LOCAL_WITH_SHELL": "",
-                    "CUDA_VISIBLE_DEVICES": gpus,
-                },
-            )
+            environment = os.environ | {
+                "SUBMITIT_LOCAL_NTASKS": "1",
+                "SUBMITIT_LOCAL_COMMAND": command,
+                "SUBMITIT_LOCAL_TIMEOUT_S": str(round(60 * self.parameters["timeout_min"])),
+                "SUBMITIT_LOCAL_SIGNAL_DELAY_S": str(self.parameters["signal_delay_s"]),
+                "SUBMITIT_LOCAL_NODEID": "0",
+                "SUBMITIT_LOCAL_JOB_NUM_NODES": "1",
+                "SUBMITIT_STDERR_TO_STDOUT": "",
+                "SUBMITIT_EXECUTOR": "local",
+                "SUBMITIT_LOCAL_WITH_SHELL": "",
+                "CUDA_VISIBLE_DEVICES": ",".join(map(str, self.parameters["visible_gpus"])),
+            }
+            with (self.folder / "controllers.log").open("ab") as log:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "submitit.local._local", str(self.folder)],
+                    start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
+                )  # fmt: skip
             return LocalJob(folder=self.folder, job_id=str(process.pid), process=process, tasks=[0])
 
     # How often a job comes back from its time limit is the job's own to say.
