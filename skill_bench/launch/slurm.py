@@ -58,7 +58,7 @@ class Slurm(Jobs):
 
         # How often a job comes back from its time limit is the job's own to say.
         executor = SlurmExecutor(folder, max_num_timeout=10**6)
-        executor.update_parameters(**self._parameters(on_gpu=on_gpu, after=after))
+        executor.update_parameters(**self.parameters(on_gpu=on_gpu, after=after))
         try:
             with executor.batch():
                 submitted = [executor.submit(job) for job in jobs]
@@ -66,7 +66,8 @@ class Slurm(Jobs):
             raise SkillBenchError(f"SLURM did not take the jobs: {error}") from error
         return [job.job_id for job in submitted]
 
-    def _parameters(self, *, on_gpu: bool, after: Sequence[str]) -> dict[str, Any]:
+    def parameters(self, *, on_gpu: bool, after: Sequence[str]) -> dict[str, Any]:
+        """What sbatch is asked for, as submitit calls it."""
         options = self.options
         given: dict[str, Any] = {
             "job_name": "skill-bench",
