@@ -110,21 +110,6 @@ def test_a_job_out_of_time_comes_back_and_goes_on(
     assert len(ids(plan)) == len(set(ids(plan))), "it is the same job, not another one"
 
 
-def test_what_takes_longer_than_a_job_may_fails_and_says_so(
-    begin: Begin, world: World, launcher: str, plan: Plan
-) -> None:
-    if launcher == "slurm":
-        pytest.skip("its shortest time limit is a minute, and what is tested is the job's own decision")
-    world.shut("ks")
-    running = begin(replace(plan, upstreams=plan.upstreams[:1], tasks=["ks"], seeds=[0]), max_jobs=1, time="10s")
-    outcome = running.result()
-    [failure] = outcome.failures
-    assert failure.name == "one, ks, seed 0"
-    assert failure.error.startswith("its jobs ended before it was finished. ")
-    assert "no cell was finished in 10 s: not started again. Give it more --time." in failure.error
-    assert len(world.begun()) == 2, "tried twice, not for ever"
-
-
 def test_a_failed_upstream_fails_alone(
     begin: Begin, world: World, plan: Plan, plain: Callable[..., dict[str, object]]
 ) -> None:
