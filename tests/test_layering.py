@@ -15,6 +15,7 @@ FLOORS = (
     {"tasks", "metrics", "upstream", "features", "layers", "pruning", "training", "measure"},
     {"adapters", "probes", "pretraining", "distillation", "fidelity", "report", "s3prl"},
     {"evaluation"},
+    {"launch"},
     {"sweep", "guard"},
     {"cli"},
     {"__main__"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,8 +11,10 @@ import typer
 
 from skill_bench.base.cache_folder import cache_folder
 from skill_bench.cli.interruption import interruptible
+from skill_bench.cli.launch_options import launchable
 from skill_bench.cli.options import CacheDir, DataPaths, Device, Teacher
 from skill_bench.cli.paths import file_to_write, folder_to_write, there
+from skill_bench.launch.options import LaunchOptions
 
 if TYPE_CHECKING:
     from skill_bench.sweep.grid import Grid, Job
@@ -21,6 +24,7 @@ app = typer.Typer(help="Many students of one teacher: run a grid, write the comp
 
 
 @app.command("run")
+@launchable
 def run_grid(
     grid: Annotated[Path, typer.Argument(help="TOML file; skill_bench/sweep/grid.py shows one.")],
     teacher: Teacher,
@@ -32,8 +36,12 @@ def run_grid(
     only: Annotated[list[str] | None, typer.Option(help="Only this row of the grid; repeat for several.")] = None,
     cache_dir: CacheDir = None,
     device: Device = "cpu",
+    launch: LaunchOptions | None = None,
 ) -> None:
-    """Distil and evaluate every student of the grid. Interrupt it whenever you like: the same command continues."""
+    """Distil and evaluate every student of the grid. Interrupt it whenever you like: the same command continues.
+
+    With a launcher, students are evaluated in jobs; they are distilled here, or where torchrun or srun starts it.
+    """
     from skill_bench.base.errors import SkillBenchError
     from skill_bench.cli.console import ConsoleProgress
     from skill_bench.sweep.grid import choose, read_grid
@@ -41,6 +49,8 @@ def run_grid(
     read, jobs = read_grid(grid)
     jobs = choose(jobs, only or [])
 
+    from skill_bench.evaluation.evaluate import evaluate
+    from skill_bench.launch.launch import in_jobs
     from skill_bench.sweep.drive import Drive
 
     kept = f"what is finished is in {out}; the same command continues"
@@ -55,6 +65,7 @@ def run_grid(
             cache_dir=cache_folder(cache_dir),
             device=device,
             progress=progress,
+            evaluate=evaluate if launch is None else partial(in_jobs, options=launch),
         )
         failures = drive.run()
     typer.echo(f"{len(jobs)} students, records in {out / 'records'}")

@@ -34,6 +34,7 @@ from skill_bench.cli import (
     run,
     show,
     similarity,
+    status,
     torch_pair,
     upstream,
 )
@@ -62,6 +63,7 @@ def options(
 
 
 app.command("run")(run.run)
+app.command("status")(status.status)
 app.command("profile")(profile.profile)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("compare")(compare.compare)

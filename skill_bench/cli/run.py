@@ -9,10 +9,13 @@ import typer
 
 from skill_bench.base.suites import DEFAULT_SUITE
 from skill_bench.cli.interruption import interruptible
+from skill_bench.cli.launch_options import launchable
 from skill_bench.cli.options import CacheDir, Checkpoint, DataRoot, Device, OutDir, SuiteFile
 from skill_bench.cli.run_options import Limit, ProtocolName, Seeds, Suite, Tasks, Upstreams, plan_of
+from skill_bench.launch.options import LaunchOptions
 
 
+@launchable
 def run(
     upstream: Upstreams,
     ckpt: Checkpoint = None,
@@ -30,6 +33,7 @@ def run(
     ] = None,
     device: Device = "cpu",
     profile: Annotated[bool, typer.Option(help="Also measure parameters, MACs, throughput and memory.")] = True,
+    launch: LaunchOptions | None = None,
 ) -> None:
     """Evaluate upstreams on the tasks of a suite.
 
@@ -38,6 +42,7 @@ def run(
     from skill_bench.base.errors import SkillBenchError, UsageError
     from skill_bench.cli.console import ConsoleProgress
     from skill_bench.evaluation.evaluate import evaluate
+    from skill_bench.launch.launch import in_jobs
     from skill_bench.report.render.run_table import show
 
     plan = plan_of(
@@ -58,8 +63,10 @@ def run(
     )
     kept = f"finished cells are in {out}; the same command continues with the others"
     with ConsoleProgress() as progress, interruptible(progress, kept=kept):
-        outcome = evaluate(plan, progress=progress)
-    if not outcome.failures or len(outcome.records) > outcome.n_skipped:  # not a table of what was there before
+        outcome = evaluate(plan, progress=progress) if launch is None else in_jobs(plan, launch, progress=progress)
+    if launch is not None and launch.detach:
+        typer.echo(f"`skill-bench status --out {out}` says how far the jobs are.")
+    elif not outcome.failures or len(outcome.records) > outcome.n_skipped:  # not a table of what was there before
         show(out, suite=suite, tasks=plan.tasks)
         typer.echo(f"{len(outcome.records)} cells in {out}, {outcome.n_skipped} of them finished before.")
     if outcome.failures:

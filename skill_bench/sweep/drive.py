@@ -14,38 +14,44 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
 from skill_bench.base.archive import find
 from skill_bench.base.errors import CheckpointError, SkillBenchError
+from skill_bench.base.locks import claim
 from skill_bench.base.progress import Progress
 from skill_bench.base.system_errors import explained
 from skill_bench.base.unfinished import remove_leftovers
 from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.listing import content_fingerprint, list_audio, speech_fingerprint
 from skill_bench.distillation.distill import distill
-from skill_bench.evaluation.cell_record import EvaluatedUpstream
-from skill_bench.evaluation.evaluate import evaluate, load_request
+from skill_bench.evaluation.evaluate import Load, evaluate
+from skill_bench.evaluation.outcome import Outcome
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.fidelity.measure import measure as measure_fidelity
 from skill_bench.layers.measure import measure
 from skill_bench.models import checkpoint
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.records.fidelity import fidelity_path
-from skill_bench.records.record import System
 from skill_bench.records.similarity import SIMILARITY_FILE, LayerSimilarity
 from skill_bench.sweep.grid import Grid, Job, by_suite
 from skill_bench.sweep.recorded import is_measured, is_recorded, read_recipe
 from skill_bench.sweep.same_students import same_students
+from skill_bench.sweep.upstreams import TEACHER, Upstreams, title_of
 from skill_bench.training.engine import Engine, Processes
-from skill_bench.upstream.encoder import EncoderUpstream
 from skill_bench.upstream.interface import Upstream
 
-TEACHER = "teacher"
+
+class Evaluate(Protocol):
+    """As `skill_bench.evaluation.evaluate.evaluate`."""
+
+    def __call__(self, plan: Plan, *, progress: Progress, load: Load) -> Outcome: ...
 
 
 @dataclass(kw_only=True)
@@ -58,6 +64,7 @@ class Drive:
         data: speech for distillation and calibration, as `skill-bench distill --data` takes it.
         data_root: corpora of the grid's suites and of its fidelity.
         out: see the module's text.
+        evaluate: how cells are run; here, or in jobs.
     """
 
     grid: Grid
@@ -69,6 +76,7 @@ class Drive:
     cache_dir: Path
     device: str
     progress: Progress
+    evaluate: Evaluate = evaluate
     failures: list[str] = field(default_factory=list)
 
     def run(self) -> list[str]:
@@ -83,7 +91,7 @@ class Drive:
             self.progress.note(f"{name}: finds the groups of {other.name}, so it is not distilled")
         jobs = [job for job in self.jobs if job.name not in same and not self._is_done(job)]
         for _, group in itertools.groupby(jobs, key=lambda job: job.seed):
-            made = {job.name: (job, path) for job in group if (path := self._student(job)) is not None}
+            made = self._students(list(group))
             for tasks in dict.fromkeys(job.tasks for job, _ in made.values()):
                 self._evaluate([name for name, (job, _) in made.items() if job.tasks == tasks], tasks, made)
             for name in made:
@@ -144,6 +152,28 @@ class Drive:
     def _student_path(self, job: Job) -> Path:
         return self.out / "students" / f"{job.name}.safetensors"
 
+    def _students(self, jobs: Sequence[Job]) -> dict[str, tuple[Job, Path]]:
+        """Those that could be made, with their checkpoints; what other processes are at comes last."""
+        made = {}
+        waiting, wait = jobs, False
+        while waiting:
+            at, waiting = waiting, []
+            for job in at:
+                with self._claim(job, wait=wait) as mine:
+                    if not mine:
+                        waiting.append(job)
+                    elif (path := self._student(job)) is not None:
+                        made[job.name] = (job, path)
+            wait = True
+        return {job.name: made[job.name] for job in jobs if job.name in made}
+
+    def _claim(self, job: Job, *, wait: bool) -> AbstractContextManager[bool]:
+        """Of a student that has to be distilled; processes that distil one together need no claim."""
+        path = self._student_path(job)
+        if job.recipe is None or path.exists() or self._processes.part.world_size > 1:
+            return nullcontext(True)
+        return claim(path.with_suffix(".claim"), wait=wait)
+
     def _student(self, job: Job) -> Path | None:
         """Its checkpoint, distilled now or before; None where that failed."""
         try:
@@ -182,15 +212,13 @@ class Drive:
             title=f"distill {job.name}",
             cache_dir=self.cache_dir,
         )
-        metadata = student.metadata | {"title": _title(job), "teacher": TEACHER}
+        metadata = student.metadata | {"title": title_of(job), "teacher": TEACHER}
         checkpoint.save(student.encoder, path, metadata=metadata, dtype=torch.float16)
         self.progress.note(f"{job.name}: {student.metadata['n_parameters']} parameters in {path}")
         return path
 
     def _evaluate(self, names: list[str], tasks: tuple[str, ...], students: dict[str, tuple[Job, Path]]) -> None:
-        def load(request: UpstreamRequest) -> EvaluatedUpstream:
-            return self._upstream(request, students)
-
+        load = self._upstreams(students)
         for suite, own in by_suite(tasks).items():
             plan = Plan(
                 upstreams=[UpstreamRequest(name=name) for name in names],
@@ -204,9 +232,12 @@ class Drive:
                 device=self.device,
                 profile="counted",
             )
-            for failure in evaluate(plan, progress=self.progress, load=load).failures:
+            for failure in self.evaluate(plan, progress=self.progress, load=load).failures:
                 # evaluate has shown it
                 self.failures.append(f"{failure.name}: {failure.error}")
+
+    def _upstreams(self, students: Mapping[str, tuple[Job, Path]]) -> Upstreams:
+        return Upstreams(teacher=self.teacher.absolute(), students=students)
 
     @functools.cached_property
     def _held_out(self) -> dict[str, list[Utterance]]:
@@ -221,7 +252,7 @@ class Drive:
         """Writes how much of the teacher a student keeps, a document a corpus, where there is none of it yet."""
         try:
             for corpus, speech in self._held_out.items():
-                student = self._upstream(UpstreamRequest(name=name), students)
+                student = self._upstreams(students)(UpstreamRequest(name=name))
                 if not is_measured(find(self._records, self._fidelity_path(name, corpus)), student.system()):
                     teacher, student = self._teacher_upstream.to(self.device), student.to(self.device)
                     (found,) = measure_fidelity(teacher, [student], speech, corpus=corpus, progress=self.progress)
@@ -235,32 +266,8 @@ class Drive:
 
     @functools.cached_property
     def _teacher_upstream(self) -> Upstream:
-        title = self._teacher.metadata.get("title", "Teacher")
-        system = System(name=TEACHER, title=title, kind="teacher", identity="")
-        return EncoderUpstream(loaded=self._teacher, system=system).freeze()
-
-    def _upstream(self, request: UpstreamRequest, students: dict[str, tuple[Job, Path]]) -> Upstream:
-        if request.name == TEACHER:
-            return self._teacher_upstream
-        if request.name not in students:
-            return load_request(request)
-        job, path = students[request.name]
-        return EncoderUpstream(
-            loaded=checkpoint.load(path),
-            system=System(
-                name=job.name,
-                title=_title(job),
-                kind="student",
-                identity="",
-                teacher=TEACHER,
-                details={"evidence_row": job.row.name, "distillation_seed": job.seed},
-            ),
-        ).freeze()
+        return self._upstreams({})(UpstreamRequest(name=TEACHER))
 
     def _failed(self, text: str) -> None:
         self.failures.append(text)
         self.progress.note(f"failed: {text}")
-
-
-def _title(job: Job) -> str:
-    return f"{job.row.title or job.row.name}, seed {job.seed}"
