@@ -11,9 +11,10 @@ from torch import Tensor
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.data import Utterance
-from skill_bench.features.extraction import BATCH_SECONDS, Extraction, FeatureSource
+from skill_bench.features.extraction import BATCH_SECONDS, Extraction
 from skill_bench.features.memory import estimate_of, too_long
 from skill_bench.features.policy import Policy
+from skill_bench.features.source import FeatureSource
 
 __all__ = ["FeatureSource", "Features", "extract", "require_memory"]
 

@@ -3,49 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
-import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from skill_bench.base.errors import DataError
 from skill_bench.base.neighbours import neighbours
 from skill_bench.base.progress import Advance
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
-from skill_bench.corpora.audio.audio import Audio, load_utterance
 from skill_bench.corpora.data import Utterance
 from skill_bench.features import freed_memory, stored
 from skill_bench.features.cache import FeatureCache, KeptFeatures
-from skill_bench.features.memory import at_once, estimate_of, refusal, too_long
-from skill_bench.features.policy import Policy, cut, entry_keys
-from skill_bench.features.threads import threads
+from skill_bench.features.memory import estimate_of, refusal, too_long
+from skill_bench.features.on_cpu import OnCpu
+from skill_bench.features.policy import Policy, entry_keys
+from skill_bench.features.source import Batches, Computer, FeatureSource
 
 # On a CPU larger batches gain nothing more; on a GPU the caller asks for more.
 BATCH_SECONDS, MAX_BATCH = 16.0, 32
 # One shard of the cache: a minute of frames is 64 MB in a base model; means are so small that ten are few bytes.
 SHARD_SECONDS_OF_FRAMES, SHARD_SECONDS_OF_MEANS = 60.0, 600.0
-
-Batches = list[list[Utterance]]
-
-
-class FeatureSource(Protocol):
-    """What extraction needs of an upstream (see `skill_bench.upstream.interface.Upstream`).
-
-    Where it has a true attribute ``runs_concurrently``, several threads call ``hidden_states`` at a time; where it has
-    a method ``utterance_bytes``, as many as fit into the memory, and what alone does not is refused.
-    """
-
-    name: str
-    identity: str
-
-    def hidden_states(self, waves: list[Tensor]) -> list[Tensor]:
-        """One ``(layers, frames, dim)`` tensor for each ``(samples,)`` wave, independent of its batch mates."""
-        ...
 
 
 @dataclass
@@ -73,6 +53,7 @@ class Extraction:
         self._bytes_without_place: dict[str, int] = {}
         self._in_memory: dict[str, KeptFeatures] = {}
         self._estimate = estimate_of(self.upstream)
+        self._computer: Computer = OnCpu(self.upstream, policy=self.policy, n_threads=self.n_threads)
 
     def require_memory(self, utterances: Sequence[Utterance]) -> None:
         """Checks that what the cache lacks can be extracted, each utterance alone.
@@ -95,20 +76,10 @@ class Extraction:
         self._seen |= {utterance.id: utterance for utterance in utterances}
         self._keys |= entry_keys(utterances, self.policy, cache_dir=self.cache_dir)
         self.require_memory(utterances)
-        waiting = []
-        for block in self._blocks(utterances):
-            if self._is_complete(block):
-                self._finish(block, advance)
-                continue
-            # Another process may be at the same block: first come, first served.
-            with self.cache.claim(self._name(block)) as mine:
-                if mine:
-                    self._work(block, advance)
-                else:
-                    waiting.append(block)
-        for block in waiting:
-            with self.cache.claim(self._name(block), wait=True):
-                self._work(block, advance)
+        waiting: list[Batches] = []
+        self._fill(self._claimed(self._blocks(utterances), advance, of_others=waiting), advance)
+        for block in waiting:  # one at a time: who waits for another process holds nothing that it may wait for
+            self._fill(self._claimed([block], advance), advance)
 
     def fetch(self, utterances: Sequence[Utterance]) -> list[Tensor]:
         """The features of utterances that `run` has seen; shards found damaged are extracted again."""
@@ -118,8 +89,8 @@ class Extraction:
             found = {utterance.id: self._kept(utterance) for utterance in utterances}
         absent = [utterance for utterance in utterances if found[utterance.id] is None]
         if absent:
-            with threads(self.n_threads):
-                found |= {utterance.id: entry for utterance, entry in self._compute(absent)}
+            block = list(_batches(absent, batch_seconds=self.batch_seconds))
+            found |= {u.id: entry for computed in self._computer.compute(iter([block])) for u, entry in computed}
         return [entry.features for utterance in utterances if (entry := found[utterance.id]) is not None]
 
     def notes(self) -> tuple[str, ...]:
@@ -157,46 +128,65 @@ class Extraction:
     def _is_complete(self, block: Batches) -> bool:
         return all(self._keys[utterance.id] in self.cache for batch in block for utterance in batch)
 
-    def _work(self, block: Batches, advance: Advance) -> None:
-        self.cache.refresh()
-        entries: dict[str, KeptFeatures] = {}
+    def _claimed(
+        self, blocks: Iterable[Batches], advance: Advance, *, of_others: list[Batches] | None = None
+    ) -> Iterator[_Claimed]:
+        """The blocks that lack something, each claimed when it is asked for.
+
+        Another process may be at the same block: first come, first served. Its blocks are put to ``of_others``, or
+        waited for where that is None.
+        """
+        for block in blocks:
+            with ExitStack() as claim:
+                if not self._lacking(block):
+                    self._finish(block, {})
+                    advance(sum(map(len, block)))
+                    continue
+                if not claim.enter_context(self.cache.claim(self._name(block), wait=of_others is None)):
+                    assert of_others is not None
+                    of_others.append(block)
+                    continue
+                self.cache.refresh()
+                lacking = self._lacking(block)
+                advance(sum(map(len, block)) - sum(map(len, lacking)))
+                if lacking:
+                    yield _Claimed(block, lacking=lacking, claim=claim.pop_all())
+                else:
+                    self._finish(block, {})
+
+    def _lacking(self, block: Batches) -> Batches:
+        """A batch holds the same utterances whether some are cached or not: a rerun gives the same numbers."""
+        return [batch for batch in block if any(self._keys[utterance.id] not in self.cache for utterance in batch)]
+
+    def _fill(self, blocks: Iterator[_Claimed], advance: Advance) -> None:
+        """Computes blocks, the next ones perhaps while one is not finished, and stores each with its last utterance."""
+        begun: deque[_Claimed] = deque()
+
+        def lacking() -> Iterator[Batches]:
+            for block in blocks:
+                begun.append(block)
+                yield block.lacking
+
         try:
-            for batch, computed in self._computed(block):
-                for utterance, entry in computed:
-                    if (key := self._keys[utterance.id]) not in self.cache and key not in entries:
-                        entries[key] = entry
-                        self.n_extracted += 1
-                advance(len(batch))
-        finally:  # an interruption keeps the batches that are finished
+            with closing(self._computer.compute(lacking())) as computing:
+                for computed in computing:
+                    for utterance, entry in computed:
+                        begun[0].take(self._keys[utterance.id], entry)
+                        if begun[0].n_left == 0:
+                            self._close(begun.popleft(), is_finished=True)
+                    advance(len(computed))
+        finally:  # an interruption keeps what is computed
+            for block in begun:
+                self._close(block, is_finished=False)
+
+    def _close(self, block: _Claimed, *, is_finished: bool) -> None:
+        with block.claim:
+            entries = {key: entry for key, entry in block.entries.items() if key not in self.cache}
+            self.n_extracted += len(entries)
             without_place = self._store(entries)
             freed_memory.return_to_system()
-        for batch in block:
-            for utterance in batch:
-                self._note_facts(utterance, without_place.get(self._keys[utterance.id]))
-
-    def _computed(self, block: Batches) -> Iterator[tuple[list[Utterance], list[tuple[Utterance, KeptFeatures]]]]:
-        """Every batch with what was computed of it, in order.
-
-        Several batches at a time, each by one thread, where the upstream allows it: sums over several threads round
-        otherwise, so that features, and the scores that are made from them, would depend on the machine's cores.
-        """
-
-        def compute(batch: list[Utterance]) -> list[tuple[Utterance, KeptFeatures]]:
-            # A batch holds the same utterances whether some are cached or not: a rerun gives the same numbers.
-            missing = any(self._keys[utterance.id] not in self.cache for utterance in batch)
-            return self._compute(batch) if missing else []
-
-        if not getattr(self.upstream, "runs_concurrently", False):
-            with threads(self.n_threads):
-                yield from ((batch, compute(batch)) for batch in block)
-            return
-        n_threads = at_once(block, self.n_threads, estimate=self._estimate, max_samples=self.policy.max_samples)
-        pool = ThreadPoolExecutor(n_threads)
-        try:
-            with threads(1):
-                yield from zip(block, pool.map(compute, block), strict=True)
-        finally:
-            pool.shutdown(cancel_futures=True)
+            if is_finished:
+                self._finish(block.block, without_place)
 
     def _store(self, entries: dict[str, KeptFeatures]) -> dict[str, KeptFeatures]:
         """Writes what fits the limit; returns the others."""
@@ -208,11 +198,10 @@ class Extraction:
             return {}
         return entries
 
-    def _finish(self, block: Batches, advance: Advance) -> None:
+    def _finish(self, block: Batches, without_place: Mapping[str, KeptFeatures]) -> None:
         for batch in block:
             for utterance in batch:
-                self._note_facts(utterance, None)
-            advance(len(batch))
+                self._note_facts(utterance, without_place.get(self._keys[utterance.id]))
 
     def _note_facts(self, utterance: Utterance, without_place: KeptFeatures | None) -> None:
         key = self._keys[utterance.id]
@@ -228,38 +217,22 @@ class Extraction:
         if facts.original_channels > 1:
             self.averaged.add(utterance.id)
 
-    def _compute(self, utterances: Sequence[Utterance]) -> list[tuple[Utterance, KeptFeatures]]:
-        audios = [load_utterance(utterance) for utterance in utterances]
-        waves = [
-            cut(audio.waveform, utterance, max_samples=self.policy.max_samples)
-            for audio, utterance in zip(audios, utterances, strict=True)
-        ]
-        with torch.no_grad():
-            found = self.upstream.hidden_states(waves)
-        return [
-            (utterance, self._entry(states, utterance, audio))
-            for utterance, audio, states in zip(utterances, audios, found, strict=True)
-        ]
 
-    def _entry(self, states: Float[Tensor, "layers frames dim"], utterance: Utterance, audio: Audio) -> KeptFeatures:
-        if states.ndim != 3 or states.shape[1] == 0 or not torch.isfinite(states).all():
-            what = f"shape {tuple(states.shape)}" if states.ndim != 3 or states.shape[1] == 0 else "NaN or infinity"
-            raise DataError(
-                f"upstream {self.upstream.name!r} returned {what} for utterance {utterance.id!r} ({utterance.path}, "
-                f"{utterance.source}); finite features of shape (layers, frames, dim) are needed. "
-                "Check the checkpoint, or remove the utterance from the manifest."
-            )
-        if self.policy.pooled:
-            features = states.mean(dim=1, dtype=torch.float64).float()
-        else:
-            features = states.half()
-            if not torch.isfinite(features).all():
-                features = states.float()
-        return KeptFeatures(
-            features=features.cpu(),
-            original_rate_hz=audio.original_rate_hz,
-            original_channels=audio.original_channels,
-        )
+@dataclass
+class _Claimed:
+    """A block that this process alone works on until ``claim`` is closed."""
+
+    block: Batches
+    lacking: Batches = field(kw_only=True)
+    claim: ExitStack = field(kw_only=True)
+    entries: dict[str, KeptFeatures] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self.n_left = sum(map(len, self.lacking))
+
+    def take(self, key: str, entry: KeptFeatures) -> None:
+        self.n_left -= 1
+        self.entries.setdefault(key, entry)
 
 
 def _batches(utterances: Sequence[Utterance], *, batch_seconds: float) -> Iterator[list[Utterance]]:
