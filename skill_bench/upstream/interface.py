@@ -7,19 +7,25 @@ harness freezes what it loads (:meth:`Upstream.freeze`).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from itertools import chain
+from typing import Any, Literal, Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from skill_bench.base.errors import UsageError
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.records.record import System
 
 CODE_VERSION = "1"
 """Part of every identity; raised when the same weights would give other features, so that no cache mixes them."""
+
+Precision = Literal["fp32", "bf16", "fp16"]
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Upstream(nn.Module):
@@ -51,6 +57,37 @@ class Upstream(nn.Module):
     def system(self) -> System:
         """What goes into a record."""
         return self._system
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are; the CPU where it has none."""
+        return next((tensor.device for tensor in chain(self.parameters(), self.buffers())), torch.device("cpu"))
+
+    def at_precision(self, precision: Precision) -> Self:
+        """From now on computes in ``precision``: another system for caches and records, and called so.
+
+        Raises:
+            UsageError: it computes in float32 only.
+        """
+        if precision == "fp32":
+            return self
+        if not self._compute_in(DTYPES[precision]):
+            raise UsageError(f"upstream {self.name!r} computes in float32 only. Leave --precision out for it.")
+        system = self._system
+        self._system = system.model_copy(
+            update={
+                "name": f"{system.name}-{precision}",
+                "title": f"{system.title}, {precision}",
+                "identity": hashlib.sha256(f"{precision} {system.identity}".encode()).hexdigest(),
+                "details": {**system.details, "precision": precision},
+            }
+        )
+        self.name, self.identity = self._system.name, self._system.identity
+        return self
+
+    def _compute_in(self, dtype: torch.dtype) -> bool:
+        """Changes the weights to a half precision; False where that is not possible."""
+        return False
 
     def hidden_states(self, waves: list[Float[Tensor, " samples"]]) -> list[Float[Tensor, "layers frames dim"]]:
         """All hidden states of each utterance: exact lengths, independent of the other utterances.
