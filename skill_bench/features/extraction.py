@@ -9,6 +9,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from skill_bench.base.neighbours import neighbours
@@ -17,12 +18,14 @@ from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.data import Utterance
 from skill_bench.features import freed_memory, stored
 from skill_bench.features.cache import FeatureCache, KeptFeatures
+from skill_bench.features.lanes import CudaLanes
 from skill_bench.features.memory import estimate_of, refusal, too_long
 from skill_bench.features.on_cpu import OnCpu
+from skill_bench.features.on_gpu import OnGpu
 from skill_bench.features.policy import Policy, entry_keys
 from skill_bench.features.source import Batches, Computer, FeatureSource
 
-# On a CPU larger batches gain nothing more; on a GPU the caller asks for more.
+# On a CPU larger batches gain nothing more; a GPU puts together what fits its memory.
 BATCH_SECONDS, MAX_BATCH = 16.0, 32
 # One shard of the cache: a minute of frames is 64 MB in a base model; means are so small that ten are few bytes.
 SHARD_SECONDS_OF_FRAMES, SHARD_SECONDS_OF_MEANS = 60.0, 600.0
@@ -36,7 +39,7 @@ class Extraction:
     policy: Policy = field(kw_only=True)
     cache_dir: Path = field(kw_only=True)
     limit_bytes: int | None = field(kw_only=True)
-    batch_seconds: float = field(kw_only=True)
+    batch_seconds: float | None = field(kw_only=True)
     n_threads: int = field(kw_only=True)
 
     def __post_init__(self) -> None:
@@ -53,7 +56,13 @@ class Extraction:
         self._bytes_without_place: dict[str, int] = {}
         self._in_memory: dict[str, KeptFeatures] = {}
         self._estimate = estimate_of(self.upstream)
-        self._computer: Computer = OnCpu(self.upstream, policy=self.policy, n_threads=self.n_threads)
+        self._computer = self._on_its_device()
+
+    def _on_its_device(self) -> Computer:
+        device: torch.device = getattr(self.upstream, "device", torch.device("cpu"))
+        if device.type == "cpu":
+            return OnCpu(self.upstream, policy=self.policy, n_threads=self.n_threads)
+        return OnGpu(self.upstream, policy=self.policy, lanes=CudaLanes(device), batch_seconds=self.batch_seconds)
 
     def require_memory(self, utterances: Sequence[Utterance]) -> None:
         """Checks that what the cache lacks can be extracted, each utterance alone.
@@ -89,7 +98,7 @@ class Extraction:
             found = {utterance.id: self._kept(utterance) for utterance in utterances}
         absent = [utterance for utterance in utterances if found[utterance.id] is None]
         if absent:
-            block = list(_batches(absent, batch_seconds=self.batch_seconds))
+            block = list(self._batches(absent))
             found |= {u.id: entry for computed in self._computer.compute(iter([block])) for u, entry in computed}
         return [entry.features for utterance in utterances if (entry := found[utterance.id]) is not None]
 
@@ -119,7 +128,19 @@ class Extraction:
         def fits(block: Sequence[list[Utterance]], _: list[Utterance]) -> bool:
             return sum(sum(map(_seconds, batch)) for batch in block) < shard_seconds
 
-        return neighbours(_batches(utterances, batch_seconds=self.batch_seconds), fits=fits)
+        return neighbours(self._batches(utterances), fits=fits)
+
+    def _batches(self, utterances: Sequence[Utterance]) -> Iterator[list[Utterance]]:
+        """Batches of similar length, of at most ``batch_seconds`` of padded audio (or one utterance).
+
+        The longest first: what is too much for the memory fails at once, and what later batches need is there already.
+        """
+        most = self.batch_seconds or BATCH_SECONDS
+
+        def fits(batch: Sequence[Utterance], _: Utterance) -> bool:
+            return len(batch) < MAX_BATCH and (len(batch) + 1) * _seconds(batch[0]) <= most
+
+        return neighbours(sorted(utterances, key=lambda u: (-_seconds(u), u.id)), fits=fits)
 
     def _name(self, block: Batches) -> str:
         keys = [self._keys[utterance.id] for batch in block for utterance in batch]
@@ -233,18 +254,6 @@ class _Claimed:
     def take(self, key: str, entry: KeptFeatures) -> None:
         self.n_left -= 1
         self.entries.setdefault(key, entry)
-
-
-def _batches(utterances: Sequence[Utterance], *, batch_seconds: float) -> Iterator[list[Utterance]]:
-    """Batches of similar length, of at most ``batch_seconds`` of padded audio (or one utterance).
-
-    The longest first: what is too much for the memory fails at once, and what later batches need is there already.
-    """
-
-    def fits(batch: Sequence[Utterance], _: Utterance) -> bool:
-        return len(batch) < MAX_BATCH and (len(batch) + 1) * _seconds(batch[0]) <= batch_seconds
-
-    return neighbours(sorted(utterances, key=lambda u: (-_seconds(u), u.id)), fits=fits)
 
 
 def _seconds(utterance: Utterance) -> float:

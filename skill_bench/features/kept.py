@@ -39,8 +39,9 @@ def unusable(states: Tensor, utterance: Utterance, *, upstream: str) -> DataErro
     """The error that names the utterance."""
     shape_is_wrong = states.ndim != 3 or states.shape[1] == 0
     what = f"shape {tuple(states.shape)}" if shape_is_wrong else "NaN or infinity"
+    half = "float16 ends at 65504: take --precision bf16. " if states.dtype == torch.float16 else ""
     return DataError(
         f"upstream {upstream!r} returned {what} for utterance {utterance.id!r} ({utterance.path}, "
         f"{utterance.source}); finite features of shape (layers, frames, dim) are needed. "
-        "Check the checkpoint, or remove the utterance from the manifest."
+        f"{half}Check the checkpoint, or remove the utterance from the manifest."
     )
