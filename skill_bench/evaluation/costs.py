@@ -6,10 +6,12 @@ from pathlib import Path
 
 import torch
 
+from skill_bench.base.locks import claim
 from skill_bench.base.progress import Progress
 from skill_bench.evaluation.cell_record import EvaluatedUpstream
 from skill_bench.measure.profile import profile
 from skill_bench.records.profile import find_profile
+from skill_bench.records.record import upstream_folder
 
 
 def ensure_profile(
@@ -34,7 +36,10 @@ def ensure_profile(
     if find_profile(out_dir, suite, system) is not None:
         return
     what = "parameters, MACs, throughput, memory" if timed else "parameters, MACs"
-    with progress.stage(f"{called}: {what}", total=1) as advance:
-        measured = profile(upstream, system=system, timed=timed)
-        measured.write(measured.path(out_dir, suite))
-        advance(1)
+    with claim(upstream_folder(out_dir, suite, system.name) / "profile.claim", wait=True):
+        if find_profile(out_dir, suite, system) is not None:
+            return  # another process has measured it meanwhile
+        with progress.stage(f"{called}: {what}", total=1) as advance:
+            measured = profile(upstream, system=system, timed=timed)
+            measured.write(measured.path(out_dir, suite))
+            advance(1)
