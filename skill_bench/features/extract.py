@@ -50,6 +50,16 @@ class Features(Mapping[str, Tensor]):
     def n_channels_averaged(self) -> int:
         return len(self._extraction.averaged)
 
+    @property
+    def are_recomputed(self) -> bool:
+        """Whether the frames of some have no place in the cache: reading them runs the upstream."""
+        return bool(self.bytes_without_place) and not self._extraction.policy.pooled
+
+    @property
+    def bytes_without_place(self) -> Mapping[str, int]:
+        """What the cache could not keep, by utterance id."""
+        return self._extraction.bytes_without_place
+
     def __getitem__(self, utterance_id: str) -> Tensor:
         return self.fetch([utterance_id])[0]
 

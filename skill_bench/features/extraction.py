@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -53,8 +54,10 @@ class Extraction:
         self.averaged: set[str] = set()
         self._seen: dict[str, Utterance] = {}
         self._keys: dict[str, str] = {}
-        self._bytes_without_place: dict[str, int] = {}
+        self.bytes_without_place: dict[str, int] = {}
         self._in_memory: dict[str, KeptFeatures] = {}
+        self._full = ""
+        self._one_at_a_time = threading.Lock()
         self._estimate = estimate_of(self.upstream)
         self._computer = self._on_its_device()
 
@@ -91,9 +94,16 @@ class Extraction:
             self._fill(self._claimed([block], advance), advance)
 
     def fetch(self, utterances: Sequence[Utterance]) -> list[Tensor]:
-        """The features of utterances that `run` has seen; shards found damaged are extracted again."""
+        """The features of utterances that `run` has seen; shards found damaged are extracted again.
+
+        Threads may call it: one is served at a time.
+        """
+        with self._one_at_a_time:
+            return self._fetched(utterances)
+
+    def _fetched(self, utterances: Sequence[Utterance]) -> list[Tensor]:
         found = {utterance.id: self._kept(utterance) for utterance in utterances}
-        if any(entry is None and name not in self._bytes_without_place for name, entry in found.items()):
+        if any(entry is None and name not in self.bytes_without_place for name, entry in found.items()):
             self._recover()
             found = {utterance.id: self._kept(utterance) for utterance in utterances}
         absent = [utterance for utterance in utterances if found[utterance.id] is None]
@@ -103,12 +113,12 @@ class Extraction:
         return [entry.features for utterance in utterances if (entry := found[utterance.id]) is not None]
 
     def notes(self) -> tuple[str, ...]:
-        """What the limit, or a folder that may only be read, kept out of the cache."""
-        n, size = len(self._bytes_without_place), sum(self._bytes_without_place.values())
+        """What the limit, the disk, or a folder that may only be read, kept out of the cache."""
+        n, size = len(self.bytes_without_place), sum(self.bytes_without_place.values())
         if not n:
             return ()
         what = "means stay in memory for this run" if self.policy.pooled else "frames are computed again at every use"
-        why = "do not fit the cache limit" if self.cache.is_writable else "are not in the cache, which is read-only"
+        why = f"do not fit {self._full}" if self.cache.is_writable else "are not in the cache, which is read-only"
         return (f"{n} utterances ({size / 1e9:.3g} GB) {why}: their {what}",)
 
     def _kept(self, utterance: Utterance) -> KeptFeatures | None:
@@ -118,7 +128,7 @@ class Extraction:
     def _recover(self) -> None:
         """Extracts again what was in a damaged or deleted shard."""
         self.cache.refresh()
-        known = (utterance for name, utterance in self._seen.items() if name not in self._bytes_without_place)
+        known = (utterance for name, utterance in self._seen.items() if name not in self.bytes_without_place)
         self.run([utterance for utterance in known if self._keys[utterance.id] not in self.cache], lambda n: None)
 
     def _blocks(self, utterances: Sequence[Utterance]) -> Iterator[Batches]:
@@ -210,11 +220,15 @@ class Extraction:
                 self._finish(block.block, without_place)
 
     def _store(self, entries: dict[str, KeptFeatures]) -> dict[str, KeptFeatures]:
-        """Writes what fits the limit; returns the others."""
+        """Writes what fits; returns the others."""
         if not entries or not self.cache.is_writable:
             return entries
         size = sum(entry.features.nbytes for entry in entries.values())
-        if self.limit_bytes is None or stored.make_room(self.root, n_bytes=size, limit_bytes=self.limit_bytes):
+        if self.limit_bytes is not None and not stored.make_room(self.root, n_bytes=size, limit_bytes=self.limit_bytes):
+            self._full = "the cache limit"
+        elif size > stored.free_bytes(self.root):
+            self._full = "the disk"
+        else:
             self.cache.write(entries)
             return {}
         return entries
@@ -227,7 +241,7 @@ class Extraction:
     def _note_facts(self, utterance: Utterance, without_place: KeptFeatures | None) -> None:
         key = self._keys[utterance.id]
         if without_place is not None:
-            self._bytes_without_place[utterance.id] = without_place.features.nbytes
+            self.bytes_without_place[utterance.id] = without_place.features.nbytes
             if self.policy.pooled:
                 self._in_memory[key] = without_place
         facts = self.cache.place(key) if without_place is None else without_place

@@ -10,15 +10,15 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from skill_bench.base.ahead import ahead
 from skill_bench.base.errors import DataError
 from skill_bench.base.neighbours import neighbours
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
@@ -34,8 +34,6 @@ from skill_bench.features.tf32 import without_tf32
 
 N_AHEAD = 2
 """Batches that are decoded, or being so, while one is computed."""
-Item = TypeVar("Item")
-Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,17 +190,6 @@ class OnGpu:
             return kept(
                 states, loaded.utterances[0], loaded.audios[0], pooled=self.policy.pooled, upstream=self.upstream.name
             )
-
-
-def ahead(pool: Executor, make: Callable[[Item], Made], items: Iterable[Item], *, n: int) -> Iterator[Made]:
-    """``make`` of every item, in order; ``n`` are made, or being made, before they are asked for."""
-    waiting: deque[Future[Made]] = deque()
-    for item in items:
-        waiting.append(pool.submit(make, item))
-        if len(waiting) > n:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
 
 
 def _too_long(utterance: Utterance, upstream: str) -> DataError:
