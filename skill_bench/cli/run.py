@@ -11,7 +11,18 @@ from skill_bench.base.suites import DEFAULT_SUITE
 from skill_bench.cli.interruption import interruptible
 from skill_bench.cli.launch_options import launchable
 from skill_bench.cli.options import CacheDir, Checkpoint, DataRoot, Device, OutDir, SuiteFile
-from skill_bench.cli.run_options import Limit, ProtocolName, Seeds, Suite, Tasks, Upstreams, plan_of
+from skill_bench.cli.run_options import (
+    BatchSeconds,
+    CacheLimit,
+    ComputePrecision,
+    Limit,
+    ProtocolName,
+    Seeds,
+    Suite,
+    Tasks,
+    Upstreams,
+    plan_of,
+)
 from skill_bench.launch.options import LaunchOptions
 
 
@@ -28,10 +39,10 @@ def run(
     data_root: DataRoot = None,
     suite_file: SuiteFile = None,
     cache_dir: CacheDir = None,
-    cache_limit: Annotated[
-        str | None, typer.Option(help="Keep at most so much in the cache of features, such as 50GB.")
-    ] = None,
+    cache_limit: CacheLimit = None,
     device: Device = "cpu",
+    precision: ComputePrecision = "fp32",
+    batch_seconds: BatchSeconds = None,
     profile: Annotated[bool, typer.Option(help="Also measure parameters, MACs, throughput and memory.")] = True,
     launch: LaunchOptions | None = None,
 ) -> None:
@@ -59,6 +70,8 @@ def run(
         cache_dir=cache_dir,
         cache_limit=cache_limit,
         device=device,
+        precision=precision,
+        batch_seconds=batch_seconds,
         profile="timed" if profile else False,
     )
     kept = f"finished cells are in {out}; the same command continues with the others"

@@ -213,7 +213,9 @@ def forecast(plan: Plan, *, progress: Progress | None = None) -> list[Forecast]:
             upstream=upstream,
             seeds=tuple(plan.seeds),
             cache_dir=plan.cache_dir,
+            cache_limit_bytes=plan.cache_limit_bytes,
             device=torch.device(plan.device),
+            batch_seconds=plan.batch_seconds,
             progress=progress,
         )
         of_tasks = []
@@ -264,7 +266,7 @@ def load_request(request: UpstreamRequest) -> Upstream:
     """The model that is asked for."""
     from skill_bench.upstream.load import load_upstream
 
-    return load_upstream(request.name, request.ckpt)
+    return load_upstream(request.name, request.ckpt).at_precision(request.precision)
 
 
 def _on(upstream: AnyUpstream, device: str) -> AnyUpstream:
@@ -340,4 +342,5 @@ def _results(
         cache_limit_bytes=plan.cache_limit_bytes,
         progress=progress,
         device=plan.device,
+        batch_seconds=plan.batch_seconds,
     )

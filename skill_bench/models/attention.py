@@ -18,20 +18,25 @@ def head_rows(heads: Int[Tensor, " some"], *, head_dim: int) -> Int[Tensor, " ro
 class PositionGate(nn.Module):
     """How strongly each query of each head listens to the position bias (WavLM, arXiv 2110.13900, eq. 6-7).
 
-    Weights cover all ``n_heads`` of the unpruned layer, as checkpoints store them; only ``heads`` are computed.
+    Weights cover all ``n_heads`` of the unpruned layer, as checkpoints store them; only ``heads`` are computed. Their
+    numbers are a tensor on the weights' device, since a list would be copied there, and waited for, at every use.
     """
+
+    index: Tensor
 
     def __init__(self, *, heads: tuple[int, ...], n_heads: int, head_dim: int) -> None:
         super().__init__()
-        self.heads, self.n_heads, self.head_dim = list(heads), n_heads, head_dim
+        self.n_heads, self.head_dim = n_heads, head_dim
+        # On the CPU, also where weights are put in later and their places are made without storage.
+        self.register_buffer("index", torch.tensor(heads, device="cpu"), persistent=False)
         self.linear = nn.Linear(head_dim, 8)
         self.scale = nn.Parameter(torch.ones(n_heads))
 
     def forward(
-        self, x: Float[Tensor, "batch frames dim"], heads: list[int] | None = None
+        self, x: Float[Tensor, "batch frames dim"], heads: list[int] | Int[Tensor, " some"] | None = None
     ) -> Float[Tensor, "batch heads frames 1"]:
         """``heads``: some of the remaining ones; default all."""
-        heads = self.heads if heads is None else heads
+        heads = self.index if heads is None else heads
         per_head = x.reshape(*x.shape[:2], self.n_heads, self.head_dim)[:, :, heads].transpose(1, 2)
         gates: Tensor = self.linear(per_head)
         update, reset = torch.sigmoid(gates.view(*gates.shape[:3], 2, 4).sum(4)).chunk(2, dim=3)
@@ -73,9 +78,9 @@ class SelfAttention(nn.Module):
         bias: Tensor | None = key_is_valid
         if self.gate is not None:
             assert position_bias is not None
-            bias = self.gate(x) * position_bias[self.heads]
+            bias = self.gate(x) * position_bias[self.gate.index]
             if key_is_valid is not None:
-                bias = bias.masked_fill(~key_is_valid, float("-inf"))
+                bias = bias.masked_fill_(~key_is_valid, float("-inf"))
         rate = self.dropout if self.training else 0.0
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=rate)
         if head_mask is not None:

@@ -63,11 +63,12 @@ class TimeNorm(nn.Module):
         if lengths is None:
             return F.group_norm(x, x.shape[1], self.weight, self.bias, self.eps)
         valid = valid_positions(lengths, x.shape[2])[:, None]
-        count = lengths[:, None, None].to(x.dtype)
-        mean = x.masked_fill(~valid, 0.0).sum(2, keepdim=True) / count
-        variance = (x - mean).masked_fill(~valid, 0.0).square().sum(2, keepdim=True) / count
+        exact = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x  # sums of thousands of squares
+        count = lengths[:, None, None].to(exact.dtype)
+        mean = exact.masked_fill(~valid, 0.0).sum(2, keepdim=True) / count
+        variance = (exact - mean).masked_fill(~valid, 0.0).square().sum(2, keepdim=True) / count
         scale = self.weight[:, None] * torch.rsqrt(variance + self.eps)
-        return (x - mean) * scale + self.bias[:, None]
+        return ((exact - mean) * scale + self.bias[:, None]).to(x.dtype)
 
 
 class ChannelNorm(nn.Module):

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.parametrize import remove_parametrizations
 
 from skill_bench.models.architecture import Architecture, RelativePosition
 from skill_bench.models.cpu import training as lean
@@ -35,6 +36,10 @@ class ConvolutionalPosition(nn.Module):
         else:
             embedded = self.conv(x.transpose(1, 2))
         return x + F.gelu(embedded[..., : x.shape[1]]).transpose(1, 2)
+
+    def fix_norm(self) -> None:
+        """From now on the kernels are plain weights: nothing is trained any more."""
+        remove_parametrizations(self.conv, "weight")
 
     @torch.no_grad()
     def spectra(self) -> Complex[Tensor, "frequencies groups per_group per_group"]:
@@ -123,4 +128,4 @@ class RelativePositionBias(nn.Module):
         offsets = torch.arange(1 - n_frames, n_frames, device=device)
         by_offset = self.weight[relative_buckets(offsets, self.shape)]
         position = torch.arange(n_frames, device=device)
-        return by_offset[position[None, :] - position[:, None] + n_frames - 1].permute(2, 0, 1)
+        return by_offset[position[None, :] - position[:, None] + n_frames - 1].permute(2, 0, 1).contiguous()

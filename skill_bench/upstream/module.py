@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,20 @@ class ModuleUpstream(Upstream):
             layer_names=[f"h{index}" for index in range(len(states))],
         )
         self.module, self.min_samples = module, min_samples
+        self._dtype: torch.dtype | None = None
 
     def hidden_states(self, waves: list[Float[Tensor, " samples"]]) -> list[Float[Tensor, "layers frames dim"]]:
         """See :meth:`Upstream.hidden_states`."""
-        device = next((tensor.device for tensor in self.module.state_dict().values()), torch.device("cpu"))
-        with self.gradients():
-            return [self._one(wave.to(device, torch.float32)) for wave in waves]
+        with self.gradients(), self._autocast():
+            return [self._one(wave.to(self.device, torch.float32)) for wave in waves]
+
+    def _compute_in(self, dtype: torch.dtype) -> bool:
+        self._dtype = dtype
+        return True
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        """Of a module nothing is known but that torch runs it: its products are made in half precision, no weights."""
+        return nullcontext() if self._dtype is None else torch.autocast(self.device.type, self._dtype)
 
     def _one(self, wave: Float[Tensor, " samples"]) -> Float[Tensor, "layers frames dim"]:
         if len(wave) < self.min_samples:
