@@ -90,7 +90,7 @@ def evaluate(
             try:
                 upstream = _on(load(request), plan.device)
                 if plan.profile == "counted":
-                    _ensure_profile(upstream, request, plan, outcome, progress)
+                    _ensure_profile(upstream, request, load, plan, outcome, progress)
             except Exception as error:  # whatever is wrong with one upstream, the others have their run
                 _report(outcome, _not_loaded(request, error), progress)
                 advance(per_upstream)
@@ -113,7 +113,7 @@ def evaluate(
                 upstream = _on(load(request), plan.device)
             except Exception:
                 continue  # its cells have said why
-            _ensure_profile(upstream, request, plan, outcome, progress)
+            _ensure_profile(upstream, request, load, plan, outcome, progress)
     return outcome
 
 
@@ -142,12 +142,18 @@ def _remove_leftovers(plan: Plan) -> None:
 
 
 def _ensure_profile(
-    upstream: EvaluatedUpstream, request: UpstreamRequest, plan: Plan, outcome: Outcome, progress: Progress
+    upstream: EvaluatedUpstream,
+    request: UpstreamRequest,
+    load: Callable[[UpstreamRequest], EvaluatedUpstream],
+    plan: Plan,
+    outcome: Outcome,
+    progress: Progress,
 ) -> None:
     """One that cannot be kept costs no cell."""
     try:
         ensure_profile(
             upstream,
+            load=lambda: _on(load(request), plan.device),
             out_dir=plan.out_dir,
             suite=plan.suite,
             timed=plan.profile == "timed",
