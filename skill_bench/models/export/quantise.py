@@ -55,7 +55,9 @@ def quantise(
         else:
             same |= {"nodes_to_quantize": layers, "op_types_to_quantize": ["Gemm"], "quant_format": QuantFormat.QDQ}
             quantize_static(before, after, _reader(speech), activation_type=QuantType.QUInt8, **same)
-        return onnx.load(after)
+        quantised: onnx.ModelProto = onnx.load(after)
+        quantised.producer_name, quantised.producer_version = model.producer_name, model.producer_version
+        return quantised
 
 
 def linear_layers(model: onnx.ModelProto) -> list[str]:
