@@ -11,6 +11,7 @@ from skill_bench.cli.options import Checkpoint, Device, OutDir, Upstream
 
 if TYPE_CHECKING:
     from skill_bench.records.profile import Profile
+    from skill_bench.upstream.interface import Upstream as UpstreamModule
 
 
 def profile(
@@ -22,13 +23,16 @@ def profile(
     repeats: Annotated[int, typer.Option(min=1, help="Timed repeats after warm-up.")] = 5,
     device: Device = "cpu",
 ) -> None:
-    """Parameters, multiply-adds of the challenge's 32 utterances, throughput and peak memory."""
+    """Parameters, multiply-adds of the challenge's 32 utterances, throughput, peak memory, file, cold start."""
     from skill_bench.measure.profile import profile as measure
     from skill_bench.upstream.load import load_upstream
 
-    model = load_upstream(upstream, ckpt).to(device)
+    def load() -> UpstreamModule:
+        return load_upstream(upstream, ckpt).to(device)
+
+    model = load()
     measured = measure(
-        model, system=model.system(), batch_size=batch_size, utterance_seconds=seconds, n_repeats=repeats
+        model, system=model.system(), load=load, batch_size=batch_size, utterance_seconds=seconds, n_repeats=repeats
     )
     path = measured.write(measured.path(out))
     for line in lines(measured):
@@ -55,5 +59,13 @@ def lines(profile: Profile) -> list[str]:
     if (memory := profile.memory) is not None:
         shown.append(
             f"peak memory  {memory.peak_bytes / 2**20:.1f} MiB above the weights' {memory.weight_bytes / 2**20:.1f}"
+        )
+    if profile.disk_bytes is not None:
+        shown.append(f"file         {profile.disk_bytes / 1e6:.2f} MB")
+    if (one := profile.one_thread) is not None:
+        shown.append(f"one thread   real-time factor {1 / one.median:.4f} ({one.utterance_seconds:g} s)")
+    if (start := profile.cold_start) is not None:
+        shown.append(
+            f"cold start   {start.median:.2f} s to the end of a first utterance of {start.utterance_seconds:g} s"
         )
     return shown + [f"{name}: {reason}" for name, reason in profile.reasons.items()]

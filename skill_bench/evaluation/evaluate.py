@@ -78,7 +78,7 @@ def evaluate(
             try:
                 upstream = model()
                 if plan.profile == "counted":
-                    _ensure_profile(upstream, request, plan, outcome, progress)
+                    _ensure_profile(upstream, request, load, plan, outcome, progress)
             except Exception as error:  # whatever is wrong with one upstream, the others have their run
                 outcome.failed(not_loaded(request, error), progress)
                 advance(per_upstream)
@@ -96,7 +96,7 @@ def evaluate(
                 upstream = _on(load(request), plan.device)
             except Exception:
                 continue  # its cells have said why
-            _ensure_profile(upstream, request, plan, outcome, progress)
+            _ensure_profile(upstream, request, load, plan, outcome, progress)
     return outcome
 
 
@@ -180,12 +180,18 @@ def _remove_leftovers(plan: Plan) -> None:
 
 
 def _ensure_profile(
-    upstream: EvaluatedUpstream, request: UpstreamRequest, plan: Plan, outcome: Outcome, progress: Progress
+    upstream: EvaluatedUpstream,
+    request: UpstreamRequest,
+    load: Callable[[UpstreamRequest], EvaluatedUpstream],
+    plan: Plan,
+    outcome: Outcome,
+    progress: Progress,
 ) -> None:
     """One that cannot be kept costs no cell."""
     try:
         ensure_profile(
             upstream,
+            load=lambda: _on(load(request), plan.device),
             out_dir=plan.out_dir,
             suite=plan.suite,
             timed=plan.profile == "timed",

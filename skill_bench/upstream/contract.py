@@ -80,7 +80,7 @@ def probe_waves() -> list[Wave]:
 
 def _declares_itself(subject: Subject) -> str | None:
     upstream, system = subject.upstream, subject.upstream.system()
-    n_parameters = size_of(upstream)
+    n_parameters = size_of(upstream.written_down())
     for wrong, found in (
         (not re.fullmatch(r"[0-9a-f]{64}", upstream.identity), f"identity {upstream.identity!r}, expected a sha256"),
         (
