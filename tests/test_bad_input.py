@@ -66,7 +66,7 @@ def test_what_is_not_faulty_runs(tmp_path: Path) -> None:
     places = ["--out", str(tmp_path / "out"), "--cache-dir", str(tmp_path / "cache")]
     done = CliRunner().invoke(app, ["run", "-u", "logmel", *options, *places])
     assert done.exit_code == 0, done.output
-    assert "1 cells in" in done.output
+    assert "1 cell in" in done.output
 
 
 @pytest.mark.parametrize(

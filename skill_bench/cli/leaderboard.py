@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skill_bench.base.counted import counted
 from skill_bench.cli.paths import folder_to_write, there
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def leaderboard(
     table = with_problems(load_table(results, suite=suite, published=published))
     listed = "\n".join(f"  {problem}" for problem in table.problems)
     if strict and table.problems:
-        raise RecordError(f"{len(table.problems)} problems, no table was written:\n{listed}")
+        raise RecordError(f"{counted(len(table.problems), 'problem')}, no table was written:\n{listed}")
     unverified = _verify(table, strict=strict) if verify else ()
     written = [*write_tables(table, out), write_page(table, out)]
     if figures:
@@ -48,11 +49,10 @@ def leaderboard(
     for path in written:
         typer.echo(path)
     labels = [section.label for section in table.sections]
-    typer.echo(
-        f"{sum(len(section.rows) for section in table.sections)} rows in {len(labels)} sections: {'; '.join(labels)}"
-    )
+    n_rows = sum(len(section.rows) for section in table.sections)
+    typer.echo(f"{counted(n_rows, 'row')} in {counted(len(labels), 'section')}: {'; '.join(labels)}")
     if table.problems:
-        typer.echo(f"{len(table.problems)} problems:\n{listed}", err=True)
+        typer.echo(f"{counted(len(table.problems), 'problem')}:\n{listed}", err=True)
     for one in unverified:
         typer.echo(f"not verified: {one}", err=True)
 
@@ -66,8 +66,9 @@ def _verify(table: Table, *, strict: bool) -> Sequence[str]:
     wrong = [*found.mismatches, *(found.unverified if strict else ())]
     if wrong:
         listed = "\n".join(f"  {one}" for one in wrong)
-        raise RecordError(f"{len(wrong)} numbers cannot be confirmed, no table was written:\n{listed}")
+        raise RecordError(f"{counted(len(wrong), 'number')} cannot be confirmed, no table was written:\n{listed}")
     typer.echo(
-        f"verified: {found.n_numbers} numbers of {found.n_records} records computed again from predictions, all match"
+        f"verified: {counted(found.n_numbers, 'number')} of {counted(found.n_records, 'record')} computed again from "
+        "predictions, all match"
     )
     return found.unverified

@@ -12,7 +12,7 @@ from skill_bench.base.suites import SUITES
 
 
 def list_all() -> None:
-    """List tasks, upstreams, recipes and suites."""
+    """List the tasks, upstreams, recipes and suites that there are."""
     from skill_bench.distillation.recipe import load_recipe, names
 
     kinds: tuple[catalog.Listed, ...] = ("tasks", "upstreams")

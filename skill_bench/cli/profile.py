@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skill_bench.base.counted import counted
 from skill_bench.cli.options import Checkpoint, Device, OutDir, Upstream
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def profile(
     repeats: Annotated[int, typer.Option(min=1, help="Timed repeats after warm-up.")] = 5,
     device: Device = "cpu",
 ) -> None:
-    """Parameters, multiply-adds of the challenge's 32 utterances, throughput and peak memory."""
+    """Measure parameters, multiply-adds of the challenge's 32 utterances, throughput and peak memory."""
     from skill_bench.measure.profile import profile as measure
     from skill_bench.upstream.load import load_upstream
 
@@ -50,7 +51,7 @@ def lines(profile: Profile) -> list[str]:
             f"throughput   {speed.median:.1f} audio-seconds per second "
             f"(min {speed.minimum:.1f}, max {speed.maximum:.1f}; "
             f"{speed.batch_size} x {speed.utterance_seconds:g} s, "
-            f"{speed.dtype}, {speed.device}, {speed.n_threads} threads)"
+            f"{speed.dtype}, {speed.device}, {counted(speed.n_threads, 'thread')})"
         )
     if (memory := profile.memory) is not None:
         shown.append(

@@ -18,11 +18,13 @@ Upstreams = Annotated[
     list[str],
     typer.Option("--upstream", "-u", help="Name in `skill-bench list`, folder, or hf:ORG/MODEL; repeat for several."),
 ]
-Suite = Annotated[str, typer.Option(help="demo (no data needed); with --data-root: local, superb, mini.")]
-Tasks = Annotated[str | None, typer.Option(help="Comma-separated; all by default.")]
-ProtocolName = Annotated[str, typer.Option("--protocol", help="strict, or s3prl: its learning rates and quirks.")]
-Seeds = Annotated[str, typer.Option(help="How many (3) or which ones (0,1,2).")]
-Limit = Annotated[int | None, typer.Option(help="At most so many utterances of each split.", min=1)]
+Suite = Annotated[
+    str, typer.Option(help="What to evaluate on: demo needs no data; local, superb and mini need --data-root.")
+]
+Tasks = Annotated[str | None, typer.Option(help="Names of tasks, comma-separated; by default all.")]
+ProtocolName = Annotated[str, typer.Option("--protocol", help="strict, or s3prl with its learning rates and quirks.")]
+Seeds = Annotated[str, typer.Option(help="How many seeds (3), or which ones (0,1,2).")]
+Limit = Annotated[int | None, typer.Option(help="Take at most so many utterances of each split.", min=1)]
 
 
 def plan_of(

@@ -30,7 +30,7 @@ def similarity(
     seed: Annotated[int, typer.Option(help="Of the choice of utterances, and of mutual_knn's frames.")] = 0,
     device: Device = "cpu",
 ) -> None:
-    """Similarity between all layers of a model, and the groups SKILL would distil. One pass over the speech."""
+    """Measure how alike the layers of a model are, and which groups SKILL would distil; one pass over the speech."""
     chosen = [name for name in MEASURES if name in (names_in(measures) or [])]
     if unknown := set(names_in(measures) or []) - set(MEASURES):
         raise UnknownName("measure", sorted(unknown)[0], MEASURES)

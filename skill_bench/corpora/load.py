@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from skill_bench.base import catalog
+from skill_bench.base.counted import counted
 from skill_bench.base.errors import UnknownName, UsageError
 from skill_bench.base.suites import OFFICIAL_SUITES, SUITES
 from skill_bench.corpora.audio.scan import scan
@@ -79,7 +80,7 @@ def load_task_data(
     folds = tuple(limited_fold(fold, limit, closed=chosen.closed) for fold in chosen.folds)
     data = TaskData(task=task, suite=suite, synthetic=chosen.synthetic, folds=folds, fingerprint="", notes=())
     scanned = () if chosen.scanned else scan(data.utterances()).notes()
-    limited_to = (f"limited to {limit} utterances in each of train, dev and test",) if limit else ()
+    limited_to = (f"limited to {counted(limit, 'utterance')} in each of train, dev and test",) if limit else ()
     return replace(
         data, fingerprint=folds_fingerprint(folds, cache_dir=cache_dir), notes=(*chosen.notes, *limited_to, *scanned)
     )

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from skill_bench.base.counted import counted
 from skill_bench.base.errors import DataError
 from skill_bench.base.neighbours import neighbours
 from skill_bench.base.progress import Advance
@@ -129,7 +130,7 @@ class Extraction:
             return ()
         what = "means stay in memory for this run" if self.policy.pooled else "frames are computed again at every use"
         why = "do not fit the cache limit" if self.cache.is_writable else "are not in the cache, which is read-only"
-        return (f"{n} utterances ({size / 1e9:.3g} GB) {why}: their {what}",)
+        return (f"{counted(n, 'utterance')} ({size / 1e9:.3g} GB) {why}: their {what}",)
 
     def _kept(self, utterance: Utterance) -> KeptFeatures | None:
         key = self._keys[utterance.id]

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from skill_bench.base.escape import one_line
-from skill_bench.report.render.render import print_section
+from skill_bench.report.render.terminal import print_section
 from skill_bench.report.table.build import build
 from skill_bench.report.table.load import RUN, load_collections
+from skill_bench.report.table.uncertainty import with_intervals
 
 
-def show(out_dir: Path, *, suite: str, tasks: Sequence[str] | None = None, console: Console | None = None) -> None:
+def show(
+    out_dir: Path,
+    *,
+    suite: str,
+    tasks: Sequence[str] | None = None,
+    columns: Sequence[str] = (),
+    console: Console | None = None,
+) -> None:
     """Prints every section of ``suite`` in which the run has a record, beside the shipped records on the same data.
 
     Args:
         tasks: only these; the mean is then over them.
+        columns: as `skill_bench.report.render.terminal.print_section` takes them.
     """
     console = console or Console()
     if not out_dir.is_dir():
@@ -25,12 +35,11 @@ def show(out_dir: Path, *, suite: str, tasks: Sequence[str] | None = None, conso
         return
     collections = load_collections(out_dir, suite=suite)
     table = build([found.where(lambda record: tasks is None or record.key.task in tasks) for found in collections])
-    others = []
+    own = [section for section in table.sections if any(row.origin == RUN for row in section.rows)]
+    others = [section.label for section in table.sections if section not in own]
+    table = with_intervals(replace(table, sections=tuple(own)))
     for section in table.sections:
-        if any(row.origin == RUN for row in section.rows):
-            print_section(section, console)
-        else:
-            others.append(section.label)
+        print_section(section, console, columns=columns)
     if others:
         console.print(
             f"Not shown, other data or settings: {'; '.join(others)}. See skill-bench leaderboard.",

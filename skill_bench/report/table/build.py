@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from skill_bench.base.counted import counted
 from skill_bench.records.fidelity import Fidelity
 from skill_bench.records.profile import Profile
 from skill_bench.records.record import Record, System
@@ -123,7 +124,7 @@ def _machine(profile: Profile) -> str | None:
     if profile.throughput is None:
         return None
     device = profile.provenance.hardware.device_name(profile.throughput.device)
-    return f"{device}, {profile.throughput.n_threads} threads, {profile.throughput.dtype}"
+    return f"{device}, {counted(profile.throughput.n_threads, 'thread')}, {profile.throughput.dtype}"
 
 
 def _columns(record: Record) -> list[Column]:
