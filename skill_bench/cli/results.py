@@ -66,8 +66,8 @@ def list_records(
         task = key.task if record.status == "finished" else f"{key.task} (failed)"
         by_system.setdefault((key.suite, key.protocol, key.upstream), Counter())[task] += 1
     for system, tasks in sorted(by_system.items()):
-        counted = ", ".join(f"{task} x {n}" if n > 1 else task for task, n in sorted(tasks.items()))
-        typer.echo(f"{'  '.join(system)}  {counted(tasks.total(), 'record')}: {counted}")
+        by_task = ", ".join(f"{task} x {n}" if n > 1 else task for task, n in sorted(tasks.items()))
+        typer.echo(f"{'  '.join(system)}  {counted(tasks.total(), 'record')}: {by_task}")
     typer.echo(f"{place}: {_counted(found)}")
     _say_left_out(found)
 

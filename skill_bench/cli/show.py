@@ -38,4 +38,5 @@ def show(
         typer.echo("\n\n".join(shown))
     if problems:
         listed = "\n".join(f"  {problem}" for problem in problems)
-        raise RecordError(f"{len(problems)} of {counted(len(files), 'record')} cannot be trusted:\n{listed}")
+        of = f"of {len(files)} records"
+        raise RecordError(f"{counted(len(problems), f'{of} is damaged', f'{of} are damaged')}:\n{listed}")

@@ -93,7 +93,7 @@ def test_the_leaderboard_says_what_it_wrote(command: Callable[..., Any], tmp_pat
     ended = command("leaderboard", "--suite", "demo", "--no-published", "--out", "o")
     *files, last = ended.out.splitlines()
     assert ended.code == 0
-    assert files == [f"o/{name}" for name in ("table.csv", "table.md", "table.tex", "index.html")]
+    assert files == [f"o/{name}" for name in ("table.csv", "table.md", "table.tex", "references.bib", "index.html")]
     rows = pd.read_csv(tmp_path / "o" / "table.csv")
     assert last == f"{len(rows)} rows in 1 sections: demo (synthetic speech), protocol strict"
     with_published = command("leaderboard", "--suite", "demo", "--out", "p").out
