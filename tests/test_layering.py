@@ -15,7 +15,7 @@ FLOORS = (
     {"tasks", "metrics", "upstream", "features", "layers", "pruning", "training", "measure"},
     {"probes", "pretraining", "distillation", "fidelity", "report", "s3prl"},
     {"evaluation"},
-    {"sweep", "guard"},
+    {"sweep", "guard", "api"},
     {"cli"},
     {"__main__"},
 )

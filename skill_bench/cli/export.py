@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from skill_bench.cli.paths import require_file, require_folder, there, weights
+from skill_bench.cli.paths import require_file, require_folder, there
+from skill_bench.upstream.weights import weights
 
 
 def export(

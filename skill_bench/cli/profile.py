@@ -24,12 +24,10 @@ def profile(
     device: Device = "cpu",
 ) -> None:
     """Measure parameters, multiply-adds of the challenge's 32 utterances, throughput and peak memory."""
-    from skill_bench.measure.profile import profile as measure
-    from skill_bench.upstream.load import load_upstream
+    from skill_bench.api.profile import profile as measure
 
-    model = load_upstream(upstream, ckpt).to(device)
     measured = measure(
-        model, system=model.system(), batch_size=batch_size, utterance_seconds=seconds, n_repeats=repeats
+        upstream, ckpt=ckpt, batch_size=batch_size, utterance_seconds=seconds, n_repeats=repeats, device=device
     )
     path = measured.write(measured.path(out))
     for line in lines(measured):

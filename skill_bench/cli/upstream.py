@@ -10,7 +10,8 @@ import typer
 from skill_bench.base.counted import counted
 from skill_bench.cli.groups import commands
 from skill_bench.cli.options import Checkpoint
-from skill_bench.cli.paths import folder_to_write, weights
+from skill_bench.cli.paths import folder_to_write
+from skill_bench.upstream.weights import weights
 
 app = commands("Make a folder for a model of your own, and check it.")
 

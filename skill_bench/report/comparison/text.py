@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from typing import Any
 
 from tabulate import tabulate
 
@@ -52,36 +53,41 @@ def to_text(found: SystemComparison, *, style: str = "simple") -> str:
     return "\n".join([found.section, "", grid, "", explained, *notes]) + "\n"
 
 
+def rows_of(found: SystemComparison) -> list[dict[str, Any]]:
+    """A row a task in full precision, units in the names."""
+    return [
+        {
+            "section": found.section,
+            "a": found.a,
+            "b": found.b,
+            "task": task.column.task,
+            "metric": task.column.metric,
+            "unit": task.column.unit,
+            "a_value": task.found.a,
+            "b_value": task.found.b,
+            "difference_points": task.found.difference,
+            "low_points": task.found.interval.low,
+            "high_points": task.found.interval.high,
+            "p_value": task.found.p_value,
+            "p_value_holm": task.p_holm,
+            "units": task.found.units,
+            "n_units": task.found.n_units,
+            "a_n_seeds": task.found.n_seeds[0],
+            "b_n_seeds": task.found.n_seeds[1],
+            "method": task.found.method,
+            "verdict": task.verdict,
+        }
+        for task in found.tasks
+    ]
+
+
 def to_csv(found: Sequence[SystemComparison]) -> str:
-    """A row a task in full precision, units in the column names."""
+    """The rows of all sections, as text that no spreadsheet computes."""
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for one in found:
-        for task in one.tasks:
-            c = task.found
-            row = {
-                "section": one.section,
-                "a": one.a,
-                "b": one.b,
-                "task": task.column.task,
-                "metric": task.column.metric,
-                "unit": task.column.unit,
-                "a_value": c.a,
-                "b_value": c.b,
-                "difference_points": c.difference,
-                "low_points": c.interval.low,
-                "high_points": c.interval.high,
-                "p_value": c.p_value,
-                "p_value_holm": task.p_holm,
-                "units": c.units,
-                "n_units": c.n_units,
-                "a_n_seeds": c.n_seeds[0],
-                "b_n_seeds": c.n_seeds[1],
-                "method": c.method,
-                "verdict": task.verdict,
-            }
-            writer.writerow({name: spreadsheet(value) for name, value in row.items()})
+    for row in (row for one in found for row in rows_of(one)):
+        writer.writerow({name: spreadsheet(value) for name, value in row.items()})
     return text.getvalue()
 
 

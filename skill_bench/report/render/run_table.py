@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from skill_bench.base.escape import one_line
 from skill_bench.report.render.terminal import print_section
-from skill_bench.report.table.build import build
-from skill_bench.report.table.load import RUN, load_collections
-from skill_bench.report.table.uncertainty import with_intervals
+from skill_bench.report.table.load import load_collections, of_run
 
 
 def show(
@@ -33,18 +30,14 @@ def show(
     if not out_dir.is_dir():
         console.print(f"{out_dir} holds no record.", markup=False, highlight=False)
         return
-    collections = load_collections(out_dir, suite=suite)
-    table = build([found.where(lambda record: tasks is None or record.key.task in tasks) for found in collections])
-    own = [section for section in table.sections if any(row.origin == RUN for row in section.rows)]
-    others = [section.label for section in table.sections if section not in own]
-    table = with_intervals(replace(table, sections=tuple(own)))
-    for section in table.sections:
+    found = of_run(load_collections(out_dir, suite=suite, tasks=tasks))
+    for section in found.table.sections:
         print_section(section, console, columns=columns)
-    if others:
+    if found.others:
         console.print(
-            f"Not shown, other data or settings: {'; '.join(others)}. See skill-bench leaderboard.",
+            f"Not shown, other data or settings: {'; '.join(found.others)}. See skill-bench leaderboard.",
             markup=False,
             highlight=False,
         )
-    for problem in table.problems:
+    for problem in found.table.problems:
         console.print(f"problem: {one_line(problem)}", style="yellow", markup=False, highlight=False)
