@@ -12,7 +12,7 @@ import torch
 from skill_bench.base.errors import UsageError
 from skill_bench.base.progress import Progress
 from skill_bench.corpora.listing import list_audio
-from skill_bench.distillation.distill import distill as method
+from skill_bench.distillation import distill as distillation
 from skill_bench.distillation.recipe import load_recipe
 from skill_bench.models import checkpoint
 from skill_bench.report.render.distilled import write_distilled
@@ -75,7 +75,7 @@ def distill(
     folder = target.with_suffix(".work") if work_dir is None else Path(work_dir)
     paths = [data] if isinstance(data, str | Path) else data
     processes = processes or Engine(device=device).launch()
-    student = method(
+    student = distillation.distill(
         checkpoint.load(weights(str(teacher))),
         list_audio([Path(one) for one in paths]),
         recipe=chosen,

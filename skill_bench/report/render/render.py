@@ -55,7 +55,7 @@ def markdown(table: Table) -> str:
     parts = []
     for section in table.sections:
         parts.append(f"## {escape.markdown(section.label)}\n\n{_grid(section)}")
-        parts += [f"- {escape.markdown(note)}" for note in notes_of(section.rows)]
+        parts += [f"- {escape.markdown(note)}" for note in notes_of(section)]
     if not parts:
         parts = ["No records yet."]
     if table.problems:

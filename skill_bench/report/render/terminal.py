@@ -66,7 +66,7 @@ def print_section(section: Section, console: Console, *, columns: Sequence[str] 
         notes.append(f"{others} not shown: skill-bench leaderboard has all.")
     if section.synthetic:
         notes.append("Synthetic speech: this shows that everything works, and ranks nothing.")
-    for line in (*notes, *_legend(chosen, has_own=bool(own)), *map(escape.one_line, notes_of(shown))):
+    for line in (*notes, *_legend(chosen, has_own=bool(own)), *map(escape.one_line, notes_of(section, shown))):
         _say(console, textwrap.fill(line, console.width, initial_indent="  ", subsequent_indent="    "))
 
 
