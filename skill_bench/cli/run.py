@@ -39,6 +39,7 @@ def run(
     """
     from skill_bench.base.errors import SkillBenchError, UsageError
     from skill_bench.cli.console import ConsoleProgress
+    from skill_bench.corpora.load import title_of
     from skill_bench.evaluation.evaluate import evaluate
     from skill_bench.report.render.run_table import show
     from skill_bench.report.render.terminal import require_columns
@@ -62,6 +63,8 @@ def run(
     )
     kept = f"finished cells are in {out}; the same command continues with the others"
     with ConsoleProgress() as progress, interruptible(progress, kept=kept):
+        if (title := title_of(suite, data_root=data_root, suite_file=suite_file)) is not None:
+            progress.note(f"suite {suite}: {title}")
         outcome = evaluate(plan, progress=progress)
     if not outcome.failures or len(outcome.records) > outcome.n_skipped:  # not a table of what was there before
         show(out, suite=suite, tasks=plan.tasks, columns=shown)

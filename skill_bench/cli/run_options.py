@@ -48,7 +48,6 @@ def plan_of(
 
     Raises:
         UsageError: an option that cannot be read, or one checkpoint for several upstreams.
-        UnknownName: no upstream of that name.
     """
     from skill_bench.corpora.load import tasks_of
     from skill_bench.evaluation.plan import Plan
@@ -71,14 +70,10 @@ def plan_of(
 
 
 def _requests(names: Sequence[str], ckpt: Path | None) -> list[UpstreamRequest]:
-    """The upstreams that were asked for; an unknown one is found before any speech is read or made."""
-    from skill_bench.base import catalog
+    """The upstreams that were asked for; whether there are such is for the evaluation to say."""
     from skill_bench.base.errors import UsageError
     from skill_bench.evaluation.plan import UpstreamRequest
 
     if ckpt is not None and len(names) > 1:
         raise UsageError(f"--ckpt belongs to one upstream, found {len(names)}: {', '.join(names)}.")
-    for name in names:
-        if not name.startswith("hf:"):
-            catalog.upstream(name)
     return [UpstreamRequest(name=name, ckpt=ckpt) for name in names]

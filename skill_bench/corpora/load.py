@@ -140,6 +140,18 @@ def tasks_of(suite: str, *, data_root: Path | None, suite_file: Path | None = No
     return [name for name in catalog.names("tasks") if name in described]
 
 
+def title_of(suite: str, *, data_root: Path | None, suite_file: Path | None = None) -> str | None:
+    """The title in the suite.toml of a ``local`` suite; None for others, which are what their name says.
+
+    Raises:
+        UsageError, SpecError: there is no such file, or it is not valid.
+    """
+    if suite != "local" or data_root is None:
+        return None
+    file, _ = find_suite_file(data_root, suite_file)
+    return read_suite(file).title or None
+
+
 def find_suite_file(data_root: Path, suite_file: Path | None = None) -> tuple[Path, tuple[str, ...]]:
     """The suite.toml that describes a folder, and notes on how it was found.
 
