@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skill_bench.base import catalog
 from skill_bench.base.counted import counted
+from skill_bench.cli.options import names_in
 from skill_bench.cli.paths import folder_to_write, there
 
 if TYPE_CHECKING:
@@ -21,9 +23,16 @@ def leaderboard(
         typer.Option(help="Folder or archive of records; the bundled ones are always read.", callback=there),
     ] = None,
     out: Annotated[
-        Path, typer.Option(help="Folder for table.csv, table.md, table.tex and index.html.", callback=folder_to_write)
+        Path,
+        typer.Option(
+            help="Folder for index.html, table.csv, table.md, table.tex and references.bib.", callback=folder_to_write
+        ),
     ] = Path("leaderboard"),
     suite: Annotated[str | None, typer.Option(help="Only this suite.")] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(help="Names of tasks, comma-separated: means are over these alone, table.tex has no others."),
+    ] = None,
     published: Annotated[bool, typer.Option(help="Also the published systems, in a block of their own.")] = True,
     figures: Annotated[bool, typer.Option(help="Also SVG and PNG figures, in OUT/figures.")] = False,
     strict: Annotated[bool, typer.Option(help="Fail, and write nothing, if there is any problem.")] = False,
@@ -36,12 +45,15 @@ def leaderboard(
     from skill_bench.report.render.students import with_problems
     from skill_bench.report.table.load import load_table
 
-    table = with_problems(load_table(results, suite=suite, published=published))
+    chosen = names_in(tasks)
+    for task in chosen or ():
+        catalog.entry("tasks", task)  # an unknown one is said
+    table = with_problems(load_table(results, suite=suite, tasks=chosen, published=published))
     listed = "\n".join(f"  {problem}" for problem in table.problems)
     if strict and table.problems:
         raise RecordError(f"{counted(len(table.problems), 'problem')}, no table was written:\n{listed}")
     unverified = _verify(table, strict=strict) if verify else ()
-    written = [*write_tables(table, out), write_page(table, out)]
+    written = [*write_tables(table, out, tasks=chosen), write_page(table, out)]
     if figures:
         from skill_bench.report.render.figures import write_figures
 
