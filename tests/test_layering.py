@@ -16,7 +16,7 @@ FLOORS = (
     {"adapters", "probes", "pretraining", "distillation", "fidelity", "report", "s3prl"},
     {"evaluation"},
     {"launch"},
-    {"sweep", "guard"},
+    {"sweep", "guard", "api"},
     {"cli"},
     {"__main__"},
 )

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skill_bench.base.cache_folder import cache_folder
+from skill_bench.base.counted import counted
+from skill_bench.cli.help_groups import commands
 from skill_bench.cli.interruption import interruptible
 from skill_bench.cli.launch_options import launchable
 from skill_bench.cli.options import CacheDir, DataPaths, Device, Teacher
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from skill_bench.sweep.grid import Grid, Job
     from skill_bench.sweep.report.groups import Wanted
 
-app = typer.Typer(help="Many students of one teacher: run a grid, write the comparison.", no_args_is_help=True)
+app = commands("Distil and evaluate a grid of students of one teacher, and write their comparison.")
 
 
 @app.command("run")
@@ -68,10 +70,10 @@ def run_grid(
             evaluate=evaluate if launch is None else partial(in_jobs, options=launch),
         )
         failures = drive.run()
-    typer.echo(f"{len(jobs)} students, records in {out / 'records'}")
     if failures:
         listed = "\n".join(f"  {failure}" for failure in failures)
-        raise SkillBenchError(f"{len(failures)} failed:\n{listed}")
+        raise SkillBenchError(f"{len(failures)} failed, what is finished is in {out / 'records'}:\n{listed}")
+    typer.echo(f"{counted(len(jobs), 'student')}, records in {out / 'records'}")
 
 
 @app.command("write")

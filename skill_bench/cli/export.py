@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from skill_bench.cli.paths import require_file, require_folder, there, weights
+from skill_bench.cli.paths import require_file, require_folder, there
+from skill_bench.upstream.weights import weights
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skill_bench.base.counted import counted
 from skill_bench.cli.options import Checkpoint, Device, OutDir, Upstream
 
 if TYPE_CHECKING:
     from skill_bench.records.profile import Profile
-    from skill_bench.upstream.interface import Upstream as UpstreamModule
 
 
 def profile(
@@ -23,16 +23,11 @@ def profile(
     repeats: Annotated[int, typer.Option(min=1, help="Timed repeats after warm-up.")] = 5,
     device: Device = "cpu",
 ) -> None:
-    """Parameters, multiply-adds of the challenge's 32 utterances, throughput, peak memory, file, cold start."""
-    from skill_bench.measure.profile import profile as measure
-    from skill_bench.upstream.load import load_upstream
+    """Measure parameters, multiply-adds of the challenge's 32 utterances, throughput, memory, file, cold start."""
+    from skill_bench.api.profile import profile as measure
 
-    def load() -> UpstreamModule:
-        return load_upstream(upstream, ckpt).to(device)
-
-    model = load()
     measured = measure(
-        model, system=model.system(), load=load, batch_size=batch_size, utterance_seconds=seconds, n_repeats=repeats
+        upstream, ckpt=ckpt, batch_size=batch_size, utterance_seconds=seconds, n_repeats=repeats, device=device
     )
     path = measured.write(measured.path(out))
     for line in lines(measured):
@@ -54,7 +49,7 @@ def lines(profile: Profile) -> list[str]:
             f"throughput   {speed.median:.1f} audio-seconds per second "
             f"(min {speed.minimum:.1f}, max {speed.maximum:.1f}; "
             f"{speed.batch_size} x {speed.utterance_seconds:g} s, "
-            f"{speed.dtype}, {speed.device}, {speed.n_threads} threads)"
+            f"{speed.dtype}, {speed.device}, {counted(speed.n_threads, 'thread')})"
         )
     if (memory := profile.memory) is not None:
         shown.append(

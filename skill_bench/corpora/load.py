@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skill_bench.base import catalog
+from skill_bench.base.counted import counted
 from skill_bench.base.errors import UnknownName, UsageError
 from skill_bench.base.suites import OFFICIAL_SUITES, is_local, layouts, suites
 from skill_bench.corpora.audio.scan import scan
@@ -78,7 +79,7 @@ def load_task_data(
     folds = tuple(limited_fold(fold, limit, closed=chosen.closed) for fold in chosen.folds)
     data = TaskData(task=task, suite=suite, synthetic=chosen.synthetic, folds=folds, fingerprint="", notes=())
     scanned = () if chosen.scanned else scan(data.utterances()).notes()
-    limited_to = (f"limited to {limit} utterances in each of train, dev and test",) if limit else ()
+    limited_to = (f"limited to {counted(limit, 'utterance')} in each of train, dev and test",) if limit else ()
     return replace(
         data, fingerprint=folds_fingerprint(folds, cache_dir=cache_dir), notes=(*chosen.notes, *limited_to, *scanned)
     )
@@ -153,6 +154,18 @@ def _suite_file(suite: str, data_root: Path, suite_file: Path | None) -> tuple[P
             f"--data-root {data_root} lacks {', '.join(missing)}, which --suite {suite} reads. Its layout: {packaged}"
         )
     return packaged, ()
+
+
+def title_of(suite: str, *, data_root: Path | None, suite_file: Path | None = None) -> str | None:
+    """The title in the suite.toml of a suite of recordings; None for others, which are what their name says.
+
+    Raises:
+        UsageError, SpecError: there is no such file, or it is not valid.
+    """
+    if not is_local(suite) or data_root is None:
+        return None
+    file, _ = _suite_file(suite, data_root, suite_file)
+    return read_suite(file).title or None
 
 
 def find_suite_file(data_root: Path, suite_file: Path | None = None) -> tuple[Path, tuple[str, ...]]:

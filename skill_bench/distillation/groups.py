@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from skill_bench.base.counted import counted
 from skill_bench.base.errors import UsageError
 from skill_bench.distillation.losses import Averages
 from skill_bench.distillation.recipe import Recipe
@@ -84,8 +85,8 @@ def _partition(
     first = 0 if options.include_input else 1
     if options.n_groups != "auto" and options.n_groups > n_states - first:
         raise UsageError(
-            f"{options.n_groups} groups of {n_states - first} layers: expected 1 to {n_states - first}. "
-            "Lower groups.n_groups."
+            f"{counted(options.n_groups, 'group')} of {counted(n_states - first, 'layer')}: "
+            f"expected 1 to {n_states - first}. Lower groups.n_groups."
         )
     layers = np.arange(first, n_states)
     match options:

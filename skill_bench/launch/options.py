@@ -43,6 +43,9 @@ def seconds_in(text: str) -> int:
     return sum(int(n or 0) * seconds for n, seconds in zip(parts, _UNIT_SECONDS.values(), strict=bool(parts)))
 
 
+LauncherName = Literal["local", "slurm"]
+
+
 class LaunchOptions(Frozen):
     """How an evaluation becomes jobs.
 
@@ -66,7 +69,7 @@ class LaunchOptions(Frozen):
         detach: Whether to return as soon as the jobs are submitted.
     """
 
-    launcher: Literal["local", "slurm"]
+    launcher: LauncherName
     max_jobs: Positive = 2
     gpus_per_job: Count = 0
     cpus_per_job: Positive | None = None

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import squareform
 
+from skill_bench.base.counted import counted
 from skill_bench.base.errors import UsageError
 from skill_bench.records.similarity import Groups, Largest, Linkage
 
@@ -79,7 +80,9 @@ def cluster(
     """
     n_layers = len(similarity)
     if n_groups != "auto" and not 1 <= n_groups <= n_layers:
-        raise UsageError(f"{n_groups} groups of {n_layers} layers: expected 1 to {n_layers}, or auto.")
+        raise UsageError(
+            f"{counted(n_groups, 'group')} of {counted(n_layers, 'layer')}: expected 1 to {n_layers}, or auto."
+        )
     if n_groups == "auto" and n_layers < 3:
         raise UsageError(f"auto needs at least 3 layers to choose a number of groups, found {n_layers}.")
     numbers = [k for k in AUTO_RANGE if k < n_layers] if n_groups == "auto" else [n_groups]

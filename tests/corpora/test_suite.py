@@ -175,7 +175,7 @@ def test_silence_is_cut_from_disjoint_stretches_of_noise(root: Path, write_audio
 def test_conversion_is_noted(root: Path, write_audio: WriteAudio) -> None:
     write_audio("speech/00.flac", seconds=0.1, rate_hz=8000, channels=2)
     assert load(root).notes == (
-        "1 of 24 files were resampled to 16000 Hz",
+        "1 of 24 files was resampled to 16000 Hz",
         "the channels of 1 of 24 files were averaged",
     )
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from skill_bench.base.counted import counted
 from skill_bench.base.escape import markdown
 from skill_bench.records.similarity import LayerSimilarity
 from skill_bench.report.render.heat_map import TITLES
@@ -64,7 +65,7 @@ def write_up(
     sections = build([collection]).sections
     parts = [
         "# Evidence",
-        f"Written from {len(collection.records)} records by `{command}`. Nothing here is typed by hand.",
+        f"Written from {counted(len(collection.records), 'record')} by `{command}`. Nothing here is typed by hand.",
     ]
     if design:
         parts += ["## Decided beforehand", design.strip()]
@@ -153,10 +154,11 @@ def _layers(found: LayerSimilarity | None, figures: Sequence[Path]) -> list[str]
     parts = ["## Layers of the teacher"]
     if found is None:
         return [*parts, "No similarity of its layers has been recorded."]
+    asked_for = found.n_groups if found.n_groups == "auto" else counted(found.n_groups, "group")
     parts.append(
-        f"{found.n_utterances} utterances, {found.audio_seconds / 60:.1f} minutes; linkage {found.linkage}, "
+        f"{counted(found.n_utterances, 'utterance')}, {found.audio_seconds / 60:.1f} minutes; linkage {found.linkage}, "
         f"{'neighbouring clusters only' if found.contiguous else 'any clusters'}, "
-        f"{found.n_groups} groups asked for. Checkpoint sha256 `{found.checkpoint_sha256}`."
+        f"{asked_for} asked for. Checkpoint sha256 `{found.checkpoint_sha256}`."
     )
     rows = [[TITLES[one.measure], json.dumps([list(group) for group in one.groups])] for one in found.measures]
     parts.append(grid(rows, ["measure", "groups of hidden states"]))
