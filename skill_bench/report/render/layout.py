@@ -67,7 +67,7 @@ def source_of(row: SystemRow) -> str:
 
 def notes_of(section: Section) -> list[str]:
     """What the rows have to say: failed cells, absent values, the hardware."""
-    said = [f"{row.title}: {'; '.join(row.notes)}" for row in section.rows if row.notes]
+    said = [*section.notes, *(f"{row.title}: {'; '.join(row.notes)}" for row in section.rows if row.notes)]
     machines = dict.fromkeys(row.measured_on for row in section.rows if row.measured_on)
     return said + [f"throughput and memory measured on {machine}" for machine in machines]
 

@@ -53,5 +53,5 @@ def load_collections(out_dir: Path | None = None, *, suite: str | None = None) -
     shipped = catalog.folder("leaderboard") / "results"
     collections = [] if out_dir is None else [collect(out_dir, origin=RUN)]
     if shipped.is_dir() and (out_dir is None or out_dir.resolve() != shipped.resolve()):
-        collections.append(collect(shipped, origin=SHIPPED))
+        collections.append(collect(shipped, origin=SHIPPED, suite=suite))
     return [found.where(lambda record: suite in (None, record.key.suite)) for found in collections]

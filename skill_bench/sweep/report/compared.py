@@ -121,7 +121,7 @@ def _of_common_tasks(
     Some tasks take so long that only the rows that matter most have them.
     """
     tasks = common_tasks(variants, section)
-    again = build([collection.where(lambda record: record.key.task in tasks)]).sections
+    again = build([collection.where(lambda record: record.key.task in tasks)], by_training=True).sections
     chosen = next((one for one in again if one.label == section.label), section)
     groups = groups_of(chosen)
     return chosen, reference_of(groups), [group for group in groups if group.is_ablation]
