@@ -51,6 +51,4 @@ def _box(spot: tuple[float, float], long: float) -> Box:
 def _is_free(box: Box, used: Sequence[Box], width: float, height: float) -> bool:
     left, bottom, right, top = box
     inside = left >= 0 and right <= width and bottom >= 0 and top <= height
-    return inside and not any(
-        left < end and right > start and bottom < over and top > under for start, under, end, over in used
-    )
+    return inside and all(left >= r or right <= x or bottom >= t or top <= y for x, y, r, t in used)

@@ -35,8 +35,8 @@ def with_problems(table: Table) -> Table:
     return replace(table, problems=tuple(found))
 
 
-def layers_alike(system: System) -> tuple[Similarity, list[list[int]]] | None:
-    """The similarity of its teacher's layers that a student carries, and its groups; None if it carries none.
+def layers_alike(system: System) -> Similarity | None:
+    """The similarity of its teacher's layers that a student carries, with its own groups; None if it carries none.
 
     Raises:
         RecordError: they are there, and are not what the distiller writes.
@@ -45,8 +45,9 @@ def layers_alike(system: System) -> tuple[Similarity, list[list[int]]] | None:
     if not isinstance(details.get(CARRIED, details.get("similarity")), str):
         return None
     try:
-        groups = [[int(layer) for layer in group] for group in parse_json(str(details["layer_groups"]))]
-        return (_carried(system) if CARRIED in details else _of_earlier_versions(system)), groups
+        groups = tuple(tuple(int(layer) for layer in group) for group in parse_json(str(details["layer_groups"])))
+        found = _carried(system) if CARRIED in details else _of_earlier_versions(system)
+        return found.model_copy(update={"groups": groups})
     except (RecordError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise RecordError(
             f"{system.title}: the similarity in its checkpoint cannot be used ({error!r}). "
