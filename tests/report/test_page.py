@@ -196,7 +196,7 @@ def test_a_student_shows_how_alike_its_teachers_layers_are(make_record: Callable
     assert tree[1]["y"] == pytest.approx(0.1)
     found = students.layers_alike(system)
     assert found is not None
-    assert found[1] == [[0, 1], [2]]
+    assert found.groups == ((0, 1), (2,))
 
 
 def test_a_student_that_carries_the_document_shows_the_same(make_record: Callable[..., Record]) -> None:

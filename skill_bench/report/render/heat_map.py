@@ -23,14 +23,9 @@ def draw(
     similarity: Similarity,
     *,
     title: str,
-    groups: Sequence[Sequence[int]] | None = None,
     most_pixels: int = _MOST_PIXELS,
 ) -> Spec:
-    """One measure. Layers stand in the order of the dendrogram's leaves, colours go from 0 (or below) to 1.
-
-    Args:
-        groups: What is framed; the measure's own groups if None.
-    """
+    """One measure. Layers stand in the order of the dendrogram's leaves, colours go from 0 (or below) to 1."""
     matrix = similarity.matrix
     order = leaves(similarity.tree, len(matrix))
     labels = [f"h{layer}" for layer in order]
@@ -39,7 +34,7 @@ def draw(
         {"a": f"h{a}", "b": f"h{b}", "similarity": round(matrix[a][b], 4)} for a in range(len(matrix)) for b in order
     ]
     lowest = min(0.0, min(min(line) for line in matrix))
-    frames = _frames(order, groups if groups is not None else similarity.groups)
+    frames = _frames(order, similarity.groups)
     axis = alt.Axis(labelAngle=0, labelOverlap=True, domain=False, ticks=False)
     heat = alt.Chart(alt.InlineData(values=cells)).mark_rect().encode(
         alt.X("b:N").sort(labels).title(None).axis(axis),

@@ -10,7 +10,7 @@ from skill_bench.base.errors import RecordError
 from skill_bench.report.render import curves, heat_map
 from skill_bench.report.render.bars import score_bars, task_bars
 from skill_bench.report.render.fidelity import fidelity
-from skill_bench.report.render.figure_files import Spec, words
+from skill_bench.report.render.figure_files import Spec
 from skill_bench.report.render.layer_weights import weights_map
 from skill_bench.report.render.pareto import pareto
 from skill_bench.report.render.rows import Named
@@ -68,11 +68,9 @@ def _of_systems(rows: Sequence[Named]) -> Iterator[Json]:
         system = newest(one.row.entries).system
         with suppress(RecordError):  # it is among the table's problems
             if (alike := layers_alike(system)) is not None:
-                similarity, groups = alike
-                title = f"Layers of the teacher, {len(groups)} groups of {words(one.label)}"
+                title = f"Layers of the teacher, {len(alike.groups)} groups of {one.label}"
                 wide, narrow = (
-                    heat_map.draw(similarity, title=title, groups=groups, most_pixels=most)
-                    for most in (WIDE - 280, NARROW - 80)
+                    heat_map.draw(alike, title=title, most_pixels=most) for most in (WIDE - 280, NARROW - 80)
                 )
                 yield _chart("similarity", one.label, wide, narrow, row=one.number)
         with suppress(RecordError):
