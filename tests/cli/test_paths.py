@@ -44,7 +44,7 @@ FOLDERS = {
     "cache list": ("--cache-dir",),
 }
 """Commands with the options that name what they write; their inputs are there, and would fail if they were read."""
-NAMES_ITS_OWN = {"--data", "--data-root", "--suite-file", "--against", "--grid", "grid"}
+NAMES_ITS_OWN = {"--data", "--held-out", "--launch-file", "--data-root", "--suite-file", "--against", "--grid", "grid"}
 """What is read by a reader that says more than that it is not there."""
 
 

@@ -106,7 +106,7 @@ def save(record: Record, folder: Path) -> None:
 
 @pytest.fixture
 def section(folder: Path) -> Section:
-    (found,) = build([collect(folder)]).sections
+    (found,) = build([collect(folder)], by_training=True).sections
     return found
 
 

@@ -62,7 +62,7 @@ def write_up(
     Raises:
         RecordError: predictions of a record are missing or changed, or were made on other test items.
     """
-    sections = build([collection]).sections
+    sections = build([collection], by_training=True).sections
     parts = [
         "# Evidence",
         f"Written from {counted(len(collection.records), 'record')} by `{command}`. Nothing here is typed by hand.",
