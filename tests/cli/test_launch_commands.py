@@ -52,8 +52,8 @@ def test_each_option_alone_reaches_the_launch(
     command: Callable[..., Any], launched: list[tuple[Plan, LaunchOptions]]
 ) -> None:
     for launcher, options in (("local", OPTIONS), ("slurm", ONLY_SLURM)):
-        plain = ("run", "-u", "fbank", "--tasks", "er", "--launcher", launcher)
-        plain = (*plain, "--gpus-per-job", "2") if launcher == "slurm" else plain
+        plain = ["run", "-u", "fbank", "--tasks", "er", "--launcher", launcher]
+        plain += ["--gpus-per-job", "2"] if launcher == "slurm" else []
         assert command(*plain).code == 0
         (_, before) = launched[-1]
         for option, given, name, value in options:

@@ -27,7 +27,7 @@ def job(plan: Plan, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def made(after: tuple[str, ...] = (), **changes: Any) -> Job:
         groups = [Group(name=name, plan=replace(one, tasks=[task])) for name, task in names.items()]
         groups[0] = replace(groups[0], after=after)
-        given = {"groups": tuple(groups), "seconds": 3600.0, "n_threads": 1, "n_threads_alone": None}
+        given: dict[str, Any] = {"groups": tuple(groups), "seconds": 3600.0, "n_threads": 1, "n_threads_alone": None}
         return Job(**(given | {"folder": tmp_path, "load": world, "command": ("skill-bench", "run")} | changes))
 
     return made
