@@ -10,7 +10,7 @@ from skill_bench.evaluation import kinds
 from skill_bench.evaluation.solving.cell import Cell, Solved
 from skill_bench.evaluation.solving.requests import Request
 from skill_bench.features.extract import Features, extract
-from skill_bench.features.threads import threads
+from skill_bench.models.threads import threads
 from skill_bench.tasks import TaskSpec
 
 HEAD_THREADS = 1

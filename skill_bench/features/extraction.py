@@ -23,7 +23,7 @@ from skill_bench.features import freed_memory, stored
 from skill_bench.features.cache import FeatureCache, KeptFeatures
 from skill_bench.features.memory import at_once, estimate_of, refusal, too_long
 from skill_bench.features.policy import Policy, cut, entry_keys
-from skill_bench.features.threads import threads
+from skill_bench.models.threads import threads
 
 # On a CPU larger batches gain nothing more; on a GPU the caller asks for more.
 BATCH_SECONDS, MAX_BATCH = 16.0, 32

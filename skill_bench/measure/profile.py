@@ -45,14 +45,15 @@ def profile(
 
     Args:
         module: an upstream (anything with ``hidden_states(waves)``), or any module together with ``encode``.
-        encode: encodes a list of waveforms (samples,) with ``module``; its ``hidden_states`` by default.
+        encode: encodes a list of waveforms (samples,) with ``module``; its ``hidden_states`` by default, or, where
+            operations and allocations are counted, which only torch's can be, its ``hidden_states_by_torch``.
         system: what the module is; goes into the record as it is.
         timed: False leaves out what depends on the machine.
 
     A part that cannot be measured is absent from the profile, with the reason; the others are measured all the same.
     """
-    if encode is None:
-        encode = _hidden_states(module)
+    counted = encode or getattr(module, "hidden_states_by_torch", None) or _hidden_states(module)
+    encode = encode or _hidden_states(module)
     started_at = provenance.now()
     first = next((tensor for tensor in module.parameters()), None)
     device = torch.device("cpu") if first is None else first.device
@@ -79,11 +80,11 @@ def profile(
             macs=attempt(
                 "macs",
                 lambda: challenge_macs(
-                    lambda wave: encode([wave]), lengths_samples=lengths_samples, device=device, dtype=dtype
+                    lambda wave: counted([wave]), lengths_samples=lengths_samples, device=device, dtype=dtype
                 ),
             ),
             throughput=attempt("throughput", lambda: measure_throughput(encode, n_repeats=n_repeats, **size), timed),
-            memory=attempt("memory", lambda: measure_memory(module, encode, **size), timed),
+            memory=attempt("memory", lambda: measure_memory(module, counted, **size), timed),
             reasons=reasons,
             provenance=provenance.collect(started_at=started_at),
         )

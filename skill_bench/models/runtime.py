@@ -1,0 +1,116 @@
+"""Frozen encoders on a CPU: ONNX Runtime, one utterance a call, one thread a call.
+
+So an utterance's hidden states depend neither on its batch nor on the machine's cores. Several utterances are computed
+by several threads at a time, which share one session and its weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from skill_bench.models.encoder import Encoder
+
+States = Callable[[Sequence[Float[Tensor, " _own_samples"]]], list[Float[Tensor, "layers _own_frames dim"]]]
+"""Utterances, each of at least one frame, to the states h0..hN of each."""
+
+
+def states_of(encoder: Encoder) -> States:
+    """A frozen encoder where it is now: in ONNX Runtime, or as torch computes it, one utterance after the other."""
+    if applies(encoder):
+        return Runtime(encoder).hidden_states
+    device = encoder.norm.weight.device
+    return lambda waves: [torch.cat(encoder(wave[None].to(device))[0]) for wave in waves]
+
+
+def applies(encoder: Encoder) -> bool:
+    """Whether `Runtime` computes this encoder now: float32 weights on a CPU, no gradients wanted, nothing drawn."""
+    weight = encoder.norm.weight
+    return (
+        not torch.is_grad_enabled()
+        and not encoder.training
+        and not torch.is_autocast_enabled("cpu")
+        and (weight.device.type, weight.dtype) == ("cpu", torch.float32)
+    )
+
+
+class Runtime:
+    """An encoder in ONNX Runtime.
+
+    The session is made at the first call, and anew when the weights have changed since.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self._session: Any = None
+        self._made_of: list[tuple[int, int]] = []
+        self._lock = Lock()
+
+    def __reduce__(self) -> tuple[type[Runtime], tuple[Encoder]]:
+        """A copy is made of a copied encoder; sessions cannot be copied."""
+        return Runtime, (self.encoder,)
+
+    def hidden_states(
+        self, waves: Sequence[Float[Tensor, " _own_samples"]]
+    ) -> list[Float[Tensor, "layers _own_frames dim"]]:
+        """States h0..hN of each utterance, which has at least one frame; as many at a time as torch has threads.
+
+        Raises:
+            NotImplementedError: torch's operations are being watched, and these would not be seen.
+        """
+        if torch._C._len_torch_dispatch_stack():
+            raise NotImplementedError(
+                "ONNX Runtime hides its matrix products; to count them, call hidden_states_by_torch."
+            )
+        session = self._current()
+        n_threads = min(torch.get_num_threads(), len(waves))
+        if n_threads < 2:
+            return [self._run(session, wave) for wave in waves]
+        with ThreadPoolExecutor(n_threads) as pool:
+            return list(pool.map(lambda wave: self._run(session, wave), waves))
+
+    def _run(self, session: Any, wave: Float[Tensor, " samples"]) -> Float[Tensor, "layers frames dim"]:
+        """Each state is written to its place in one tensor."""
+        architecture = self.encoder.architecture
+        shape = (1, architecture.n_frames(len(wave)), architecture.dim)
+        states = torch.empty(len(self.encoder.layers) + 1, *shape[1:])
+        binding = session.io_binding()
+        binding.bind_cpu_input(session.get_inputs()[0].name, wave.detach().to(torch.float32)[None].contiguous().numpy())
+        for output, state in zip(session.get_outputs(), states, strict=True):
+            binding.bind_output(output.name, "cpu", 0, np.float32, shape, state.data_ptr())
+        session.run_with_iobinding(binding)
+        return states
+
+    def _current(self) -> Any:
+        made_of = [_state(parameter) for parameter in self.encoder.parameters()]
+        with self._lock:
+            if self._session is None or self._made_of != made_of:
+                self._session, self._made_of = _session(self.encoder), made_of
+            return self._session
+
+
+def _state(parameter: Tensor) -> tuple[int, int]:
+    """Another one after a change. The session's weights are views, so that no other tensor takes their place."""
+    return parameter.data_ptr(), 0 if parameter.is_inference() else parameter._version
+
+
+def _session(encoder: Encoder) -> Any:
+    import onnxruntime
+
+    from skill_bench.models.export.onnx import build
+
+    graph = build(encoder)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    # What an utterance took is given back after it, so that a long extraction holds no more than a short one.
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+    weights = [onnxruntime.OrtValue.ortvalue_from_numpy(weight) for weight in graph.weights.values()]
+    options.add_external_initializers(list(graph.weights), weights)
+    return onnxruntime.InferenceSession(graph.proto, options, providers=["CPUExecutionProvider"])
