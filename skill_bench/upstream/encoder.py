@@ -11,9 +11,8 @@ from torch import Tensor
 
 from skill_bench.base.neighbours import neighbours
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
-from skill_bench.models import memory
+from skill_bench.models import memory, runtime
 from skill_bench.models.checkpoint import LoadedModel
-from skill_bench.models.cpu import inference
 from skill_bench.models.encoder import Encoder, pad
 from skill_bench.models.size import size_of
 from skill_bench.records.record import System
@@ -51,10 +50,11 @@ class EncoderUpstream(Upstream):
             layer_names=names,
         )
         self.encoder: Encoder = loaded.encoder.requires_grad_(True)
+        self._runtime = runtime.Runtime(self.encoder)
 
     @property
     def runs_concurrently(self) -> bool:
-        """On a CPU, where a call keeps nothing for the next."""
+        """On a CPU, where each call takes one thread."""
         return self.encoder.norm.weight.device.type == "cpu"
 
     def utterance_bytes(self, n_samples: int) -> int | None:
@@ -62,23 +62,40 @@ class EncoderUpstream(Upstream):
         return memory.utterance_bytes(self.encoder.architecture, n_samples) if self.runs_concurrently else None
 
     def hidden_states(self, waves: list[Float[Tensor, " samples"]]) -> list[Float[Tensor, "layers frames dim"]]:
-        """See :meth:`Upstream.hidden_states`; waves are batched by length, whatever their order."""
+        """See :meth:`Upstream.hidden_states`; on a CPU and without gradients ONNX Runtime computes them."""
+        with self.gradients():
+            if not runtime.applies(self.encoder):
+                return self.hidden_states_by_torch(waves)
+            usable = self._usable(waves)
+            return self._placed(waves, usable, self._runtime.hidden_states([waves[index] for index in usable]))
+
+    def hidden_states_by_torch(
+        self, waves: list[Float[Tensor, " samples"]]
+    ) -> list[Float[Tensor, "layers frames dim"]]:
+        """See :meth:`Upstream.hidden_states_by_torch`; waves are batched by length, whatever their order."""
+        device = self.encoder.norm.weight.device
+        indices, found = [], []
+        with self.gradients():
+            for batch in _batches(self._usable(waves), [len(wave) for wave in waves]):
+                padded = pad([waves[index].to(device, torch.float32) for index in batch])
+                states, counts = self.encoder(*padded)
+                stacked = torch.stack(states, dim=1)
+                found += [utterance[:, :n] for utterance, n in zip(stacked, counts.tolist(), strict=True)]
+                indices += batch
+        return self._placed(waves, indices, found)
+
+    def _usable(self, waves: list[Float[Tensor, " samples"]]) -> list[int]:
+        """Those with a frame."""
+        shortest = self.encoder.architecture.receptive_field_samples
+        return [index for index, wave in enumerate(waves) if len(wave) >= shortest]
+
+    def _placed(self, waves: list[Tensor], indices: list[int], found: list[Tensor]) -> list[Tensor]:
+        """The states of every wave, in the waves' order; those without a frame have none."""
         device = self.encoder.norm.weight.device
         results = [torch.empty(self.n_hidden_states, 0, self.dim, device=device)] * len(waves)
-        shortest = self.encoder.architecture.receptive_field_samples
-        usable = [index for index, wave in enumerate(waves) if len(wave) >= shortest]
-        with self.gradients():
-            for indices in _batches(usable, [len(wave) for wave in waves]):
-                found = self._states([waves[index].to(device, torch.float32) for index in indices])
-                for index, utterance in zip(indices, found, strict=True):
-                    results[index] = utterance
+        for index, states in zip(indices, found, strict=True):
+            results[index] = states
         return results
-
-    def _states(self, waves: list[Float[Tensor, " samples"]]) -> list[Float[Tensor, "layers frames dim"]]:
-        if inference.applies(self.encoder):
-            return inference.hidden_states(self.encoder, waves)
-        states, counts = self.encoder(*pad(waves))
-        return [utterance[:, :n] for utterance, n in zip(torch.stack(states, dim=1), counts.tolist(), strict=True)]
 
 
 def _batches(indices: list[int], lengths: list[int]) -> Iterator[list[int]]:
