@@ -24,7 +24,7 @@ from skill_bench.report.table.fidelity import fidelity_of
 from skill_bench.report.table.published import PublishedRow
 from skill_bench.report.table.quantities import MEAN, OVERALL, SUPERB, read_quantities
 from skill_bench.report.table.quantity import Facts
-from skill_bench.report.table.relative import with_ranks, with_retention
+from skill_bench.report.table.relative import with_mean, with_ranks, with_retention
 from skill_bench.report.table.score import WHOLE_SUPERB
 from skill_bench.report.table.stale import staleness
 from skill_bench.report.table.table import Score, Section, SystemRow, Table
@@ -81,7 +81,7 @@ def _measured(
     if block.synthetic:
         rows = sorted(rows, key=lambda row: (row.title.lower(), row.origin, row.identity or ""))
     else:
-        rows = [_with_mean(row, [judged.get(task) for task in tasks]) for row in rows]
+        rows = [with_mean(row, [judged.get(task) for task in tasks]) for row in rows]
         rows = with_retention(with_ranks(rows, by=MEAN), by=MEAN)
     notes = _stale_tasks(block, tasks)
     return Section(
@@ -186,20 +186,6 @@ def _cell(column: Column, by_seed: dict[int, tuple[float, FoundRecord]]) -> Scor
         std=statistics.stdev(values.values()) if len(values) > 1 else None,
         files=tuple(entry.file for _, entry in by_seed.values() if entry.file is not None),
     )
-
-
-def _with_mean(row: SystemRow, judged: list[Column | None]) -> SystemRow:
-    """The row with its mean over the section's tasks, higher better; without one unless every task is there.
-
-    A task whose every cell failed has no column, and makes every row incomplete.
-    """
-    points = []
-    for column in judged:
-        cell = None if column is None else row.scores.get(column.name)
-        if cell is None or not cell.column.has_points:
-            return row
-        points.append(cell.points)
-    return replace(row, quantities={**row.quantities, MEAN.name: statistics.fmean(points)}) if points else row
 
 
 def _published(suite: str, published: list[PublishedRow]) -> Section:
