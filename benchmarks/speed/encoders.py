@@ -39,7 +39,7 @@ def teacher(*, batch_size: int, utterance_seconds: float, architecture: Architec
     batch = torch.stack(waves)
     ours, theirs = same_models(shape)
     with tempfile.TemporaryDirectory() as folder:
-        hugging = _transformers(ours, Path(folder) / "transformers")
+        hugging = transformers_model(ours, Path(folder) / "transformers")
     run: dict[str, Callable[[], Any]] = {
         OURS: lambda: inference.hidden_states(ours, waves),
         f"{OURS}, plain path": lambda: ours(batch)[0],
@@ -147,7 +147,12 @@ def _torchaudio(shape: Architecture) -> Any:
     return model.eval()
 
 
-def _transformers(ours: Encoder, folder: Path) -> Any:
+def transformers_model(ours: Encoder, folder: Path) -> Any:
+    """Its model with the same weights, through files in ``folder``.
+
+    Raises:
+        MissingExtra: transformers is not installed.
+    """
     try:
         from transformers import WavLMModel
     except ImportError as error:
