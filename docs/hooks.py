@@ -10,6 +10,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = {
+    "api": "Python",
     "records": "Records",
     "tasks": "Tasks",
     "upstream": "Upstreams",

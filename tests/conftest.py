@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,3 +35,14 @@ def corpora() -> Path:
     path = Path(root)
     assert path.is_dir(), f"SKILL_BENCH_CORPORA={root} is not a folder"
     return path
+
+
+@pytest.fixture
+def board(request: pytest.FixtureRequest) -> Any:
+    """The package of another board, given by ``@pytest.mark.parametrize("board", ["xares"], indirect=True)``.
+
+    Each has an environment of its own, and must be there.
+    """
+    if request.param in os.environ.get("SKILL_BENCH_BOARDS", "").split(","):
+        return importlib.import_module(request.param)
+    return pytest.importorskip(request.param, reason=f"{request.param} is not installed: tox -e {request.param}")

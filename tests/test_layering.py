@@ -13,9 +13,10 @@ FLOORS = (
     {"__init__", "base"},
     {"records", "models", "corpora"},
     {"tasks", "metrics", "upstream", "features", "layers", "pruning", "training", "measure"},
-    {"probes", "pretraining", "distillation", "fidelity", "report", "s3prl"},
+    {"adapters", "probes", "pretraining", "distillation", "fidelity", "report", "s3prl"},
     {"evaluation"},
-    {"sweep", "guard"},
+    {"launch"},
+    {"sweep", "guard", "api"},
     {"cli"},
     {"__main__"},
 )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
-from skill_bench.distillation.losses import GroupDistillation
+from skill_bench.distillation.losses import Averages, GroupDistillation
 from skill_bench.distillation.objectives import JointObjective, teaching
 from skill_bench.distillation.recipe import Loss, load_recipe
 from skill_bench.measure.throughput import noise
@@ -37,7 +37,9 @@ def against_straightforward(
     whole = architecture or base_plus()
     ours, theirs = same_models(whole)
     objective = joint_objective(ours)
-    other = Straightforward(theirs, copy.deepcopy(theirs), _target(ours, _loss()), objective.gates, objective.groups)
+    other = Straightforward(
+        theirs, copy.deepcopy(theirs), _target(ours, _loss()), objective.gates, objective.averages.groups
+    )
     waves = _waves(batch_size, utterance_seconds)
     _check_equal(objective, other, waves)
     return Candidates(
@@ -113,14 +115,15 @@ def joint_objective(teacher: Encoder) -> JointObjective:
     student.load_state_dict(teacher.state_dict())
     n = len(teacher.layers)
     groups = tuple(tuple(range(first, min(first + 3, n + 1))) for first in range(1, n + 1, 3))
+    averages = Averages(groups=groups)
     recipe = load_recipe("skill", changes=["sparsity.remove_after_updates=1"])
     assert recipe.sparsity
     options: Sparsity = recipe.sparsity
     return JointObjective(
         student,
         _target(teacher, recipe.loss, n_groups=len(groups)),
-        teach=teaching(teacher, groups),
-        groups=groups,
+        teach=teaching(teacher, averages),
+        averages=averages,
         options=options,
         teacher_size=size_of(teacher),
     ).train()

@@ -102,13 +102,13 @@ class UnsafeFile(CheckpointError):
 
 
 class MissingExtra(UsageError):
-    """An optional dependency that is needed now."""
+    """An optional dependency that is needed now; ``instead`` is another extra that will do."""
 
-    def __init__(self, package: str, *, extra: str, purpose: str) -> None:
+    def __init__(self, package: str, *, extra: str, purpose: str, instead: str | None = None) -> None:
         # No index has this project; a name there would be anybody's.
         super().__init__(
             f"{purpose} needs {package}, which is not installed. Run in a checkout of skill-bench: "
-            f"pip install '.[{extra}]'"
+            f"pip install '.[{extra}]'" + (f", or pip install '.[{instead}]'" if instead else "")
         )
 
 

@@ -17,8 +17,8 @@ from skill_bench.base.specs import Frozen
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 PACKAGES = (
-    "torch", "torchaudio", "s3prl", "transformers", "lightning", "numpy", "scipy", "scikit-learn", "pandas",
-    "soundfile", "safetensors", "jiwer", "pydantic", "espeakng-loader",
+    "torch", "torchaudio", "s3prl", "espnet-s3prl", "transformers", "lightning", "numpy", "scipy", "scikit-learn",
+    "pandas", "soundfile", "safetensors", "jiwer", "pydantic", "espeakng-loader",
 )  # fmt: skip
 """Distributions whose version can change a number."""
 

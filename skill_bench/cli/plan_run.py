@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from skill_bench.base.counted import counted
 from skill_bench.base.suites import DEFAULT_SUITE
 from skill_bench.cli.options import CacheDir, Checkpoint, DataRoot, Device, OutDir, SuiteFile
 from skill_bench.cli.run_options import (
@@ -77,7 +78,7 @@ def plan_run(
 
 def lines(found: Forecast) -> list[str]:
     """The forecast as text, one line a task."""
-    shown = [f"{found.upstream} on {found.suite}, {len(found.seeds)} seeds; minutes [least, most]"]
+    shown = [f"{found.upstream} on {found.suite}, {counted(len(found.seeds), 'seed')}; minutes [least, most]"]
     for task in found.tasks:
         shown.append(
             f"  {task.task:<6} extraction {_band(task.features_seconds, 60)} of "

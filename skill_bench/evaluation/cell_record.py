@@ -16,7 +16,17 @@ from skill_bench.evaluation.cell_result import CellResult
 from skill_bench.evaluation.forecast import Forecast, forecast_path
 from skill_bench.evaluation.plan import Plan
 from skill_bench.evaluation.solving.cell import CellUpstream
-from skill_bench.records.record import Data, Failure, Key, Record, System, find_finished, find_record, record_path
+from skill_bench.records.record import (
+    Data,
+    Failure,
+    Key,
+    Record,
+    System,
+    find_finished,
+    find_record,
+    record_path,
+    version,
+)
 from skill_bench.tasks import TaskSpec
 
 _log = logging.getLogger(__name__)
@@ -80,7 +90,7 @@ class CellRecord:
             "task_spec": task.recorded(),
         }
         self.path = record_path(plan.out_dir, self.key)
-        self._before = _version(self.path)
+        self.before = version(self.path)
 
     @property
     def claim(self) -> Path:
@@ -90,7 +100,7 @@ class CellRecord:
     @property
     def has_changed(self) -> bool:
         """Whether somebody has written its record since this object was made."""
-        return _version(self.path) != self._before
+        return version(self.path) != self.before
 
     def finished(self) -> Record | None:
         """The record of exactly this cell, if there is one: same model, same data, same settings."""
@@ -148,15 +158,6 @@ class CellRecord:
 
     def _named(self, error: str) -> FailedCell:
         return FailedCell(upstream=self.key.upstream, task=self.key.task, seed=self.key.seed, error=error)
-
-
-def _version(path: Path) -> tuple[int, int] | None:
-    """Another one for every time that the file is written: each time it is a new file."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns
 
 
 def _storable(text: str) -> str:

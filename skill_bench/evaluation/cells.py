@@ -11,10 +11,9 @@ from skill_bench.base.errors import SkillBenchError
 from skill_bench.base.locks import claim
 from skill_bench.base.progress import Advance, Progress
 from skill_bench.base.provenance import now
-from skill_bench.evaluation.cell_record import CellRecord, FailedCell
+from skill_bench.evaluation.cell_record import CellRecord
 from skill_bench.evaluation.cell_result import CellResult
 from skill_bench.evaluation.outcome import Outcome
-from skill_bench.records.record import Record
 
 POLL_SECONDS = 2.0
 """How often is looked whether another process has finished, or died over, what it had claimed."""
@@ -42,19 +41,19 @@ class Cells:
         with ExitStack() as claims:
             for cell in self.cells:
                 try:
-                    found = _found(cell)
-                    if found is None and not claims.enter_context(claim(cell.claim)):
+                    over = outcome.take_in(cell, progress)
+                    if not over and not claims.enter_context(claim(cell.claim)):
                         held.append(cell)
                         continue
                     # Finished in the moment between, by whoever had it.
-                    found = found or _found(cell)
+                    over = over or outcome.take_in(cell, progress)
                 except (SkillBenchError, OSError) as error:
-                    found = cell.failed(error)
-                if found is None:
+                    outcome.failed(cell.failed(error), progress)
+                    over = True
+                if over:
+                    advance(1)
+                else:
                     missing.append(cell)
-                    continue
-                _take_in(cell, found, outcome, progress)
-                advance(1)
             self._run(missing, outcome, progress=progress, advance=advance)
         return replace(self, cells=held)
 
@@ -87,14 +86,3 @@ def wait_for(held: Sequence[Cells], outcome: Outcome, *, progress: Progress, adv
         held = [left for group in held if (left := group.run(outcome, progress=progress, advance=advance)).cells]
         if held:
             time.sleep(POLL_SECONDS)
-
-
-def _found(cell: CellRecord) -> Record | FailedCell | None:
-    return cell.finished() or cell.failed_meanwhile()
-
-
-def _take_in(cell: CellRecord, found: Record | FailedCell, outcome: Outcome, progress: Progress) -> None:
-    if isinstance(found, FailedCell):
-        return outcome.failed(found, progress)
-    outcome.records.append(found)
-    outcome.n_skipped += not cell.has_changed

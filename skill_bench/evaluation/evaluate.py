@@ -33,14 +33,14 @@ from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.evaluation.probe import PROBE_LIMIT, Prober, peak_memory_bytes
 from skill_bench.evaluation.solve import requests
 from skill_bench.evaluation.task_files import load_task
-from skill_bench.features.extract import require_memory
+from skill_bench.features.extract import extract, require_memory
 from skill_bench.records.record import safe_name
 from skill_bench.tasks import TaskSpec
 
 if TYPE_CHECKING:
     from skill_bench.upstream.interface import Upstream
 
-__all__ = ["Outcome", "evaluate", "forecast", "load_request", "not_loaded", "prepare"]
+__all__ = ["Outcome", "evaluate", "extract_features", "forecast", "load_request", "not_loaded", "prepare"]
 
 AnyUpstream = TypeVar("AnyUpstream")
 Load = Callable[[UpstreamRequest], EvaluatedUpstream]
@@ -78,7 +78,7 @@ def evaluate(
             try:
                 upstream = model()
                 if plan.profile == "counted":
-                    _ensure_profile(upstream, request, plan, outcome, progress)
+                    _ensure_profile(upstream, request, load, plan, outcome, progress)
             except Exception as error:  # whatever is wrong with one upstream, the others have their run
                 outcome.failed(not_loaded(request, error), progress)
                 advance(per_upstream)
@@ -96,7 +96,7 @@ def evaluate(
                 upstream = _on(load(request), plan.device)
             except Exception:
                 continue  # its cells have said why
-            _ensure_profile(upstream, request, plan, outcome, progress)
+            _ensure_profile(upstream, request, load, plan, outcome, progress)
     return outcome
 
 
@@ -180,12 +180,18 @@ def _remove_leftovers(plan: Plan) -> None:
 
 
 def _ensure_profile(
-    upstream: EvaluatedUpstream, request: UpstreamRequest, plan: Plan, outcome: Outcome, progress: Progress
+    upstream: EvaluatedUpstream,
+    request: UpstreamRequest,
+    load: Callable[[UpstreamRequest], EvaluatedUpstream],
+    plan: Plan,
+    outcome: Outcome,
+    progress: Progress,
 ) -> None:
     """One that cannot be kept costs no cell."""
     try:
         ensure_profile(
             upstream,
+            load=lambda: _on(load(request), plan.device),
             out_dir=plan.out_dir,
             suite=plan.suite,
             timed=plan.profile == "timed",
@@ -241,6 +247,25 @@ def forecast(plan: Plan, *, progress: Progress | None = None) -> list[Forecast]:
             progress.note(f"the forecast of {upstream.name} is not kept: {explained(error)}")
         found.append(made)
     return found
+
+
+def extract_features(plan: Plan, *, load: Load | None = None, progress: Progress | None = None) -> None:
+    """Leaves in the cache what the cells of ``plan`` ask for.
+
+    Raises:
+        SkillBenchError: data or an upstream that cannot be used.
+    """
+    progress, load = progress or Silent(), load or load_request
+    for task, data in prepare(plan, progress=progress, load=load):
+        if isinstance(data, SkillBenchError):
+            raise data
+        for request in plan.upstreams:
+            upstream = _on(load(request), plan.device)
+            for asked in requests(task, data):
+                extract(
+                    upstream, asked.utterances, pooled=asked.pooled, max_seconds=asked.max_seconds, progress=progress,
+                    cache_dir=plan.cache_dir, cache_limit_bytes=plan.cache_limit_bytes,
+                )  # fmt: skip
 
 
 def load_request(request: UpstreamRequest) -> Upstream:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from skill_bench.base.progress import Progress
-from skill_bench.evaluation.cell_record import FailedCell
+from skill_bench.evaluation.cell_record import CellRecord, FailedCell
 from skill_bench.records.record import Record
 
 
@@ -27,3 +27,19 @@ class Outcome:
         """Takes a failure in, and says so."""
         self.failures.append(failure)
         progress.note(f"failed: {failure.name}: {failure.error}")
+
+    def take_in(self, cell: CellRecord, progress: Progress) -> bool:
+        """Takes in what there is of a cell: its record, or what another process has just failed at; False for nothing.
+
+        Raises:
+            RecordError: a file is there that cannot be trusted.
+        """
+        record = cell.finished()
+        if record is not None:
+            self.records.append(record)
+            self.n_skipped += not cell.has_changed
+            return True
+        failure = cell.failed_meanwhile()
+        if failure is not None:
+            self.failed(failure, progress)
+        return failure is not None

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from skill_bench.base.counted import counted
 from skill_bench.base.neighbours import neighbours
 from skill_bench.base.progress import Advance
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
@@ -119,7 +120,7 @@ class Extraction:
             return ()
         what = "means stay in memory for this run" if self.policy.pooled else "frames are computed again at every use"
         why = f"do not fit {self._full}" if self.cache.is_writable else "are not in the cache, which is read-only"
-        return (f"{n} utterances ({size / 1e9:.3g} GB) {why}: their {what}",)
+        return (f"{counted(n, 'utterance')} ({size / 1e9:.3g} GB) {why}: their {what}",)
 
     def _kept(self, utterance: Utterance) -> KeptFeatures | None:
         key = self._keys[utterance.id]

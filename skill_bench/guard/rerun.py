@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from skill_bench.base.counted import counted
 from skill_bench.base.errors import SkillBenchError, UsageError
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.provenance import collect as provenance
@@ -175,7 +176,7 @@ def _run(
         shutil.rmtree(features, ignore_errors=True)
     if must_finish and outcome.failures:
         listed = "\n".join(f"  {failure.task} seed {failure.seed}: {failure.error}" for failure in outcome.failures)
-        raise SkillBenchError(f"no baseline was written, {len(outcome.failures)} cells failed:\n{listed}")
+        raise SkillBenchError(f"no baseline was written, {counted(len(outcome.failures), 'cell')} failed:\n{listed}")
     return model
 
 

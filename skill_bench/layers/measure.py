@@ -21,7 +21,7 @@ from skill_bench.layers.cluster import cluster
 from skill_bench.layers.measures import new_measure
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
-from skill_bench.records.similarity import MEASURES, LayerSimilarity, Linkage, MeasureName, Similarity
+from skill_bench.records.similarity import MEASURES, Largest, LayerSimilarity, Linkage, MeasureName, Similarity
 
 MAX_SECONDS = 30.0
 """Of one utterance: memory of attention grows with the square of its length. LibriSpeech's longest lasts 35 s."""
@@ -80,6 +80,7 @@ def measure(
     n_groups: int | Literal["auto"] = 4,
     linkage: Linkage = "average",
     contiguous: bool = True,
+    largest: Largest = False,
     n_utterances: int = 64,
     seed: int = 0,
     progress: Progress | None = None,
@@ -87,7 +88,8 @@ def measure(
     """Every measure and its clusters as a document.
 
     Raises:
-        UsageError: a number of groups or a linkage that does not fit, see :func:`skill_bench.layers.cluster.cluster`.
+        UsageError: a number of groups, a limit on their size or a linkage that does not fit, see
+            :func:`skill_bench.layers.cluster.cluster`.
         DataError: the speech gives no usable similarity, for example too few frames.
     """
     started_at = now()
@@ -95,7 +97,7 @@ def measure(
     chosen = choose(utterances, n=n_utterances, seed=seed)
     found = []
     for one, matrix in matrices.items():
-        clusters = cluster(matrix, n_groups=n_groups, linkage_method=linkage, contiguous=contiguous)
+        clusters = cluster(matrix, n_groups=n_groups, linkage_method=linkage, contiguous=contiguous, largest=largest)
         found.append(
             Similarity(
                 measure=one,
@@ -114,6 +116,7 @@ def measure(
         seed=seed,
         linkage=linkage,
         contiguous=contiguous,
+        largest=largest,
         n_groups=n_groups,
         measures=tuple(found),
         provenance=collect(started_at=started_at),

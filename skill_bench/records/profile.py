@@ -1,4 +1,5 @@
-"""What an upstream costs: parameters, multiply-adds, throughput, memory. One small record an upstream.
+"""What an upstream costs: parameters, multiply-adds, throughput, memory, what it takes where it is deployed. One small
+record an upstream.
 
 ``run`` writes it to ``<out>/<suite>/<upstream>/profile.json``, beside the upstream's results; ``profile`` writes it to
 ``<out>/profile/<upstream>/profile.json``.
@@ -84,8 +85,29 @@ class Memory(Frozen):
     method: str
 
 
+class ColdStart(Frozen):
+    """Seconds from a file on disk to the hidden states of a first utterance, in a process that has its libraries.
+
+    ``seconds`` are the repeats. The file was read before, so that disks do not count.
+    """
+
+    median: float
+    seconds: tuple[float, ...]
+    utterance_seconds: float
+    n_threads: int
+
+
+_PARTS = ("parameters", "macs", "throughput", "memory")
+_LATER_PARTS = ("disk_bytes", "one_thread", "cold_start")
+"""Measured where a model can be loaded again; profiles from before they were lack them, and do not say why."""
+
+
 class Profile(Document):
-    """The cost of one upstream. A part that was not measured is None, and ``reasons`` says why under its name."""
+    """The cost of one upstream. A part that was not measured is None, and ``reasons`` says why under its name.
+
+    ``disk_bytes``, ``one_thread`` and ``cold_start`` are what counts where it is deployed: the size of its file, the
+    throughput of one CPU thread, the wait for a first result.
+    """
 
     kind: Literal["profile"] = "profile"
     system: System
@@ -93,12 +115,16 @@ class Profile(Document):
     macs: Macs | None
     throughput: Throughput | None
     memory: Memory | None
+    disk_bytes: int | None = None
+    one_thread: Throughput | None = None
+    cold_start: ColdStart | None = None
     reasons: dict[str, str] = Field(default_factory=dict)
     provenance: Provenance
 
     @model_validator(mode="after")
     def _parts_or_reasons(self) -> Self:
-        absent = {name for name in ("parameters", "macs", "throughput", "memory") if getattr(self, name) is None}
+        asked = {*_PARTS, *(name for name in _LATER_PARTS if name in self.reasons)}
+        absent = {name for name in asked if getattr(self, name) is None}
         if absent != set(self.reasons):
             raise ValueError(f"reasons explain {sorted(self.reasons)}, absent are {sorted(absent)}")
         return self

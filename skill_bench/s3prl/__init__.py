@@ -1,4 +1,4 @@
-"""s3prl 0.4.18 on today's torch, with skill-bench's upstreams in its hub.
+"""s3prl 0.4.18, or ESPnet's fork of it, on today's torch, with skill-bench's upstreams in its hub.
 
 ``import skill_bench.s3prl`` does two things, once:
 

@@ -9,8 +9,9 @@ import runpy
 import sys
 
 from skill_bench.base.errors import MissingExtra, SkillBenchError, UnknownName, UsageError
+from skill_bench.s3prl.distribution import extra
 
-# What s3prl's tasks import beyond s3prl's own requirements; the extra s3prl-train holds them.
+# What s3prl's tasks import beyond s3prl's own requirements; the extra s3prl-tasks holds them.
 TRAINING_PACKAGES = (
     "tensorboardX", "librosa", "editdistance", "h5py", "lxml", "dtw", "joblib", "sed_eval", "six", "past", "chunk",
 )  # fmt: skip
@@ -48,7 +49,7 @@ def main(arguments: list[str]) -> None:
     except ModuleNotFoundError as error:
         if error.name not in TRAINING_PACKAGES:
             raise
-        raise MissingExtra(error.name, extra="s3prl-train", purpose="this downstream task of s3prl") from error
+        raise MissingExtra(error.name, extra=extra(), purpose="this downstream task of s3prl") from error
     except FileNotFoundError as error:
         named = re.fullmatch(r"\./downstream/(\w+)/config\.yaml", str(error.filename))
         if named is None:

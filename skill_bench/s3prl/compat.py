@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-
-from skill_bench.base.errors import MissingExtra
-from skill_bench.s3prl import audio_files, checkpoints, child_processes, ctc_corpora, huggingface, packages, sox_effects
+from skill_bench.s3prl import (
+    audio_files,
+    checkpoints,
+    child_processes,
+    ctc_corpora,
+    distribution,
+    huggingface,
+    packages,
+    sox_effects,
+)
 
 _applied = False
 
@@ -17,13 +23,12 @@ def apply() -> None:
     reaches them by these names. skill-bench itself uses none of them.
 
     Raises:
-        MissingExtra: s3prl is not installed.
+        MissingExtra: s3prl is not installed, neither the original nor the fork.
     """
     global _applied
     if _applied:
         return
-    if importlib.util.find_spec("s3prl") is None:
-        raise MissingExtra("s3prl", extra="s3prl-train", purpose="skill_bench.s3prl")
+    distribution.require(purpose="skill_bench.s3prl")
     audio_files.install()
     sox_effects.install()
     huggingface.install()

@@ -42,6 +42,7 @@ class Upstream(nn.Module):
             places.
         precision: What it computes in.
         frozen: Whether it was frozen: then nothing of it learns, and features carry no gradient.
+        disk_bytes: Size of the file that it was loaded from; None where there is none.
     """
 
     sample_rate_hz = SAMPLE_RATE_HZ
@@ -55,6 +56,7 @@ class Upstream(nn.Module):
         self.n_hidden_states = len(self.layer_names)
         self.frozen = False
         self.precision: Precision = "fp32"
+        self.disk_bytes: int | None = None
 
     def system(self) -> System:
         """What goes into a record."""
@@ -111,6 +113,13 @@ class Upstream(nn.Module):
     def runs_concurrently(self) -> bool:
         """Whether several threads may call `hidden_states` at a time; then extraction has each call take one thread."""
         return False
+
+    def written_down(self) -> nn.Module:
+        """The torch module whose parameters and multiply-adds are its own: itself, unless another runtime computes it.
+
+        It has ``hidden_states`` too, whose values mean nothing where it is another module.
+        """
+        return self
 
     def utterance_bytes(self, n_samples: int) -> int | None:
         """Memory that an utterance of so many samples takes, at least; None where that is not known."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from skill_bench.base.errors import CheckpointError, SpecError, UsageError
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
-from skill_bench.models.size import size_of
+from skill_bench.models.size import bytes_on_disk, size_of
 from skill_bench.records.record import System
 from skill_bench.upstream.interface import CODE_VERSION, Upstream
 from skill_bench.upstream.spec import NAME_DIGITS, read_spec
@@ -108,13 +108,15 @@ def make_module_expert(
     module, system = build(weights), spec.system()
     if ckpt is not None:
         system = system.model_copy(update={"name": f"{spec.name}-{_hash(module)[:NAME_DIGITS]}"})
-    return ModuleUpstream(
+    upstream = ModuleUpstream(
         module=module,
         downsample_rate=downsample_rate,
         min_samples=min_samples,
         system=system,
         code=inspect.getsource(inspect.getmodule(build) or build),
     )
+    upstream.disk_bytes = None if weights is None else bytes_on_disk(weights)
+    return upstream
 
 
 def _states(module: nn.Module, wave: Float[Tensor, " samples"]) -> Float[Tensor, "layers frames dim"]:

@@ -32,6 +32,9 @@ class UpstreamSpec(Frozen):
     ``encoder``: a model with ``weights`` in the folder. ``untrained``: the model of the ``architecture`` file with
     random weights drawn from ``seed``. ``filterbank``: no model. ``module``: a torch module that ``expert.py`` builds,
     with ``weights`` in the folder or none.
+
+    ``attribution``: whom to name where the weights, or weights made from them, are passed on. ``datasets``: hub ids or
+    names of what it heard in training, ``languages``: codes of ISO 639-1.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -40,6 +43,9 @@ class UpstreamSpec(Frozen):
     role: Literal["student", "teacher", "baseline", "control", "other"]
     description: str
     licence: str | None = None
+    attribution: str | None = None
+    datasets: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
     weights: str | None = None
     teacher: str | None = None
     architecture: str | None = None

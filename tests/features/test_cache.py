@@ -265,7 +265,7 @@ def test_command_lists_verifies_and_prunes(tmp_path: Path) -> None:
     shard.write_bytes(shard.read_bytes()[:-1] + b"!")
     failed = run(app, ["verify", *place])
     assert isinstance(failed.exception, SkillBenchError)
-    assert "1 shards were damaged and have been removed" in str(failed.exception)
+    assert "1 shard was damaged and has been removed" in str(failed.exception)
     assert shard.name in str(failed.exception)
     assert not shard.exists()
 

@@ -119,6 +119,15 @@ def test_command(files: list[str], tmp_path: Path) -> None:
     assert "groups:" in done.output
 
 
+def test_a_limit_on_the_command_line(files: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "s.json"
+    options = ["--clusters", "3", "--largest", "0.4", "--measures", "cka", "--out", str(out)]
+    assert CliRunner().invoke(app, [*files, *options], catch_exceptions=False).exit_code == 0
+    found = LayerSimilarity.read(out)
+    assert found.largest == 0.4
+    assert max(map(len, found.measures[0].groups)) == 2
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -126,6 +135,9 @@ def test_command(files: list[str], tmp_path: Path) -> None:
         (["--linkage", "centroid"], UnknownName, "unknown linkage 'centroid'"),
         (["--clusters", "many"], UsageError, "expected a number of groups, or auto"),
         (["--clusters", "9"], UsageError, "9 groups of 5 layers"),
+        (["--largest", "0.2"], UsageError, "groups.largest = 0.2 allows 1 of 5 layers, and 4 such groups do not hold"),
+        (["--largest", "0"], UsageError, "groups.largest = 0 of 5 layers is less than one: expected 0.2 or more"),
+        (["--largest", "0.5", "--no-contiguous"], UsageError, "groups.largest limits runs of layers"),
         (["--out", "a.txt"], UsageError, "ending in .json"),
     ],
 )

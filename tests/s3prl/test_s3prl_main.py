@@ -12,6 +12,7 @@ import pytest
 
 from skill_bench.base.errors import MissingExtra, UnknownName, UsageError
 from skill_bench.s3prl.__main__ import TRAINING_PACKAGES, main
+from skill_bench.s3prl.distribution import extra
 
 
 @pytest.mark.parametrize("options", [["--hub", "huggingface"], ["--hub=huggingface"], ["--push_to_hf_hub", "True"]])
@@ -33,9 +34,7 @@ def test_a_missing_package_names_the_extra(package: str, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(runpy, "run_module", fail)
     monkeypatch.setattr(sys, "argv", sys.argv)
-    with pytest.raises(
-        MissingExtra, match=rf"needs {package}, which is not installed.*pip install '\.\[s3prl-train\]'"
-    ):
+    with pytest.raises(MissingExtra, match=rf"needs {package}, which is not installed.*pip install '\.\[{extra()}\]'"):
         main(["run_downstream", "-m", "train"])
 
 
@@ -50,7 +49,7 @@ def test_s3prl_gets_its_own_command_line(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_extra_holds_what_the_tasks_import() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
-    extra = {re.split("[>;<]", requirement)[0] for requirement in project["optional-dependencies"]["s3prl-train"]}
+    extra = {re.split("[>;<]", requirement)[0] for requirement in project["optional-dependencies"]["s3prl-tasks"]}
     distributions = {"dtw": "dtw-python", "past": "future", "chunk": "standard-chunk"}
     assert {distributions.get(name, name) for name in TRAINING_PACKAGES} <= extra
 

@@ -2,7 +2,9 @@
 
 A whole model is written in transformers' own vocabulary, so that ``AutoModel.from_pretrained`` loads it. transformers
 knows one number of heads and one feed-forward width for all layers, and no factor behind the front end, so a pruned
-student is written as our self-describing file under ``model_type = "skill-bench"``: exact, at its small size.
+student is written as our self-describing file under ``model_type = "skill-bench"``, exact, at its small size, with
+``modeling_skill_bench.py`` beside it: ``AutoModel.from_pretrained(FOLDER, trust_remote_code=True)`` runs that file and
+needs no skill-bench.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from skill_bench.models.convert.shared.key_names import torchaudio_names
 from skill_bench.models.convert.transformers_folder import EPSILON
 from skill_bench.models.encoder import Encoder
 
+CODE = Path(__file__).with_name("modeling_skill_bench.py")
+"""What a folder holds beside weights of our own format: a module of its own, which nothing of skill-bench imports."""
 _CLASSES = {"wavlm": "WavLMModel", "hubert": "HubertModel", "data2vec-audio": "Data2VecAudioModel"}
 
 
@@ -33,23 +37,26 @@ def write(encoder: Encoder, folder: Path, *, metadata: Mapping[str, str], card: 
     Args:
         card: text of README.md.
     """
-    weights = folder / WEIGHTS_FILE
+    shape, weights = encoder.architecture, folder / WEIGHTS_FILE
+    written = [weights]
     if why_not_transformers(encoder) is None:
-        config = _transformers_config(encoder.architecture) | {"skill_bench": dict(metadata)}
+        config = _transformers_config(shape) | {"skill_bench": dict(metadata)}
+        takes = {"do_normalize": shape.normalize_waveform, "return_attention_mask": shape.conv_norm == "layer_norm"}
         write_atomic(weights, to_safetensors(_transformers_tensors(encoder), metadata={"format": "pt"}))
     else:
-        config = {"model_type": OWN_MODEL_TYPE, "architecture": encoder.architecture.to_dict()}
+        config = _own_config(shape)
+        takes = {"do_normalize": False, "return_attention_mask": True}  # our code normalises, and unpads any model
         checkpoint.save(encoder, weights, metadata=metadata)
+        written.append(write_atomic(folder / CODE.name, CODE.read_bytes()))
     preprocessor = {
         "feature_extractor_type": "Wav2Vec2FeatureExtractor",
         "feature_size": 1,
         "sampling_rate": SAMPLE_RATE_HZ,
         "padding_value": 0.0,
-        "do_normalize": encoder.architecture.normalize_waveform,
-        "return_attention_mask": encoder.architecture.conv_norm == "layer_norm",
+        **takes,
     }
     return [
-        weights,
+        *written,
         write_atomic(folder / "README.md", card.encode()),
         write_atomic(folder / "preprocessor_config.json", _json(preprocessor)),
         write_atomic(folder / "config.json", _json(config)),
@@ -85,6 +92,17 @@ def why_not_transformers(encoder: Encoder) -> str | None:
         # A LayerNorm over channels follows, so the factors cannot move into any weight.
         return "it multiplies the front end's channels by factors"
     return None
+
+
+def _own_config(shape: Architecture) -> dict[str, Any]:
+    return {
+        "model_type": OWN_MODEL_TYPE,
+        "architectures": ["SkillBenchModel"],
+        "auto_map": {"AutoConfig": f"{CODE.stem}.SkillBenchConfig", "AutoModel": f"{CODE.stem}.SkillBenchModel"},
+        "hidden_size": shape.dim,
+        "num_hidden_layers": len(shape.layers),
+        "architecture": shape.to_dict(),
+    }
 
 
 def _transformers_config(shape: Architecture) -> dict[str, Any]:

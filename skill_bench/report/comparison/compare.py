@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from skill_bench.base.errors import RecordError, UnknownName, UsageError
+from skill_bench.base.first_few import first_few
+from skill_bench.base.provenance import Provenance
 from skill_bench.report.statistics.interval import LEVEL, enough_speakers
 from skill_bench.report.statistics.paired import Comparison, Overall, compare, holm, overall
 from skill_bench.report.statistics.sample import Predictions, Sample, knows_speakers, mean_of
@@ -40,6 +42,7 @@ class SystemComparison:
     Attributes:
         section: Its label.
         a, b: Titles, told apart by origin where they are equal.
+        measured: Where each was measured: by whom, on which machine, with which commit.
         tasks: The tasks that both have.
         mean: Over these tasks; None for a single one.
         level: Below which a corrected p-value is called a difference.
@@ -49,6 +52,7 @@ class SystemComparison:
     section: str
     a: str
     b: str
+    measured: tuple[str, str]
     tasks: tuple[TaskComparison, ...]
     mean: Overall | None
     level: float
@@ -116,10 +120,37 @@ def compare_entries(
 
 
 def verdict(difference: float, low: float, high: float, *, shown: bool, a: str, b: str) -> str:
-    """The result in words; ``shown`` says whether the test found a difference."""
+    """The result in words; ``shown`` says whether the test found a difference.
+
+    The ends of the interval are said only where they agree with the test: one that leaves out 0 beside a test that
+    shows nothing (corrected for many tasks, or near its level) would say the opposite in the same sentence.
+    """
     if shown:
         return f"{b} is {'better' if difference > 0 else 'worse'} than {a} by {abs(difference):.1f} points"
+    if low > 0 or high < 0:
+        return f"no difference shown: {a} and {b} are too close to call"
     return f"no difference shown: {b} may be {_side(low)} to {_side(high)}"
+
+
+def measured(row: SystemRow) -> str:
+    """``run here, on AMD EPYC, commit 0f832af4``; every machine and commit of its records."""
+    found = [entry.record.provenance for entry in row.entries]
+    machines = dict.fromkeys(", ".join(p.hardware.gpus or ()) or p.hardware.cpu_model or "unknown CPU" for p in found)
+    commits = dict.fromkeys(
+        f"commit {p.git.commit[:8]}{' with changes' if p.git.dirty else ''}"
+        if p.git
+        else f"version {p.skill_bench_version}"
+        for p in found
+    )
+    origin = {"run": "run here", "shipped": "comes with skill-bench"}.get(row.origin, row.origin)
+    return f"{origin}, measured on {' and '.join(machines)}, {first_few(commits, most=2)}"
+
+
+def _commit(provenance: Provenance) -> str:
+    git = provenance.git
+    if git is None:
+        return f"version {provenance.skill_bench_version}"
+    return f"commit {git.commit[:8]}{' with changes' if git.dirty else ''}"
 
 
 def _compare(section: Section, a: SystemRow, b: SystemRow, level: float) -> SystemComparison:
@@ -158,6 +189,7 @@ def _compare(section: Section, a: SystemRow, b: SystemRow, level: float) -> Syst
         section=section.label,
         a=names[0],
         b=names[1],
+        measured=(measured(a), measured(b)),
         tasks=tasks,
         mean=overall([task.found for task in tasks], level=1 - level) if len(tasks) > 1 else None,
         level=level,

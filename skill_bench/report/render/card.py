@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tabulate import tabulate
@@ -12,12 +12,16 @@ from tabulate import tabulate
 from skill_bench.base import escape
 from skill_bench.base.strict_json import parse_json
 from skill_bench.records.similarity import CARRIED
+from skill_bench.report.render.card_header import UNKNOWN, header
 from skill_bench.report.render.render import markdown
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection
+from skill_bench.report.table.table import Table
 
-UNKNOWN = "not stated"
-_SHOWN = (CARRIED, "similarity", "recipe", "title", "licence", "data", "teacher", "n_parameters")
+_SHOWN = (
+    CARRIED, "similarity", "recipe", "title", "licence", "attribution", "data", "datasets", "languages", "teacher",
+    "n_parameters",
+)  # fmt: skip
 
 
 def model_card(
@@ -29,31 +33,25 @@ def model_card(
     dim: int,
     family: str,
     metadata: Mapping[str, str],
-    collections: Iterable[Collection],
-    loads_with_transformers: bool,
+    collections: Sequence[Collection],
+    runs_code: bool,
 ) -> str:
     """Markdown with the hub's header.
 
     Args:
         metadata: what the checkpoint says of itself.
         collections: records of any models; those of this one (equal ``sha256``) are shown.
+        runs_code: whether AutoModel runs the code that lies beside the weights.
     """
-    licence = metadata.get("licence")
-    header = [
-        "---",
-        "license: mit" if licence == "MIT" else f"license: other\nlicense_name: {json.dumps(licence or UNKNOWN)}",
-        f"library_name: {'transformers' if loads_with_transformers else 'skill-bench'}",
-        "pipeline_tag: feature-extraction",
-        f"tags: [speech, {family}, skill-bench]",
-        "---",
-    ]
+    table = _own(sha256, collections)
     facts = [
         ("architecture", f"{family}, {n_hidden_states} hidden states of width {dim}, 16 kHz, 20 ms a frame"),
         ("parameters", f"{n_parameters:,}" + _compared(n_parameters, metadata)),
         ("teacher", _teacher(metadata)),
         ("recipe", escape.markdown_cell(_recipe_name(metadata))),
         ("training data", escape.markdown_cell(_data(metadata))),
-        ("licence", escape.markdown_cell(licence or UNKNOWN)),
+        ("licence", escape.markdown_cell(metadata.get("licence", UNKNOWN))),
+        *([("attribution", escape.markdown_cell(metadata["attribution"]))] if "attribution" in metadata else []),
         ("sha256 of architecture and weights", f"`{sha256}`"),
         *(
             (escape.markdown_cell(key.replace("_", " ")), escape.markdown_cell(value))
@@ -62,29 +60,33 @@ def model_card(
         ),
     ]
     parts = [
-        "\n".join(header),
+        header(title=title, family=family, metadata=metadata, table=table, runs_code=runs_code),
         f"# {escape.markdown(title)}",
         tabulate([map(escape.one_line, fact) for fact in facts], ("", ""), "github", disable_numparse=True),
         "## Use\n\n```bash\nskill-bench run --upstream skill --ckpt FOLDER\n```",
     ]
-    if loads_with_transformers:
-        parts.append('```python\ntransformers.AutoModel.from_pretrained("FOLDER")\n```')
-    else:
+    trust = ", trust_remote_code=True" if runs_code else ""
+    parts.append(f'```python\ntransformers.AutoModel.from_pretrained("FOLDER"{trust})\n```')
+    if runs_code:
         parts.append(
-            "The weights are a skill-bench checkpoint (safetensors): transformers has no place for a pruned shape."
+            "The weights are a skill-bench checkpoint (safetensors): transformers has no place for a pruned shape, so "
+            "the code beside them computes it. It needs torch and transformers alone."
         )
-    parts += ["## Scores", _scores(sha256, collections)]
+    parts += ["## Scores", _scores(table)]
     if "recipe" in metadata:
         parts += ["## Recipe", f"```json\n{_pretty(metadata['recipe'])}\n```"]
     return "\n\n".join(parts) + "\n"
 
 
-def _scores(sha256: str, collections: Iterable[Collection]) -> str:
+def _own(sha256: str, collections: Sequence[Collection]) -> Table:
     found = [collection.where(lambda record: record.system.checkpoint_sha256 == sha256) for collection in collections]
-    own = [replace(collection, problems=()) for collection in found]
-    if not any(collection.entries for collection in own):
+    return build([replace(collection, problems=()) for collection in found])
+
+
+def _scores(table: Table) -> str:
+    if not table.sections:
         return "No records of this model were given."
-    return re.sub(r"^## ", "### ", markdown(build(own)), flags=re.MULTILINE).rstrip()
+    return re.sub(r"^## ", "### ", markdown(table), flags=re.MULTILINE).rstrip()
 
 
 def _compared(n_parameters: int, metadata: Mapping[str, str]) -> str:
@@ -111,12 +113,8 @@ def _recipe_name(metadata: Mapping[str, str]) -> str:
 
 def _data(metadata: Mapping[str, str]) -> str:
     hours = metadata.get("training_hours")
-    return (
-        ", ".join(
-            [*([metadata["data"]] if "data" in metadata else []), *([f"{hours} hours of speech"] if hours else [])]
-        )
-        or UNKNOWN
-    )
+    named = metadata.get("data") or metadata.get("datasets")
+    return ", ".join(filter(None, [named, f"{hours} hours of speech" if hours else None])) or UNKNOWN
 
 
 def _is_short(key: str, value: str) -> bool:

@@ -13,7 +13,12 @@ from skill_bench.report.render.figure_files import save, words
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TITLES = {"cka": "linear CKA", "cosine": "frame-wise cosine", "mutual_knn": "mutual nearest neighbours"}
+TITLES = {
+    "cka": "linear CKA",
+    "cosine": "frame-wise cosine",
+    "mutual_knn": "mutual nearest neighbours",
+    "whitened_cka": "whitened CKA",
+}
 _INCHES_PER_LAYER = 0.36
 
 

@@ -11,12 +11,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from skill_bench.base.counted import counted
 from skill_bench.records.fidelity import Fidelity
 from skill_bench.records.profile import Profile
-from skill_bench.records.record import Record, System
+from skill_bench.records.record import System
 from skill_bench.report.table.blocks import Block, SystemId, split
 from skill_bench.report.table.collect import Collection
-from skill_bench.report.table.columns import Column, published_column
+from skill_bench.report.table.columns import Column, columns_in, published_column
 from skill_bench.report.table.entry import FoundRecord, newest
 from skill_bench.report.table.fidelity import fidelity_of
 from skill_bench.report.table.published import PublishedRow
@@ -53,7 +54,7 @@ def build(
 
 
 def _measured(block: Block, profiles: list[tuple[str, Profile]], fidelity: list[Fidelity]) -> Section:
-    columns = {column.name: column for own in block.systems.values() for e in own for column in _columns(e.record)}
+    columns = {column.name: column for own in block.systems.values() for e in own for column in columns_in(e.record)}
     judged = {column.task: column for column in columns.values() if column.primary}
     tasks = tuple(sorted({entry.record.key.task for own in block.systems.values() for entry in own}))
     rows = [_measured_row(id_, own, profiles, fidelity, block.suite) for id_, own in block.systems.items()]
@@ -123,20 +124,7 @@ def _machine(profile: Profile) -> str | None:
     if profile.throughput is None:
         return None
     device = profile.provenance.hardware.device_name(profile.throughput.device)
-    return f"{device}, {profile.throughput.n_threads} threads, {profile.throughput.dtype}"
-
-
-def _columns(record: Record) -> list[Column]:
-    return [
-        Column(
-            task=record.key.task,
-            metric=name,
-            unit=metric.unit,
-            higher_is_better=metric.higher_is_better,
-            primary=name == record.metric,
-        )
-        for name, metric in record.metrics.items()
-    ]
+    return f"{device}, {counted(profile.throughput.n_threads, 'thread')}, {profile.throughput.dtype}"
 
 
 def _cells(entries: Iterable[FoundRecord]) -> tuple[dict[str, Score], list[str]]:
@@ -150,7 +138,7 @@ def _cells(entries: Iterable[FoundRecord]) -> tuple[dict[str, Score], list[str]]
             notes.append(f"{cell} is {stale}")
         if record.error is not None:
             notes.append(f"{cell} failed: {record.error.type}: {record.error.message}")
-        for column in _columns(record):
+        for column in columns_in(record):
             metric = record.metrics[column.metric]
             if metric.value is None:
                 notes.append(f"{cell} has no {column.metric}: {metric.reason}")
