@@ -43,7 +43,7 @@ def teacher(
     batch = torch.stack(waves)
     ours, theirs = same_models(shape)
     with tempfile.TemporaryDirectory() as folder:
-        hugging = _transformers(ours, Path(folder) / "transformers")
+        hugging = transformers_model(ours, Path(folder) / "transformers")
     run: dict[str, Callable[[], Any]] = {
         OURS: _frozen(ours, waves),
         ALL_THREADS: _all_threads(ours, waves),
@@ -186,7 +186,12 @@ def _torchaudio(shape: Architecture) -> Any:
     return model.eval()
 
 
-def _transformers(ours: Encoder, folder: Path) -> Any:
+def transformers_model(ours: Encoder, folder: Path) -> Any:
+    """Its model with the same weights, through files in ``folder``.
+
+    Raises:
+        MissingExtra: transformers is not installed.
+    """
     try:
         from transformers import WavLMModel
     except ImportError as error:

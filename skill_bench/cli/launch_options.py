@@ -10,10 +10,33 @@ from typing import Annotated, Any
 
 import typer
 
+from skill_bench.base.errors import UsageError
+from skill_bench.cli.options import names_in, usable_device
 from skill_bench.cli.paths import there
 from skill_bench.launch.options import LaunchOptions, read_options
 
+
+def _devices(text: str | None) -> tuple[str, ...] | None:
+    """``"cuda:0,cuda:1"``, or ``"all"`` GPUs.
+
+    Raises:
+        UsageError: devices that torch cannot use here.
+    """
+    if text != "all":
+        names = names_in(text)
+        return None if names is None else tuple(usable_device(name, option="--devices") for name in names)
+    import torch
+
+    if not (n_gpus := torch.cuda.device_count()):
+        raise UsageError("--devices all: torch can use no GPU here. Give --devices cpu,cpu for two processes.")
+    return tuple(f"cuda:{number}" for number in range(n_gpus))
+
+
 _OPTIONS: dict[str, Any] = {
+    "devices": Annotated[
+        str | None,
+        typer.Option(help="One process a device that share the cells: cuda:0,cuda:1, all (GPUs), or cpu,cpu."),
+    ],
     "launcher": Annotated[str | None, typer.Option(help="Run in jobs: slurm, or local (processes of this machine).")],
     "launch_file": Annotated[
         Path | None,
@@ -59,5 +82,5 @@ def launchable(command: Callable[..., None]) -> Callable[..., None]:
     return with_options
 
 
-def _read(*, launch_file: Path | None, detach: bool, **given: Any) -> LaunchOptions | None:
-    return read_options({**given, "detach": detach or None}, file=launch_file)
+def _read(*, launch_file: Path | None, detach: bool, devices: str | None, **given: Any) -> LaunchOptions | None:
+    return read_options({**given, "devices": _devices(devices), "detach": detach or None}, file=launch_file)

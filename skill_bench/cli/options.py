@@ -65,23 +65,27 @@ def checkpoint_to_write(param: typer.CallbackParam, path: Path) -> Path:
     return path
 
 
-def _usable_device(device: str) -> str:
-    """Checks ``--device``; torch is loaded for GPUs alone."""
+def usable_device(device: str, *, option: str = "--device") -> str:
+    """Checks a device; torch is loaded for GPUs alone.
+
+    Raises:
+        UsageError: no name of a device, or one that torch cannot use here.
+    """
     if device == "cpu":
         return device
     if re.fullmatch(r"cuda(:\d+)?", device) is None:
-        raise UsageError(f"--device {device!r}: expected cpu, cuda or cuda:1.")
+        raise UsageError(f"{option} {device!r}: expected cpu, cuda or cuda:1.")
     import torch
 
     n_gpus = torch.cuda.device_count()
     if int(device.partition(":")[2] or 0) >= n_gpus:
         raise UsageError(
-            f"--device {device}: torch can use {counted(n_gpus, 'GPU')} here. Take another one, or --device cpu."
+            f"{option} {device}: torch can use {counted(n_gpus, 'GPU')} here. Take another one, or --device cpu."
         )
     return device
 
 
-Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1.", callback=_usable_device)]
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1.", callback=usable_device)]
 
 
 def bytes_in(text: str, *, option: str) -> int:

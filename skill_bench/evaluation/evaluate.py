@@ -265,6 +265,7 @@ def extract_features(plan: Plan, *, load: Load | None = None, progress: Progress
                 extract(
                     upstream, asked.utterances, pooled=asked.pooled, max_seconds=asked.max_seconds, progress=progress,
                     cache_dir=plan.cache_dir, cache_limit_bytes=plan.cache_limit_bytes,
+                    batch_seconds=plan.batch_seconds,
                 )  # fmt: skip
 
 

@@ -66,7 +66,13 @@ class Extraction:
         device: torch.device = getattr(self.upstream, "device", torch.device("cpu"))
         if device.type == "cpu":
             return OnCpu(self.upstream, policy=self.policy, n_threads=self.n_threads)
-        return OnGpu(self.upstream, policy=self.policy, lanes=CudaLanes(device), batch_seconds=self.batch_seconds)
+        return OnGpu(
+            self.upstream,
+            policy=self.policy,
+            lanes=CudaLanes(device),
+            batch_seconds=self.batch_seconds,
+            n_decoders=self.n_threads,
+        )
 
     def require_memory(self, utterances: Sequence[Utterance]) -> None:
         """Checks that what the cache lacks can be extracted, each utterance alone.

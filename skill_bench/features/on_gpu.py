@@ -7,7 +7,6 @@ the host must know (lengths, shapes) it knows without asking; whether numbers ar
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -71,13 +70,14 @@ class OnGpu:
 
     Args:
         batch_seconds: Padded audio in one batch; what the memory holds where it is None.
+        n_decoders: Threads that read audio.
     """
 
     upstream: FeatureSource
     policy: Policy = field(kw_only=True)
     lanes: Lanes = field(kw_only=True)
     batch_seconds: float | None = field(kw_only=True)
-    n_decoders: int = field(kw_only=True, default_factory=lambda: min(16, os.cpu_count() or 1))
+    n_decoders: int = field(kw_only=True)
 
     def compute(self, blocks: Iterator[Batches]) -> Generator[Computed]:
         """Batches reach over blocks, which are taken as far ahead as audio is decoded.

@@ -34,12 +34,11 @@ class Local(Jobs):
         options, ids = self.options, []
         for number, job in enumerate(jobs):
             executor = _executor(folder)
-            first = number * options.gpus_per_job
             executor.update_parameters(
                 timeout_min=options.seconds / 60,
                 signal_delay_s=options.warning_seconds,
                 gpus_per_node=options.gpus_per_job,
-                visible_gpus=list(range(first, first + options.gpus_per_job)),
+                visible_gpus=options.gpus_of(number),
             )
             ids.append(str(executor.submit(job).job_id))
         return ids
@@ -79,7 +78,7 @@ def _executor(folder: Path) -> Any:
                 "SUBMITIT_STDERR_TO_STDOUT": "",
                 "SUBMITIT_EXECUTOR": "local",
                 "SUBMITIT_LOCAL_WITH_SHELL": "",
-                "CUDA_VISIBLE_DEVICES": ",".join(map(str, self.parameters["visible_gpus"])),
+                "CUDA_VISIBLE_DEVICES": ",".join(self.parameters["visible_gpus"]),
             }
             with (self.folder / "controllers.log").open("ab") as log:
                 process = subprocess.Popen(

@@ -19,7 +19,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -49,6 +49,8 @@ class LaunchOptions(Frozen):
 
     Attributes:
         launcher: ``slurm``, or ``local``: processes of this machine.
+        devices: One job a device of this machine, such as ``cuda:0`` and ``cuda:1``; says launcher, max_jobs and
+            gpus_per_job.
         max_jobs: At a time.
         gpus_per_job: With any, features and heads are computed there.
         cpus_per_job: None: what SLURM gives without asking; of this machine, as many as each job can have.
@@ -68,6 +70,7 @@ class LaunchOptions(Frozen):
     """
 
     launcher: Launcher
+    devices: tuple[Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")], ...] = ()
     max_jobs: Positive = 2
     gpus_per_job: Count = 0
     cpus_per_job: Positive | None = None
@@ -82,6 +85,15 @@ class LaunchOptions(Frozen):
     sbatch: dict[str, str | int | bool] = Field(default_factory=dict)
     on_interrupt: Literal["leave", "cancel"] = "leave"
     detach: bool = False
+
+    def gpus_of(self, job: int) -> list[str]:
+        """The GPUs of a local job, as CUDA_VISIBLE_DEVICES names them; of those that this process sees."""
+        first = job * self.gpus_per_job
+        numbers = range(first, first + self.gpus_per_job)
+        if self.devices and self.gpus_per_job:
+            numbers = range(_number(self.devices[job]), _number(self.devices[job]) + 1)
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        return [seen[number] if number < len(seen) and seen[number] else str(number) for number in numbers]
 
     @property
     def seconds(self) -> int:
@@ -100,6 +112,23 @@ class LaunchOptions(Frozen):
         return self.cpus_per_job or max(1, cores // self.max_jobs)
 
 
+def _of_devices(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What one job a device means; Ctrl-C ends them, as it would the one process that they stand for."""
+    devices = list(content["devices"])
+    on_gpu = [device.startswith("cuda") for device in devices]
+    if any(on_gpu) and (not all(on_gpu) or len({_number(device) for device in devices}) < len(devices)):
+        raise UsageError(f"devices {', '.join(devices)}: expected GPUs, each once, or cpu as often as you like.")
+    said = {"launcher": "local", "max_jobs": len(devices), "gpus_per_job": int(any(on_gpu))}
+    for key, value in said.items():
+        if content.get(key, value) != value:
+            raise UsageError(f"devices say that {key} is {value}, found {content[key]}. Leave {key} out.")
+    return {"on_interrupt": "cancel", **content, **said}
+
+
+def _number(device: str) -> int:
+    return int(device.partition(":")[2] or 0)
+
+
 ONLY_SLURM = ("memory", "partition", "account", "qos", "constraint", "cpu_partition", "setup", "sbatch")
 
 
@@ -112,6 +141,8 @@ def read_options(given: Mapping[str, object], *, file: Path | None) -> LaunchOpt
     """
     named = {key: value for key, value in given.items() if value is not None}
     content = {**(read_toml(file) if file is not None else {}), **named}
+    if content.get("devices"):
+        content = _of_devices(content)
     if "launcher" not in content:
         if content or file is not None:
             said = str(file) if file is not None else ", ".join(f"--{key.replace('_', '-')}" for key in content)

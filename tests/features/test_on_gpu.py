@@ -58,7 +58,7 @@ def test_batches_are_filled_across_shards(
     monkeypatch.setattr(extraction, "SHARD_SECONDS_OF_FRAMES", 0.5)
     monkeypatch.setattr(extraction, "BATCH_SECONDS", 0.5)
     upstream = ElsewhereUpstream()
-    gpu = OnGpu(upstream, policy=Policy(pooled=False), lanes=HostLanes(), batch_seconds=2.0)
+    gpu = OnGpu(upstream, policy=Policy(pooled=False), lanes=HostLanes(), batch_seconds=2.0, n_decoders=2)
     monkeypatch.setattr(extraction, "OnGpu", lambda *given, **more: replace(gpu, policy=more["policy"]))
     extract(upstream, utterances, pooled=False, cache_dir=tmp_path, max_seconds=max_seconds)
     # 2 s: .96 twice padded, then .72 (as .48 three times), the rest; cut to .2 s all fit.
@@ -84,7 +84,7 @@ def test_blocks_are_taken_as_far_ahead_as_audio_is_decoded(utterances: list[Utte
             taken.append(one.id)
             yield [[one]]
 
-    gpu = OnGpu(ElsewhereUpstream(), policy=Policy(pooled=True), lanes=HostLanes(), batch_seconds=0.1)
+    gpu = OnGpu(ElsewhereUpstream(), policy=Policy(pooled=True), lanes=HostLanes(), batch_seconds=0.1, n_decoders=2)
     computing = gpu.compute(blocks())
     first = next(computing)
     assert [u.id for u, _ in first] == ["u0"]
@@ -178,7 +178,7 @@ def test_nothing_waits_for_the_device_within_a_batch(
 ) -> None:
     """The meta device has no values to wait for: what asks for one fails, and copies show."""
     upstream = encoder.at_precision(precision).to("meta")  # type: ignore[arg-type]
-    gpu = OnGpu(upstream, policy=Policy(pooled=pooled), lanes=HostLanes(), batch_seconds=9.0)
+    gpu = OnGpu(upstream, policy=Policy(pooled=pooled), lanes=HostLanes(), batch_seconds=9.0, n_decoders=2)
     waves = list(torch.split(torch.empty(sum(n_samples), device="meta"), n_samples))
     with Waits() as waits:
         parts = gpu._reduced(waves)
@@ -228,7 +228,7 @@ def test_copies_that_are_waited_for_are_counted() -> None:
 def test_an_encoder_gives_the_same_in_the_stream(encoder: EncoderUpstream, tmp_path: Path) -> None:
     spoken = noise(tmp_path / "audio", n=6)
     expected = extract(encoder, spoken, pooled=False, cache_dir=tmp_path / "cpu")
-    gpu = OnGpu(encoder, policy=Policy(pooled=False), lanes=HostLanes(), batch_seconds=9.0)
+    gpu = OnGpu(encoder, policy=Policy(pooled=False), lanes=HostLanes(), batch_seconds=9.0, n_decoders=2)
     found = {u.id: entry.features for computed in gpu.compute(iter([[spoken[::-1]]])) for u, entry in computed}
     for u in spoken:  # half precision, whose last digit float32's order of sums may decide
         torch.testing.assert_close(found[u.id].float(), expected[u.id].float(), rtol=2e-3, atol=2e-3)

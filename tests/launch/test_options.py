@@ -72,7 +72,7 @@ def test_each_option_alone_changes_what_slurm_is_asked_for(monkeypatch: pytest.M
     for name, (value, expected) in ASKED.items():
         options = LaunchOptions(launcher="slurm", **{name: value})
         assert Slurm(options).parameters(on_gpu=True, after=()) == plain | expected, name
-    elsewhere = {"launcher", "cpu_partition", "on_interrupt", "detach"}
+    elsewhere = {"launcher", "devices", "cpu_partition", "on_interrupt", "detach"}
     assert ASKED.keys() | elsewhere == set(LaunchOptions.model_fields)
     split = Slurm(LaunchOptions(launcher="slurm", gpus_per_job=1, partition="gpu", cpu_partition="cpu"))
     assert split.parameters(on_gpu=False, after=["7_0", "7_1"]) == plain | {
@@ -92,3 +92,50 @@ def test_without_submitit_it_is_said_how_to_get_it(launcher: Launcher, monkeypat
         f"--launcher {launcher} needs submitit, which is not installed. Run in a checkout of skill-bench: "
         "pip install '.[cluster]'"
     )
+
+
+def test_a_job_a_device() -> None:
+    found = read_options({"devices": ("cuda:2", "cuda:0")}, file=None)
+    assert found == LaunchOptions(
+        launcher="local", devices=("cuda:2", "cuda:0"), max_jobs=2, gpus_per_job=1, on_interrupt="cancel"
+    )
+    assert [found.gpus_of(job) for job in range(2)] == [["2"], ["0"]]
+    on_cpu = read_options({"devices": ("cpu",) * 3, "on_interrupt": "leave"}, file=None)
+    assert on_cpu == LaunchOptions(launcher="local", devices=("cpu",) * 3, max_jobs=3)
+    assert on_cpu.gpus_of(1) == []
+
+
+def test_a_file_may_name_devices(tmp_path: Path) -> None:
+    path = tmp_path / "launch.toml"
+    path.write_text('devices = ["cuda:0", "cuda:1"]\n')
+    found = read_options({}, file=path)
+    assert found is not None
+    assert (found.launcher, found.max_jobs, found.gpus_per_job) == ("local", 2, 1)
+
+
+def test_gpus_are_those_that_the_command_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-abc")
+    by_name = LaunchOptions(launcher="local", devices=("cuda:1", "cuda"), max_jobs=2, gpus_per_job=1)
+    assert [by_name.gpus_of(job) for job in range(2)] == [["GPU-abc"], ["5"]]
+    assert LaunchOptions(launcher="local", gpus_per_job=2).gpus_of(0) == ["5", "GPU-abc"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert [LaunchOptions(launcher="local", gpus_per_job=2).gpus_of(job) for job in range(2)] == [
+        ["0", "1"],
+        ["2", "3"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"devices": ("cpu", "cuda:0")}, "devices cpu, cuda:0: expected GPUs, each once, or cpu as often as you like."),
+        ({"devices": ("cuda", "cuda:0")}, "devices cuda, cuda:0: expected GPUs, each once"),
+        ({"devices": ("cpu", "cpu"), "max_jobs": 3}, "devices say that max_jobs is 2, found 3. Leave max_jobs out."),
+        ({"devices": ("cpu",), "launcher": "slurm"}, "devices say that launcher is local, found slurm."),
+        ({"devices": ("cuda:0",), "gpus_per_job": 2}, "devices say that gpus_per_job is 1, found 2."),
+    ],
+)
+def test_devices_that_cannot_be_are_said(given: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError) as found:
+        read_options(given, file=None)
+    assert message in str(found.value)
