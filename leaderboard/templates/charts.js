@@ -10,7 +10,7 @@ const CAPTIONS = {
   training: "Distance to the teacher, without the penalty that drives the sparsity to its target. Pale as logged, bold as means.",
 };
 const chosen = {};
-const kept = new Map();
+const kept = new Map(), latest = new Map();
 
 // The best so many of the rows that are shown: every dataset whose items name their row.
 function filtered(spec, kind, visible) {
@@ -26,6 +26,7 @@ function drawChart(kind) {
   present(kind, offered.length > 0);
   if (!offered.length) return;
   const controls = byId(`${kind}-controls`), holder = byId(`${kind}-body`);
+  delete holder.dataset.shown;
   controls.replaceChildren();
   if (offered.length > 1) {
     const label = { pareto: "Cost", bars: "Task or score" }[kind] || "System";
@@ -40,8 +41,13 @@ function drawChart(kind) {
   holder.setAttribute("role", "img");
   holder.setAttribute("aria-label", `${byId(`${kind}-title`).textContent}: ${chart.name}. The table holds the same numbers.`);
   const themed = { ...spec, config: data.themes[document.documentElement.dataset.theme] };
-  window.vegaEmbed(holder, themed, { ast: true, actions: false, renderer: "svg", tooltip: { theme: document.documentElement.dataset.theme } }).then(({ view }) => {
+  const drawing = el("div");
+  latest.set(kind, drawing);
+  window.vegaEmbed(drawing, themed, { ast: true, actions: false, renderer: "svg", tooltip: { theme: document.documentElement.dataset.theme } }).then(({ view }) => {
+    if (latest.get(kind) !== drawing) { view.finalize(); return; } // somebody chose otherwise meanwhile
     if (kept.has(kind)) kept.get(kind).finalize();
+    holder.replaceChildren(drawing);
+    holder.dataset.shown = chart.name;
     kept.set(kind, view);
     view.addEventListener("click", (_, item) => { if (item && item.datum && item.datum.row !== undefined) openDetails(rows[item.datum.row]); });
     const svg = holder.querySelector("svg");
@@ -75,6 +81,7 @@ drawers.push(async () => {
     present(kind, there);
     if (!there) continue;
     waiting.add(kind);
+    delete byId(`${kind}-body`).dataset.shown;
     watch.unobserve(byId(kind));
     watch.observe(byId(kind));
   }

@@ -53,7 +53,7 @@ def titles(page: Page) -> list[str]:
 def drawn(page: Page, kind: str) -> Locator:
     """A chart, once it is there: it is drawn when it comes near."""
     page.locator(f"#{kind}").scroll_into_view_if_needed()
-    page.locator(f"#{kind}-body svg .role-mark").first.wait_for(state="attached")
+    page.locator(f"#{kind}-body[data-shown] svg").wait_for(state="attached")
     return page.locator(f"#{kind}-body svg")
 
 
@@ -107,8 +107,8 @@ def test_filters(browser: Browser, site: Path) -> None:
         students = titles(page)
         assert {"SKILL", "DPHuBERT"} <= set(students) < set(everything)
         drawn(page, "bars")
-        names = page.locator("#bars-body .mark-text.role-mark text").all_inner_texts()
-        assert sorted(names) == sorted(students), "the charts follow the filters"
+        names = page.locator("#bars-body .mark-text.role-mark text")
+        assert sorted(names.all_text_contents()) == sorted(students), "the charts follow the filters"
         page.select_option("#role", "")
         page.fill("#limit", "0.5")
         page.locator("#count", has_text="2 of").wait_for()
@@ -170,7 +170,7 @@ def test_a_student_beside_the_published_dphubert(browser: Browser, site: Path) -
         assert "every number may be compared" in page.locator("#beside-caption").inner_text()
         page.select_option("#section", label=PUBLISHED)
         page.get_by_label("Put DPHuBERT side by side").check()
-        assert page.locator("#beside thead th").all_inner_texts() == ["SKILL ✕", "DPHuBERT ✕"]
+        assert page.locator("#beside thead th").all_inner_texts() == ["SKILL\n✕", "DPHuBERT\n✕"]
         lines = [text.split("\t") for text in page.locator("#beside tbody tr").all_inner_texts()]
         cells = {name: rest for name, *rest in lines}
         assert cells["teacher"] == ["teacher", "HuBERT Base"]
@@ -185,9 +185,8 @@ def test_the_address_holds_what_is_chosen(browser: Browser, site: Path) -> None:
         page.select_option("#section", label=PUBLISHED)
         page.select_option("#role", "student")
         page.locator('[data-sort="sid_accuracy_percent"]').click()
-        everything = len(titles(page))
         page.fill("#search", "dphubert")
-        page.wait_for_function(f"document.querySelectorAll('#table-body .name').length < {everything}")
+        page.locator("#count", has_text="2 of").wait_for()
         page.get_by_label("Put DPHuBERT side by side").check()
         page.get_by_role("button", name="DPHuBERT", exact=True).click()
         page.wait_for_selector("dialog[open]")
@@ -201,7 +200,7 @@ def test_the_address_holds_what_is_chosen(browser: Browser, site: Path) -> None:
         assert page.locator('th[aria-sort="descending"]').inner_text().startswith("SID")
         assert page.locator("#beside thead th").count() == 1
         page.keyboard.press("Escape")
-        page.wait_for_function("!location.hash.includes('row=')")
+        page.wait_for_url(re.compile("#(?!.*row=)"))
 
 
 def test_an_address_of_another_page_is_harmless(browser: Browser, site: Path) -> None:
@@ -253,9 +252,8 @@ def test_charts(browser: Browser, site: Path, table: Table) -> None:
         assert not page.locator('.sections [href="#layers"]').is_visible(), "published systems have no layer weights"
         drawn(page, "pareto")
         ranked = sum(row.rank is not None for row in table.sections[1].rows)
-        page.wait_for_function(
-            f"document.querySelectorAll('#pareto-body .mark-symbol.role-mark path').length === {ranked - 1}"
-        )  # all but FBANK
+        marks = page.locator("#pareto-body .mark-symbol.role-mark path")
+        assert marks.count() == ranked - 1, "all but FBANK"
         assert "Not drawn: FBANK (0, no params)" in page.locator("#pareto-body").inner_text()
         page.locator("#pareto-controls select").select_option("MACs G")
         page.wait_for_selector("#pareto-body >> text=MACs (billions")
@@ -382,7 +380,7 @@ def test_five_hundred_rows(browser: Browser, tmp_path: Path, make_record: Callab
         page.fill("#search", "m49")
         page.locator("#count", has_text="10 of 500").wait_for()
         drawn(page, "bars")
-        page.wait_for_function("document.querySelectorAll('#bars-body .mark-text.role-mark text').length === 10")
+        assert page.locator("#bars-body .mark-text.role-mark text").count() == 10
 
 
 def test_a_hostile_title_is_shown_as_it_is(
