@@ -152,7 +152,7 @@ def _layers(found: LayerSimilarity | None, figures: Sequence[Path]) -> list[str]
     parts.append(
         f"{counted(found.n_utterances, 'utterance')}, {found.audio_seconds / 60:.1f} minutes; linkage {found.linkage}, "
         f"{'neighbouring clusters only' if found.contiguous else 'any clusters'}, "
-        f"{counted(found.n_groups, 'group')} asked for. Checkpoint sha256 `{found.checkpoint_sha256}`."
+        f"{found.n_groups} groups asked for. Checkpoint sha256 `{found.checkpoint_sha256}`."
     )
     rows = [[TITLES[one.measure], json.dumps([list(group) for group in one.groups])] for one in found.measures]
     parts.append(grid(rows, ["measure", "groups of hidden states"]))
