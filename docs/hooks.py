@@ -10,6 +10,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = {
+    "api": "Python",
     "records": "Records",
     "tasks": "Tasks",
     "upstream": "Upstreams",
@@ -21,6 +22,7 @@ PARTS = {
     "training": "Training",
     "corpora": "Corpora",
     "evaluation": "Evaluation and kinds of tasks",
+    "launch": "Jobs",
     "probes": "Heads",
     "metrics": "Metrics",
     "measure": "Costs",

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from skill_bench.base.errors import UnknownName
 from skill_bench.base.specs import Count, Frozen, Positive, validate
-from skill_bench.base.suites import SETTINGS_OF
+from skill_bench.base.suites import settings_of
 from skill_bench.records.record import DEFAULT_PROTOCOL
 
 
@@ -260,8 +260,8 @@ class TaskSpec(Frozen):
     def for_suite(self, suite: str, *, protocol: str = DEFAULT_PROTOCOL) -> Self:
         """This task with ``[suites.<suite>]``, then ``[protocols.<protocol>]`` merged in.
 
-        The official settings when there is no such suite's table; ``mini`` shares that of ``local``, whose corpora are
-        about as large.
+        The official settings when there is no such suite's table; ``mini`` and packaged layouts share that of
+        ``local``, whose corpora are about as large.
 
         Raises:
             UnknownName: the task has no such protocol; suggests the nearest.
@@ -272,7 +272,7 @@ class TaskSpec(Frozen):
             raise UnknownName(f"protocol of task {self.name!r}", protocol, [DEFAULT_PROTOCOL, *self.protocols])
         merged = self.model_dump() | {"suites": {}, "protocols": {}}
         source = f"task {self.name!r}"
-        settings = suite if suite in self.suites else SETTINGS_OF.get(suite, suite)
+        settings = suite if suite in self.suites else settings_of(suite)
         for group, name in (("suites", settings), ("protocols", protocol)):
             override = getattr(self, group).get(name)
             if override is not None:

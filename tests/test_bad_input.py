@@ -6,46 +6,11 @@ from pathlib import Path
 
 import miniatures
 import pytest
-from fake_speech import tone_file
+from small_suite import RTTM, TASKS, write
 from typer.testing import CliRunner
 
 from skill_bench.base.errors import SkillBenchError
 from skill_bench.cli.main import app
-
-SPLIT = [*["train"] * 4, *["dev"] * 4, *["test"] * 4]
-COLUMNS = ("path", "split", "speaker", "text", "phones", "turns")
-RTTM = "SPEAKER {name} 1 {start} {length} <NA> <NA> {who} <NA> <NA>\n"
-TASKS = {
-    "asr": 'target = "text"\ntarget_kind = "text"',
-    "pr": 'target = "phones"\ntarget_kind = "phones"\nphones = { inventory = ["AA", "B"] }',
-    "sid": 'target = "speaker"',
-    "asv": 'target = "speaker"\ntrials = { seed = 0, same_per_speaker = 1, different_per_speaker = 1 }',
-    "sd": 'target = "turns"\ntarget_kind = "rttm"',
-}
-
-
-def write(root: Path, task: str, *, cells: dict[tuple[int, str], str], extra: str = "") -> None:
-    """A corpus of twelve recordings of half a second; ``cells`` replaces values of (line, column)."""
-    lines = ["\t".join(COLUMNS)]
-    for number, split in enumerate(SPLIT):
-        tone_file(root / f"u{number}.wav", "ABAB", seed=number)
-        (root / f"u{number}.rttm").write_text(
-            RTTM.format(name=f"u{number}", start=0, length=0.3, who="s0")
-            + RTTM.format(name=f"u{number}", start=0.2, length=0.25, who="s1")
-        )
-        row = {
-            "path": f"u{number}.wav",
-            "split": split,
-            # Each part has two speakers of its own.
-            "speaker": f"{split}{number % 2}" if task == "asv" else f"s{number % 2}",
-            "text": "AB BA",
-            "phones": "AA B",
-            "turns": f"u{number}.rttm",
-        }
-        row |= {column: value for (line, column), value in cells.items() if line == number}
-        lines.append("\t".join(row[column] for column in COLUMNS))
-    (root / "manifest.tsv").write_text("\n".join(lines) + "\n" + extra)
-    (root / "suite.toml").write_text(f'[tasks.{task}]\nmanifest = "manifest.tsv"\n{TASKS[task]}\n')
 
 
 def refused(root: Path, task: str, *, suite: str = "local") -> str:
@@ -62,11 +27,14 @@ def refused(root: Path, task: str, *, suite: str = "local") -> str:
 
 def test_what_is_not_faulty_runs(tmp_path: Path) -> None:
     write(tmp_path, "sid", cells={})
+    suite = tmp_path / "suite.toml"
+    suite.write_text(f'title = "My corpus"\n{suite.read_text()}')
     options = ["--suite", "local", "--data-root", str(tmp_path), "--tasks", "sid", "--no-profile"]
     places = ["--out", str(tmp_path / "out"), "--cache-dir", str(tmp_path / "cache")]
     done = CliRunner().invoke(app, ["run", "-u", "logmel", *options, *places])
     assert done.exit_code == 0, done.output
-    assert "1 cells in" in done.output
+    assert "1 cell in" in done.output
+    assert "suite local: My corpus" in done.output
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ FLOORS = (
     {"tasks", "metrics", "upstream", "features", "layers", "pruning", "training", "measure"},
     {"adapters", "probes", "pretraining", "distillation", "fidelity", "report", "s3prl"},
     {"evaluation"},
-    {"sweep", "guard"},
+    {"launch"},
+    {"sweep", "guard", "api"},
     {"cli"},
     {"__main__"},
 )

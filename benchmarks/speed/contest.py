@@ -27,7 +27,7 @@ class Candidates:
         unit: Such as ``s of audio``.
         run: What each does, skill-bench first.
         macs: Multiply-adds of skill-bench's own way, where a floor is wanted.
-        memory: Whether a further round finds how much memory each allocates.
+        memory: Whether a further round finds how much memory each allocates, as ``peak`` sees it.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Candidates:
     run: Mapping[str, Callable[[], object]]
     macs: int | None = None
     memory: bool = False
+    peak: Callable[[Callable[[], object]], int] = peak_on_cpu
 
 
 def hold(
@@ -56,7 +57,7 @@ def hold(
                 if number:
                     seconds[name].append(clock() - start)
                 advance(1)
-    peaks = {name: peak_on_cpu(run) if candidates.memory else None for name, run in candidates.run.items()}
+    peaks = {name: candidates.peak(run) if candidates.memory else None for name, run in candidates.run.items()}
     floor = None
     if candidates.macs is not None:
         floor = Floor(

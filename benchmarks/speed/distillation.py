@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
-from skill_bench.distillation.losses import GroupDistillation
+from skill_bench.distillation.losses import Averages, GroupDistillation
 from skill_bench.distillation.objectives import JointObjective, teaching
 from skill_bench.distillation.recipe import Loss, load_recipe
 from skill_bench.measure.throughput import noise
@@ -36,8 +36,10 @@ def against_straightforward(
     """
     whole = architecture or base_plus()
     ours, theirs = same_models(whole)
-    objective = _objective(ours)
-    other = Straightforward(theirs, copy.deepcopy(theirs), _target(ours, _loss()), objective.gates, objective.groups)
+    objective = joint_objective(ours)
+    other = Straightforward(
+        theirs, copy.deepcopy(theirs), _target(ours, _loss()), objective.gates, objective.averages.groups
+    )
     waves = _waves(batch_size, utterance_seconds)
     _check_equal(objective, other, waves)
     return Candidates(
@@ -71,11 +73,11 @@ def before_and_after_removal(
     whole = architecture or base_plus()
     torch.manual_seed(0)
     teacher = Encoder(whole).eval()
-    full, removed = _objective(teacher), _objective(teacher)
+    full, removed = joint_objective(teacher), joint_objective(teacher)
     waves = _waves(batch_size, utterance_seconds)
-    optimizer = _optimizer(removed)
+    optimizer = optimizer_of(removed)
     _shut_most(removed)
-    shut = _objective(teacher)
+    shut = joint_objective(teacher)
     _shut_most(shut)
     removed.gates.masks(torch.Generator().manual_seed(0))  # one update's samples: those gates stay shut
     removed.shrink(optimizer)
@@ -107,19 +109,21 @@ def _shut_most(objective: JointObjective) -> None:
             gate.log_alpha.data[:n], gate.log_alpha.data[n:] = -40.0, 5.0
 
 
-def _objective(teacher: Encoder) -> JointObjective:
+def joint_objective(teacher: Encoder) -> JointObjective:
+    """The joint stage of recipe ``skill``, in groups of three layers, with a copy of the teacher as student."""
     student = Encoder(teacher.architecture).train()
     student.load_state_dict(teacher.state_dict())
     n = len(teacher.layers)
     groups = tuple(tuple(range(first, min(first + 3, n + 1))) for first in range(1, n + 1, 3))
+    averages = Averages(groups=groups)
     recipe = load_recipe("skill", changes=["sparsity.remove_after_updates=1"])
     assert recipe.sparsity
     options: Sparsity = recipe.sparsity
     return JointObjective(
         student,
         _target(teacher, recipe.loss, n_groups=len(groups)),
-        teach=teaching(teacher, groups),
-        groups=groups,
+        teach=teaching(teacher, averages),
+        averages=averages,
         options=options,
         teacher_size=size_of(teacher),
     ).train()
@@ -134,14 +138,15 @@ def _target(teacher: Encoder, options: Loss, *, n_groups: int | None = None) -> 
     return GroupDistillation(dim=teacher.architecture.dim, n_groups=n_groups, options=options)
 
 
-def _optimizer(module: torch.nn.Module) -> torch.optim.Optimizer:
+def optimizer_of(module: torch.nn.Module) -> torch.optim.Optimizer:
+    """As the recipe has it."""
     return adamw(module.parameters(), options=load_recipe("skill").optimizer)
 
 
 def _updates(
     objective: JointObjective, waves: Tensor, optimizer: torch.optim.Optimizer | None = None
 ) -> Callable[[], object]:
-    optimizer = optimizer or _optimizer(objective)
+    optimizer = optimizer or optimizer_of(objective)
     number = iter(range(1 << 30))
 
     def run() -> float:

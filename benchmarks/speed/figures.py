@@ -124,7 +124,17 @@ class Forecasts(Frozen):
     tasks: tuple[ForecastTask, ...]
 
 
-Item = Annotated[Contest | EndToEnd | Growth | Forecasts, Field(discriminator="form")]
+class Facts(Frozen):
+    """A table of what was found, each cell as it is shown."""
+
+    form: Literal["facts"] = "facts"
+    name: str
+    what: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+Item = Annotated[Contest | EndToEnd | Growth | Forecasts | Facts, Field(discriminator="form")]
 
 
 class Measured(Frozen):

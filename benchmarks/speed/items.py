@@ -12,15 +12,17 @@ import torch
 from skill_bench.base import provenance
 from skill_bench.base.documents import write_atomic
 from skill_bench.base.errors import SkillBenchError, UnknownName, UsageError
+from skill_bench.base.precision import Precision
 from skill_bench.base.progress import Progress
 from skill_bench.pretraining.shape import SMALL_TEACHER
-from speed import distillation, encoders, end_to_end, forecasts, scale, training
+from speed import distillation, encoders, end_to_end, forecasts, gpu, scale, training
 from speed.contest import Candidates, hold
 from speed.figures import Item, Measured, Speed
 from speed.page import markdown as page_of
 
 NAMES = (
     "teacher", "student", "distillation", "removal", "small-removal", "grid", "cache", "scale", "s3prl", "forecast",
+    "gpu-fp32", "gpu-bf16", "gpu-busy", "gpu-distillation", "gpu-scores",
 )  # fmt: skip
 
 
@@ -119,6 +121,13 @@ def _items(
     def student() -> Candidates:
         return encoders.student(batch_size=batch_size, utterance_seconds=utterance_seconds)
 
+    def on_gpu(precision: Precision) -> Item:
+        with gpu.extraction(precision, gpu.device()) as candidates:
+            return hold(candidates, rounds=rounds, progress=progress)
+
+    def scores() -> Item:
+        return gpu.scores(str(gpu.device()), cache_dir=cache_dir, progress=progress)
+
     found: dict[str, Callable[[], Item]] = {
         "teacher": contest(teacher),
         "student": contest(student),
@@ -130,6 +139,11 @@ def _items(
         "scale": lambda: scale.growth(progress=progress, hours=hours),
         "s3prl": lambda: end_to_end.against_s3prl(cache_dir=cache_dir, progress=progress, data_root=data_root),
         "forecast": lambda: forecasts.forecast_and_run(cache_dir=cache_dir, progress=progress, data_root=data_root),
+        "gpu-fp32": lambda: on_gpu("fp32"),
+        "gpu-bf16": lambda: on_gpu("bf16"),
+        "gpu-busy": lambda: gpu.busy(gpu.device()),
+        "gpu-distillation": contest(lambda: gpu.distillation(gpu.device())),
+        "gpu-scores": scores,
     }
     assert tuple(found) == NAMES
     return found

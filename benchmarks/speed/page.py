@@ -8,6 +8,7 @@ import textwrap
 from speed.figures import (
     Contest,
     EndToEnd,
+    Facts,
     Forecasts,
     Growth,
     Item,
@@ -46,8 +47,9 @@ def markdown(speed: Speed) -> str:
     ]
     for measured in speed.items.values():
         lines += ["", *_section(measured)]
-    for name, reason in speed.reasons.items():
-        lines += ["", f"## {name}", "", f"Not measured: {reason}"]
+    for reason in dict.fromkeys(speed.reasons.values()):  # one section for all that miss the same
+        names = [name for name, own in speed.reasons.items() if own == reason]
+        lines += ["", f"## {', '.join(names)}", "", *_wrapped(f"Not measured: {reason}")]
     return "\n".join(lines) + "\n"
 
 
@@ -76,6 +78,8 @@ def _table(item: Item) -> list[str]:
             return _growth(item)
         case Forecasts():
             return _forecasts(item)
+        case Facts():
+            return _rows(list(item.heads), [list(row) for row in item.rows])
 
 
 def _contest(contest: Contest) -> list[str]:

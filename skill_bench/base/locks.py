@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from skill_bench.base.markers import Markers
@@ -52,6 +54,23 @@ class Lock:
 
     def take(self, *, wait: bool = False) -> bool:
         """Holds the lock alone; False if somebody holds it, unless asked to ``wait``."""
+        while self._take(wait=wait):
+            if self._is_in_place():
+                return True
+            # Whoever held it has removed its file: others lock a new one, and so must this process.
+            assert self._file is not None
+            os.close(self._file)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        return False
+
+    def _is_in_place(self) -> bool:
+        assert self._file is not None
+        try:
+            return self._markers is not None or os.path.samestat(os.fstat(self._file), self.path.stat())
+        except FileNotFoundError:
+            return False
+
+    def _take(self, *, wait: bool) -> bool:
         assert self._file is not None
         if fcntl is not None:
             try:
@@ -80,3 +99,20 @@ class Lock:
     def __del__(self) -> None:
         if getattr(self, "_file", None) is not None:
             self.release()
+
+
+@contextmanager
+def claim(path: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Whether this process, and no other, may do now what the file at ``path`` stands for; ``wait``: as soon as it may.
+
+    A claim ends with its process, however that ends. The file is there while somebody holds it, or died with it.
+
+    Raises:
+        OSError: the file cannot be made.
+    """
+    lock = Lock(path)
+    mine = lock.take(wait=wait)
+    try:
+        yield mine
+    finally:
+        lock.release(remove=mine)

@@ -21,7 +21,11 @@ class Progress(Protocol):
         ...
 
     def update(self, training: str, number: int, n_updates: int, log: Mapping[str, float]) -> None:
-        """Told after every update of a training: its ``number`` of ``n_updates``, from 1, and what it logged."""
+        """Told after every update of a training's stage: its ``number`` of ``n_updates``, from 1, and what it logged.
+
+        Args:
+            training: Which training, and which of its stages.
+        """
         ...
 
 

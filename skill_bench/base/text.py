@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from skill_bench.base.counted import counted
 from skill_bench.base.errors import DataError, SkillBenchError
 
 # UTF-32's begin with UTF-16's.
@@ -144,8 +145,9 @@ def read_csv(path: Path, *, error: Error = DataError) -> tuple[list[str], list[t
     for number, values in rows:
         if len(values) != len(columns):
             raise error(
-                f"{path}:{number}: {len(values)} values, but the first line names {len(columns)} columns "
-                f"({', '.join(columns)}). Quote values that hold commas, and leave empty ones empty."
+                f"{path}:{number}: {counted(len(values), 'value')}, but the first line names "
+                f"{counted(len(columns), 'column')} ({', '.join(columns)}). Quote values that hold commas, and "
+                "leave empty ones empty."
             )
     return columns, [(number, dict(zip(columns, values, strict=True))) for number, values in rows]
 

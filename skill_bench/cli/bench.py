@@ -16,7 +16,7 @@ from skill_bench.cli.paths import file_to_write
 
 def bench(
     batch_size: Annotated[int, typer.Option(help="Utterances in one batch of extraction.", min=1)] = 4,
-    utterance_seconds: Annotated[float, typer.Option(help="Length of each.", min=0.1)] = 10.0,
+    utterance_seconds: Annotated[float, typer.Option(help="Length of each utterance in seconds.", min=0.1)] = 10.0,
     rounds: Annotated[int, typer.Option(help="Timed rounds, after one that warms up.", min=1)] = 3,
     threads: Annotated[int | None, typer.Option(help="CPU threads; torch's choice by default.", min=1)] = None,
     only: Annotated[str | None, typer.Option(help="Some items, as teacher,scale; the others stay as they are.")] = None,

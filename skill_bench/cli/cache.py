@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skill_bench.base.cache_folder import cache_folder
+from skill_bench.base.counted import counted
+from skill_bench.cli.help_groups import commands
 from skill_bench.cli.options import CacheDir, bytes_in
 
 if TYPE_CHECKING:
     from skill_bench.features.stored import StoredCache
 
-app = typer.Typer(help="Features kept on disk: list, verify, prune.", no_args_is_help=True)
+app = commands("List, verify or prune the features that are kept on disk.")
 
 
 @app.command("list")
 def list_caches(cache_dir: CacheDir = None) -> None:
-    """One line a model and policy, the one used last first."""
+    """List what is kept: a line for each model and policy, the one used last first."""
     from skill_bench.features.stored import caches
 
     root = _root(cache_dir)
@@ -27,12 +29,12 @@ def list_caches(cache_dir: CacheDir = None) -> None:
     for cache in found:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(cache.last_used))
         typer.echo(f"{_size(cache.n_bytes)}  {used}  {cache.upstream}  {cache.policy}  {cache.folder.parent.name}")
-    typer.echo(f"{_size(sum(cache.n_bytes for cache in found))}  in {len(found)} caches below {root}")
+    typer.echo(f"{_size(sum(cache.n_bytes for cache in found))}  in {counted(len(found), 'cache')} below {root}")
 
 
 @app.command("verify")
 def verify_caches(cache_dir: CacheDir = None) -> None:
-    """Read every number and compare checksums.
+    """Read every number and compare the checksums.
 
     Damaged shards are removed, so that the next run extracts them again; there were some if the exit code is 1.
     """
@@ -46,9 +48,10 @@ def verify_caches(cache_dir: CacheDir = None) -> None:
         damaged = verify(root, advance=advance)
     if damaged:
         names = "\n".join(f"  {path}" for path in damaged)
-        raise SkillBenchError(
-            f"{len(damaged)} shards were damaged and have been removed; the next run extracts them again:\n{names}"
+        removed = counted(
+            len(damaged), "shard was damaged and has been removed", "shards were damaged and have been removed"
         )
+        raise SkillBenchError(f"{removed}; the next run extracts what is missing:\n{names}")
     typer.echo(f"{_size(size)} intact")
 
 

@@ -39,7 +39,7 @@ def check(
     cache_dir: CacheDir = None,
     device: Device = "cpu",
 ) -> None:
-    """Run a small subset again and fail if the model is worse than the baseline, larger, or slower."""
+    """Run a small subset again, and fail if the model is worse than its baseline, larger, or slower."""
     from skill_bench.cli.console import ConsoleProgress
     from skill_bench.guard import rerun
     from skill_bench.guard.baseline import require_settings, settings_of

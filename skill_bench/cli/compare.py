@@ -27,7 +27,7 @@ def compare(
         Path | None, typer.Option(help="Also write the numbers to this file.", callback=file_to_write)
     ] = None,
 ) -> None:
-    """Paired tests of two systems on the same test items, task by task."""
+    """Test whether one system is better than another, task by task on the same test items."""
     from skill_bench.base.documents import write_atomic
     from skill_bench.report.comparison.compare import compare_systems
     from skill_bench.report.comparison.text import to_csv, to_text

@@ -66,27 +66,23 @@ class ConsoleProgress:
 
 
 class _Training:
-    """Shows a training's stages: a bar with what matters of the log on a terminal, else a line every half minute."""
+    """Shows one stage of a training: a bar with what matters of its log on a terminal, else a line each half minute."""
 
     def __init__(self, progress: ConsoleProgress, name: str, bars: Bars, *, since: float) -> None:
         self._progress, self._name, self._bars = progress, name, bars
         self._bar = bars.add_task(name, total=None, shown="")
-        self._stage = self._last = 0
         self._begun: tuple[int, float] | None = None
         self._told = since
 
     def show(self, update: int, n_updates: int, log: Mapping[str, float]) -> None:
         now = time.monotonic()
-        if self._begun is None or update <= self._last:  # the first update here, or the next stage
-            self._stage += 1
+        if self._begun is None:
             self._begun = update, now
             self._bars.reset(self._bar, total=n_updates, completed=update)
             if update > 1:
                 self._progress.note(f"{self._name}: continues after update {update - 1} of {n_updates}")
-        self._last = update
         shown = " ".join(f"{key}={log[key]:.3g}" for key in _SHOWN if key in log)
-        description = f"{self._name}, stage {self._stage}"
-        self._bars.update(self._bar, completed=update, description=description, shown=shown)
+        self._bars.update(self._bar, completed=update, shown=shown, visible=update < n_updates)
         due = now - self._told > _LINE_EVERY_SECONDS or update == n_updates
         if not self._progress.console.is_terminal and due:
             self._told = now
@@ -94,4 +90,4 @@ class _Training:
             # The first update's own time is not known: it may have waited for the audio check.
             each = (now - since) / (update - first) if update > first else None
             eta = "" if each is None else f" ETA {each * (n_updates - update):.0f} s"
-            self._progress.note(f"{description} {update}/{n_updates} {shown}{eta}")
+            self._progress.note(f"{self._name} {update}/{n_updates} {shown}{eta}")

@@ -51,16 +51,11 @@ def distill(
 
     if seed is not None:
         changes = [*changes, f"seed={seed}"]
-    chosen = load_recipe(recipe, changes=changes, scale_updates=scale_updates)
+    load_recipe(recipe, changes=changes, scale_updates=scale_updates)  # what is wrong with it is said at once
     folder = work_folder(work_dir, out)
 
-    import torch
-
+    from skill_bench.api.distill import distill as method
     from skill_bench.cli.console import ConsoleProgress
-    from skill_bench.corpora.listing import list_audio
-    from skill_bench.distillation.distill import distill as method
-    from skill_bench.models import checkpoint
-    from skill_bench.report.render.distilled import write_distilled
 
     processes = launch(
         device=device,
@@ -69,17 +64,24 @@ def distill(
         checkpoint_every_updates=checkpoint_every,
         tensorboard=tensorboard,
     )
-    loaded = checkpoint.load(teacher)
-    utterances = list_audio(data)
     kept = f"checkpoints are in {folder}; the same command continues"
     with ConsoleProgress(quiet=not processes.is_first) as progress, interruptible(progress, kept=kept):
-        student = method(loaded, utterances, recipe=chosen, folder=folder, processes=processes, progress=progress)
+        student = method(
+            teacher,
+            data,
+            out=out,
+            recipe=recipe,
+            changes=changes,
+            scale_updates=scale_updates,
+            work_dir=folder,
+            dtype=dtype,
+            processes=processes,
+            progress=progress,
+        )
     if not processes.is_first:
         return
-    curves = write_distilled(folder, title=f"distill {chosen.name}")
-    checkpoint.save(student.encoder, out, metadata=student.metadata, dtype=getattr(torch, dtype))
     typer.echo(
         f"{out}: {student.metadata['n_parameters']} parameters, sparsity {float(student.metadata['sparsity']):.2%}, "
         f"groups {student.metadata['layer_groups']}"
     )
-    typer.echo(f"curves: {', '.join(map(str, curves))}")
+    typer.echo(f"curves: {', '.join(map(str, student.curves))}")

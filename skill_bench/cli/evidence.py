@@ -3,37 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from skill_bench.base.cache_folder import cache_folder
+from skill_bench.base.counted import counted
+from skill_bench.cli.help_groups import commands
 from skill_bench.cli.interruption import interruptible
+from skill_bench.cli.launch_options import launchable
 from skill_bench.cli.options import CacheDir, DataPaths, Device, Teacher
 from skill_bench.cli.paths import file_to_write, folder_to_write, there
+from skill_bench.launch.options import LaunchOptions
 
 if TYPE_CHECKING:
     from skill_bench.sweep.grid import Grid, Job
     from skill_bench.sweep.report.groups import Wanted
 
-app = typer.Typer(help="Many students of one teacher: run a grid, write the comparison.", no_args_is_help=True)
+app = commands("Distil and evaluate a grid of students of one teacher, and write their comparison.")
 
 
 @app.command("run")
+@launchable
 def run_grid(
     grid: Annotated[Path, typer.Argument(help="TOML file; skill_bench/sweep/grid.py shows one.")],
     teacher: Teacher,
     data: DataPaths,
-    data_root: Annotated[Path | None, typer.Option(help="Folder of the local suite's corpora.")] = None,
+    data_root: Annotated[Path | None, typer.Option(help="Folder of the corpora of suites and fidelity.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for students and records.", callback=folder_to_write)] = Path(
         "evidence"
     ),
     only: Annotated[list[str] | None, typer.Option(help="Only this row of the grid; repeat for several.")] = None,
     cache_dir: CacheDir = None,
     device: Device = "cpu",
+    launch: LaunchOptions | None = None,
 ) -> None:
-    """Distil and evaluate every student of the grid. Interrupt it whenever you like: the same command continues."""
+    """Distil and evaluate every student of the grid. Interrupt it whenever you like: the same command continues.
+
+    With a launcher, students are evaluated in jobs; they are distilled here, or where torchrun or srun starts it.
+    """
     from skill_bench.base.errors import SkillBenchError
     from skill_bench.cli.console import ConsoleProgress
     from skill_bench.sweep.grid import choose, read_grid
@@ -41,6 +51,8 @@ def run_grid(
     read, jobs = read_grid(grid)
     jobs = choose(jobs, only or [])
 
+    from skill_bench.evaluation.evaluate import evaluate
+    from skill_bench.launch.launch import in_jobs
     from skill_bench.sweep.drive import Drive
 
     kept = f"what is finished is in {out}; the same command continues"
@@ -55,12 +67,13 @@ def run_grid(
             cache_dir=cache_folder(cache_dir),
             device=device,
             progress=progress,
+            evaluate=evaluate if launch is None else partial(in_jobs, options=launch),
         )
         failures = drive.run()
-    typer.echo(f"{len(jobs)} students, records in {out / 'records'}")
     if failures:
         listed = "\n".join(f"  {failure}" for failure in failures)
-        raise SkillBenchError(f"{len(failures)} failed:\n{listed}")
+        raise SkillBenchError(f"{len(failures)} failed, what is finished is in {out / 'records'}:\n{listed}")
+    typer.echo(f"{counted(len(jobs), 'student')}, records in {out / 'records'}")
 
 
 @app.command("write")
@@ -75,7 +88,7 @@ def write_page(
         Path | None, typer.Option(help="The grid: rows of it without records are said to be missing.")
     ] = None,
 ) -> None:
-    """Write the comparison from records: students, controls, differences, ablation, layers of the teacher, gaps."""
+    """Write the comparison from records: fidelity, means, ablation, each suite, layers of the teacher, gaps."""
     from skill_bench.base.archive import find
     from skill_bench.base.documents import write_atomic
     from skill_bench.base.errors import UsageError
@@ -92,9 +105,10 @@ def write_page(
     path = find(records, SIMILARITY_FILE)
     similarity = None if path is None else LayerSimilarity.read(path)
     figures = [] if similarity is None else write_figures(similarity, out.with_suffix(""))
-    expected, same = None, {}
+    expected, same, design = None, {}, None
     if grid is not None:
         read, jobs = read_grid(grid)
+        design = read.design
         found = {} if similarity is None else same_students(jobs, similarity)
         same = {job.row.name: found[job.name].row.name for job in jobs if job.name in found}
         expected = _expected(read, [job for job in jobs if job.name not in found])
@@ -103,6 +117,7 @@ def write_page(
         similarity=similarity,
         figures=[Path(figure.name) for figure in figures],
         command="skill-bench evidence write",
+        design=design,
         expected=expected,
         same=same,
     )

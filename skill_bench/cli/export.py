@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from skill_bench.cli.paths import require_file, require_folder, there, weights
+from skill_bench.cli.paths import require_file, require_folder, there
+from skill_bench.upstream.weights import weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from skill_bench.models.onnx_file import Precision
+
+_MOST_UTTERANCES = 32
+"""That ranges are learnt from."""
 
 
 def export(
@@ -20,9 +29,21 @@ def export(
             metavar="PATH|NAME",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="FILE.safetensors, FILE.pth (dphubert) or a folder (huggingface).")],
-    format: Annotated[str, typer.Option(help="safetensors, dphubert or huggingface.")] = "safetensors",
+    out: Annotated[
+        Path, typer.Option(help="FILE.safetensors, FILE.pth (dphubert), FILE.onnx, or a folder (huggingface).")
+    ],
+    format: Annotated[str, typer.Option(help="safetensors, dphubert, huggingface or onnx.")] = "safetensors",
     half: Annotated[bool, typer.Option(help="Store float16 (safetensors only).")] = False,
+    quantise: Annotated[
+        str | None, typer.Option(help="int8, or int8-static with ranges from --calibrate (onnx only).")
+    ] = None,
+    calibrate: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Speech for ranges and parity (onnx only): folder of audio, LibriSpeech tree or manifest.tsv; repeat.",
+            callback=there,
+        ),
+    ] = None,
     records: Annotated[
         list[Path] | None,
         typer.Option(
@@ -42,14 +63,14 @@ def export(
         list[str] | None, typer.Option(help="Code (en) of a language it was trained on; repeat.")
     ] = None,
 ) -> None:
-    """Write a checkpoint as skill-bench's safetensors, for DPHuBERT's code, or as a Hugging Face folder.
+    """Write a checkpoint as skill-bench's safetensors, for DPHuBERT's code, as a Hugging Face folder, as an ONNX graph.
 
     The hidden states stay the same; what a format cannot hold is folded into the weights or refused.
     """
     from skill_bench.base.errors import UsageError
     from skill_bench.models.export.write import require_format, write
 
-    require_format(format, half=half)
+    require_format(format, half=half, quantise=quantise, calibrate=bool(calibrate))
     if unknown := [code for code in language or () if not re.fullmatch("[a-z]{2,3}", code)]:
         raise UsageError(f"--language {unknown[0]}: expected a code of ISO 639-1 or 639-3, such as en.")
     (require_folder if format == "huggingface" else require_file)(out, option="--out")
@@ -84,8 +105,28 @@ def export(
             runs_code=runs_code,
         )
 
-    written = write(loaded, out, format=format, metadata=metadata, half=half, card=card)
+    written = write(
+        loaded,
+        out,
+        format=format,
+        metadata=metadata,
+        half=half,
+        precision=cast("Precision", quantise or "float32"),
+        speech=_speech(calibrate) if calibrate else (),
+        card=card,
+    )
     if written.note is not None:
         typer.echo(written.note)
     for path in written.paths:
         typer.echo(path)
+
+
+def _speech(paths: list[Path]) -> list[Tensor]:
+    """A few utterances of the training split, as much of each as a similarity hears."""
+    from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
+    from skill_bench.corpora.audio.audio import load_utterance
+    from skill_bench.corpora.listing import list_audio
+    from skill_bench.layers.measure import MAX_SECONDS, choose
+
+    chosen = choose(list_audio(paths), n=_MOST_UTTERANCES, seed=0)
+    return [load_utterance(utterance).waveform[: int(MAX_SECONDS * SAMPLE_RATE_HZ)] for utterance in chosen]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skill_bench.base.counted import counted
 from skill_bench.cli.options import DataPaths, Device, OutDir
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def fidelity(
     ] = 20,
     device: Device = "cpu",
 ) -> None:
-    """Held-out R2 from each student's layers to the teacher's, on speech that neither was trained on."""
+    """Measure how much of its teacher's layers a student's layers tell, on speech that neither was trained on."""
     name = corpus or "+".join(path.resolve().parent.name if path.is_file() else path.resolve().name for path in data)
 
     from skill_bench.cli.console import ConsoleProgress
@@ -62,8 +63,9 @@ def lines(found: Sequence[Fidelity]) -> list[str]:
 
     first = found[0]
     shown = [
-        f"{first.corpus}: {first.n_utterances} utterances, {first.audio_seconds / 60:.1f} min, {first.n_speakers} "
-        f"speakers in {first.settings.n_groups} groups; teacher {first.teacher.name}; R2 [95 % over speakers]",
+        f"{first.corpus}: {counted(first.n_utterances, 'utterance')}, {first.audio_seconds / 60:.1f} min, "
+        f"{counted(first.n_speakers, 'speaker')} in {counted(first.settings.n_groups, 'group')}; "
+        f"teacher {first.teacher.name}; R2 [95 % over speakers]",
         "",
         f"{'student':<24} {'layers':<12} {'whitened':<24} plain",
     ]

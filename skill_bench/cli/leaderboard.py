@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skill_bench.base import catalog
+from skill_bench.base.counted import counted
+from skill_bench.cli.options import names_in
 from skill_bench.cli.paths import folder_to_write, there
 
 if TYPE_CHECKING:
@@ -20,9 +23,16 @@ def leaderboard(
         typer.Option(help="Folder or archive of records; the bundled ones are always read.", callback=there),
     ] = None,
     out: Annotated[
-        Path, typer.Option(help="Folder for table.csv, table.md, table.tex and index.html.", callback=folder_to_write)
+        Path,
+        typer.Option(
+            help="Folder for index.html, table.csv, table.md, table.tex and references.bib.", callback=folder_to_write
+        ),
     ] = Path("leaderboard"),
     suite: Annotated[str | None, typer.Option(help="Only this suite.")] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(help="Names of tasks, comma-separated: means are over these alone, table.tex has no others."),
+    ] = None,
     published: Annotated[bool, typer.Option(help="Also the published systems, in a block of their own.")] = True,
     figures: Annotated[bool, typer.Option(help="Also SVG and PNG figures, in OUT/figures.")] = False,
     strict: Annotated[bool, typer.Option(help="Fail, and write nothing, if there is any problem.")] = False,
@@ -35,12 +45,15 @@ def leaderboard(
     from skill_bench.report.render.students import with_problems
     from skill_bench.report.table.load import load_table
 
-    table = with_problems(load_table(results, suite=suite, published=published))
+    chosen = names_in(tasks)
+    for task in chosen or ():
+        catalog.entry("tasks", task)  # an unknown one is said
+    table = with_problems(load_table(results, suite=suite, tasks=chosen, published=published))
     listed = "\n".join(f"  {problem}" for problem in table.problems)
     if strict and table.problems:
-        raise RecordError(f"{len(table.problems)} problems, no table was written:\n{listed}")
+        raise RecordError(f"{counted(len(table.problems), 'problem')}, no table was written:\n{listed}")
     unverified = _verify(table, strict=strict) if verify else ()
-    written = [*write_tables(table, out), write_page(table, out)]
+    written = [*write_tables(table, out, tasks=chosen), write_page(table, out)]
     if figures:
         from skill_bench.report.render.figures import write_figures
 
@@ -48,11 +61,10 @@ def leaderboard(
     for path in written:
         typer.echo(path)
     labels = [section.label for section in table.sections]
-    typer.echo(
-        f"{sum(len(section.rows) for section in table.sections)} rows in {len(labels)} sections: {'; '.join(labels)}"
-    )
+    n_rows = sum(len(section.rows) for section in table.sections)
+    typer.echo(f"{counted(n_rows, 'row')} in {counted(len(labels), 'section')}: {'; '.join(labels)}")
     if table.problems:
-        typer.echo(f"{len(table.problems)} problems:\n{listed}", err=True)
+        typer.echo(f"{counted(len(table.problems), 'problem')}:\n{listed}", err=True)
     for one in unverified:
         typer.echo(f"not verified: {one}", err=True)
 
@@ -66,8 +78,9 @@ def _verify(table: Table, *, strict: bool) -> Sequence[str]:
     wrong = [*found.mismatches, *(found.unverified if strict else ())]
     if wrong:
         listed = "\n".join(f"  {one}" for one in wrong)
-        raise RecordError(f"{len(wrong)} numbers cannot be confirmed, no table was written:\n{listed}")
+        raise RecordError(f"{counted(len(wrong), 'number')} cannot be confirmed, no table was written:\n{listed}")
     typer.echo(
-        f"verified: {found.n_numbers} numbers of {found.n_records} records computed again from predictions, all match"
+        f"verified: {counted(found.n_numbers, 'number')} of {counted(found.n_records, 'record')} computed again from "
+        "predictions, all match"
     )
     return found.unverified

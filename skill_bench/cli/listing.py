@@ -8,18 +8,20 @@ from collections.abc import Mapping
 import typer
 
 from skill_bench.base import catalog
-from skill_bench.base.suites import SUITES
+from skill_bench.base.suites import suites
 
 
 def list_all() -> None:
-    """List tasks, upstreams, recipes and suites."""
-    from skill_bench.distillation.recipe import load_recipe, names
+    """List the tasks, upstreams, recipes and suites that there are."""
+    from skill_bench.distillation import recipe as distillation
+    from skill_bench.pretraining import recipe as pretraining
 
     kinds: tuple[catalog.Listed, ...] = ("tasks", "upstreams")
     for kind in kinds:
         _show(kind, {name: _title(kind, name) for name in catalog.names(kind)})
-    _show("recipes", {name: load_recipe(name).title for name in names()})
-    _show("suites", SUITES)
+    _show("recipes of distill", {name: distillation.load_recipe(name).title for name in distillation.names()})
+    _show("recipes of pretrain", {name: pretraining.load_recipe(name).title for name in pretraining.names()})
+    _show("suites", suites())
 
 
 def _title(kind: catalog.Listed, name: str) -> str:

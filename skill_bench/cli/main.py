@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from contextlib import suppress
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -23,6 +23,7 @@ from skill_bench.cli import (
     evidence,
     export,
     fidelity,
+    groups,
     leaderboard,
     listing,
     plan,
@@ -33,13 +34,17 @@ from skill_bench.cli import (
     run,
     show,
     similarity,
+    status,
     torch_pair,
     upstream,
 )
+from skill_bench.cli.help_groups import InGroups
 
 app = typer.Typer(
     name="skill-bench",
+    cls=InGroups,
     help="Distil, evaluate, measure and rank compressed speech models on SUPERB tasks.",
+    epilog="skill-bench COMMAND --help lists a command's options.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -55,31 +60,52 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     """Options of every command."""
 
 
-app.command("run")(run.run)
-app.command("profile")(profile.profile)
-app.command("leaderboard")(leaderboard.leaderboard)
-app.command("compare")(compare.compare)
-app.command("check")(check.check)
-app.command("distill")(distill.distill)
-app.command("export")(export.export)
-app.command("pretrain")(pretrain.pretrain)
-app.command("similarity")(similarity.similarity)
-app.command("fidelity")(fidelity.fidelity)
-app.add_typer(upstream.app, name="upstream")
-app.command("bench")(bench.bench)
-app.add_typer(cache.app, name="cache")
-app.command("doctor")(doctor.doctor)
-app.add_typer(evidence.app, name="evidence")
-app.add_typer(results.app, name="results")
-app.command("show")(show.show)
-app.command("rescore")(rescore.rescore)
-app.add_typer(plan.app, name="plan")
-app.command("list")(listing.list_all)
+_GROUPS: dict[str, tuple[tuple[str, Any], ...]] = {
+    "Evaluate": (
+        ("run", run.run),
+        ("status", status.status),
+        ("plan", plan.app),
+        ("profile", profile.profile),
+        ("fidelity", fidelity.fidelity),
+        ("check", check.check),
+    ),
+    "Tables": (
+        ("leaderboard", leaderboard.leaderboard),
+        ("compare", compare.compare),
+        ("show", show.show),
+        ("rescore", rescore.rescore),
+        ("results", results.app),
+    ),
+    "Models": (
+        ("distill", distill.distill),
+        ("similarity", similarity.similarity),
+        ("groups", groups.groups),
+        ("pretrain", pretrain.pretrain),
+        ("evidence", evidence.app),
+        ("upstream", upstream.app),
+        ("export", export.export),
+    ),
+    "This machine": (
+        ("list", listing.list_all),
+        ("doctor", doctor.doctor),
+        ("cache", cache.app),
+        ("bench", bench.bench),
+    ),
+}
+"""In the order in which --help lists them."""
+for _group, _commands in _GROUPS.items():
+    for _name, _command in _commands:
+        if isinstance(_command, typer.Typer):
+            app.add_typer(_command, name=_name, rich_help_panel=_group)
+        else:
+            app.command(_name, rich_help_panel=_group)(_command)
 
 
 def main() -> None:

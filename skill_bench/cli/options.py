@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 
+from skill_bench.base.counted import counted
 from skill_bench.base.errors import UsageError
-from skill_bench.cli.paths import folder_if_there, folder_to_write, require_file, weights
+from skill_bench.cli.paths import folder_if_there, folder_to_write, require_file
+from skill_bench.upstream.weights import weights
 
 Upstream = Annotated[
     str,
@@ -25,18 +27,28 @@ Checkpoint = Annotated[
     ),
 ]
 DataPaths = Annotated[
-    list[Path], typer.Option("--data", help="Folder of audio, LibriSpeech tree or manifest.tsv; repeat for several.")
+    list[Path],
+    typer.Option("--data", help="Speech: a folder of audio, a LibriSpeech tree or a manifest.tsv; repeat for several."),
 ]
-OutDir = Annotated[Path, typer.Option("--out", help="Folder for records.", callback=folder_to_write)]
+OutDir = Annotated[Path, typer.Option("--out", help="Folder to write records into.", callback=folder_to_write)]
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of the suite's corpora.")]
-SuiteFile = Annotated[Path | None, typer.Option(help="suite.toml, if it is not in --data-root.")]
+SuiteFile = Annotated[Path | None, typer.Option(help="The suite.toml, if it is not in --data-root.")]
 Teacher = Annotated[
     Path,
     typer.Option(
         help="Checkpoint of any readable format, or a bundled upstream's name.", parser=weights, metavar="PATH|NAME"
     ),
 ]
-CacheDir = Annotated[Path | None, typer.Option(help="Features and synthesised speech.", callback=folder_if_there)]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        help="Columns of the printed table, comma-separated: names of tasks, tasks, rank, mean, of_teacher, params, "
+        "macs, audio, peak, source, all. By default those that matter."
+    ),
+]
+CacheDir = Annotated[
+    Path | None, typer.Option(help="Folder to keep features and synthesised speech in.", callback=folder_if_there)
+]
 
 _UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
@@ -53,21 +65,27 @@ def checkpoint_to_write(param: typer.CallbackParam, path: Path) -> Path:
     return path
 
 
-def _usable_device(device: str) -> str:
-    """Checks ``--device``; torch is loaded for GPUs alone."""
+def usable_device(device: str, *, option: str = "--device") -> str:
+    """Checks a device; torch is loaded for GPUs alone.
+
+    Raises:
+        UsageError: no name of a device, or one that torch cannot use here.
+    """
     if device == "cpu":
         return device
     if re.fullmatch(r"cuda(:\d+)?", device) is None:
-        raise UsageError(f"--device {device!r}: expected cpu, cuda or cuda:1.")
+        raise UsageError(f"{option} {device!r}: expected cpu, cuda or cuda:1.")
     import torch
 
     n_gpus = torch.cuda.device_count()
     if int(device.partition(":")[2] or 0) >= n_gpus:
-        raise UsageError(f"--device {device}: torch can use {n_gpus} GPUs here. Take another one, or --device cpu.")
+        raise UsageError(
+            f"{option} {device}: torch can use {counted(n_gpus, 'GPU')} here. Take another one, or --device cpu."
+        )
     return device
 
 
-Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1.", callback=_usable_device)]
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1.", callback=usable_device)]
 
 
 def bytes_in(text: str, *, option: str) -> int:

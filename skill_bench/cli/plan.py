@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skill_bench.base.counted import counted
 from skill_bench.cli import plan_run
+from skill_bench.cli.help_groups import commands
 from skill_bench.cli.options import DataPaths, Teacher
 from skill_bench.cli.paths import file_to_write
 from skill_bench.cli.training_options import (
@@ -24,12 +26,12 @@ if TYPE_CHECKING:
     from skill_bench.distillation.forecast import TrainingForecast
     from skill_bench.records.profile import Band
 
-app = typer.Typer(help="Hours, memory and disk of a long run, from a short probe.", no_args_is_help=True)
+app = commands("Say how many hours, how much memory and disk a long run takes, from a short probe.")
 
 
 @app.callback()
 def plan() -> None:
-    """Hours, memory and disk of a long run, from a short probe."""
+    """Say how many hours, how much memory and disk a long run takes, from a short probe."""
 
 
 app.command("run")(plan_run.plan_run)
@@ -82,12 +84,12 @@ def lines(found: TrainingForecast) -> list[str]:
     shared = "" if found.devices == 1 else f", 1 of {found.devices} that share each batch (their exchange not seen)"
     shown = [
         f"probed on {found.device}, {found.precision}{shared}",
-        f"speech       {found.n_utterances} utterances, {found.speech_hours:.2f} hours",
+        f"speech       {counted(found.n_utterances, 'utterance')}, {found.speech_hours:.2f} hours",
         f"preparation  {found.preparation_seconds / 60:.1f} minutes",
     ]
     for stage in found.stages:
         shown.append(
-            f"{stage.name:<12} {_band(stage.hours, 1)} hours: {stage.n_updates} updates of "
+            f"{stage.name:<12} {_band(stage.hours, 1)} hours: {counted(stage.n_updates, 'update')} of "
             f"{_band(stage.seconds_per_update, 1)} s ({stage.n_timed} timed), "
             f"{stage.audio_seconds_per_second:.1f} audio-seconds per second"
         )

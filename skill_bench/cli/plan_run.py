@@ -7,9 +7,21 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from skill_bench.base.counted import counted
 from skill_bench.base.suites import DEFAULT_SUITE
 from skill_bench.cli.options import CacheDir, Checkpoint, DataRoot, Device, OutDir, SuiteFile
-from skill_bench.cli.run_options import Limit, ProtocolName, Seeds, Suite, Tasks, Upstreams, plan_of
+from skill_bench.cli.run_options import (
+    BatchSeconds,
+    CacheLimit,
+    ComputePrecision,
+    Limit,
+    ProtocolName,
+    Seeds,
+    Suite,
+    Tasks,
+    Upstreams,
+    plan_of,
+)
 
 if TYPE_CHECKING:
     from skill_bench.evaluation.forecast import Forecast
@@ -28,7 +40,10 @@ def plan_run(
     data_root: DataRoot = None,
     suite_file: SuiteFile = None,
     cache_dir: CacheDir = None,
+    cache_limit: CacheLimit = None,
     device: Device = "cpu",
+    precision: ComputePrecision = "fp32",
+    batch_seconds: BatchSeconds = None,
 ) -> None:
     """Probe this machine and say what a run takes; its records will hold forecast and truth.
 
@@ -49,7 +64,10 @@ def plan_run(
         data_root=data_root,
         suite_file=suite_file,
         cache_dir=cache_dir,
+        cache_limit=cache_limit,
         device=device,
+        precision=precision,
+        batch_seconds=batch_seconds,
     )
     with ConsoleProgress() as progress:
         found = forecast(plan, progress=progress)
@@ -60,12 +78,17 @@ def plan_run(
 
 def lines(found: Forecast) -> list[str]:
     """The forecast as text, one line a task."""
-    shown = [f"{found.upstream} on {found.suite}, {len(found.seeds)} seeds; minutes [least, most]"]
+    shown = [f"{found.upstream} on {found.suite}, {counted(len(found.seeds), 'seed')}; minutes [least, most]"]
     for task in found.tasks:
         shown.append(
             f"  {task.task:<6} extraction {_band(task.features_seconds, 60)} of "
             f"{task.missing_audio_seconds / 3600:.2f} h of audio, training {_band(task.training_seconds, 60)}"
         )
+        if task.recomputed_audio_seconds:
+            shown.append(
+                f"         frames that find no place are computed again at every use: "
+                f"{task.recomputed_audio_seconds / 3600:.2f} h of audio, {_band(task.recomputed_seconds, 60)}"
+            )
     disk = sum(task.disk_bytes for task in found.tasks)
     return [
         *shown,

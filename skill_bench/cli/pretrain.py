@@ -9,7 +9,6 @@ import typer
 
 from skill_bench.cli.interruption import interruptible
 from skill_bench.cli.options import DataPaths, checkpoint_to_write
-from skill_bench.cli.paths import weights
 from skill_bench.cli.training_options import (
     Changes,
     CheckpointEvery,
@@ -22,6 +21,7 @@ from skill_bench.cli.training_options import (
     launch,
     work_folder,
 )
+from skill_bench.upstream.weights import weights
 
 
 def pretrain(

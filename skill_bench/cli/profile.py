@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skill_bench.base.counted import counted
 from skill_bench.cli.options import Checkpoint, Device, OutDir, Upstream
 
 if TYPE_CHECKING:
@@ -22,13 +23,11 @@ def profile(
     repeats: Annotated[int, typer.Option(min=1, help="Timed repeats after warm-up.")] = 5,
     device: Device = "cpu",
 ) -> None:
-    """Parameters, multiply-adds of the challenge's 32 utterances, throughput and peak memory."""
-    from skill_bench.measure.profile import profile as measure
-    from skill_bench.upstream.load import load_upstream
+    """Measure parameters, multiply-adds of the challenge's 32 utterances, throughput, memory, file, cold start."""
+    from skill_bench.api.profile import profile as measure
 
-    model = load_upstream(upstream, ckpt).to(device)
     measured = measure(
-        model, system=model.system(), batch_size=batch_size, utterance_seconds=seconds, n_repeats=repeats
+        upstream, ckpt=ckpt, batch_size=batch_size, utterance_seconds=seconds, n_repeats=repeats, device=device
     )
     path = measured.write(measured.path(out))
     for line in lines(measured):
@@ -50,10 +49,18 @@ def lines(profile: Profile) -> list[str]:
             f"throughput   {speed.median:.1f} audio-seconds per second "
             f"(min {speed.minimum:.1f}, max {speed.maximum:.1f}; "
             f"{speed.batch_size} x {speed.utterance_seconds:g} s, "
-            f"{speed.dtype}, {speed.device}, {speed.n_threads} threads)"
+            f"{speed.dtype}, {speed.device}, {counted(speed.n_threads, 'thread')})"
         )
+    if (factor := profile.real_time_factor) is not None:
+        shown.append(f"real time    factor {factor:.4f}, one thread")
     if (memory := profile.memory) is not None:
         shown.append(
             f"peak memory  {memory.peak_bytes / 2**20:.1f} MiB above the weights' {memory.weight_bytes / 2**20:.1f}"
+        )
+    if profile.disk_bytes is not None:
+        shown.append(f"file         {profile.disk_bytes / 1e6:.2f} MB")
+    if (start := profile.cold_start) is not None:
+        shown.append(
+            f"cold start   {start.median:.2f} s to the end of a first utterance of {start.utterance_seconds:g} s"
         )
     return shown + [f"{name}: {reason}" for name, reason in profile.reasons.items()]

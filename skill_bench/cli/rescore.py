@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
+from skill_bench.base.counted import counted
 from skill_bench.cli.paths import there
 
 
 def rescore(
     records: Annotated[list[Path], typer.Argument(help="Record files, folders or archives.", callback=there)],
 ) -> None:
-    """Recompute metrics from the predictions that records keep; stale records become current ones where they can."""
+    """Compute metrics again from the predictions that records keep; stale records become current where they can."""
     from skill_bench.base.errors import RecordError
     from skill_bench.evaluation.rescore import rescore as score_again
     from skill_bench.records.store import record_files
@@ -35,7 +36,7 @@ def rescore(
             typer.echo(f"{file}: {metric} {_shown(value)}, as recorded")
     if refused:
         listed = "\n".join(f"  {problem}" for problem in refused)
-        raise RecordError(f"{len(refused)} of {len(files)} records could not be scored again:\n{listed}")
+        raise RecordError(f"{len(refused)} of {counted(len(files), 'record')} could not be scored again:\n{listed}")
 
 
 def _shown(value: float | None) -> str:

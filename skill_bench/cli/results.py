@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skill_bench.base.counted import counted
+from skill_bench.cli.help_groups import commands
 from skill_bench.cli.paths import file_to_write, folder_to_write, there
 
 if TYPE_CHECKING:
     from skill_bench.records.store import Contents
 
-app = typer.Typer(help="Folders of records as archives: pack, unpack, list.", no_args_is_help=True)
+app = commands("Pack a folder of records into one file, unpack it, or list what is in it.")
 
 
 @app.command("pack")
@@ -54,7 +56,7 @@ def unpack_records(
 def list_records(
     place: Annotated[Path, typer.Argument(help="Folder or archive of records.", callback=there)],
 ) -> None:
-    """One line a system: its records, finished and failed, by task. Every file is checked against its digest."""
+    """List each system with its records, finished and failed, by task; every file is checked against its digest."""
     from skill_bench.records.store import contents
 
     found = contents(place)
@@ -64,19 +66,19 @@ def list_records(
         task = key.task if record.status == "finished" else f"{key.task} (failed)"
         by_system.setdefault((key.suite, key.protocol, key.upstream), Counter())[task] += 1
     for system, tasks in sorted(by_system.items()):
-        counted = ", ".join(f"{task} x {n}" if n > 1 else task for task, n in sorted(tasks.items()))
-        typer.echo(f"{'  '.join(system)}  {tasks.total()} records: {counted}")
+        by_task = ", ".join(f"{task} x {n}" if n > 1 else task for task, n in sorted(tasks.items()))
+        typer.echo(f"{'  '.join(system)}  {counted(tasks.total(), 'record')}: {by_task}")
     typer.echo(f"{place}: {_counted(found)}")
     _say_left_out(found)
 
 
 def _counted(found: Contents) -> str:
-    return f"{len(found.records)} records in {len(found.files)} files"
+    return f"{counted(len(found.records), 'record')} in {counted(len(found.files), 'file')}"
 
 
 def _say_left_out(found: Contents) -> None:
     if found.left_out:
-        typer.echo(
-            f"{len(found.left_out)} files that belong to no record are left out, the first is {found.left_out[0]}",
-            err=True,
+        n_files = counted(
+            len(found.left_out), "file that belongs to no record is", "files that belong to no record are"
         )
+        typer.echo(f"{n_files} left out, the first is {found.left_out[0]}", err=True)

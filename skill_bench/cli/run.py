@@ -7,12 +7,27 @@ from typing import Annotated
 
 import typer
 
+from skill_bench.base.counted import counted
 from skill_bench.base.suites import DEFAULT_SUITE
 from skill_bench.cli.interruption import interruptible
-from skill_bench.cli.options import CacheDir, Checkpoint, DataRoot, Device, OutDir, SuiteFile
-from skill_bench.cli.run_options import Limit, ProtocolName, Seeds, Suite, Tasks, Upstreams, plan_of
+from skill_bench.cli.launch_options import launchable
+from skill_bench.cli.options import CacheDir, Checkpoint, Columns, DataRoot, Device, OutDir, SuiteFile, names_in
+from skill_bench.cli.run_options import (
+    BatchSeconds,
+    CacheLimit,
+    ComputePrecision,
+    Limit,
+    ProtocolName,
+    Seeds,
+    Suite,
+    Tasks,
+    Upstreams,
+    plan_of,
+)
+from skill_bench.launch.options import LaunchOptions
 
 
+@launchable
 def run(
     upstream: Upstreams,
     ckpt: Checkpoint = None,
@@ -25,21 +40,27 @@ def run(
     data_root: DataRoot = None,
     suite_file: SuiteFile = None,
     cache_dir: CacheDir = None,
-    cache_limit: Annotated[
-        str | None, typer.Option(help="Keep at most so much in the cache of features, such as 50GB.")
-    ] = None,
+    cache_limit: CacheLimit = None,
     device: Device = "cpu",
+    precision: ComputePrecision = "fp32",
+    batch_seconds: BatchSeconds = None,
     profile: Annotated[bool, typer.Option(help="Also measure parameters, MACs, throughput and memory.")] = True,
+    columns: Columns = None,
+    launch: LaunchOptions | None = None,
 ) -> None:
-    """Evaluate upstreams on the tasks of a suite.
+    """Evaluate upstreams on the tasks of a suite, and print their rows beside the bundled systems.
 
     Interrupt it whenever you like: finished cells are kept, and the same command continues.
     """
     from skill_bench.base.errors import SkillBenchError, UsageError
     from skill_bench.cli.console import ConsoleProgress
+    from skill_bench.corpora.load import title_of
     from skill_bench.evaluation.evaluate import evaluate
+    from skill_bench.launch.launch import in_jobs
     from skill_bench.report.render.run_table import show
+    from skill_bench.report.render.terminal import require_columns
 
+    require_columns(shown := names_in(columns) or [])
     plan = plan_of(
         upstream=upstream,
         ckpt=ckpt,
@@ -54,15 +75,25 @@ def run(
         cache_dir=cache_dir,
         cache_limit=cache_limit,
         device=device,
+        precision=precision,
+        batch_seconds=batch_seconds,
         profile="timed" if profile else False,
     )
     kept = f"finished cells are in {out}; the same command continues with the others"
     with ConsoleProgress() as progress, interruptible(progress, kept=kept):
-        outcome = evaluate(plan, progress=progress)
+        if (title := title_of(suite, data_root=data_root, suite_file=suite_file)) is not None:
+            progress.note(f"suite {suite}: {title}")
+        outcome = evaluate(plan, progress=progress) if launch is None else in_jobs(plan, launch, progress=progress)
+    if launch is not None and launch.detach:
+        typer.echo(f"`skill-bench status --out {out}` says how far the jobs are.")
+        return
     if not outcome.failures or len(outcome.records) > outcome.n_skipped:  # not a table of what was there before
-        show(out, suite=suite, tasks=plan.tasks)
-        typer.echo(f"{len(outcome.records)} cells in {out}, {outcome.n_skipped} of them finished before.")
+        show(out, suite=suite, tasks=plan.tasks, columns=shown)
     if outcome.failures:
         failed = "\n".join(f"  {f.name}: {f.error}" for f in outcome.failures)
         as_given = not outcome.records and all(failure.is_usage for failure in outcome.failures)
-        raise (UsageError if as_given else SkillBenchError)(f"{len(outcome.failures)} cells failed:\n{failed}")
+        others = f"; {counted(len(outcome.records), 'other is', 'others are')} in {out}" if outcome.records else ""
+        raise (UsageError if as_given else SkillBenchError)(
+            f"{counted(len(outcome.failures), 'cell')} failed{others}:\n{failed}"
+        )
+    typer.echo(f"{counted(len(outcome.records), 'cell')} in {out}, {outcome.n_skipped} of them finished before.")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
 
 import typer
 
 from skill_bench.base.cache_folder import cache_folder
+from skill_bench.base.precision import Precision
 from skill_bench.cli.options import bytes_in, names_in, seeds_in
 
 if TYPE_CHECKING:
@@ -18,11 +19,22 @@ Upstreams = Annotated[
     list[str],
     typer.Option("--upstream", "-u", help="Name in `skill-bench list`, folder, or hf:ORG/MODEL; repeat for several."),
 ]
-Suite = Annotated[str, typer.Option(help="demo (no data needed); with --data-root: local, superb, mini.")]
-Tasks = Annotated[str | None, typer.Option(help="Comma-separated; all by default.")]
-ProtocolName = Annotated[str, typer.Option("--protocol", help="strict, or s3prl: its learning rates and quirks.")]
-Seeds = Annotated[str, typer.Option(help="How many (3) or which ones (0,1,2).")]
-Limit = Annotated[int | None, typer.Option(help="At most so many utterances of each split.", min=1)]
+Suite = Annotated[
+    str,
+    typer.Option(help="What to evaluate on: demo needs no data; local, superb, mini and dspspeech20 need --data-root."),
+]
+Tasks = Annotated[str | None, typer.Option(help="Names of tasks, comma-separated; by default all.")]
+ProtocolName = Annotated[str, typer.Option("--protocol", help="strict, or s3prl with its learning rates and quirks.")]
+Seeds = Annotated[str, typer.Option(help="How many seeds (3), or which ones (0,1,2).")]
+ComputePrecision = Annotated[
+    str, typer.Option("--precision", help="Upstreams compute in fp32, bf16 or fp16; a half one is a system of its own.")
+]
+BatchSeconds = Annotated[
+    float | None,
+    typer.Option(help="Padded audio in one batch of extraction. [default: what the GPU's memory holds]", min=0.1),
+]
+CacheLimit = Annotated[str | None, typer.Option(help="Keep at most so much in the cache of features, such as 50GB.")]
+Limit = Annotated[int | None, typer.Option(help="Take at most so many utterances of each split.", min=1)]
 
 
 def plan_of(
@@ -40,19 +52,20 @@ def plan_of(
     cache_dir: Path | None,
     device: str,
     cache_limit: str | None = None,
+    precision: str = "fp32",
+    batch_seconds: float | None = None,
     profile: Literal["timed", False] = False,
 ) -> Plan:
     """The evaluation that the options ask for.
 
     Raises:
         UsageError: an option that cannot be read, or one checkpoint for several upstreams.
-        UnknownName: no upstream of that name.
     """
     from skill_bench.corpora.load import tasks_of
     from skill_bench.evaluation.plan import Plan
 
     return Plan(
-        upstreams=_requests(upstream, ckpt),
+        upstreams=_requests(upstream, ckpt, precision),
         suite=suite,
         protocol=protocol,
         tasks=names_in(tasks) or tasks_of(suite, data_root=data_root, suite_file=suite_file),
@@ -64,19 +77,19 @@ def plan_of(
         suite_file=suite_file,
         limit=limit,
         device=device,
+        batch_seconds=batch_seconds,
         profile=profile,
     )
 
 
-def _requests(names: Sequence[str], ckpt: Path | None) -> list[UpstreamRequest]:
-    """The upstreams that were asked for; an unknown one is found before any speech is read or made."""
-    from skill_bench.base import catalog
+def _requests(names: Sequence[str], ckpt: Path | None, precision: str) -> list[UpstreamRequest]:
+    """The upstreams that were asked for; whether there are such is for the evaluation to say."""
     from skill_bench.base.errors import UsageError
     from skill_bench.evaluation.plan import UpstreamRequest
 
+    known = get_args(Precision)
+    if precision not in known:
+        raise UsageError(f"--precision {precision!r}: expected {', '.join(known[:-1])} or {known[-1]}.")
     if ckpt is not None and len(names) > 1:
         raise UsageError(f"--ckpt belongs to one upstream, found {len(names)}: {', '.join(names)}.")
-    for name in names:
-        if not name.startswith("hf:"):
-            catalog.upstream(name)
-    return [UpstreamRequest(name=name, ckpt=ckpt) for name in names]
+    return [UpstreamRequest(name=name, ckpt=ckpt, precision=cast(Precision, precision)) for name in names]

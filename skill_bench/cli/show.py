@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
+from skill_bench.base.counted import counted
 from skill_bench.cli.paths import there
 
 
 def show(
     records: Annotated[list[Path], typer.Argument(help="Record files, folders or archives.", callback=there)],
 ) -> None:
-    """Show records: metrics, dev curve, weights of the hidden states, notes.
+    """Show records in words: metrics, the curve on dev, weights of the hidden states, notes.
 
     A record in an archive is named as though that were a folder: results.zip/demo/skill/ks-s0.json.
     """
@@ -37,4 +38,5 @@ def show(
         typer.echo("\n\n".join(shown))
     if problems:
         listed = "\n".join(f"  {problem}" for problem in problems)
-        raise RecordError(f"{len(problems)} of {len(files)} records are damaged:\n{listed}")
+        of = f"of {len(files)} records"
+        raise RecordError(f"{counted(len(problems), f'{of} is damaged', f'{of} are damaged')}:\n{listed}")

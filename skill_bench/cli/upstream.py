@@ -7,10 +7,13 @@ from typing import Annotated
 
 import typer
 
+from skill_bench.base.counted import counted
+from skill_bench.cli.help_groups import commands
 from skill_bench.cli.options import Checkpoint
-from skill_bench.cli.paths import folder_to_write, weights
+from skill_bench.cli.paths import folder_to_write
+from skill_bench.upstream.weights import weights
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make and check an upstream of your own.")
+app = commands("Make a folder for a model of your own, and check it.")
 
 
 @app.command("new")
@@ -67,8 +70,8 @@ def check(
         for label, text in (("found", finding.found), ("why", finding.check.why), ("do", finding.check.remedy)):
             typer.echo(f"        {label}: {text}")
     if n_failed:
-        raise SkillBenchError(f"{n_failed} of {len(CHECKS)} checks failed.")
-    typer.echo(f"{len(CHECKS)} checks passed. next: skill-bench run --upstream {name}")
+        raise SkillBenchError(f"{n_failed} of {counted(len(CHECKS), 'check')} failed.")
+    typer.echo(f"{counted(len(CHECKS), 'check')} passed. next: skill-bench run --upstream {name}")
 
 
 def _as_path(folder: Path) -> str:

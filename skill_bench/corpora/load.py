@@ -1,18 +1,18 @@
 """A task's data from a suite.
 
 ``demo`` is synthesised on the spot, ``local`` the user's folder with a suite.toml, ``superb`` the official corpora and
-``mini`` a fixed part of them.
+``mini`` a fixed part of them. A packaged suite.toml (``layouts/NAME.toml``) is a suite of its own name.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from pathlib import Path
 
 from skill_bench.base import catalog
+from skill_bench.base.counted import counted
 from skill_bench.base.errors import UnknownName, UsageError
-from skill_bench.base.suites import OFFICIAL_SUITES, SUITES
+from skill_bench.base.suites import OFFICIAL_SUITES, is_local, layouts, suites
 from skill_bench.corpora.audio.scan import scan
 from skill_bench.corpora.data import Fold, TaskData
 from skill_bench.corpora.described.assemble import assemble
@@ -41,7 +41,7 @@ def load_task_data(
     """The utterances of a task, all of them checked to be readable.
 
     Args:
-        suite: ``demo``, ``local``, ``superb`` or ``mini``.
+        suite: ``demo``, ``local``, ``superb``, ``mini``, or a packaged layout's name.
         task: For ``local``, a name under ``[tasks]`` of the suite.toml.
         data_root: For ``local``, the folder that manifests and audio are relative to; for ``superb`` and ``mini``, the
             folder of the official corpora.
@@ -58,8 +58,8 @@ def load_task_data(
         DataError: a fault of the whole, see `skill_bench.corpora.described.validate`.
         AudioError: files that are missing or broken, all of them.
     """
-    if suite not in SUITES:
-        raise UnknownName("suite", suite, SUITES)
+    if suite not in suites():
+        raise UnknownName("suite", suite, suites())
     if limit is not None and limit < 1:
         raise UsageError(f"limit is {limit}; expected at least 1 utterance a split.")
     if suite in OFFICIAL_SUITES:
@@ -75,11 +75,11 @@ def load_task_data(
             from skill_bench.corpora.synthetic.demo import demo_folder
 
             data_root = demo_folder(cache_dir)
-        chosen = _described(task, data_root, suite_file, cache_dir=cache_dir)
+        chosen = _described(suite, task, data_root, suite_file, cache_dir=cache_dir)
     folds = tuple(limited_fold(fold, limit, closed=chosen.closed) for fold in chosen.folds)
     data = TaskData(task=task, suite=suite, synthetic=chosen.synthetic, folds=folds, fingerprint="", notes=())
     scanned = () if chosen.scanned else scan(data.utterances()).notes()
-    limited_to = (f"limited to {limit} utterances in each of train, dev and test",) if limit else ()
+    limited_to = (f"limited to {counted(limit, 'utterance')} in each of train, dev and test",) if limit else ()
     return replace(
         data, fingerprint=folds_fingerprint(folds, cache_dir=cache_dir), notes=(*chosen.notes, *limited_to, *scanned)
     )
@@ -107,11 +107,12 @@ def _official(suite: str, task: str, data_root: Path | None) -> _Chosen:
     return _Chosen(folds=folds, notes=notes, closed=official.is_closed(task), scanned=True)
 
 
-def _described(task: str, data_root: Path | None, suite_file: Path | None, *, cache_dir: Path) -> _Chosen:
+def _described(suite: str, task: str, data_root: Path | None, suite_file: Path | None, *, cache_dir: Path) -> _Chosen:
     """By a suite.toml."""
     if data_root is None:
-        raise UsageError("--suite local needs --data-root DIR, the folder with your manifests and suite.toml.")
-    file, found = find_suite_file(data_root, suite_file)
+        inside = "your manifests and suite.toml" if suite == "local" else "the corpora that its layout names"
+        raise UsageError(f"--suite {suite} needs --data-root DIR, the folder with {inside}.")
+    file, found = _suite_file(suite, data_root, suite_file)
     spec = read_suite(file)
     if task not in spec.tasks:
         raise UnknownName(f"task of {file}", task, spec.tasks)
@@ -133,10 +134,38 @@ def tasks_of(suite: str, *, data_root: Path | None, suite_file: Path | None = No
     Raises:
         UsageError, SpecError: there is no such file, or it is not valid.
     """
-    if suite != "local" or data_root is None:
+    if not is_local(suite) or data_root is None:
         return catalog.names("tasks")
-    described = read_suite(find_suite_file(data_root, suite_file)[0]).tasks
+    described = read_suite(_suite_file(suite, data_root, suite_file)[0]).tasks
     return [name for name in catalog.names("tasks") if name in described]
+
+
+def _suite_file(suite: str, data_root: Path, suite_file: Path | None) -> tuple[Path, tuple[str, ...]]:
+    """The suite.toml of a suite, and notes on how it was found: a packaged layout's own, or the one of a folder."""
+    packaged = layouts().get(suite)
+    if packaged is None:
+        return find_suite_file(data_root, suite_file)
+    if suite_file is not None:
+        raise UsageError(f"--suite {suite} has a suite.toml of its own. --suite-file is for --suite local.")
+    asked = read_suite(packaged).recognise
+    missing = [name for name in (asked.files if asked else ()) if not (data_root / name).is_file()]
+    if missing:
+        raise UsageError(
+            f"--data-root {data_root} lacks {', '.join(missing)}, which --suite {suite} reads. Its layout: {packaged}"
+        )
+    return packaged, ()
+
+
+def title_of(suite: str, *, data_root: Path | None, suite_file: Path | None = None) -> str | None:
+    """The title in the suite.toml of a suite of recordings; None for others, which are what their name says.
+
+    Raises:
+        UsageError, SpecError: there is no such file, or it is not valid.
+    """
+    if not is_local(suite) or data_root is None:
+        return None
+    file, _ = _suite_file(suite, data_root, suite_file)
+    return read_suite(file).title or None
 
 
 def find_suite_file(data_root: Path, suite_file: Path | None = None) -> tuple[Path, tuple[str, ...]]:
@@ -168,6 +197,5 @@ def find_suite_file(data_root: Path, suite_file: Path | None = None) -> tuple[Pa
 
 def packaged_layouts() -> list[tuple[Path, SuiteSpec]]:
     """The suite files that come with the package, those that ask for most files first."""
-    folder = Path(str(files(__package__) / "layouts"))
-    layouts = [(path, read_suite(path)) for path in sorted(folder.glob("*.toml"))]
-    return sorted(layouts, key=lambda item: -len(item[1].recognise.files if item[1].recognise else ()))
+    found = [(path, read_suite(path)) for path in layouts().values()]
+    return sorted(found, key=lambda item: -len(item[1].recognise.files if item[1].recognise else ()))

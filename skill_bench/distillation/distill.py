@@ -19,7 +19,7 @@ from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.listing import content_fingerprint, speech_fingerprint
 from skill_bench.distillation import groups as layer_groups
 from skill_bench.distillation import run_file
-from skill_bench.distillation.losses import GroupDistillation
+from skill_bench.distillation.losses import Averages, GroupDistillation
 from skill_bench.distillation.objectives import FinalObjective, JointObjective, Teach, teaching
 from skill_bench.distillation.recipe import Recipe
 from skill_bench.distillation.run_file import RunFile
@@ -106,18 +106,21 @@ def distill(
             f"are shorter than data.min_seconds = {recipe.data.min_seconds:g}"
         )
     plan, alike = _plan(teacher, utterances, recipe, folder, processes, progress, cache_dir=cache_dir or folder)
+    shown, answered = layer_groups.averages(
+        recipe, taught=plan.layer_groups, learnt=plan.student_groups, weights=plan.layer_weights
+    )
     torch.manual_seed(recipe.seed)
     run = _Run(
         recipe=recipe,
-        teach=teaching(encoder, plan.layer_groups, layer_zero=recipe.layer_zero),
-        groups=plan.student_groups,
+        teach=teaching(encoder, shown),
+        averages=answered,
         batches=batches,
         folder=folder,
         processes=processes,
         progress=progress,
         title=title or f"distill {recipe.name}",
     )
-    target = GroupDistillation(dim=encoder.architecture.dim, n_groups=len(plan.layer_groups), options=recipe.loss)
+    target = GroupDistillation(dim=encoder.architecture.dim, n_groups=len(answered.groups), options=recipe.loss)
     student = _copy(encoder, recipe)  # draws random numbers: what comes after it depends on its place
     took: list[float | None] = []
     learnt_sparsity = None
@@ -142,6 +145,8 @@ def distill(
     }
     if plan.content_fingerprint is not None:
         metadata["content_fingerprint"] = plan.content_fingerprint
+    if plan.layer_weights is not None:
+        metadata["layer_weights"] = json.dumps(plan.layer_weights)
     if learnt_sparsity is not None:
         metadata["learnt_sparsity"] = f"{learnt_sparsity:.6f}"
     if None not in took:
@@ -193,7 +198,8 @@ def _plan(
     alike = _layers_alike(teacher, utterances, recipe, folder, processes, progress)
     similarity = None if alike is None else np.array(alike.measures[0].matrix)
     taught, learnt = layer_groups.choose(recipe, n_states=len(teacher.encoder.layers) + 1, similarity=similarity)
-    planned = RunFile(**same, layer_groups=taught, student_groups=learnt)
+    weights = layer_groups.weights(recipe, taught, similarity=similarity)
+    planned = RunFile(**same, layer_groups=taught, student_groups=learnt, layer_weights=weights)
     if processes.is_first:
         planned.write(path)
     return planned, alike
@@ -227,6 +233,8 @@ def _layers_alike(
         n_groups=options.n_groups,
         linkage=options.linkage,
         contiguous=options.contiguous,
+        # The document clusters all layers; where the recipe leaves layer 0 out, a limit is of the others.
+        largest=options.largest if options.include_input else False,
         n_utterances=options.n_calibration_utterances,
         seed=recipe.seed,
         progress=progress,
@@ -249,11 +257,11 @@ class _Pruned:
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """What both stages need. ``groups``: the student's layers for each target."""
+    """What both stages need. ``averages``: of the student's layers, for each target."""
 
     recipe: Recipe
     teach: Teach
-    groups: Groups
+    averages: Averages
     batches: SpeechBatches
     folder: Path
     processes: Processes
@@ -267,10 +275,9 @@ class _Run:
             student,
             target,
             teach=self.teach,
-            groups=self.groups,
+            averages=self.averages,
             options=options,
             teacher_size=teacher_size,
-            layer_zero=self.recipe.layer_zero,
         )
         parameters: list[dict[str, Any]] = [
             {"params": [*student.parameters(), *target.parameters()]},
@@ -296,9 +303,7 @@ class _Run:
     def final(self, student: Encoder, target: GroupDistillation) -> float | None:
         if student.position_bias is not None and not any(layer.heads for layer in student.architecture.layers):
             student.position_bias.requires_grad_(False)  # no attention is left that could teach it anything
-        objective = FinalObjective(
-            student, target, teach=self.teach, groups=self.groups, layer_zero=self.recipe.layer_zero
-        )
+        objective = FinalObjective(student, target, teach=self.teach, averages=self.averages)
         parameters = [parameter for parameter in objective.parameters() if parameter.requires_grad]
         return self._train("final", self.recipe.final, objective, [{"params": parameters}])
 

@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from skill_bench.distillation.losses import GroupDistillation, group_averages
+from skill_bench.distillation.losses import Averages, GroupDistillation
 from skill_bench.models.architecture import Architecture
-from skill_bench.models.cpu import inference
-from skill_bench.models.encoder import Encoder, LayerZero
+from skill_bench.models.encoder import Encoder
 from skill_bench.models.size import size_of
 from skill_bench.pruning import removal
 from skill_bench.pruning.gates import Gates
 from skill_bench.pruning.kept import Kept
 from skill_bench.pruning.options import Sparsity
 from skill_bench.pruning.sparsity import Lagrangian, Sizes, gated_shape, hold, n_parameters
-from skill_bench.records.similarity import Groups
 from skill_bench.training.loop import Objective
 
 Teach = Callable[[Float[Tensor, "batch samples"]], Sequence[Float[Tensor, "batch frames dim"]]]
 """Waves to the teacher's average over each group."""
 
 
-def teaching(teacher: Encoder, groups: Groups, *, layer_zero: LayerZero = "first_layer_input") -> Teach:
+def teaching(teacher: Encoder, averages: Averages) -> Teach:
     """The frozen teacher: runs up to the last layer that a group needs, and keeps one sum a group."""
     teacher = teacher.eval().requires_grad_(False)
 
     @torch.no_grad()
     def teach(waves: Float[Tensor, "batch samples"]) -> list[Float[Tensor, "batch frames dim"]]:
-        walk = partial(inference.walk, teacher) if inference.applies(teacher) else teacher.walk
-        return group_averages(walk(waves, layer_zero=layer_zero), groups)
+        return averages(teacher.walk(waves, layer_zero=averages.layer_zero))
 
     return teach
 
@@ -41,23 +37,15 @@ def teaching(teacher: Encoder, groups: Groups, *, layer_zero: LayerZero = "first
 class FinalObjective(Objective):
     """Distillation of a student as it is."""
 
-    def __init__(
-        self,
-        student: Encoder,
-        target: GroupDistillation,
-        *,
-        teach: Teach,
-        groups: Groups,
-        layer_zero: LayerZero = "first_layer_input",
-    ) -> None:
+    def __init__(self, student: Encoder, target: GroupDistillation, *, teach: Teach, averages: Averages) -> None:
         super().__init__()
         self.student, self.target = student, target
-        self.teach, self.groups, self.layer_zero = teach, groups, layer_zero
+        self.teach, self.averages = teach, averages
 
     def forward(
         self, update: int, waves: Float[Tensor, "batch samples"], shared: torch.Generator
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        averages = group_averages(self.student.walk(waves, layer_zero=self.layer_zero), self.groups)
+        averages = self.averages(self.student.walk(waves, layer_zero=self.averages.layer_zero))
         loss: tuple[Tensor, dict[str, Tensor]] = self.target(averages, self.teach(waves))
         return loss
 
@@ -78,15 +66,14 @@ class JointObjective(Objective):
         target: GroupDistillation,
         *,
         teach: Teach,
-        groups: Groups,
+        averages: Averages,
         options: Sparsity,
         teacher_size: int,
-        layer_zero: LayerZero = "first_layer_input",
     ) -> None:
         super().__init__()
         self.student, self.target = student, target
         self.gates, self.lagrangian = Gates(student.architecture, options), Lagrangian()
-        self.teach, self.groups, self.layer_zero = teach, groups, layer_zero
+        self.teach, self.averages = teach, averages
         self.options, self.teacher_size = options, teacher_size
         self.shrink_every_updates = options.remove_after_updates or None
 
@@ -125,9 +112,8 @@ class JointObjective(Objective):
     def forward(
         self, update: int, waves: Float[Tensor, "batch samples"], shared: torch.Generator
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        states = self.student.walk(waves, self.gates.masks(shared), layer_zero=self.layer_zero)
-        averages = group_averages(states, self.groups)
-        distance, log = self.target(averages, self.teach(waves))
+        states = self.student.walk(waves, self.gates.masks(shared), layer_zero=self.averages.layer_zero)
+        distance, log = self.target(self.averages(states), self.teach(waves))
         sparsity = self.sparsity()
         wanted = self.options.target * min(1.0, update / max(1, self.options.ramp_updates))
         log |= {

@@ -19,6 +19,8 @@ from skill_bench.training.options import Data, Optimizer, Stage
 _FOLDER = Path(__file__).resolve().parent / "recipes"
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Norm = Literal["layer", "instance"]
+"""Of a hidden state: each frame over its dimensions, or each dimension over the frames of an utterance."""
 
 
 class StudentShape(Frozen):
@@ -51,18 +53,20 @@ class Loss(Frozen):
     """``l1_weight`` times the mean L1 distance minus ``cosine_weight`` times the mean cosine, or its log sigmoid.
 
     ``head``: what maps the student's average to the teacher's. ``heads``: one a group, one for all, or one for the
-    first group and another for the rest.
+    first group and another for the rest; or one a layer, so that each of the student's layers alone is mapped to the
+    average of its group. ``norm``: of each hidden state before it is averaged.
     """
 
     l1_weight: Weight
     cosine_weight: Weight
     cosine: Literal["plain", "log_sigmoid"]
     head: Literal["linear", "prediction"]
-    heads: Literal["per_group", "shared", "first_alone"]
+    heads: Literal["per_group", "shared", "first_alone", "per_layer"]
+    norm: Norm | Literal[False] = False
 
     def head_numbers(self, n_groups: int) -> list[int]:
         """Which head each group uses."""
-        last = {"per_group": n_groups, "shared": 0, "first_alone": 1}[self.heads]
+        last = {"per_group": n_groups, "shared": 0, "first_alone": 1, "per_layer": n_groups}[self.heads]
         return [min(index, last) for index in range(n_groups)]
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from skill_bench.base.documents import Document
 from skill_bench.base.errors import UsageError
 from skill_bench.distillation.recipe import Recipe
-from skill_bench.records.similarity import Groups
+from skill_bench.records.similarity import Groups, Weights
 
 NAME = "run.json"
 
@@ -23,6 +23,7 @@ class RunFile(Document):
         content_fingerprint: sha256 over ids and bytes of their files; None in files of versions that did not look.
         layer_groups: of the teacher.
         student_groups: of the student, one for each of the teacher's.
+        layer_weights: in the averages of both; None: all alike.
         similarity: of earlier versions, read and not written: the document beside this file holds it.
     """
 
@@ -34,6 +35,7 @@ class RunFile(Document):
     precision: str
     layer_groups: Groups
     student_groups: Groups
+    layer_weights: Weights | None = None
     similarity: tuple[tuple[float, ...], ...] | None = Field(default=None, exclude=True)
 
     def require_same(

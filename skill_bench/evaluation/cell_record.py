@@ -5,17 +5,28 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from skill_bench.base.errors import RecordError, SkillBenchError
-from skill_bench.base.provenance import collect
+from skill_bench.base.provenance import collect, now
 from skill_bench.base.system_errors import explained
 from skill_bench.corpora.data import TaskData
 from skill_bench.evaluation.cell_result import CellResult
 from skill_bench.evaluation.forecast import Forecast, forecast_path
 from skill_bench.evaluation.plan import Plan
 from skill_bench.evaluation.solving.cell import CellUpstream
-from skill_bench.records.record import Data, Failure, Key, Record, System, find_finished, find_record
+from skill_bench.records.record import (
+    Data,
+    Failure,
+    Key,
+    Record,
+    System,
+    find_finished,
+    find_record,
+    record_path,
+    version,
+)
 from skill_bench.tasks import TaskSpec
 
 _log = logging.getLogger(__name__)
@@ -61,9 +72,8 @@ class CellRecord:
         seed: int,
         *,
         plan: Plan,
-        started_at: str,
     ) -> None:
-        self.data, self.plan, self.started_at = data, plan, started_at
+        self.data, self.plan, self.started_at = data, plan, now()
         self.identity = upstream.identity
         self.key = Key(
             suite=plan.suite,
@@ -79,6 +89,18 @@ class CellRecord:
             "metric": task.metric,
             "task_spec": task.recorded(),
         }
+        self.path = record_path(plan.out_dir, self.key)
+        self.before = version(self.path)
+
+    @property
+    def claim(self) -> Path:
+        """Of which one process at a time may hold the lock: it runs the cell."""
+        return self.path.with_suffix(".claim")
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether somebody has written its record since this object was made."""
+        return version(self.path) != self.before
 
     def finished(self) -> Record | None:
         """The record of exactly this cell, if there is one: same model, same data, same settings."""
@@ -86,6 +108,15 @@ class CellRecord:
             return None
         found = find_finished(self.plan.out_dir, self.key, identity=self.identity, fingerprint=self.data.fingerprint)
         return found if found is not None and stated(found.task_spec) == stated(self.common["task_spec"]) else None
+
+    def failed_meanwhile(self) -> FailedCell | None:
+        """What another process has just failed at: it is not tried again by everybody who finds it."""
+        if not self.has_changed or not self.path.exists():
+            return None
+        record = Record.read(self.path)
+        if record.error is None or record.system.identity != self.identity:
+            return None
+        return self._named(record.error.message)
 
     def save(self, result: CellResult) -> Record:
         """Writes the record and reads it again."""
@@ -123,8 +154,10 @@ class CellRecord:
             ),
             self.plan,
         )
-        text = failure.message if said else f"{failure.type}: {failure.message}"
-        return FailedCell(upstream=key.upstream, task=key.task, seed=key.seed, error=text)
+        return self._named(failure.message if said else f"{failure.type}: {failure.message}")
+
+    def _named(self, error: str) -> FailedCell:
+        return FailedCell(upstream=self.key.upstream, task=self.key.task, seed=self.key.seed, error=error)
 
 
 def _storable(text: str) -> str:

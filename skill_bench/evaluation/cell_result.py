@@ -59,6 +59,7 @@ def run_cells(
     protocol: str = DEFAULT_PROTOCOL,
     progress: Progress | None = None,
     device: str = "cpu",
+    batch_seconds: float | None = None,
 ) -> Generator[CellResult, None, None]:
     """Extracts features, trains the grid of learning rates, chooses on dev, reads test once; seed by seed.
 
@@ -74,6 +75,7 @@ def run_cells(
         protocol: One that the task describes.
         progress: Receives the stages.
         device: Where the heads are trained, as torch names it.
+        batch_seconds: See `skill_bench.features.extract.extract`.
 
     Yields:
         The result of each seed in turn, as soon as it is there.
@@ -93,6 +95,7 @@ def run_cells(
         cache_limit_bytes=cache_limit_bytes,
         progress=progress or Silent(),
         device=torch.device(device),
+        batch_seconds=batch_seconds,
     )
     for found in solve(cell):
         yield _result(cell, found)

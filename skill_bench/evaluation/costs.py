@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import torch
 
+from skill_bench.base.locks import claim
 from skill_bench.base.progress import Progress
 from skill_bench.evaluation.cell_record import EvaluatedUpstream
 from skill_bench.measure.profile import profile
 from skill_bench.records.profile import find_profile
+from skill_bench.records.record import upstream_folder
 
 
 def ensure_profile(
-    upstream: EvaluatedUpstream, *, out_dir: Path, suite: str, timed: bool, called: str, progress: Progress
+    upstream: EvaluatedUpstream,
+    *,
+    load: Callable[[], EvaluatedUpstream],
+    out_dir: Path,
+    suite: str,
+    timed: bool,
+    called: str,
+    progress: Progress,
 ) -> None:
     """Measures the upstream unless a profile of the same model is there. What is no torch module has none.
 
     Args:
         upstream: Where it is to be measured.
+        load: Loads it afresh.
         out_dir: Of the records.
         suite: Of the records.
-        timed: Throughput and memory too, which no other work should disturb; a profile without them counts as well.
+        timed: Throughput, memory and cold start too, which no other work should disturb; a profile without them counts
+            as well.
         called: What progress calls the upstream.
         progress: Receives one stage.
 
@@ -34,7 +47,10 @@ def ensure_profile(
     if find_profile(out_dir, suite, system) is not None:
         return
     what = "parameters, MACs, throughput, memory" if timed else "parameters, MACs"
-    with progress.stage(f"{called}: {what}", total=1) as advance:
-        measured = profile(upstream, system=system, timed=timed)
-        measured.write(measured.path(out_dir, suite))
-        advance(1)
+    with claim(upstream_folder(out_dir, suite, system.name) / "profile.claim", wait=True):
+        if find_profile(out_dir, suite, system) is not None:
+            return  # another process has measured it meanwhile
+        with progress.stage(f"{called}: {what}", total=1) as advance:
+            measured = profile(upstream, system=system, load=cast("Callable[[], torch.nn.Module]", load), timed=timed)
+            measured.write(measured.path(out_dir, suite))
+            advance(1)

@@ -1,21 +1,22 @@
 """All cells of a run: upstreams x tasks x seeds, one record each, finished ones skipped, failed ones reported.
 
 Seeds of a task run together. Killed at any instant it loses the cells that were running and nothing else; the same
-call goes on after the finished cells.
+call goes on after the finished cells. Several processes share a run: `skill_bench.evaluation.cells`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import torch
 
 from skill_bench.base import catalog
 from skill_bench.base.errors import DataError, SkillBenchError, UsageError
-from skill_bench.base.progress import Advance, Progress, Silent
+from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.provenance import collect, now
 from skill_bench.base.system_errors import explained
 from skill_bench.base.unfinished import remove_leftovers
@@ -24,97 +25,133 @@ from skill_bench.corpora.load import load_task_data
 from skill_bench.evaluation import kinds
 from skill_bench.evaluation.cell_record import CellRecord, EvaluatedUpstream, FailedCell
 from skill_bench.evaluation.cell_result import CellResult, run_cells
+from skill_bench.evaluation.cells import Cells, wait_for
 from skill_bench.evaluation.costs import ensure_profile
 from skill_bench.evaluation.forecast import Forecast
+from skill_bench.evaluation.outcome import Outcome
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.evaluation.probe import PROBE_LIMIT, Prober, peak_memory_bytes
 from skill_bench.evaluation.solve import requests
 from skill_bench.evaluation.task_files import load_task
-from skill_bench.features.extract import require_memory
-from skill_bench.records.record import Record, safe_name
+from skill_bench.features.extract import extract, require_memory
+from skill_bench.records.record import safe_name
 from skill_bench.tasks import TaskSpec
 
 if TYPE_CHECKING:
     from skill_bench.upstream.interface import Upstream
 
+__all__ = ["Outcome", "evaluate", "extract_features", "forecast", "load_request", "not_loaded", "prepare"]
+
 AnyUpstream = TypeVar("AnyUpstream")
+Load = Callable[[UpstreamRequest], EvaluatedUpstream]
 _log = logging.getLogger(__name__)
-
-
-@dataclass(kw_only=True)
-class Outcome:
-    """What a run left behind.
-
-    Attributes:
-        records: Finished records, measured now or found.
-        n_skipped: How many of them were there before.
-        failures: Cells without a result.
-    """
-
-    records: list[Record] = field(default_factory=list)
-    n_skipped: int = 0
-    failures: list[FailedCell] = field(default_factory=list)
 
 
 def evaluate(
     plan: Plan,
     *,
     progress: Progress | None = None,
-    load: Callable[[UpstreamRequest], EvaluatedUpstream] | None = None,
+    load: Load | None = None,
+    wait: bool = True,
 ) -> Outcome:
     """Runs every cell of ``plan`` without a finished record of the same experiment; measures models without a profile.
+
+    Processes with the same folders share the work: each claims the cells that it runs.
 
     Args:
         plan: What to run.
         progress: Receives one stage over all cells, and stages within each.
         load: Loads an upstream; `skill_bench.upstream.load.load_upstream` unless a caller has another way.
+        wait: For the cells that other processes are at, to run what one of them dies over; else they are left out.
 
     Raises:
         UsageError: the plan itself cannot be carried out (unknown names, a missing data folder, a faulty TOML file).
     """
     progress, load = progress or Silent(), load or load_request
-    if repeated := {seed for seed in plan.seeds if plan.seeds.count(seed) > 1}:
-        raise UsageError(f"seeds {sorted(repeated)} are given more than once. Give each seed once.")
-    tasks = [load_task(name).for_suite(plan.suite, protocol=plan.protocol) for name in plan.tasks]
-    if load is load_request:
-        _require_known(plan)
+    tasks = prepare(plan, progress=progress, load=load)
     outcome = Outcome()
-    _remove_leftovers(plan)
-    loaded = {task.name: _load_data(task, plan) for task in tasks}
-    _show_notes(loaded, progress)
-    # What cannot be used is said before anything is trained.
-    tasks.sort(key=lambda task: isinstance(loaded[task.name], TaskData))
+    held: list[Cells] = []
     per_upstream = len(tasks) * len(plan.seeds)
     with progress.stage("cells", total=len(plan.upstreams) * per_upstream) as advance:
         for request in plan.upstreams:
+            model = _Model(request, load=load, device=plan.device)
             try:
-                upstream = _on(load(request), plan.device)
+                upstream = model()
                 if plan.profile == "counted":
-                    _ensure_profile(upstream, request, plan, outcome, progress)
+                    _ensure_profile(upstream, request, load, plan, outcome, progress)
             except Exception as error:  # whatever is wrong with one upstream, the others have their run
-                _report(outcome, _not_loaded(request, error), progress)
+                outcome.failed(not_loaded(request, error), progress)
                 advance(per_upstream)
                 continue
-            too_long = {task.name: _too_long(upstream, task, loaded[task.name], plan) for task in tasks}
-            for task in sorted(tasks, key=lambda task: too_long[task.name] is None):
-                _cells(
-                    upstream,
-                    task,
-                    loaded[task.name],
-                    problem=too_long[task.name],
-                    plan=plan,
-                    outcome=outcome,
-                    progress=progress,
-                    advance=advance,
-                )
+            for cells in _cells(model, tasks, plan=plan, progress=progress):
+                left = cells.run(outcome, progress=progress, advance=advance)
+                if left.cells:
+                    held.append(left)
+            model.forget()
+        if wait:
+            wait_for(held, outcome, progress=progress, advance=advance)
     if plan.profile == "timed":
         for request in plan.upstreams:
             try:
                 upstream = _on(load(request), plan.device)
             except Exception:
                 continue  # its cells have said why
-            _ensure_profile(upstream, request, plan, outcome, progress)
+            _ensure_profile(upstream, request, load, plan, outcome, progress)
     return outcome
+
+
+def prepare(plan: Plan, *, progress: Progress, load: Load) -> list[TaskCase]:
+    """The tasks of ``plan`` with their data; those that cannot be used come first, to be said before training.
+
+    Raises:
+        UsageError: as :func:`evaluate`.
+    """
+    if repeated := {seed for seed in plan.seeds if plan.seeds.count(seed) > 1}:
+        raise UsageError(f"seeds {sorted(repeated)} are given more than once. Give each seed once.")
+    tasks = [load_task(name).for_suite(plan.suite, protocol=plan.protocol) for name in plan.tasks]
+    if load is load_request:
+        _require_known(plan)
+    _remove_leftovers(plan)
+    found = [TaskCase(task, _load_data(task, plan)) for task in tasks]
+    _show_notes(found, progress)
+    return sorted(found, key=lambda case: isinstance(case.data, TaskData))
+
+
+class TaskCase(NamedTuple):
+    """A task and its data, or the error that each of its cells will record."""
+
+    task: TaskSpec
+    data: TaskData | SkillBenchError
+
+    def cells(self, upstream: EvaluatedUpstream, plan: Plan) -> list[CellRecord]:
+        """One a seed."""
+        return [CellRecord(upstream, self.task, self.data, seed, plan=plan) for seed in plan.seeds]
+
+
+class _Model:
+    """An upstream that is loaded when it is asked for: for what another process dies over it may be again."""
+
+    def __init__(self, request: UpstreamRequest, *, load: Load, device: str) -> None:
+        self._request, self._load, self._device = request, load, device
+        self._loaded: EvaluatedUpstream | None = None
+
+    def __call__(self) -> EvaluatedUpstream:
+        if self._loaded is None:
+            self._loaded = _on(self._load(self._request), self._device)
+        return self._loaded
+
+    def forget(self) -> None:
+        self._loaded = None
+
+
+def _cells(model: _Model, tasks: Sequence[TaskCase], *, plan: Plan, progress: Progress) -> list[Cells]:
+    """Of one upstream, task by task; first those that fail for a recording that is too long for the memory."""
+    upstream = model()
+    found = [(case, _too_long(upstream, case, plan), case.cells(upstream, plan)) for case in tasks]
+    return [
+        Cells(cells=cells, results=partial(_results, model, case.task, problem or case.data, plan, progress))
+        for case, problem, cells in sorted(found, key=lambda one: one[1] is None)
+    ]
 
 
 def _require_known(plan: Plan) -> None:
@@ -126,7 +163,8 @@ def _require_known(plan: Plan) -> None:
             catalog.upstream(request.name)
 
 
-def _not_loaded(request: UpstreamRequest, error: Exception) -> FailedCell:
+def not_loaded(request: UpstreamRequest, error: Exception) -> FailedCell:
+    """What to report of an upstream that could not be loaded."""
     if not isinstance(error, SkillBenchError):
         _log.error("%s", request.name, exc_info=error)
     said = str(error) if isinstance(error, SkillBenchError) else explained(error)
@@ -142,12 +180,18 @@ def _remove_leftovers(plan: Plan) -> None:
 
 
 def _ensure_profile(
-    upstream: EvaluatedUpstream, request: UpstreamRequest, plan: Plan, outcome: Outcome, progress: Progress
+    upstream: EvaluatedUpstream,
+    request: UpstreamRequest,
+    load: Callable[[UpstreamRequest], EvaluatedUpstream],
+    plan: Plan,
+    outcome: Outcome,
+    progress: Progress,
 ) -> None:
     """One that cannot be kept costs no cell."""
     try:
         ensure_profile(
             upstream,
+            load=lambda: _on(load(request), plan.device),
             out_dir=plan.out_dir,
             suite=plan.suite,
             timed=plan.profile == "timed",
@@ -156,7 +200,7 @@ def _ensure_profile(
         )
     except OSError as error:
         failure = FailedCell(upstream=request.name, task="profile", seed=None, error=explained(error) or str(error))
-        _report(outcome, failure, progress)
+        outcome.failed(failure, progress)
 
 
 def forecast(plan: Plan, *, progress: Progress | None = None) -> list[Forecast]:
@@ -175,7 +219,9 @@ def forecast(plan: Plan, *, progress: Progress | None = None) -> list[Forecast]:
             upstream=upstream,
             seeds=tuple(plan.seeds),
             cache_dir=plan.cache_dir,
+            cache_limit_bytes=plan.cache_limit_bytes,
             device=torch.device(plan.device),
+            batch_seconds=plan.batch_seconds,
             progress=progress,
         )
         of_tasks = []
@@ -203,11 +249,31 @@ def forecast(plan: Plan, *, progress: Progress | None = None) -> list[Forecast]:
     return found
 
 
+def extract_features(plan: Plan, *, load: Load | None = None, progress: Progress | None = None) -> None:
+    """Leaves in the cache what the cells of ``plan`` ask for.
+
+    Raises:
+        SkillBenchError: data or an upstream that cannot be used.
+    """
+    progress, load = progress or Silent(), load or load_request
+    for task, data in prepare(plan, progress=progress, load=load):
+        if isinstance(data, SkillBenchError):
+            raise data
+        for request in plan.upstreams:
+            upstream = _on(load(request), plan.device)
+            for asked in requests(task, data):
+                extract(
+                    upstream, asked.utterances, pooled=asked.pooled, max_seconds=asked.max_seconds, progress=progress,
+                    cache_dir=plan.cache_dir, cache_limit_bytes=plan.cache_limit_bytes,
+                    batch_seconds=plan.batch_seconds,
+                )  # fmt: skip
+
+
 def load_request(request: UpstreamRequest) -> Upstream:
     """The model that is asked for."""
     from skill_bench.upstream.load import load_upstream
 
-    return load_upstream(request.name, request.ckpt)
+    return load_upstream(request.name, request.ckpt).at_precision(request.precision)
 
 
 def _on(upstream: AnyUpstream, device: str) -> AnyUpstream:
@@ -236,14 +302,12 @@ def _load_data(task: TaskSpec, plan: Plan) -> TaskData | SkillBenchError:
         return DataError(f"{plan.suite}, {task.name}: {explained(error)}")
 
 
-def _too_long(
-    upstream: EvaluatedUpstream, task: TaskSpec, data: TaskData | SkillBenchError, plan: Plan
-) -> SkillBenchError | None:
+def _too_long(upstream: EvaluatedUpstream, case: TaskCase, plan: Plan) -> SkillBenchError | None:
     """What extraction would say of a recording that needs more memory than there is, before anything is extracted."""
-    if isinstance(data, SkillBenchError):
+    if isinstance(case.data, SkillBenchError):
         return None
     try:
-        for asked in requests(task, data):
+        for asked in requests(case.task, case.data):
             require_memory(
                 upstream,
                 asked.utterances,
@@ -256,77 +320,28 @@ def _too_long(
     return None
 
 
-def _show_notes(loaded: Mapping[str, TaskData | SkillBenchError], progress: Progress) -> None:
+def _show_notes(cases: Sequence[TaskCase], progress: Progress) -> None:
     """Each note once, with the tasks whose data it is about."""
     about: dict[str, list[str]] = {}
-    for name, data in loaded.items():
+    for task, data in cases:
         for note in data.notes if isinstance(data, TaskData) else ():
-            about.setdefault(note, []).append(name)
+            about.setdefault(note, []).append(task.name)
     for note, names in about.items():
         progress.note(f"{', '.join(names)}: {note}")
 
 
-def _cells(
-    upstream: EvaluatedUpstream,
-    task: TaskSpec,
-    data: TaskData | SkillBenchError,
-    *,
-    problem: SkillBenchError | None,
-    plan: Plan,
-    outcome: Outcome,
-    progress: Progress,
-    advance: Advance,
-) -> None:
-    """Runs the cells of all seeds, or finds their records; whatever happens is in ``outcome`` and on disk.
-
-    A ``problem`` of this upstream with this data is what those that are missing fail for.
-    """
-    cells = [CellRecord(upstream, task, data, seed, plan=plan, started_at=now()) for seed in plan.seeds]
-    missing = []
-    for cell in cells:
-        try:
-            found = cell.finished()
-        except (SkillBenchError, OSError) as error:
-            _report(outcome, cell.failed(error), progress)
-            advance(1)
-            continue
-        if found is None:
-            missing.append(cell)
-            continue
-        outcome.records.append(found)
-        outcome.n_skipped += 1
-        advance(1)
-    seeds = tuple(cell.key.seed for cell in missing)
-    results = _results(upstream, task, problem or data, seeds, plan=plan, progress=progress)
-    stopped: Exception | None = None
-    for cell in missing:
-        try:
-            if stopped is not None:
-                raise stopped
-            try:
-                result = next(results)
-            except Exception as error:  # what stops the computation stops it for the seeds that are still to come
-                stopped = error
-                raise
-            outcome.records.append(cell.save(result))
-        except Exception as error:  # one cell's failure must not take the others with it
-            _report(outcome, cell.failed(error), progress)
-        advance(1)
-
-
 def _results(
-    upstream: EvaluatedUpstream,
+    model: _Model,
     task: TaskSpec,
     data: TaskData | SkillBenchError,
-    seeds: tuple[int, ...],
-    *,
     plan: Plan,
     progress: Progress,
+    seeds: tuple[int, ...],
 ) -> Iterator[CellResult]:
     if isinstance(data, SkillBenchError):
         raise data
     yield from run_cells(
-        upstream,
+        model(),
         task,
         data,
         seeds=seeds,
@@ -334,9 +349,5 @@ def _results(
         cache_limit_bytes=plan.cache_limit_bytes,
         progress=progress,
         device=plan.device,
+        batch_seconds=plan.batch_seconds,
     )
-
-
-def _report(outcome: Outcome, failure: FailedCell, progress: Progress) -> None:
-    outcome.failures.append(failure)
-    progress.note(f"failed: {failure.name}: {failure.error}")

@@ -11,6 +11,8 @@ from skill_bench.base.specs import Frozen
 from skill_bench.records.profile import Band
 from skill_bench.records.record import safe_name, upstream_folder
 
+NOTHING = Band(low=0.0, estimate=0.0, high=0.0)
+
 
 class TaskForecast(Frozen):
     """One task with all seeds. ``training_seconds`` include dev and test; least is a stop as early as patience allows,
@@ -21,6 +23,9 @@ class TaskForecast(Frozen):
         features_seconds: Of what the probe has left of it.
         disk_bytes: That it adds to the cache.
         resident_bytes: Features that training keeps in memory.
+        recomputed_audio_seconds: Whose frames neither the cache's limit nor the disk has place for, as often as they
+            are used.
+        recomputed_seconds: What computing them again takes, if nothing of it happens beside training.
     """
 
     task: str
@@ -29,6 +34,8 @@ class TaskForecast(Frozen):
     training_seconds: Band
     disk_bytes: int
     resident_bytes: int
+    recomputed_audio_seconds: float = 0.0
+    recomputed_seconds: Band = NOTHING
 
 
 class Forecast(Document):
@@ -47,9 +54,9 @@ class Forecast(Document):
     @property
     def seconds(self) -> Band:
         """Everything together."""
-        total = Band(low=0.0, estimate=0.0, high=0.0)
+        total = NOTHING
         for task in self.tasks:
-            total = total.plus(task.features_seconds).plus(task.training_seconds)
+            total = total.plus(task.features_seconds).plus(task.training_seconds).plus(task.recomputed_seconds)
         return total
 
     def path(self, out_dir: Path) -> Path:
@@ -63,7 +70,7 @@ class Forecast(Document):
                 n = len(self.seeds)
                 return {
                     "features": found.features_seconds.estimate / n,
-                    "training and test": found.training_seconds.estimate / n,
+                    "training and test": found.training_seconds.plus(found.recomputed_seconds).estimate / n,
                 }
         return {}
 

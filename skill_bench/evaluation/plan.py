@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from skill_bench.base.precision import Precision
 from skill_bench.records.record import DEFAULT_PROTOCOL
 
 
 @dataclass(frozen=True, kw_only=True)
 class UpstreamRequest:
-    """An upstream's name in ``upstreams/`` (or ``hf:...``), and a checkpoint for it."""
+    """An upstream's name in ``upstreams/`` (or ``hf:...``), a checkpoint for it, and what it computes in."""
 
     name: str
     ckpt: Path | None = None
+    precision: Precision = "fp32"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,7 @@ class Plan:
         suite_file: Its suite.toml, if it lies elsewhere.
         limit: At most so many utterances in each of train, dev and test.
         device: Where features are extracted and heads are trained.
+        batch_seconds: As for `skill_bench.features.extract.extract`.
         protocol: ``strict``, or another that every task describes.
         profile: What an upstream's profile beside its records holds: parameters and multiply-adds, ``counted`` before
             its cells, or throughput and memory as well, ``timed`` after all cells; False for no profile.
@@ -50,5 +53,6 @@ class Plan:
     suite_file: Path | None = None
     limit: int | None = None
     device: str = "cpu"
+    batch_seconds: float | None = None
     protocol: str = DEFAULT_PROTOCOL
     profile: Literal["timed", "counted", False] = "timed"

@@ -7,6 +7,7 @@ of every split (`limit`), with few steps, at the run's own batch size, learning 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,8 @@ from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.data import TaskData, Utterance
 from skill_bench.evaluation import kinds
-from skill_bench.evaluation.forecast import TaskForecast
+from skill_bench.evaluation.forecast import NOTHING, TaskForecast
+from skill_bench.evaluation.reading import audio_read_seconds
 from skill_bench.evaluation.solve import requests, solve
 from skill_bench.evaluation.solving.cell import Cell, CellUpstream
 from skill_bench.evaluation.solving.requests import Request
@@ -27,6 +29,7 @@ from skill_bench.features.cache import FeatureCache
 from skill_bench.features.extract import extract
 from skill_bench.features.extraction import BATCH_SECONDS
 from skill_bench.features.policy import Policy, entry_keys
+from skill_bench.features.stored import caches, free_bytes
 from skill_bench.measure.resident import resident_peak_bytes
 from skill_bench.probes.frames import RESIDENT_BYTES
 from skill_bench.records.profile import Band
@@ -49,6 +52,8 @@ class Prober:
         upstream: The model.
         seeds: Of the run.
         cache_dir: Of the run.
+        cache_limit_bytes: Of the run.
+        batch_seconds: Of the run.
         device: Where heads are trained.
         progress: Receives the stages of the probe.
     """
@@ -56,11 +61,14 @@ class Prober:
     upstream: CellUpstream
     seeds: tuple[int, ...]
     cache_dir: Path
+    cache_limit_bytes: int | None = None
+    batch_seconds: float | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     progress: Progress = field(default_factory=Silent)
 
     def __post_init__(self) -> None:
         self._counted: set[tuple[str, str]] = set()
+        self._room_bytes: float | None = None
 
     def probe(self, task: TaskSpec, whole: TaskData, few: TaskData) -> TaskForecast:
         """The forecast of one task.
@@ -77,10 +85,12 @@ class Prober:
         kind.check(task, whole)
         kind.check(task, few)
         parts = [self._extraction(asked) for asked in requests(task, whole)]
-        nothing = Band(low=0.0, estimate=0.0, high=0.0)
-        features = nothing
+        features, again, audio_again = NOTHING, NOTHING, 0.0
         for part in parts:
             features = features.plus(part.seconds)
+            read = audio_read_seconds(task, whole, n_seeds=len(self.seeds), stays=part.stays)
+            heard = part.share_without_place * read
+            audio_again, again = audio_again + heard, again.plus(part.pace.times(heard))
         return TaskForecast(
             task=task.name,
             missing_audio_seconds=sum(part.audio_seconds for part in parts),
@@ -88,6 +98,8 @@ class Prober:
             training_seconds=self._training(task, whole, few),
             disk_bytes=sum(part.disk_bytes for part in parts),
             resident_bytes=sum(part.resident_bytes for part in parts),
+            recomputed_audio_seconds=audio_again,
+            recomputed_seconds=again,
         )
 
     def _cell(self, task: TaskSpec, data: TaskData) -> Cell[TaskSpec]:
@@ -97,6 +109,8 @@ class Prober:
             data=data,
             seeds=self.seeds,
             cache_dir=self.cache_dir,
+            cache_limit_bytes=self.cache_limit_bytes,
+            batch_seconds=self.batch_seconds,
             progress=self.progress,
             device=self.device,
         )
@@ -107,46 +121,71 @@ class Prober:
             root=self.cache_dir / "features", identity=self.upstream.identity, policy=policy.name,
             upstream=self.upstream.name,
         )  # fmt: skip
+        room = self._room(cache)  # before the probe takes of it
         keys = entry_keys(asked.utterances, policy, cache_dir=self.cache_dir)
         wanted = {u.id: (policy.name, keys[u.id]) for u in asked.utterances if keys[u.id] not in cache}
         missing = [u for u in asked.utterances if u.id in wanted and wanted[u.id] not in self._counted]
         self._counted |= set(wanted.values())
         missing.sort(key=asked.seconds_of)
-        paces = [self._pace(part, asked) for part in _thirds(missing)]
+        sizes: dict[str, int] = {}
+        paces = [self._pace(part, asked, sizes) for part in _thirds(missing)]
         rates, left = [rate for rate, _ in paces], sum(audio for _, audio in paces)
         total = sum(map(asked.seconds_of, missing))
         cache.refresh()
-        known = [u for u in asked.utterances if keys[u.id] in cache]
-        n_bytes = sum(cache.place(keys[u.id]).n_bytes for u in known)
-        per_second = n_bytes / (sum(map(asked.seconds_of, known)) or 1.0)
-        per_utterance = n_bytes / (len(known) or 1)
+        sizes |= {u.id: cache.place(keys[u.id]).n_bytes for u in asked.utterances if keys[u.id] in cache}
+        known = [u for u in asked.utterances if u.id in sizes]
+        per_second = sum(sizes.values()) / (sum(map(asked.seconds_of, known)) or 1.0)
+        per_utterance = sum(sizes.values()) / (len(known) or 1)
         whole = sum(map(asked.seconds_of, asked.utterances))
         disk = per_utterance * len(missing) if policy.pooled else per_second * total
         # Half precision on disk, single in memory.
         resident = per_utterance * len(asked.utterances) if policy.pooled else 2 * per_second * whole
+        stays = resident <= RESIDENT_BYTES
+        pace = Band(
+            low=1 / max(rates, default=math.inf) / _NOISE,
+            estimate=sum(audio / rate for rate, audio in paces) / left if left else _mean(1 / rate for rate in rates),
+            high=1 / min(rates, default=math.inf) * _NOISE,
+        )
+        # Means that find no place on disk stay in memory.
+        fitting = min(disk, room)
+        self._room_bytes = room - fitting
+        absent = 0.0 if policy.pooled or not disk else 1 - fitting / disk
         return _Extraction(
             audio_seconds=total,
-            seconds=Band(
-                low=left / max(rates, default=1.0) / _NOISE,
-                estimate=sum(audio / rate for rate, audio in paces),
-                high=left / min(rates, default=1.0) * _NOISE,
-            ),
+            seconds=pace.times(left),
             disk_bytes=round(disk),
-            resident_bytes=round(resident) if resident <= RESIDENT_BYTES else 0,
+            resident_bytes=round(resident) if stays else 0,
+            stays=stays,
+            pace=pace,
+            share_without_place=absent * total / (whole or 1.0),
         )
 
-    def _pace(self, part: Sequence[Utterance], asked: Request) -> tuple[float, float]:
-        """Seconds of audio a second, and how much audio of ``part`` is left; the probe begins in its middle."""
+    def _room(self, cache: FeatureCache) -> float:
+        """Bytes that the run may still add to the cache, after what was counted before."""
+        if self._room_bytes is None:
+            self._room_bytes = float(free_bytes(cache.root))
+            if self.cache_limit_bytes is not None:  # other models' features make room
+                own = sum(one.n_bytes for one in caches(cache.root) if one.folder.parent == cache.folder.parent)
+                self._room_bytes = min(self._room_bytes, max(0, self.cache_limit_bytes - own))
+        return self._room_bytes
+
+    def _pace(self, part: Sequence[Utterance], asked: Request, sizes: dict[str, int]) -> tuple[float, float]:
+        """Seconds of audio a second, and how much audio of ``part`` is left; the probe begins in its middle.
+
+        ``sizes`` learns what the cache has no place for.
+        """
         left = [*part[len(part) // 2 :], *part[: len(part) // 2]]
         n_at_once = torch.get_num_threads() if getattr(self.upstream, "runs_concurrently", False) else 1
         audio_seconds, found = _SAMPLE_BATCHES_A_THREAD * n_at_once * BATCH_SECONDS, (0.0, 0.0)
         while left:
             sample, left = _begin(left, asked.seconds_of, audio_seconds)
             start = time.perf_counter()
-            extract(
+            features = extract(
                 self.upstream, sample, pooled=asked.pooled, cache_dir=self.cache_dir, progress=self.progress,
-                max_seconds=asked.max_seconds,
+                max_seconds=asked.max_seconds, cache_limit_bytes=self.cache_limit_bytes,
+                batch_seconds=self.batch_seconds,
             )  # fmt: skip
+            sizes |= features.bytes_without_place
             found = max(found, (sum(map(asked.seconds_of, sample)), time.perf_counter() - start))
             if found[1] >= _PROBE_SECONDS / 2:  # what a call costs besides no longer counts
                 break
@@ -223,6 +262,14 @@ class _Extraction:
     seconds: Band
     disk_bytes: int
     resident_bytes: int
+    stays: bool = True
+    pace: Band = NOTHING
+    share_without_place: float = 0.0
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return sum(found) / len(found) if found else 0.0
 
 
 def _policy(asked: Request) -> Policy:

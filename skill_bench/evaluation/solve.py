@@ -10,7 +10,8 @@ from skill_bench.evaluation import kinds
 from skill_bench.evaluation.solving.cell import Cell, Solved
 from skill_bench.evaluation.solving.requests import Request
 from skill_bench.features.extract import Features, extract
-from skill_bench.features.threads import threads
+from skill_bench.features.tf32 import without_tf32
+from skill_bench.models.threads import threads
 from skill_bench.tasks import TaskSpec
 
 HEAD_THREADS = 1
@@ -34,9 +35,11 @@ def requests(task: TaskSpec, data: TaskData) -> list[Request]:
 def solve(cell: Cell[TaskSpec]) -> Iterator[Solved]:
     """What the cell's kind finds for each seed, computed with `HEAD_THREADS` so that it depends on no machine's cores.
 
+    On a GPU without TF32.
+
     Extraction takes as many threads as there are: `skill_bench.features.extraction`.
     """
-    with threads(HEAD_THREADS):
+    with threads(HEAD_THREADS), without_tf32():
         cell.extracted.extend(_extract(cell, asked) for asked in requests(cell.task, cell.data))
         cell.clock.mark("features", shared_by=len(cell.seeds))
         yield from kinds.load(cell.task.kind).solve(cell, cell.extracted)
@@ -46,5 +49,5 @@ def _extract(cell: Cell[TaskSpec], asked: Request) -> Features:
     return extract(
         cell.upstream, asked.utterances, pooled=asked.pooled, max_seconds=asked.max_seconds,
         progress=cell.progress, cache_dir=cell.cache_dir, cache_limit_bytes=cell.cache_limit_bytes,
-        n_threads=cell.extraction_threads,
+        batch_seconds=cell.batch_seconds, n_threads=cell.extraction_threads,
     )  # fmt: skip

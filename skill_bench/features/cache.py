@@ -150,19 +150,12 @@ class FeatureCache:
 
     @contextmanager
     def claim(self, name: str, *, wait: bool = False) -> Iterator[bool]:
-        """Whether this process, and no other, may work on ``name`` now; with ``wait``, as soon as it may.
-
-        A claim ends with its process, however that ends.
-        """
+        """Whether this process, and no other, may work on ``name`` now: `skill_bench.base.locks.claim`."""
         if not self.is_writable:
             yield True
             return
-        lock = locks.Lock(self.folder / f"{name}.claim")
-        mine = lock.take(wait=wait)
-        try:
+        with locks.claim(self.folder / f"{name}.claim", wait=wait) as mine:
             yield mine
-        finally:
-            lock.release(remove=mine)
 
     def _map(self, path: Path) -> mmap.mmap:
         if path not in self._mapped:

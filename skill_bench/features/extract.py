@@ -11,9 +11,10 @@ from torch import Tensor
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.data import Utterance
-from skill_bench.features.extraction import BATCH_SECONDS, Extraction, FeatureSource
+from skill_bench.features.extraction import Extraction
 from skill_bench.features.memory import estimate_of, too_long
 from skill_bench.features.policy import Policy
+from skill_bench.features.source import FeatureSource
 
 __all__ = ["FeatureSource", "Features", "extract", "require_memory"]
 
@@ -49,6 +50,16 @@ class Features(Mapping[str, Tensor]):
     def n_channels_averaged(self) -> int:
         return len(self._extraction.averaged)
 
+    @property
+    def are_recomputed(self) -> bool:
+        """Whether the frames of some have no place in the cache: reading them runs the upstream."""
+        return bool(self.bytes_without_place) and not self._extraction.policy.pooled
+
+    @property
+    def bytes_without_place(self) -> Mapping[str, int]:
+        """What the cache could not keep, by utterance id."""
+        return self._extraction.bytes_without_place
+
     def __getitem__(self, utterance_id: str) -> Tensor:
         return self.fetch([utterance_id])[0]
 
@@ -72,7 +83,7 @@ def extract(
     cache_limit_bytes: int | None = None,
     progress: Progress | None = None,
     max_seconds: float | None = None,
-    batch_seconds: float = BATCH_SECONDS,
+    batch_seconds: float | None = None,
     n_threads: int | None = None,
 ) -> Features:
     """The hidden states of utterances, from the cache or from the upstream.
@@ -88,7 +99,8 @@ def extract(
             does not fit then is, for frames, computed again at every access, and for means, kept in memory.
         progress: Receives one stage, in utterances.
         max_seconds: As `Policy.max_samples`, in seconds.
-        batch_seconds: Padded audio in one forward pass.
+        batch_seconds: Padded audio in one forward pass; by default what suits the device: little on a CPU, what its
+            memory holds on a GPU.
         n_threads: CPU threads; torch's number where none is given. An upstream that ``runs_concurrently`` takes one for
             each of several batches, which gives the same features for any number.
 
@@ -130,7 +142,7 @@ def require_memory(
     policy = _policy(pooled=pooled, max_seconds=max_seconds)
     if too_long(utterances, estimate=estimate_of(upstream), max_samples=policy.max_samples):
         Extraction(
-            upstream, policy=policy, cache_dir=cache_dir, limit_bytes=None, batch_seconds=BATCH_SECONDS, n_threads=1
+            upstream, policy=policy, cache_dir=cache_dir, limit_bytes=None, batch_seconds=None, n_threads=1
         ).require_memory(utterances)
 
 

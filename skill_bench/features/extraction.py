@@ -3,49 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from skill_bench.base.errors import DataError
+from skill_bench.base.counted import counted
 from skill_bench.base.neighbours import neighbours
 from skill_bench.base.progress import Advance
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
-from skill_bench.corpora.audio.audio import Audio, load_utterance
 from skill_bench.corpora.data import Utterance
 from skill_bench.features import freed_memory, stored
 from skill_bench.features.cache import FeatureCache, KeptFeatures
-from skill_bench.features.memory import at_once, estimate_of, refusal, too_long
-from skill_bench.features.policy import Policy, cut, entry_keys
-from skill_bench.features.threads import threads
+from skill_bench.features.lanes import CudaLanes
+from skill_bench.features.memory import estimate_of, refusal, too_long
+from skill_bench.features.on_cpu import OnCpu
+from skill_bench.features.on_gpu import OnGpu
+from skill_bench.features.policy import Policy, entry_keys
+from skill_bench.features.source import Batches, Computer, FeatureSource
 
-# On a CPU larger batches gain nothing more; on a GPU the caller asks for more.
+# On a CPU larger batches gain nothing more; a GPU puts together what fits its memory.
 BATCH_SECONDS, MAX_BATCH = 16.0, 32
 # One shard of the cache: a minute of frames is 64 MB in a base model; means are so small that ten are few bytes.
 SHARD_SECONDS_OF_FRAMES, SHARD_SECONDS_OF_MEANS = 60.0, 600.0
-
-Batches = list[list[Utterance]]
-
-
-class FeatureSource(Protocol):
-    """What extraction needs of an upstream (see `skill_bench.upstream.interface.Upstream`).
-
-    Where it has a true attribute ``runs_concurrently``, several threads call ``hidden_states`` at a time; where it has
-    a method ``utterance_bytes``, as many as fit into the memory, and what alone does not is refused.
-    """
-
-    name: str
-    identity: str
-
-    def hidden_states(self, waves: list[Tensor]) -> list[Tensor]:
-        """One ``(layers, frames, dim)`` tensor for each ``(samples,)`` wave, independent of its batch mates."""
-        ...
 
 
 @dataclass
@@ -56,7 +41,7 @@ class Extraction:
     policy: Policy = field(kw_only=True)
     cache_dir: Path = field(kw_only=True)
     limit_bytes: int | None = field(kw_only=True)
-    batch_seconds: float = field(kw_only=True)
+    batch_seconds: float | None = field(kw_only=True)
     n_threads: int = field(kw_only=True)
 
     def __post_init__(self) -> None:
@@ -70,9 +55,24 @@ class Extraction:
         self.averaged: set[str] = set()
         self._seen: dict[str, Utterance] = {}
         self._keys: dict[str, str] = {}
-        self._bytes_without_place: dict[str, int] = {}
+        self.bytes_without_place: dict[str, int] = {}
         self._in_memory: dict[str, KeptFeatures] = {}
+        self._full = ""
+        self._one_at_a_time = threading.Lock()
         self._estimate = estimate_of(self.upstream)
+        self._computer = self._on_its_device()
+
+    def _on_its_device(self) -> Computer:
+        device: torch.device = getattr(self.upstream, "device", torch.device("cpu"))
+        if device.type == "cpu":
+            return OnCpu(self.upstream, policy=self.policy, n_threads=self.n_threads)
+        return OnGpu(
+            self.upstream,
+            policy=self.policy,
+            lanes=CudaLanes(device),
+            batch_seconds=self.batch_seconds,
+            n_decoders=self.n_threads,
+        )
 
     def require_memory(self, utterances: Sequence[Utterance]) -> None:
         """Checks that what the cache lacks can be extracted, each utterance alone.
@@ -95,41 +95,38 @@ class Extraction:
         self._seen |= {utterance.id: utterance for utterance in utterances}
         self._keys |= entry_keys(utterances, self.policy, cache_dir=self.cache_dir)
         self.require_memory(utterances)
-        waiting = []
-        for block in self._blocks(utterances):
-            if self._is_complete(block):
-                self._finish(block, advance)
-                continue
-            # Another process may be at the same block: first come, first served.
-            with self.cache.claim(self._name(block)) as mine:
-                if mine:
-                    self._work(block, advance)
-                else:
-                    waiting.append(block)
-        for block in waiting:
-            with self.cache.claim(self._name(block), wait=True):
-                self._work(block, advance)
+        waiting: list[Batches] = []
+        self._fill(self._claimed(self._blocks(utterances), advance, of_others=waiting), advance)
+        for block in waiting:  # one at a time: who waits for another process holds nothing that it may wait for
+            self._fill(self._claimed([block], advance), advance)
 
     def fetch(self, utterances: Sequence[Utterance]) -> list[Tensor]:
-        """The features of utterances that `run` has seen; shards found damaged are extracted again."""
+        """The features of utterances that `run` has seen; shards found damaged are extracted again.
+
+        Threads may call it: one is served at a time.
+        """
+        with self._one_at_a_time:
+            return self._fetched(utterances)
+
+    def _fetched(self, utterances: Sequence[Utterance]) -> list[Tensor]:
         found = {utterance.id: self._kept(utterance) for utterance in utterances}
-        if any(entry is None and name not in self._bytes_without_place for name, entry in found.items()):
+        if any(entry is None and name not in self.bytes_without_place for name, entry in found.items()):
             self._recover()
             found = {utterance.id: self._kept(utterance) for utterance in utterances}
         absent = [utterance for utterance in utterances if found[utterance.id] is None]
         if absent:
-            with threads(self.n_threads):
-                found |= {utterance.id: entry for utterance, entry in self._compute(absent)}
+            block = list(self._batches(absent))
+            found |= {u.id: entry for computed in self._computer.compute(iter([block])) for u, entry in computed}
         return [entry.features for utterance in utterances if (entry := found[utterance.id]) is not None]
 
     def notes(self) -> tuple[str, ...]:
-        """What the limit, or a folder that may only be read, kept out of the cache."""
-        n, size = len(self._bytes_without_place), sum(self._bytes_without_place.values())
+        """What the limit, the disk, or a folder that may only be read, kept out of the cache."""
+        n, size = len(self.bytes_without_place), sum(self.bytes_without_place.values())
         if not n:
             return ()
         what = "means stay in memory for this run" if self.policy.pooled else "frames are computed again at every use"
-        why = "do not fit the cache limit" if self.cache.is_writable else "are not in the cache, which is read-only"
-        return (f"{n} utterances ({size / 1e9:.3g} GB) {why}: their {what}",)
+        why = f"do not fit {self._full}" if self.cache.is_writable else "are not in the cache, which is read-only"
+        return (f"{counted(n, 'utterance')} ({size / 1e9:.3g} GB) {why}: their {what}",)
 
     def _kept(self, utterance: Utterance) -> KeptFeatures | None:
         key = self._keys[utterance.id]
@@ -138,7 +135,7 @@ class Extraction:
     def _recover(self) -> None:
         """Extracts again what was in a damaged or deleted shard."""
         self.cache.refresh()
-        known = (utterance for name, utterance in self._seen.items() if name not in self._bytes_without_place)
+        known = (utterance for name, utterance in self._seen.items() if name not in self.bytes_without_place)
         self.run([utterance for utterance in known if self._keys[utterance.id] not in self.cache], lambda n: None)
 
     def _blocks(self, utterances: Sequence[Utterance]) -> Iterator[Batches]:
@@ -148,7 +145,19 @@ class Extraction:
         def fits(block: Sequence[list[Utterance]], _: list[Utterance]) -> bool:
             return sum(sum(map(_seconds, batch)) for batch in block) < shard_seconds
 
-        return neighbours(_batches(utterances, batch_seconds=self.batch_seconds), fits=fits)
+        return neighbours(self._batches(utterances), fits=fits)
+
+    def _batches(self, utterances: Sequence[Utterance]) -> Iterator[list[Utterance]]:
+        """Batches of similar length, of at most ``batch_seconds`` of padded audio (or one utterance).
+
+        The longest first: what is too much for the memory fails at once, and what later batches need is there already.
+        """
+        most = self.batch_seconds or BATCH_SECONDS
+
+        def fits(batch: Sequence[Utterance], _: Utterance) -> bool:
+            return len(batch) < MAX_BATCH and (len(batch) + 1) * _seconds(batch[0]) <= most
+
+        return neighbours(sorted(utterances, key=lambda u: (-_seconds(u), u.id)), fits=fits)
 
     def _name(self, block: Batches) -> str:
         keys = [self._keys[utterance.id] for batch in block for utterance in batch]
@@ -157,67 +166,89 @@ class Extraction:
     def _is_complete(self, block: Batches) -> bool:
         return all(self._keys[utterance.id] in self.cache for batch in block for utterance in batch)
 
-    def _work(self, block: Batches, advance: Advance) -> None:
-        self.cache.refresh()
-        entries: dict[str, KeptFeatures] = {}
+    def _claimed(
+        self, blocks: Iterable[Batches], advance: Advance, *, of_others: list[Batches] | None = None
+    ) -> Iterator[_Claimed]:
+        """The blocks that lack something, each claimed when it is asked for.
+
+        Another process may be at the same block: first come, first served. Its blocks are put to ``of_others``, or
+        waited for where that is None.
+        """
+        for block in blocks:
+            with ExitStack() as claim:
+                if not self._lacking(block):
+                    self._finish(block, {})
+                    advance(sum(map(len, block)))
+                    continue
+                if not claim.enter_context(self.cache.claim(self._name(block), wait=of_others is None)):
+                    assert of_others is not None
+                    of_others.append(block)
+                    continue
+                self.cache.refresh()
+                lacking = self._lacking(block)
+                advance(sum(map(len, block)) - sum(map(len, lacking)))
+                if lacking:
+                    yield _Claimed(block, lacking=lacking, claim=claim.pop_all())
+                else:
+                    self._finish(block, {})
+
+    def _lacking(self, block: Batches) -> Batches:
+        """A batch holds the same utterances whether some are cached or not: a rerun gives the same numbers."""
+        return [batch for batch in block if any(self._keys[utterance.id] not in self.cache for utterance in batch)]
+
+    def _fill(self, blocks: Iterator[_Claimed], advance: Advance) -> None:
+        """Computes blocks, the next ones perhaps while one is not finished, and stores each with its last utterance."""
+        begun: deque[_Claimed] = deque()
+
+        def lacking() -> Iterator[Batches]:
+            for block in blocks:
+                begun.append(block)
+                yield block.lacking
+
         try:
-            for batch, computed in self._computed(block):
-                for utterance, entry in computed:
-                    if (key := self._keys[utterance.id]) not in self.cache and key not in entries:
-                        entries[key] = entry
-                        self.n_extracted += 1
-                advance(len(batch))
-        finally:  # an interruption keeps the batches that are finished
+            with closing(self._computer.compute(lacking())) as computing:
+                for computed in computing:
+                    for utterance, entry in computed:
+                        begun[0].take(self._keys[utterance.id], entry)
+                        if begun[0].n_left == 0:
+                            self._close(begun.popleft(), is_finished=True)
+                    advance(len(computed))
+        finally:  # an interruption keeps what is computed
+            for block in begun:
+                self._close(block, is_finished=False)
+
+    def _close(self, block: _Claimed, *, is_finished: bool) -> None:
+        with block.claim:
+            entries = {key: entry for key, entry in block.entries.items() if key not in self.cache}
+            self.n_extracted += len(entries)
             without_place = self._store(entries)
             freed_memory.return_to_system()
-        for batch in block:
-            for utterance in batch:
-                self._note_facts(utterance, without_place.get(self._keys[utterance.id]))
-
-    def _computed(self, block: Batches) -> Iterator[tuple[list[Utterance], list[tuple[Utterance, KeptFeatures]]]]:
-        """Every batch with what was computed of it, in order.
-
-        Several batches at a time, each by one thread, where the upstream allows it: sums over several threads round
-        otherwise, so that features, and the scores that are made from them, would depend on the machine's cores.
-        """
-
-        def compute(batch: list[Utterance]) -> list[tuple[Utterance, KeptFeatures]]:
-            # A batch holds the same utterances whether some are cached or not: a rerun gives the same numbers.
-            missing = any(self._keys[utterance.id] not in self.cache for utterance in batch)
-            return self._compute(batch) if missing else []
-
-        if not getattr(self.upstream, "runs_concurrently", False):
-            with threads(self.n_threads):
-                yield from ((batch, compute(batch)) for batch in block)
-            return
-        n_threads = at_once(block, self.n_threads, estimate=self._estimate, max_samples=self.policy.max_samples)
-        pool = ThreadPoolExecutor(n_threads)
-        try:
-            with threads(1):
-                yield from zip(block, pool.map(compute, block), strict=True)
-        finally:
-            pool.shutdown(cancel_futures=True)
+            if is_finished:
+                self._finish(block.block, without_place)
 
     def _store(self, entries: dict[str, KeptFeatures]) -> dict[str, KeptFeatures]:
-        """Writes what fits the limit; returns the others."""
+        """Writes what fits; returns the others."""
         if not entries or not self.cache.is_writable:
             return entries
         size = sum(entry.features.nbytes for entry in entries.values())
-        if self.limit_bytes is None or stored.make_room(self.root, n_bytes=size, limit_bytes=self.limit_bytes):
+        if self.limit_bytes is not None and not stored.make_room(self.root, n_bytes=size, limit_bytes=self.limit_bytes):
+            self._full = "the cache limit"
+        elif size > stored.free_bytes(self.root):
+            self._full = "the disk"
+        else:
             self.cache.write(entries)
             return {}
         return entries
 
-    def _finish(self, block: Batches, advance: Advance) -> None:
+    def _finish(self, block: Batches, without_place: Mapping[str, KeptFeatures]) -> None:
         for batch in block:
             for utterance in batch:
-                self._note_facts(utterance, None)
-            advance(len(batch))
+                self._note_facts(utterance, without_place.get(self._keys[utterance.id]))
 
     def _note_facts(self, utterance: Utterance, without_place: KeptFeatures | None) -> None:
         key = self._keys[utterance.id]
         if without_place is not None:
-            self._bytes_without_place[utterance.id] = without_place.features.nbytes
+            self.bytes_without_place[utterance.id] = without_place.features.nbytes
             if self.policy.pooled:
                 self._in_memory[key] = without_place
         facts = self.cache.place(key) if without_place is None else without_place
@@ -228,50 +259,22 @@ class Extraction:
         if facts.original_channels > 1:
             self.averaged.add(utterance.id)
 
-    def _compute(self, utterances: Sequence[Utterance]) -> list[tuple[Utterance, KeptFeatures]]:
-        audios = [load_utterance(utterance) for utterance in utterances]
-        waves = [
-            cut(audio.waveform, utterance, max_samples=self.policy.max_samples)
-            for audio, utterance in zip(audios, utterances, strict=True)
-        ]
-        with torch.no_grad():
-            found = self.upstream.hidden_states(waves)
-        return [
-            (utterance, self._entry(states, utterance, audio))
-            for utterance, audio, states in zip(utterances, audios, found, strict=True)
-        ]
 
-    def _entry(self, states: Float[Tensor, "layers frames dim"], utterance: Utterance, audio: Audio) -> KeptFeatures:
-        if states.ndim != 3 or states.shape[1] == 0 or not torch.isfinite(states).all():
-            what = f"shape {tuple(states.shape)}" if states.ndim != 3 or states.shape[1] == 0 else "NaN or infinity"
-            raise DataError(
-                f"upstream {self.upstream.name!r} returned {what} for utterance {utterance.id!r} ({utterance.path}, "
-                f"{utterance.source}); finite features of shape (layers, frames, dim) are needed. "
-                "Check the checkpoint, or remove the utterance from the manifest."
-            )
-        if self.policy.pooled:
-            features = states.mean(dim=1, dtype=torch.float64).float()
-        else:
-            features = states.half()
-            if not torch.isfinite(features).all():
-                features = states.float()
-        return KeptFeatures(
-            features=features.cpu(),
-            original_rate_hz=audio.original_rate_hz,
-            original_channels=audio.original_channels,
-        )
+@dataclass
+class _Claimed:
+    """A block that this process alone works on until ``claim`` is closed."""
 
+    block: Batches
+    lacking: Batches = field(kw_only=True)
+    claim: ExitStack = field(kw_only=True)
+    entries: dict[str, KeptFeatures] = field(default_factory=dict, init=False)
 
-def _batches(utterances: Sequence[Utterance], *, batch_seconds: float) -> Iterator[list[Utterance]]:
-    """Batches of similar length, of at most ``batch_seconds`` of padded audio (or one utterance).
+    def __post_init__(self) -> None:
+        self.n_left = sum(map(len, self.lacking))
 
-    The longest first: what is too much for the memory fails at once, and what later batches need is there already.
-    """
-
-    def fits(batch: Sequence[Utterance], _: Utterance) -> bool:
-        return len(batch) < MAX_BATCH and (len(batch) + 1) * _seconds(batch[0]) <= batch_seconds
-
-    return neighbours(sorted(utterances, key=lambda u: (-_seconds(u), u.id)), fits=fits)
+    def take(self, key: str, entry: KeptFeatures) -> None:
+        self.n_left -= 1
+        self.entries.setdefault(key, entry)
 
 
 def _seconds(utterance: Utterance) -> float:

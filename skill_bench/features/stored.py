@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from skill_bench.base.documents import write_atomic
 from skill_bench.features.shard import SUFFIX, DamagedShard, is_intact, map_shard, read_index
 
 IN_USE = "in_use"
+SPARE_BYTES = 2**30
+"""Of a disk that features never fill: records and other people need some."""
 _ABOUT = "about.json"
 
 
@@ -114,6 +117,13 @@ def make_room(root: Path, *, n_bytes: int, limit_bytes: int) -> bool:
         if excess > 0 and remove(cache):
             excess -= cache.n_bytes
     return excess <= 0
+
+
+def free_bytes(folder: Path) -> int:
+    """What features may take of the disk that holds ``folder``, which need not be there yet."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return max(0, shutil.disk_usage(folder).free - SPARE_BYTES)
 
 
 def is_in_use(cache: StoredCache) -> bool:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from skill_bench.base.counted import counted
 from skill_bench.base.errors import CheckpointError, DataError, UsageError
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.provenance import Provenance, collect, now
@@ -231,8 +232,8 @@ def _notes(teacher: System, student: System, speakers: Speakers) -> list[str]:
     found = []
     if speakers.n_unknown:
         found.append(
-            f"{speakers.n_unknown} files name no speaker; each counts as a speaker of its own, so that one person may "
-            "be on both sides of a test, and intervals may be too narrow"
+            f"{counted(speakers.n_unknown, 'file names', 'files name')} no speaker; each counts as a speaker of its "
+            "own, so that one person may be on both sides of a test, and intervals may be too narrow"
         )
     said = student.details.get("teacher_sha256")
     if said is not None and teacher.checkpoint_sha256 is not None and said != teacher.checkpoint_sha256:

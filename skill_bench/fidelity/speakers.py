@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from skill_bench.base.counted import counted
 from skill_bench.base.errors import DataError, UsageError
 from skill_bench.base.hashed import digest
 from skill_bench.corpora.data import Utterance
@@ -49,8 +50,8 @@ def divide(utterances: Sequence[Utterance], *, n_folds: int, n_groups: int) -> S
         seconds[_speaker(utterance)] += utterance.seconds or 0.0
     if len(seconds) < n_folds:
         raise DataError(
-            f"{len(seconds)} speakers for {n_folds} folds: expected at least one speaker a fold. Give speech of more "
-            f"speakers, or lower --folds (at least {LEAST_FOLDS})."
+            f"{counted(len(seconds), 'speaker')} for {n_folds} folds: expected at least one speaker a fold. Give "
+            f"speech of more speakers, or lower --folds (at least {LEAST_FOLDS})."
         )
     group_of = _balanced(seconds, min(n_groups, len(seconds)))
     lengths: dict[str, float] = defaultdict(float)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from skill_bench.base.counted import counted
 from skill_bench.base.errors import SkillBenchError, UsageError
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.provenance import collect as provenance
@@ -86,10 +87,9 @@ def compare(
     with tempfile.TemporaryDirectory(prefix="skill-bench-check-") as temporary:
         model = _run(wanted, Path(temporary), place, progress or Silent())
         after = collect(Path(temporary))
-        named = {settings.upstream, model.name}
         findings = judge_tasks(
-            {task: _of(before.entries, task, named) for task in wanted.tasks},
-            {task: _of(after.entries, task, named) for task in wanted.tasks},
+            {task: _of(before.entries, task) for task in wanted.tasks},
+            {task: _of(after.entries, task) for task in wanted.tasks},
             rules,
         )
     findings += judge_costs(baseline.costs, _costs(model, place), rules)
@@ -175,7 +175,7 @@ def _run(
         shutil.rmtree(features, ignore_errors=True)
     if must_finish and outcome.failures:
         listed = "\n".join(f"  {failure.task} seed {failure.seed}: {failure.error}" for failure in outcome.failures)
-        raise SkillBenchError(f"no baseline was written, {len(outcome.failures)} cells failed:\n{listed}")
+        raise SkillBenchError(f"no baseline was written, {counted(len(outcome.failures), 'cell')} failed:\n{listed}")
     return model
 
 
@@ -192,5 +192,6 @@ def _costs(model: EvaluatedUpstream, place: RerunOptions) -> Costs:
     )
 
 
-def _of(entries: tuple[FoundRecord, ...], task: str, upstreams: set[str]) -> list[FoundRecord]:
-    return [e for e in entries if e.record.key.task == task and e.record.key.upstream in upstreams]
+def _of(entries: tuple[FoundRecord, ...], task: str) -> list[FoundRecord]:
+    """Whatever its name: a baseline is of one system, which may have been another checkpoint."""
+    return [entry for entry in entries if entry.record.key.task == task]

@@ -21,7 +21,8 @@ from skill_bench.layers.cluster import cluster
 from skill_bench.layers.measures import new_measure
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
-from skill_bench.records.similarity import MEASURES, LayerSimilarity, Linkage, MeasureName, Similarity
+from skill_bench.models.runtime import states_of
+from skill_bench.records.similarity import MEASURES, Largest, LayerSimilarity, Linkage, MeasureName, Similarity
 
 MAX_SECONDS = 30.0
 """Of one utterance: memory of attention grows with the square of its length. LibriSpeech's longest lasts 35 s."""
@@ -54,17 +55,18 @@ def calibrate(
     running = {
         name: new_measure(name, n_layers=len(teacher.layers) + 1, dim=architecture.dim, seed=seed) for name in measures
     }
-    device = teacher.norm.weight.device
     chosen = choose(utterances, n=n, seed=seed)
     longest = int(MAX_SECONDS * SAMPLE_RATE_HZ)
+    hidden_states = states_of(teacher)
+    at_once = torch.get_num_threads()
     with (progress or Silent()).stage("similarity: utterances", total=len(chosen)) as advance:
-        for utterance in chosen:
-            wave = load_utterance(utterance).waveform[None, :longest].to(device)
-            if wave.shape[1] >= architecture.receptive_field_samples:
-                states, _ = teacher(wave)
+        for start in range(0, len(chosen), at_once):
+            some = chosen[start : start + at_once]
+            waves = [load_utterance(utterance).waveform[:longest] for utterance in some]
+            for states in hidden_states([wave for wave in waves if len(wave) >= architecture.receptive_field_samples]):
                 for measure in running.values():
-                    measure.update(states)
-            advance(1)
+                    measure.update(list(states))
+            advance(len(some))
     try:
         return {name: measure.similarity() for name, measure in running.items()}
     except ValueError as error:
@@ -80,6 +82,7 @@ def measure(
     n_groups: int | Literal["auto"] = 4,
     linkage: Linkage = "average",
     contiguous: bool = True,
+    largest: Largest = False,
     n_utterances: int = 64,
     seed: int = 0,
     progress: Progress | None = None,
@@ -87,7 +90,8 @@ def measure(
     """Every measure and its clusters as a document.
 
     Raises:
-        UsageError: a number of groups or a linkage that does not fit, see :func:`skill_bench.layers.cluster.cluster`.
+        UsageError: a number of groups, a limit on their size or a linkage that does not fit, see
+            :func:`skill_bench.layers.cluster.cluster`.
         DataError: the speech gives no usable similarity, for example too few frames.
     """
     started_at = now()
@@ -95,7 +99,7 @@ def measure(
     chosen = choose(utterances, n=n_utterances, seed=seed)
     found = []
     for one, matrix in matrices.items():
-        clusters = cluster(matrix, n_groups=n_groups, linkage_method=linkage, contiguous=contiguous)
+        clusters = cluster(matrix, n_groups=n_groups, linkage_method=linkage, contiguous=contiguous, largest=largest)
         found.append(
             Similarity(
                 measure=one,
@@ -114,6 +118,7 @@ def measure(
         seed=seed,
         linkage=linkage,
         contiguous=contiguous,
+        largest=largest,
         n_groups=n_groups,
         measures=tuple(found),
         provenance=collect(started_at=started_at),

@@ -7,17 +7,23 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from skill_bench.base.specs import Count, Frozen, Positive
-from skill_bench.records.similarity import Groups, Linkage, MeasureName
+from skill_bench.records.similarity import Groups, Largest, Linkage, MeasureName
 
 
 class SimilarGroups(Frozen):
-    """Clusters of the teacher's layers by their similarity (SKILL)."""
+    """Clusters of the teacher's layers by their similarity (SKILL).
+
+    ``largest``: no group has more than this share of the layers. ``weights``: whether a layer counts the more in its
+    group's average the nearer it is to the others.
+    """
 
     method: Literal["similarity"]
     measure: MeasureName
     linkage: Linkage
     n_groups: Positive | Literal["auto"]
     contiguous: bool
+    largest: Largest = False
+    weights: Literal[False, "inverse_distance"] = False
     include_input: bool
     n_calibration_utterances: Positive
 
@@ -47,10 +53,11 @@ class FixedGroups(Frozen):
 
 
 class RandomGroups(Frozen):
-    """A random partition, drawn from ``seed`` (a control)."""
+    """A random partition, drawn from ``seed`` (a control); ``contiguous``: of runs of neighbouring layers alone."""
 
     method: Literal["random"]
     n_groups: Positive
+    contiguous: bool = False
     include_input: bool
     seed: Count
 

@@ -33,7 +33,7 @@ def measure_memory(
     with torch.inference_mode():
         encode(waves)  # what is allocated once, such as tables and library handles, is not part of a forward
         on_gpu = device.type == "cuda"
-        peak = _peak_on_gpu(lambda: encode(waves), device) if on_gpu else peak_on_cpu(lambda: encode(waves))
+        peak = peak_on_gpu(lambda: encode(waves), device) if on_gpu else peak_on_cpu(lambda: encode(waves))
     return Memory(
         peak_bytes=peak,
         weight_bytes=sum(t.numel() * t.element_size() for t in (*module.parameters(), *module.buffers())),
@@ -45,7 +45,8 @@ def measure_memory(
     )
 
 
-def _peak_on_gpu(run: Callable[[], object], device: torch.device) -> int:
+def peak_on_gpu(run: Callable[[], object], device: torch.device) -> int:
+    """Most bytes that ``run`` has allocated on ``device`` at one time beyond what was there before it."""
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)

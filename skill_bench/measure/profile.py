@@ -10,11 +10,12 @@ from torch import nn
 
 from skill_bench.base import provenance
 from skill_bench.base.errors import SkillBenchError
+from skill_bench.measure.deployed import disk_bytes, measure_cold_start
 from skill_bench.measure.macs import CHALLENGE_LENGTHS_SAMPLES, challenge_macs
 from skill_bench.measure.memory import measure_memory
 from skill_bench.measure.parameters import count_parameters
 from skill_bench.measure.throughput import Encode, measure_throughput
-from skill_bench.records.profile import Profile
+from skill_bench.records.profile import Memory, Parameters, Profile
 from skill_bench.records.record import System
 
 Part = TypeVar("Part")
@@ -35,6 +36,7 @@ def profile(
     *,
     encode: Encode | None = None,
     system: System,
+    load: Callable[[], nn.Module] | None = None,
     timed: bool = True,
     batch_size: int = 1,
     utterance_seconds: float = 10.0,
@@ -45,14 +47,17 @@ def profile(
 
     Args:
         module: an upstream (anything with ``hidden_states(waves)``), or any module together with ``encode``.
-        encode: encodes a list of waveforms (samples,) with ``module``; its ``hidden_states`` by default.
+        encode: encodes a list of waveforms (samples,) with ``module``; its ``hidden_states`` by default, or, where
+            operations and allocations are counted, which only torch's can be, its ``hidden_states_by_torch``.
         system: what the module is; goes into the record as it is.
+        load: loads ``module`` afresh; given, its file and a cold start are measured too.
         timed: False leaves out what depends on the machine.
 
     A part that cannot be measured is absent from the profile, with the reason; the others are measured all the same.
     """
-    if encode is None:
-        encode = _hidden_states(module)
+    written_down: nn.Module = getattr(module, "written_down", lambda: module)()
+    counted = encode or getattr(written_down, "hidden_states_by_torch", None) or _hidden_states(written_down)
+    encode = encode or _hidden_states(module)
     started_at = provenance.now()
     first = next((tensor for tensor in module.parameters()), None)
     device = torch.device("cpu") if first is None else first.device
@@ -75,20 +80,35 @@ def profile(
     try:
         return Profile(
             system=system,
-            parameters=count_parameters(module),
+            parameters=_parameters(module, written_down),
             macs=attempt(
                 "macs",
                 lambda: challenge_macs(
-                    lambda wave: encode([wave]), lengths_samples=lengths_samples, device=device, dtype=dtype
+                    lambda wave: counted([wave]), lengths_samples=lengths_samples, device=device, dtype=dtype
                 ),
             ),
             throughput=attempt("throughput", lambda: measure_throughput(encode, n_repeats=n_repeats, **size), timed),
-            memory=attempt("memory", lambda: measure_memory(module, encode, **size), timed),
+            memory=attempt("memory", lambda: _memory(module, written_down, counted, size), timed),
+            disk_bytes=None if load is None else attempt("disk_bytes", lambda: disk_bytes(module)),
+            cold_start=None if load is None else attempt("cold_start", lambda: measure_cold_start(load, device), timed),
             reasons=reasons,
             provenance=provenance.collect(started_at=started_at),
         )
     finally:
         module.train(was_training)
+
+
+def _parameters(module: nn.Module, written_down: nn.Module) -> Parameters:
+    found = count_parameters(written_down)
+    if written_down is module:
+        return found
+    return found.model_copy(update={"n_bytes": disk_bytes(module)})  # as another runtime keeps them
+
+
+def _memory(module: nn.Module, written_down: nn.Module, encode: Encode, size: Size) -> Memory:
+    if written_down is not module:
+        raise NotImplementedError("only what torch allocates is seen, and another runtime computes this model")
+    return measure_memory(module, encode, **size)
 
 
 def _hidden_states(module: nn.Module) -> Encode:

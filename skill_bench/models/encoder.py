@@ -81,6 +81,8 @@ class Encoder(nn.Module):
             whole = torch.full((waves.shape[0],), waves.shape[1], device=waves.device)
             lengths_or_whole = whole if lengths is None else lengths
             waves = normalize_waveforms(waves, lengths_or_whole, self.architecture.normalize_eps)
+        if self.norm.weight.dtype in (torch.float16, torch.bfloat16):
+            waves = waves.to(self.norm.weight.dtype)  # so late, since waveforms are normalised in full precision
         frames: tuple[Tensor, Tensor | None] = self.front_end(waves, lengths, None if masks is None else masks.channels)
         return scale_gradient(frames[0], self.in_training.feature_grad_mult), frames[1]
 
@@ -147,11 +149,20 @@ class Encoder(nn.Module):
         """
         if lengths is not None and bool((lengths == waves.shape[1]).all()):
             lengths = None
-        channels, n_frames = self.frames(waves, lengths, masks)
-        states = list(self.transform(self._project(channels, masks), n_frames, masks))
+        states, n_frames = self.padded(waves, lengths, masks)
         if n_frames is None:
-            n_frames = torch.full((waves.shape[0],), channels.shape[1], device=waves.device)
+            n_frames = torch.full((waves.shape[0],), states[0].shape[1], device=waves.device)
         return states, n_frames
+
+    def padded(
+        self,
+        waves: Float[Tensor, "batch samples"],
+        lengths: Int[Tensor, " batch"] | None,
+        masks: EncoderMasks | None = None,
+    ) -> tuple[list[Float[Tensor, "batch frames dim"]], Int[Tensor, " batch"] | None]:
+        """As :meth:`forward`, without looking at ``lengths``: nothing waits for a device."""
+        channels, n_frames = self.frames(waves, lengths, masks)
+        return list(self.transform(self._project(channels, masks), n_frames, masks)), n_frames
 
 
 def beginning(
@@ -166,9 +177,9 @@ def beginning(
 
 def pad(waves: list[Float[Tensor, " _own_samples"]]) -> tuple[Float[Tensor, "batch samples"], Int[Tensor, " batch"]]:
     """Utterances side by side, zeros on the right, and their lengths."""
-    lengths = torch.tensor([len(wave) for wave in waves], device=waves[0].device)
-    longest = int(lengths.max())
-    return torch.stack([F.pad(wave, (0, longest - len(wave))) for wave in waves]), lengths
+    # Made here and sent: a tensor made on a device is waited for.
+    lengths = torch.tensor([len(wave) for wave in waves]).to(waves[0].device, non_blocking=True)
+    return nn.utils.rnn.pad_sequence(waves, batch_first=True), lengths
 
 
 def _initialise(encoder: Encoder) -> None:

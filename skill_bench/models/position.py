@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Bool, Complex, Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.parametrize import remove_parametrizations
 
 from skill_bench.models.architecture import Architecture, RelativePosition
-from skill_bench.models.cpu import training as lean
 
 
 class ConvolutionalPosition(nn.Module):
@@ -24,25 +24,17 @@ class ConvolutionalPosition(nn.Module):
         nn.init.normal_(conv.weight, std=math.sqrt(4 / (kernel * dim)))
         nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
         self.conv = weight_norm(conv, dim=2)
-        self._spectra: tuple[tuple[tuple[int, int], ...], Tensor] | None = None
 
     def forward(
         self, x: Float[Tensor, "batch frames dim"], valid: Bool[Tensor, "batch frames"] | None = None
     ) -> Float[Tensor, "batch frames dim"]:
         """``valid`` changes nothing here: padding is zero when it comes in, as what is beyond the ends."""
-        if x.shape[0] * x.shape[1] >= lean.LONG_FRAMES and lean.applies(x):
-            embedded = lean.convolve_long(x.transpose(1, 2), self.conv.weight, self.conv.bias)
-        else:
-            embedded = self.conv(x.transpose(1, 2))
+        embedded = self.conv(x.transpose(1, 2))
         return x + F.gelu(embedded[..., : x.shape[1]]).transpose(1, 2)
 
-    @torch.no_grad()
-    def spectra(self) -> Complex[Tensor, "frequencies groups per_group per_group"]:
-        """The kernels' Fourier transforms, kept until the weights change: frozen models are called often."""
-        state = tuple((parameter.data_ptr(), parameter._version) for parameter in self.conv.parameters())
-        if self._spectra is None or self._spectra[0] != state:
-            self._spectra = state, lean.transformed(self.conv.weight)
-        return self._spectra[1]
+    def fix_norm(self) -> None:
+        """From now on the kernels are plain weights: nothing is trained any more."""
+        remove_parametrizations(self.conv, "weight")
 
 
 class StoredNorm(nn.Module):
@@ -123,4 +115,4 @@ class RelativePositionBias(nn.Module):
         offsets = torch.arange(1 - n_frames, n_frames, device=device)
         by_offset = self.weight[relative_buckets(offsets, self.shape)]
         position = torch.arange(n_frames, device=device)
-        return by_offset[position[None, :] - position[:, None] + n_frames - 1].permute(2, 0, 1)
+        return by_offset[position[None, :] - position[:, None] + n_frames - 1].permute(2, 0, 1).contiguous()

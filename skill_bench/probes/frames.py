@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
+from skill_bench.base.ahead import ahead
 from skill_bench.corpora.data import Utterance
 from skill_bench.features.extract import Features
 from skill_bench.probes.training import Batch
@@ -63,6 +66,15 @@ class FrameBatches(Generic[Label]):
         if keep and self.recurring:
             self._whole[ids] = batch
         return batch
+
+    def stream(self, groups: Iterable[Sequence[Utterance]], *, keep: bool = True) -> Iterator[Batch[Label]]:
+        """`batch` of every group. What no cache holds is computed while the batch before it is used."""
+        make = partial(self.batch, keep=keep)
+        if not (isinstance(self.features, Features) and self.features.are_recomputed):
+            yield from map(make, groups)
+            return
+        with ThreadPoolExecutor(1) as pool:
+            yield from ahead(pool, make, groups, n=1)
 
     def _read(self, ids: Sequence[str], *, keep: bool) -> list[Tensor]:
         missing = [utterance_id for utterance_id in ids if utterance_id not in self._kept]

@@ -111,6 +111,11 @@ class Fidelity(Document):
         return self
 
     def path(self, out_dir: Path) -> Path:
-        """The document's place below ``out_dir``; no other speech or teacher has the same."""
-        told_apart = digest(f"{self.teacher.identity}\0{self.data_fingerprint}")[:8]
-        return upstream_folder(out_dir, SUITE, self.student.name) / f"{safe_name(self.corpus)}-{told_apart}.json"
+        """The document's place below ``out_dir``."""
+        return out_dir / fidelity_path(self.student.name, self.teacher, self.corpus, self.data_fingerprint)
+
+
+def fidelity_path(student: str, teacher: System, corpus: str, data_fingerprint: str) -> Path:
+    """Relative to the folder of results; no other speech or teacher has the same."""
+    told_apart = digest(f"{teacher.identity}\0{data_fingerprint}")[:8]
+    return upstream_folder(Path(), SUITE, student) / f"{safe_name(corpus)}-{told_apart}.json"

@@ -1,4 +1,5 @@
-"""What an upstream costs: parameters, multiply-adds, throughput, memory. One small record an upstream.
+"""What an upstream costs: parameters, multiply-adds, throughput, memory, what it takes where it is deployed. One small
+record an upstream.
 
 ``run`` writes it to ``<out>/<suite>/<upstream>/profile.json``, beside the upstream's results; ``profile`` writes it to
 ``<out>/profile/<upstream>/profile.json``.
@@ -84,8 +85,27 @@ class Memory(Frozen):
     method: str
 
 
+class ColdStart(Frozen):
+    """Seconds from a file on disk to the hidden states of a first utterance, in a process that has its libraries.
+
+    ``seconds`` are the repeats, by one CPU thread. The file was read before, so that disks do not count.
+    """
+
+    median: float
+    seconds: tuple[float, ...]
+    utterance_seconds: float
+
+
+_PARTS = ("parameters", "macs", "throughput", "memory")
+_LATER_PARTS = ("disk_bytes", "cold_start")
+"""Measured where a model can be loaded again; profiles from before they were lack them, and do not say why."""
+
+
 class Profile(Document):
-    """The cost of one upstream. A part that was not measured is None, and ``reasons`` says why under its name."""
+    """The cost of one upstream. A part that was not measured is None, and ``reasons`` says why under its name.
+
+    ``disk_bytes`` and ``cold_start`` count where it is deployed: the size of its file, the wait for a first result.
+    """
 
     kind: Literal["profile"] = "profile"
     system: System
@@ -93,15 +113,27 @@ class Profile(Document):
     macs: Macs | None
     throughput: Throughput | None
     memory: Memory | None
+    disk_bytes: int | None = None
+    cold_start: ColdStart | None = None
     reasons: dict[str, str] = Field(default_factory=dict)
     provenance: Provenance
 
     @model_validator(mode="after")
     def _parts_or_reasons(self) -> Self:
-        absent = {name for name in ("parameters", "macs", "throughput", "memory") if getattr(self, name) is None}
+        asked = {*_PARTS, *(name for name in _LATER_PARTS if name in self.reasons)}
+        absent = {name for name in asked if getattr(self, name) is None}
         if absent != set(self.reasons):
             raise ValueError(f"reasons explain {sorted(self.reasons)}, absent are {sorted(absent)}")
         return self
+
+    @property
+    def real_time_factor(self) -> float | None:
+        """Seconds that one CPU thread takes for a second of a 10 s utterance; None where that was not measured."""
+        found = self.throughput
+        usual = ("cpu", 1, 1, 10.0)
+        if found is None or (found.device, found.n_threads, found.batch_size, found.utterance_seconds) != usual:
+            return None
+        return 1 / found.median
 
     def path(self, out_dir: Path, suite: str = "profile") -> Path:
         """The profile's place below ``out_dir``."""

@@ -243,6 +243,15 @@ def safe_name(name: str) -> str:
     return f"{cleaned.lower() or 'name'}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
+def version(path: Path) -> tuple[int, int] | None:
+    """Another one for every time that the file is written: each time it is a new file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
 def find_record(place: Path, key: Key) -> Path | None:
     """Where the record of ``key`` is in a folder or archive of records, or None.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -10,12 +10,16 @@ from skill_bench.base.documents import Document
 from skill_bench.base.provenance import Provenance
 from skill_bench.base.specs import Frozen
 
-MeasureName = Literal["cka", "cosine", "mutual_knn"]
+MeasureName = Literal["cka", "cosine", "mutual_knn", "whitened_cka"]
 MEASURES: tuple[MeasureName, ...] = get_args(MeasureName)
 Linkage = Literal["average", "complete", "single", "ward"]
 LINKAGES: tuple[Linkage, ...] = get_args(Linkage)
+Largest = Annotated[float, Field(gt=0, le=1)] | Literal[False]
+"""The largest share of the layers that a group may have; False: any."""
 Groups = tuple[tuple[int, ...], ...]
 """A partition of layers."""
+Weights = tuple[tuple[float, ...], ...]
+"""How much each layer counts in the average of its group, group by group: 1 on average."""
 CARRIED = "layer_similarity"
 """Where the metadata of a student's checkpoint holds the document, as text."""
 
@@ -61,6 +65,7 @@ class LayerSimilarity(Document):
     seed: int
     linkage: Linkage
     contiguous: bool
+    largest: Largest = False
     n_groups: int | Literal["auto"]
     measures: tuple[Similarity, ...]
     provenance: Provenance

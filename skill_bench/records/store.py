@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from skill_bench.base.archive import SUFFIX, files, is_archive, is_place, packed, read_bytes
+from skill_bench.base.counted import counted
 from skill_bench.base.documents import check_digest, read_object, write_atomic
 from skill_bench.base.errors import RecordError, UsageError
 from skill_bench.records.fidelity import Fidelity
@@ -75,7 +76,7 @@ def contents(place: Path) -> Contents:
                 kept[str(PurePosixPath(name).with_name(beside.file))] = path.with_name(beside.file)
     if damaged:
         listed = "\n".join(f"  {problem}" for problem in damaged)
-        raise RecordError(f"{place}: {len(damaged)} files are damaged:\n{listed}")
+        raise RecordError(f"{place}: {counted(len(damaged), 'file is damaged', 'files are damaged')}:\n{listed}")
     if not records:
         raise UsageError(
             f"{place}: holds no record, expected <suite>/<upstream>/<task>-s<seed>.json. Name the --out of a run."

@@ -4,6 +4,7 @@ Layout of the output folder::
 
     students/NAME.safetensors       a finished student; NAME.work beside it holds its checkpoints and logs
     records/<suite>/NAME/...        its records, as `skill-bench run` writes them
+    records/fidelity/NAME/...       how much of its teacher it keeps, a document a corpus
     records/similarity.json         the layers of the teacher
 
 Records that were packed are found in ``records/*.zip`` too; new ones lie beside these.
@@ -13,36 +14,44 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
 from skill_bench.base.archive import find
 from skill_bench.base.errors import CheckpointError, SkillBenchError
+from skill_bench.base.locks import claim
 from skill_bench.base.progress import Progress
 from skill_bench.base.system_errors import explained
 from skill_bench.base.unfinished import remove_leftovers
 from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.listing import content_fingerprint, list_audio, speech_fingerprint
 from skill_bench.distillation.distill import distill
-from skill_bench.evaluation.cell_record import EvaluatedUpstream
-from skill_bench.evaluation.evaluate import evaluate, load_request
+from skill_bench.evaluation.evaluate import Load, evaluate
+from skill_bench.evaluation.outcome import Outcome
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
+from skill_bench.fidelity.measure import measure as measure_fidelity
 from skill_bench.layers.measure import measure
 from skill_bench.models import checkpoint
 from skill_bench.models.checkpoint import LoadedModel
-from skill_bench.records.record import System
+from skill_bench.records.fidelity import fidelity_path
 from skill_bench.records.similarity import SIMILARITY_FILE, LayerSimilarity
-from skill_bench.sweep.grid import Grid, Job
-from skill_bench.sweep.recorded import is_recorded, read_recipe
+from skill_bench.sweep.grid import Grid, Job, by_suite
+from skill_bench.sweep.recorded import is_measured, is_recorded, read_recipe
 from skill_bench.sweep.same_students import same_students
+from skill_bench.sweep.upstreams import TEACHER, Upstreams, title_of
 from skill_bench.training.engine import Engine, Processes
-from skill_bench.upstream.encoder import EncoderUpstream
 from skill_bench.upstream.interface import Upstream
 
-TEACHER = "teacher"
+
+class Evaluate(Protocol):
+    """As `skill_bench.evaluation.evaluate.evaluate`."""
+
+    def __call__(self, plan: Plan, *, progress: Progress, load: Load) -> Outcome: ...
 
 
 @dataclass(kw_only=True)
@@ -53,8 +62,9 @@ class Drive:
         jobs: the students; those of one seed are distilled and evaluated before those of the next.
         teacher: checkpoint of any readable format.
         data: speech for distillation and calibration, as `skill-bench distill --data` takes it.
-        data_root: corpora of the grid's suite.
+        data_root: corpora of the grid's suites and of its fidelity.
         out: see the module's text.
+        evaluate: how cells are run; here, or in jobs.
     """
 
     grid: Grid
@@ -66,6 +76,7 @@ class Drive:
     cache_dir: Path
     device: str
     progress: Progress
+    evaluate: Evaluate = evaluate
     failures: list[str] = field(default_factory=list)
 
     def run(self) -> list[str]:
@@ -80,9 +91,11 @@ class Drive:
             self.progress.note(f"{name}: finds the groups of {other.name}, so it is not distilled")
         jobs = [job for job in self.jobs if job.name not in same and not self._is_done(job)]
         for _, group in itertools.groupby(jobs, key=lambda job: job.seed):
-            made = {job.name: (job, path) for job in group if (path := self._student(job)) is not None}
+            made = self._students(list(group))
             for tasks in dict.fromkeys(job.tasks for job, _ in made.values()):
                 self._evaluate([name for name, (job, _) in made.items() if job.tasks == tasks], tasks, made)
+            for name in made:
+                self._hold_against_teacher(name, made)
         return self.failures
 
     @functools.cached_property
@@ -129,13 +142,37 @@ class Drive:
         """Whether its weights are gone, and nobody needs them any more."""
         if job.recipe is None or self._student_path(job).exists():
             return False
-        done = is_recorded(job, grid=self.grid, records=self._records, teacher_sha256=self._teacher.sha256)
+        done = is_recorded(job, grid=self.grid, records=self._records, teacher_sha256=self._teacher.sha256) and all(
+            find(self._records, self._fidelity_path(job.name, corpus)) for corpus in self._held_out
+        )
         if done:
             self.progress.note(f"{job.name}: all its records are there, so it is not distilled again")
         return done
 
     def _student_path(self, job: Job) -> Path:
         return self.out / "students" / f"{job.name}.safetensors"
+
+    def _students(self, jobs: Sequence[Job]) -> dict[str, tuple[Job, Path]]:
+        """Those that could be made, with their checkpoints; what other processes are at comes last."""
+        made = {}
+        waiting, wait = jobs, False
+        while waiting:
+            at, waiting = waiting, []
+            for job in at:
+                with self._claim(job, wait=wait) as mine:
+                    if not mine:
+                        waiting.append(job)
+                    elif (path := self._student(job)) is not None:
+                        made[job.name] = (job, path)
+            wait = True
+        return {job.name: made[job.name] for job in jobs if job.name in made}
+
+    def _claim(self, job: Job, *, wait: bool) -> AbstractContextManager[bool]:
+        """Of a student that has to be distilled; processes that distil one together need no claim."""
+        path = self._student_path(job)
+        if job.recipe is None or path.exists() or self._processes.part.world_size > 1:
+            return nullcontext(True)
+        return claim(path.with_suffix(".claim"), wait=wait)
 
     def _student(self, job: Job) -> Path | None:
         """Its checkpoint, distilled now or before; None where that failed."""
@@ -175,55 +212,62 @@ class Drive:
             title=f"distill {job.name}",
             cache_dir=self.cache_dir,
         )
-        metadata = student.metadata | {"title": _title(job), "teacher": TEACHER}
+        metadata = student.metadata | {"title": title_of(job), "teacher": TEACHER}
         checkpoint.save(student.encoder, path, metadata=metadata, dtype=torch.float16)
         self.progress.note(f"{job.name}: {student.metadata['n_parameters']} parameters in {path}")
         return path
 
     def _evaluate(self, names: list[str], tasks: tuple[str, ...], students: dict[str, tuple[Job, Path]]) -> None:
-        def load(request: UpstreamRequest) -> EvaluatedUpstream:
-            return self._upstream(request, students)
+        load = self._upstreams(students)
+        for suite, own in by_suite(tasks).items():
+            plan = Plan(
+                upstreams=[UpstreamRequest(name=name) for name in names],
+                suite=suite,
+                tasks=own,
+                seeds=self.grid.probe_seeds,
+                out_dir=self._records,
+                cache_dir=self.cache_dir,
+                data_root=self.data_root,
+                limit=self.grid.limit,
+                device=self.device,
+                profile="counted",
+            )
+            for failure in self.evaluate(plan, progress=self.progress, load=load).failures:
+                # evaluate has shown it
+                self.failures.append(f"{failure.name}: {failure.error}")
 
-        plan = Plan(
-            upstreams=[UpstreamRequest(name=name) for name in names],
-            suite=self.grid.suite,
-            tasks=tasks,
-            seeds=self.grid.probe_seeds,
-            out_dir=self._records,
-            cache_dir=self.cache_dir,
-            data_root=self.data_root,
-            limit=self.grid.limit,
-            device=self.device,
-            profile="counted",
-        )
-        for failure in evaluate(plan, progress=self.progress, load=load).failures:
-            # evaluate has shown it
-            self.failures.append(f"{failure.name}: {failure.error}")
+    def _upstreams(self, students: Mapping[str, tuple[Job, Path]]) -> Upstreams:
+        return Upstreams(teacher=self.teacher.absolute(), students=students)
 
-    def _upstream(self, request: UpstreamRequest, students: dict[str, tuple[Job, Path]]) -> Upstream:
-        if request.name == TEACHER:
-            title = self._teacher.metadata.get("title", "Teacher")
-            system = System(name=TEACHER, title=title, kind="teacher", identity="")
-            return EncoderUpstream(loaded=self._teacher, system=system).freeze()
-        if request.name not in students:
-            return load_request(request)
-        job, path = students[request.name]
-        return EncoderUpstream(
-            loaded=checkpoint.load(path),
-            system=System(
-                name=job.name,
-                title=_title(job),
-                kind="student",
-                identity="",
-                teacher=TEACHER,
-                details={"evidence_row": job.row.name, "distillation_seed": job.seed},
-            ),
-        ).freeze()
+    @functools.cached_property
+    def _held_out(self) -> dict[str, list[Utterance]]:
+        """The speech of the grid's fidelity, by corpus."""
+        root = self.data_root or Path()
+        return {
+            one.corpus: list_audio([root / name for name in one.data], split=None if one.split == "all" else one.split)
+            for one in self.grid.fidelity
+        }
+
+    def _hold_against_teacher(self, name: str, students: dict[str, tuple[Job, Path]]) -> None:
+        """Writes how much of the teacher a student keeps, a document a corpus, where there is none of it yet."""
+        try:
+            for corpus, speech in self._held_out.items():
+                student = self._upstreams(students)(UpstreamRequest(name=name))
+                if not is_measured(find(self._records, self._fidelity_path(name, corpus)), student.system()):
+                    teacher, student = self._teacher_upstream.to(self.device), student.to(self.device)
+                    (found,) = measure_fidelity(teacher, [student], speech, corpus=corpus, progress=self.progress)
+                    found.write(found.path(self._records))
+        except (SkillBenchError, OSError) as error:
+            self._failed(f"{name}: fidelity: {explained(error) or error}")
+
+    def _fidelity_path(self, student: str, corpus: str) -> str:
+        fingerprint = speech_fingerprint(self._held_out[corpus])
+        return fidelity_path(student, self._teacher_upstream.system(), corpus, fingerprint).as_posix()
+
+    @functools.cached_property
+    def _teacher_upstream(self) -> Upstream:
+        return self._upstreams({})(UpstreamRequest(name=TEACHER))
 
     def _failed(self, text: str) -> None:
         self.failures.append(text)
         self.progress.note(f"failed: {text}")
-
-
-def _title(job: Job) -> str:
-    return f"{job.row.title or job.row.name}, seed {job.seed}"

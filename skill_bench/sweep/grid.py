@@ -1,7 +1,7 @@
 """A grid of students as one frozen object from one TOML file: recipes x changes x seeds, and what they are tested on.
 
-suite = "local"
-tasks = ["ks", "pr"]
+design = "What was decided before the first result, shown at the top of the page."
+tasks = ["local/ks", "local/pr", "dspspeech20/ks"]   # SUITE/TASK
 seeds = [0, 1, 2]                              # of the distillation
 probe_seeds = [0, 1, 2]
 upstreams = ["fbank", "logmel", "random"]      # evaluated beside the students and their teacher
@@ -9,6 +9,11 @@ scale_updates = 0.02
 
 [changes.data]                                 # of every recipe
 seconds_per_batch = 16.0
+
+[[fidelity]]                                   # speech on which students are held against their teacher
+corpus = "librispeech"
+data = ["librispeech/manifest.tsv"]            # relative to the suites' corpora
+split = "test"
 
 [[students]]
 name = "skill"
@@ -18,7 +23,7 @@ recipe = "skill"
 name = "skill-k2"
 recipe = "skill"
 seeds = [0]
-tasks = ["ks"]
+tasks = ["local/ks"]                           # may be none: fidelity alone
 changes = { groups = { n_groups = 2 } }
 
 [[students]]
@@ -39,13 +44,23 @@ from pydantic import Field, JsonValue, model_validator
 from skill_bench.base import catalog, specs
 from skill_bench.base.errors import SpecError, UnknownName
 from skill_bench.base.specs import Count, Frozen, Positive, PositiveNumber
+from skill_bench.base.suites import suites
 from skill_bench.distillation.recipe import Recipe, load_recipe
 
 SEED = "{seed}"
 """Stands for the distillation seed in ``checkpoint`` and as a value in ``changes``."""
 Seeds = Annotated[tuple[Count, ...], Field(min_length=1)]
-Tasks = Annotated[tuple[str, ...], Field(min_length=1)]
+Tasks = tuple[Annotated[str, Field(pattern=r"^[a-z0-9_-]+/[a-z0-9_-]+$")], ...]
+"""``SUITE/TASK`` each."""
 Changes = dict[str, JsonValue]
+
+
+class FidelityCorpus(Frozen):
+    """Speech that nothing was trained on; ``data`` relative to the suites' corpora, ``split`` of manifests or all."""
+
+    corpus: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=60)]
+    data: Annotated[tuple[str, ...], Field(min_length=1)]
+    split: str = "test"
 
 
 class StudentRow(Frozen):
@@ -76,8 +91,9 @@ class StudentRow(Frozen):
 class Grid(Frozen):
     """Everything that a run of the evidence decides; see the module's text for an example."""
 
-    suite: str
+    design: str | None = None
     tasks: Tasks
+    fidelity: tuple[FidelityCorpus, ...] = ()
     seeds: Seeds
     probe_seeds: Seeds
     upstreams: tuple[str, ...] = ()
@@ -93,6 +109,9 @@ class Grid(Frozen):
             raise ValueError(f"students {', '.join(repeated)} occur more than once; give each its own name")
         if taken := sorted({*names} & {"teacher", *self.upstreams}):
             raise ValueError(f"students are called {', '.join(taken)}, as upstreams are; give them other names")
+        corpora = [one.corpus for one in self.fidelity]
+        if repeated := sorted({name for name in corpora if corpora.count(name) > 1}):
+            raise ValueError(f"fidelity on {', '.join(repeated)} occurs more than once; give each its own name")
         return self
 
 
@@ -100,7 +119,7 @@ class Grid(Frozen):
 class Job:
     """One student: a row of the grid and a distillation seed. ``checkpoint`` where it is not to be distilled.
 
-    ``tasks`` are those that it is tested on.
+    ``tasks`` are those that it is tested on, ``SUITE/TASK`` each.
     """
 
     row: StudentRow
@@ -120,17 +139,28 @@ def read_grid(path: Path) -> tuple[Grid, list[Job]]:
 
     Raises:
         SpecError: the file, or one of the recipes with its changes, is not valid.
-        UnknownName: no recipe, task or upstream of that name.
+        UnknownName: no recipe, suite, task or upstream of that name.
     """
     grid = specs.validate(Grid, specs.read_toml(path), source=str(path))
-    for task in dict.fromkeys((*grid.tasks, *(task for row in grid.students for task in row.tasks or ()))):
-        catalog.entry("tasks", task)
+    for suite, tasks in by_suite((*grid.tasks, *(task for row in grid.students for task in row.tasks or ()))).items():
+        if suite not in suites():
+            raise UnknownName("suite", suite, suites())
+        for task in tasks:
+            catalog.entry("tasks", task)
     for upstream in grid.upstreams:
         if not upstream.startswith("hf:"):
             catalog.entry("upstreams", upstream)
     jobs = [_job(grid, row, seed, path.parent) for row in grid.students for seed in row.seeds or grid.seeds]
     rounds = {seed: number for number, seed in enumerate(dict.fromkeys(job.seed for job in jobs))}
     return grid, sorted(jobs, key=lambda job: rounds[job.seed])
+
+
+def by_suite(tasks: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """``SUITE/TASK`` each, as the tasks of each suite; each once."""
+    found: dict[str, list[str]] = {}
+    for suite, _, task in (one.partition("/") for one in dict.fromkeys(tasks)):
+        found.setdefault(suite, []).append(task)
+    return {suite: tuple(own) for suite, own in found.items()}
 
 
 def choose(jobs: Sequence[Job], rows: Sequence[str]) -> list[Job]:
@@ -147,7 +177,7 @@ def choose(jobs: Sequence[Job], rows: Sequence[str]) -> list[Job]:
 
 
 def _job(grid: Grid, row: StudentRow, seed: int, folder: Path) -> Job:
-    tasks = row.tasks or grid.tasks
+    tasks = grid.tasks if row.tasks is None else row.tasks
     if row.checkpoint is not None:
         checkpoint = folder / row.checkpoint.replace(SEED, str(seed))
         return Job(row=row, seed=seed, tasks=tasks, recipe=None, checkpoint=checkpoint)

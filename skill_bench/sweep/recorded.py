@@ -1,4 +1,4 @@
-"""Students whose weights are gone and whose records are complete: nothing is left to do for them."""
+"""What of a student is recorded already, so that nothing is left to do."""
 
 from __future__ import annotations
 
@@ -9,20 +9,35 @@ from pydantic import ValidationError
 from skill_bench.base.errors import RecordError
 from skill_bench.distillation.recipe import Recipe
 from skill_bench.evaluation.task_files import load_task
-from skill_bench.records.record import Key, Record, find_record
-from skill_bench.sweep.grid import Grid, Job
+from skill_bench.records.fidelity import Fidelity
+from skill_bench.records.record import Key, Record, System, find_record
+from skill_bench.sweep.grid import Grid, Job, by_suite
 
 
 def is_recorded(job: Job, *, grid: Grid, records: Path, teacher_sha256: str) -> bool:
-    """Whether ``records`` hold every cell of ``job``: finished, of its recipe and teacher, of today's task versions."""
-    return all(
-        _is_of(job, find_record(records, key), key, grid=grid, teacher_sha256=teacher_sha256)
-        for task in job.tasks
-        for key in (
-            Key(suite=grid.suite, task=task, task_version=load_task(task).version, upstream=job.name, seed=seed)
-            for seed in grid.probe_seeds
-        )
+    """Whether ``records`` hold every cell of ``job``: finished, of its recipe and teacher, of today's task versions.
+
+    Never where it has no task: records alone say of which recipe a student was.
+    """
+    keys = [
+        Key(suite=suite, task=task, task_version=load_task(task).version, upstream=job.name, seed=seed)
+        for suite, tasks in by_suite(job.tasks).items()
+        for task in tasks
+        for seed in grid.probe_seeds
+    ]
+    return bool(keys) and all(
+        _is_of(job, find_record(records, key), key, grid=grid, teacher_sha256=teacher_sha256) for key in keys
     )
+
+
+def is_measured(path: Path | None, student: System) -> bool:
+    """Whether ``path`` holds the fidelity of this very student."""
+    if path is None:
+        return False
+    try:
+        return Fidelity.read(path).student.identity == student.identity
+    except RecordError:
+        return False
 
 
 def read_recipe(text: object) -> Recipe | None:

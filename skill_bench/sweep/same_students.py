@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from skill_bench.base.errors import UsageError
-from skill_bench.distillation.groups import choose
+from skill_bench.distillation.groups import choose, weights
 from skill_bench.distillation.recipe import Recipe
 from skill_bench.layers.options import SimilarGroups
-from skill_bench.records.similarity import Groups, LayerSimilarity
+from skill_bench.records.similarity import Groups, LayerSimilarity, Weights
 from skill_bench.sweep.grid import Job
 
 
@@ -31,7 +31,7 @@ def same_students(jobs: Sequence[Job], similarity: LayerSimilarity) -> Mapping[s
     return found
 
 
-def _groups(recipe: Recipe, similarity: LayerSimilarity) -> tuple[Groups, Groups] | None:
+def _groups(recipe: Recipe, similarity: LayerSimilarity) -> tuple[Groups, Groups, Weights | None] | None:
     options = recipe.groups
     if not isinstance(options, SimilarGroups):
         return None
@@ -40,7 +40,9 @@ def _groups(recipe: Recipe, similarity: LayerSimilarity) -> tuple[Groups, Groups
     for one in similarity.measures:
         if one.measure == options.measure:
             try:
-                return choose(recipe, n_states=len(one.matrix), similarity=np.array(one.matrix))
+                matrix = np.array(one.matrix)
+                taught, learnt = choose(recipe, n_states=len(matrix), similarity=matrix)
+                return taught, learnt, weights(recipe, taught, similarity=matrix)
             except UsageError:  # its own distillation says why, and the others go on
                 return None
     return None

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from skill_bench.base.counted import counted
 from skill_bench.base.errors import DataError
 from skill_bench.base.neighbours import neighbours
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
@@ -38,7 +39,7 @@ def long_enough(utterances: Sequence[Utterance], *, min_seconds: float) -> list[
     found = [u for u in utterances if u.seconds is not None and u.seconds >= min_seconds]
     if not found:
         raise DataError(
-            f"none of {len(utterances)} utterances lasts {min_seconds} s or more. "
+            f"none of {counted(len(utterances), 'utterance')} lasts {min_seconds} s or more. "
             "Give more speech, or lower the limit (--set data.min_seconds=0.5)."
         )
     return found

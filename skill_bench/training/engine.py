@@ -14,6 +14,7 @@ from lightning.fabric.strategies.ddp import DDPStrategy
 from pydantic import Field
 
 from skill_bench.base.errors import AudioError, UsageError
+from skill_bench.base.precision import Precision
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.specs import Frozen, Positive, PositiveNumber
 from skill_bench.corpora.audio.scan import scan
@@ -21,7 +22,6 @@ from skill_bench.corpora.data import Utterance
 from skill_bench.training.batches import Part
 
 T = TypeVar("T")
-Precision = Literal["fp32", "bf16", "fp16"]
 _FABRIC_PRECISION: dict[Precision, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "fp32": "32-true",
     "bf16": "bf16-mixed",

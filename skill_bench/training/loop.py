@@ -90,7 +90,7 @@ class Training:
 
     Attributes:
         name: its checkpoint is ``folder/name.ckpt``, its log ``folder/name.csv``.
-        title: what progress calls the training that it is a stage of.
+        title: what progress calls the training that it is a stage of; its own name follows.
         optimizer: groups may hold ``peak``, their own peak learning rate.
     """
 
@@ -159,7 +159,7 @@ class Training:
                         self._stop(f"gradients of {skipped} updates in a row are not finite", update, plan, guilty=True)
                     if log is not None:
                         log.append(numbers)
-                        self.progress.update(self.title, update + 1, last, numbers)
+                        self.progress.update(f"{self.title}, {self.name}", update + 1, last, numbers)
                     if (update + 1) % every == 0 or update + 1 == last or asked_to_stop:
                         now = time.perf_counter()
                         if spent is not None:

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from skill_bench.base.counted import counted
 from skill_bench.base.errors import SkillBenchError
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.models.size import size_of
@@ -80,7 +81,7 @@ def probe_waves() -> list[Wave]:
 
 def _declares_itself(subject: Subject) -> str | None:
     upstream, system = subject.upstream, subject.upstream.system()
-    n_parameters = size_of(upstream)
+    n_parameters = size_of(upstream.written_down())
     for wrong, found in (
         (not re.fullmatch(r"[0-9a-f]{64}", upstream.identity), f"identity {upstream.identity!r}, expected a sha256"),
         (
@@ -106,7 +107,7 @@ def _shapes(subject: Subject) -> str | None:
     upstream, waves = subject.upstream, probe_waves()
     states = upstream.hidden_states(waves)
     if len(states) != len(waves):
-        return f"{len(states)} results for {len(waves)} utterances"
+        return f"{counted(len(states), 'result')} for {counted(len(waves), 'utterance')}"
     for wave, utterance in zip(waves, states, strict=True):
         n_frames = utterance.shape[1] if utterance.ndim == 3 else -1
         if utterance.shape != (upstream.n_hidden_states, n_frames, upstream.dim):

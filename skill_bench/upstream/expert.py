@@ -13,7 +13,9 @@ from skill_bench.models import checkpoint
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
+from skill_bench.models.size import bytes_on_disk
 from skill_bench.records.record import System
+from skill_bench.upstream import graph
 from skill_bench.upstream.encoder import EncoderUpstream
 from skill_bench.upstream.filterbank import FilterbankUpstream
 from skill_bench.upstream.interface import Upstream
@@ -55,12 +57,14 @@ def make_expert(
     if spec.kind == "untrained":
         return _untrained(spec, folder, ckpt)
     if ckpt is None:
-        return EncoderUpstream(loaded=_bundled(spec, folder), system=spec.system())
+        return _bundled(spec, folder)
     return from_checkpoint(spec.name, ckpt)
 
 
-def from_checkpoint(name: str, ckpt: str | Path) -> EncoderUpstream:
-    """An encoder upstream over any readable checkpoint, called ``<name>-<hash>``: it is not the bundled system."""
+def from_checkpoint(name: str, ckpt: str | Path) -> Upstream:
+    """An upstream over any readable checkpoint or graph, called ``<name>-<hash>``: it is not the bundled system."""
+    if Path(ckpt).suffix == graph.SUFFIX:
+        return graph.from_file(Path(ckpt), name=name)
     loaded = checkpoint.load(ckpt)
     system = System(
         name=f"{name}-{loaded.sha256[:NAME_DIGITS]}",
@@ -69,10 +73,16 @@ def from_checkpoint(name: str, ckpt: str | Path) -> EncoderUpstream:
         identity="",
         teacher=loaded.metadata.get("teacher"),
     )
-    return EncoderUpstream(loaded=loaded, system=system)
+    return _over(loaded, Path(ckpt), system)
 
 
-def _bundled(spec: UpstreamSpec, folder: Path) -> LoadedModel:
+def _over(loaded: LoadedModel, path: Path, system: System) -> EncoderUpstream:
+    upstream = EncoderUpstream(loaded=loaded, system=system)
+    upstream.disk_bytes = bytes_on_disk(path)
+    return upstream
+
+
+def _bundled(spec: UpstreamSpec, folder: Path) -> Upstream:
     assert spec.weights is not None
     path = folder / spec.weights
     if not path.is_file():
@@ -80,7 +90,9 @@ def _bundled(spec: UpstreamSpec, folder: Path) -> LoadedModel:
             f"upstream {spec.name!r}: its bundled weights {path} are missing. Reinstall skill-bench, "
             "or give weights of your own with --ckpt FILE_OR_FOLDER."
         )
-    return checkpoint.load(path)
+    if path.suffix == graph.SUFFIX:
+        return graph.from_file(path, system=spec.system())
+    return _over(checkpoint.load(path), path, spec.system())
 
 
 def _untrained(spec: UpstreamSpec, folder: Path, ckpt: str | Path | None) -> EncoderUpstream:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from skill_bench.base.errors import CheckpointError, SpecError, UsageError
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
-from skill_bench.models.size import size_of
+from skill_bench.models.size import bytes_on_disk, size_of
 from skill_bench.records.record import System
 from skill_bench.upstream.interface import CODE_VERSION, Upstream
 from skill_bench.upstream.spec import NAME_DIGITS, read_spec
@@ -51,12 +52,20 @@ class ModuleUpstream(Upstream):
             layer_names=[f"h{index}" for index in range(len(states))],
         )
         self.module, self.min_samples = module, min_samples
+        self._dtype: torch.dtype | None = None
 
     def hidden_states(self, waves: list[Float[Tensor, " samples"]]) -> list[Float[Tensor, "layers frames dim"]]:
         """See :meth:`Upstream.hidden_states`."""
-        device = next((tensor.device for tensor in self.module.state_dict().values()), torch.device("cpu"))
-        with self.gradients():
-            return [self._one(wave.to(device, torch.float32)) for wave in waves]
+        with self.gradients(), self._autocast():
+            return [self._one(wave.to(self.device, torch.float32)) for wave in waves]
+
+    def _compute_in(self, dtype: torch.dtype) -> bool:
+        self._dtype = dtype
+        return True
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        """Of a module nothing is known but that torch runs it: its products are made in half precision, no weights."""
+        return nullcontext() if self._dtype is None else torch.autocast(self.device.type, self._dtype)
 
     def _one(self, wave: Float[Tensor, " samples"]) -> Float[Tensor, "layers frames dim"]:
         if len(wave) < self.min_samples:
@@ -99,13 +108,15 @@ def make_module_expert(
     module, system = build(weights), spec.system()
     if ckpt is not None:
         system = system.model_copy(update={"name": f"{spec.name}-{_hash(module)[:NAME_DIGITS]}"})
-    return ModuleUpstream(
+    upstream = ModuleUpstream(
         module=module,
         downsample_rate=downsample_rate,
         min_samples=min_samples,
         system=system,
         code=inspect.getsource(inspect.getmodule(build) or build),
     )
+    upstream.disk_bytes = None if weights is None else bytes_on_disk(weights)
+    return upstream
 
 
 def _states(module: nn.Module, wave: Float[Tensor, " samples"]) -> Float[Tensor, "layers frames dim"]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from skill_bench.base.documents import write_atomic
 from skill_bench.base.errors import UsageError
-from skill_bench.models import checkpoint
+from skill_bench.models import checkpoint, onnx_file
+from skill_bench.upstream import graph
 from skill_bench.upstream.spec import read_spec
 
 HUBCONF = '''"""s3prl's entry point of this upstream."""
@@ -81,7 +82,7 @@ def new_upstream(name: str, *, parent: Path, ckpt: Path | None = None, title: st
 
     Args:
         ckpt: Checkpoint of any readable format, file or folder; it is stored as safetensors, with what it says of
-            itself.
+            itself. A graph (.onnx) stays as it is.
         title: How tables call it; the name by default.
 
     Raises:
@@ -99,6 +100,10 @@ def new_upstream(name: str, *, parent: Path, ckpt: Path | None = None, title: st
     said = {"name": name, "title": title or name, "kind": "module" if ckpt is None else "encoder", "role": "other"}
     if ckpt is None:
         said["description"] = "A torch module of our own."
+    elif ckpt.suffix == graph.SUFFIX:
+        precision = onnx_file.read(ckpt).stated.precision
+        said |= {"description": f"Read from {ckpt.name}, ONNX {precision}.", "weights": f"{name}{graph.SUFFIX}"}
+        write_atomic(folder / said["weights"], ckpt.read_bytes())
     else:
         loaded = checkpoint.load(ckpt)
         said |= {"description": f"Read from {ckpt.name}, format {loaded.format}.", "weights": f"{name}.safetensors"}

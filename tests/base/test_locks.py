@@ -119,3 +119,16 @@ def test_a_stale_marker_is_taken_over_once(tmp_path: Path, flock: str) -> None:
     os.utime(tmp_path / "lock.alone", (0, 0))
     found = [locks.Lock(tmp_path / "lock") for _ in range(8)]
     assert sum(lock.take() for lock in found) == 1
+
+
+def test_whoever_waits_for_a_file_that_was_removed_locks_the_one_in_its_place(tmp_path: Path, flock: str) -> None:
+    first, waiting = locks.Lock(tmp_path / "lock"), locks.Lock(tmp_path / "lock")
+    assert first.take()
+    first.release(remove=True)
+    assert waiting.take()
+    with locks.claim(tmp_path / "lock") as mine:
+        assert not mine
+    waiting.release(remove=True)
+    with locks.claim(tmp_path / "lock") as mine:
+        assert mine
+    assert list(tmp_path.iterdir()) == []

@@ -83,7 +83,7 @@ def test_csv_rows_have_as_many_values_as_columns(tmp_path: Path) -> None:
         [(2, {"name": "x", "said": 'one, "two"\nthree'}), (5, {"name": "y", "said": ""})],
     )
     for content, message in (
-        ("name,said\nx\n", r"a\.csv:2: 1 values, but the first line names 2 columns \(name, said\)"),
+        ("name,said\nx\n", r"a\.csv:2: 1 value, but the first line names 2 columns \(name, said\)"),
         ("name,said\nx,y,z\n", r"a\.csv:2: 3 values"),
         ("name,name\n", r"a\.csv:1: the header names 'name' twice"),
         ("", r"a\.csv:1: no header"),

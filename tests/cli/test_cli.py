@@ -79,11 +79,11 @@ def test_time_to_go_is_that_of_the_updates_made_here(shown: Any) -> None:
     progress, written, at = shown
     for update, seconds in ((41, 60), (42, 62), (61, 100)):
         at(seconds)
-        progress.update("distill skill", update, 100, {"loss": 0.5, "cosine": 0.25, "update": update - 1})
+        progress.update("distill skill, joint", update, 100, {"loss": 0.5, "cosine": 0.25, "update": update - 1})
     lines = written.getvalue().splitlines()
-    assert lines[0] == "distill skill: continues after update 40 of 100"
-    assert lines[1].startswith("distill skill, stage 1 41/100 loss=0.5")
-    assert lines[2] == "distill skill, stage 1 61/100 loss=0.5 ETA 78 s"
+    assert lines[0] == "distill skill, joint: continues after update 40 of 100"
+    assert lines[1].startswith("distill skill, joint 41/100 loss=0.5")
+    assert lines[2] == "distill skill, joint 61/100 loss=0.5 ETA 78 s"
     at(200)
-    progress.update("distill skill", 1, 10, {"loss": 0.25})
-    assert written.getvalue().splitlines()[-1] == "distill skill, stage 2 1/10 loss=0.25"
+    progress.update("distill skill, final", 1, 10, {"loss": 0.25})
+    assert written.getvalue().splitlines()[-1] == "distill skill, final 1/10 loss=0.25"

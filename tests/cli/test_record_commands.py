@@ -93,9 +93,14 @@ def test_the_leaderboard_says_what_it_wrote(command: Callable[..., Any], tmp_pat
     ended = command("leaderboard", "--suite", "demo", "--no-published", "--out", "o")
     *files, last = ended.out.splitlines()
     assert ended.code == 0
-    assert files == [f"o/{name}" for name in ("table.csv", "table.md", "table.tex", "index.html")]
+    assert files == [f"o/{name}" for name in ("table.csv", "table.md", "table.tex", "references.bib", "index.html")]
     rows = pd.read_csv(tmp_path / "o" / "table.csv")
-    assert last == f"{len(rows)} rows in 1 sections: demo (synthetic speech), protocol strict"
+    assert last == f"{len(rows)} rows in 1 section: demo (synthetic speech), protocol strict"
+    assert command("leaderboard", "--tasks", "ks,kss", "--out", "q").code == 2, "an unknown task"
+    assert command("leaderboard", "--suite", "demo", "--tasks", "ks,sd", "--out", "q").code == 0
+    assert "ks_accuracy_percent_low" in pd.read_csv(tmp_path / "q" / "table.csv")
+    tex = (tmp_path / "q" / "table.tex").read_text()
+    assert [f"& {task} " in tex for task in ("KS", "SD", "ASR", "PR")] == [True, True, False, False]
     with_published = command("leaderboard", "--suite", "demo", "--out", "p").out
     assert "superb, as published" in with_published
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_suite import write
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +22,9 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("upstream new skill!", "'skill!' cannot be an upstream's name: expected a small letter, then small letters,"),
         ("upstream", "Commands:"),
         ("doctor --data-root gone", "--data-root gone is not a folder. Make it; what goes into it is said here."),
-        ("doctor --data-root . --suite local", "unknown suite to check 'local'. Known: mini, superb."),
+        ("doctor --data-root . --suite demo", "unknown suite to check 'demo'. Known: local, mini, superb."),
+        ("doctor --data-root . --suite local", "has no suite.toml, and its files are of no known layout. Write "),
+        ("doctor --data-root . --suite-file a.toml", "the superb suite reads official layouts. --suite-file is for --"),
         ("doctor --data-root . --tasks kss", "Did you mean 'ks'?"),
         ("cache prune --cache-dir .", "say what to remove, with one of --to SIZE, --older-than DAYS, --upstream NAME,"),
     ],
@@ -38,6 +41,29 @@ def test_a_corpus_that_is_not_there_is_a_failure_that_says_where_to_get_it(comma
     assert ended.err == "error: not complete for ks, sid; 0 tasks can run.\n"
     assert "get http://download.tensorflow.org/data/speech_commands_v0.01.tar.gz" in ended.out
     assert [line.split(":")[0] for line in ended.out.splitlines() if line.endswith("NOT COMPLETE")] == ["ks", "sid"]
+
+
+def test_recordings_of_your_own_are_examined_as_a_run_would(command: Callable[..., Any], tmp_path: Path) -> None:
+    write(tmp_path, "sid", cells={})
+    suite = tmp_path / "suite.toml"
+    suite.write_text(f'title = "My corpus"\n{suite.read_text()}')
+    options = ("--data-root", tmp_path, "--suite", "local", "--cache-dir", tmp_path / "cache")
+    ended = command("doctor", *options)
+    assert ended.code == 0
+    assert ended.out.splitlines() == [
+        "local: My corpus",
+        "sid: complete",
+        "    train 4, dev 4, test 4; 0.00 h",
+        "complete for sid.",
+    ]
+    assert "unknown task of the suite 'ks'. Known: sid." in command("doctor", *options, "--tasks", "ks").err
+    (tmp_path / "u3.wav").write_bytes(b"no audio")
+    (tmp_path / "u9.wav").unlink()
+    ended = command("doctor", *options)
+    assert ended.code == 1
+    assert ended.err == "error: not complete for sid; 0 tasks can run.\n"
+    assert "sid: NOT COMPLETE" in ended.out
+    assert all(name in ended.out for name in ("u3.wav", "u9.wav")), "every faulty file at once"
 
 
 def test_a_new_upstream_is_there_and_none_is_overwritten(command: Callable[..., Any], tmp_path: Path) -> None:

@@ -15,15 +15,22 @@ from fake_speech import FakeUpstream
 from one_cell import run_cell
 
 from skill_bench.base import catalog
-from skill_bench.base.suites import SUITES
+from skill_bench.base.suites import layouts, suites
 from skill_bench.corpora.data import TaskData
+from skill_bench.corpora.described.suite_toml import read_suite
 from skill_bench.corpora.load import load_task_data
 from skill_bench.evaluation.task_files import load_task
 from skill_bench.metrics.scales import SCALES
 from skill_bench.metrics.scoring import score, with_counts
 from skill_bench.tasks import TaskSpec, TrainedSpec
 
-TASKS = catalog.names("tasks")
+# ``local`` stands for the layout that has every task.
+PAIRS = [
+    (suite, task)
+    for suite in suites()
+    if suite != "open-subsets"
+    for task in (read_suite(layouts()[suite]).tasks if suite in layouts() else catalog.names("tasks"))
+]
 # What every row has, see skill_bench.metrics.scoring.
 ROW = {"id", "fold", "target", "numerator", "denominator"}
 # So many utterances of a part: enough for every class of every task.
@@ -56,19 +63,14 @@ def smaller_layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=SUITES)
-def suite(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param in ("superb", "mini"):
-        miniatures.pass_for_complete(monkeypatch, request.getfixturevalue("official"))
-    return str(request.param)
-
-
 @pytest.fixture
-def load(suite: str, cache_dir: Path, request: pytest.FixtureRequest) -> Any:
+def load(suite: str, cache_dir: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Loads a task's data on the suite: ``local`` from recorded corpora, the official ones from miniatures of them."""
+    if suite in ("superb", "mini"):
+        miniatures.pass_for_complete(monkeypatch, request.getfixturevalue("official"))
     if suite == "demo":
         return functools.partial(load_task_data, suite, cache_dir=cache_dir)
-    given = {"data_root": request.getfixturevalue("corpora" if suite == "local" else "official")}
+    given = {"data_root": request.getfixturevalue("official" if suite in ("superb", "mini") else "corpora")}
     if suite == "local":
         given["suite_file"] = request.getfixturevalue("smaller_layout")
     return functools.partial(load_task_data, suite, cache_dir=cache_dir, **given)
@@ -105,7 +107,7 @@ def _few(data: TaskData) -> TaskData:
     return TaskData(**{**vars(data), "folds": data.folds[:1]})
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize(("suite", "name"), PAIRS)
 def test_a_cell_runs_and_its_predictions_give_its_metrics(name: str, suite: str, load: Any, cache_dir: Path) -> None:
     data = _few(load(name, limit=LIMIT))
     assert data.synthetic == (suite == "demo")

@@ -77,8 +77,8 @@ def test_a_wav_left_open_by_a_pipe_is_read_to_its_end(stated: int, tmp_path: Pat
     summary = scan([utterance(path)])
     assert (summary.lengths[path].frames, summary.lengths[path].known) == (N, "decoded")
     assert summary.notes() == (
-        "1 of 1 files do not state their length, so that a missing end would not show; they were decoded as far as "
-        "they go (the first: WAV.PCM_16)",
+        "1 of 1 files does not state its length, so that a missing end would not show; decoded as far as it "
+        "goes (the first: WAV.PCM_16)",
     )
 
 
@@ -136,7 +136,7 @@ def test_a_header_that_counts_too_little_is_noted(tmp_path: Path) -> None:
     patched(path, size_field(path), struct.pack("<I", 16_000))
     assert len(decode(path, source="m:1").samples) == 8000
     assert scan([utterance(path)]).notes() == (
-        "1 of 1 files hold more than their headers count, which is not read (the first: WAV.PCM_16, 48000 bytes)",
+        "1 of 1 files holds more than its header counts, which is not read (the first: WAV.PCM_16, 48000 bytes)",
     )
     whole = made(tmp_path, "WAV", "PCM_24")
     whole.write_bytes(whole.read_bytes() + b"LIST\x04\0\0\0INFO")

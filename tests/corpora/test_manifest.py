@@ -53,7 +53,7 @@ def test_an_id_column_is_the_id(tmp_path: Path) -> None:
         ("paht\tword\na.wav\tyes\n", ":1", "no column 'path' in the header. Did you mean 'paht'? Found: paht, word."),
         ("path\tword\tword\n", ":1", "the header names 'word' twice"),
         ("path\tword\n", "", "has a header but no utterances"),
-        ("path\tword\na.wav\tyes\nb.wav\n", ":3", "1 values, but the header names 2 columns (path, word)"),
+        ("path\tword\na.wav\tyes\nb.wav\n", ":3", "1 value, but the header names 2 columns (path, word)"),
         ("path\tword\na.wav\tyes\tno\n", ":2", "3 values, but the header names 2 columns"),
         ("path\tword\n\tyes\n", ":2", "the path is empty"),
         ("path\n../secret.wav\n", ":2", "the path '../secret.wav' leaves the audio root"),

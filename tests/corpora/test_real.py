@@ -1,4 +1,4 @@
-"""The packaged layout on real corpora: counts, labels, and what may never be shared between splits."""
+"""The packaged layouts on real corpora: counts, labels, and what may never be shared between splits."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from skill_bench.base.suites import layouts
 from skill_bench.corpora.audio.audio import load_utterance
 from skill_bench.corpora.data import TaskData
+from skill_bench.corpora.described.assemble import assemble
+from skill_bench.corpora.described.suite_toml import read_suite
+from skill_bench.corpora.described.validate import validate
 from skill_bench.corpora.listing import list_audio
 from skill_bench.corpora.load import load_task_data
 
@@ -25,6 +29,7 @@ SIZES = {
     "sd": [(160, 24, 50)],
     "qbe": [(0, 48, 72)],
 }
+WORDS_SIZES = {"ks": (2800, 560, 1400), "sid": (2720, 680, 1360), "asv": (2800, 560, 1400), "qbe": (0, 60, 150)}
 N_NOTES = {"sid": 2, "er": 2, "sf": 2, "sd": 2, "qbe": 2}  # conditions, order of slots, simulations
 
 
@@ -41,6 +46,21 @@ def test_sizes_and_audio(task: str, corpora: Path, tmp_path: Path) -> None:
     assert "open-subsets.toml" in data.notes[0]
     utterance = data.folds[0].test[-1]
     assert len(load_utterance(utterance).waveform) / 16_000 == pytest.approx(utterance.seconds, abs=1e-3)
+
+
+@pytest.mark.parametrize("task", WORDS_SIZES)
+def test_sizes_of_words(task: str, corpora: Path, tmp_path: Path) -> None:
+    found = read_suite(layouts()["dspspeech20"]).tasks
+    assert set(found) == set(WORDS_SIZES)
+    (fold,), _ = assemble(found[task], data_root=corpora, cache_dir=tmp_path, where=task)
+    assert tuple(len(part) for _, part in fold.splits()) == WORDS_SIZES[task]
+    validate((fold,), where=task, disjoint_speakers=task != "sid")
+    speakers = {u.speaker for u in fold.test} & {u.speaker for u in fold.train}
+    assert len(speakers) == (34 if task == "sid" else 0)
+    if task == "asv":
+        assert (sum(trial.same for trial in fold.trials), len(fold.trials)) == (10 * 40, 10 * 120)
+    if task == "qbe":
+        assert (len(fold.dev_queries), len(fold.queries)) == (40, 60)
 
 
 @pytest.mark.parametrize("task", ["ks", "pr", "asr", "asv"])

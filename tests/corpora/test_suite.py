@@ -12,10 +12,12 @@ import soundfile
 from corpora_helpers import WriteAudio
 
 from skill_bench.base.errors import AudioError, DataError, ManifestError, SpecError, UnknownName, UsageError
+from skill_bench.base.suites import suites
 from skill_bench.corpora.audio.audio import load_utterance
 from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.described.suite_toml import read_suite
 from skill_bench.corpora.load import find_suite_file, load_task_data, packaged_layouts
+from skill_bench.evaluation.task_files import load_task
 
 SUITE = """
 [tasks.ks]
@@ -173,7 +175,7 @@ def test_silence_is_cut_from_disjoint_stretches_of_noise(root: Path, write_audio
 def test_conversion_is_noted(root: Path, write_audio: WriteAudio) -> None:
     write_audio("speech/00.flac", seconds=0.1, rate_hz=8000, channels=2)
     assert load(root).notes == (
-        "1 of 24 files were resampled to 16000 Hz",
+        "1 of 24 files was resampled to 16000 Hz",
         "the channels of 1 of 24 files were averaged",
     )
 
@@ -307,6 +309,19 @@ def test_packaged_layouts_are_valid_and_recognised_by_their_files(tmp_path: Path
         found, notes = find_suite_file(tmp_path / path.stem)
         assert found == path
         assert notes == (f"recognised as {spec.title!r} (packaged layout {path.name})",)
+
+
+def test_a_packaged_layout_is_a_suite_of_its_name(tmp_path: Path) -> None:
+    assert {"demo", "local", "superb", "mini", "dspspeech20"} < set(suites())
+    with pytest.raises(UsageError, match=r"lacks dspspeech20/manifest\.tsv, which --suite dspspeech20 reads"):
+        load_task_data("dspspeech20", "ks", data_root=tmp_path, cache_dir=tmp_path)
+    with pytest.raises(UsageError, match="--suite dspspeech20 needs --data-root DIR, the folder with the corpora that"):
+        load_task_data("dspspeech20", "ks", cache_dir=tmp_path)
+    own = tmp_path / "suite.toml"
+    with pytest.raises(UsageError, match=r"has a suite\.toml of its own\. --suite-file is for --suite local"):
+        load_task_data("dspspeech20", "ks", data_root=tmp_path, suite_file=own, cache_dir=tmp_path)
+    ks = load_task("ks")
+    assert ks.for_suite("dspspeech20") == ks.for_suite("local") != ks.for_suite("superb")
 
 
 def test_the_example_in_the_documentation_is_valid(tmp_path: Path) -> None:

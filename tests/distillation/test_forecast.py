@@ -44,7 +44,7 @@ def test_the_probe_is_taken_from_the_shortest_to_the_longest() -> None:
     assert [u.seconds for u in chosen] == [0.5] * 4 + [1.0] * 2 + [9.0]
     everything = spread(found, recipe("data.max_seconds=2.0"), n_batches=50)
     assert len(everything) == 11
-    with pytest.raises(DataError, match=r"none of 1 utterances lasts 0\.1 s"):
+    with pytest.raises(DataError, match=r"none of 1 utterance lasts 0\.1 s"):
         spread(utterances(0.05), recipe(), n_batches=3)
 
 

@@ -9,8 +9,10 @@ import pytest
 import torch
 from small_recipes import recipe
 
-from skill_bench.distillation.losses import GroupDistillation, group_averages
+from skill_bench.distillation import groups as layer_groups
+from skill_bench.distillation.losses import NORMS, Averages, GroupDistillation, group_averages
 from skill_bench.distillation.objectives import FinalObjective, JointObjective, teaching
+from skill_bench.distillation.recipe import Norm, Recipe
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.factories import architecture
@@ -18,6 +20,7 @@ from skill_bench.models.masks import EncoderMasks
 from skill_bench.pruning.gates import Gates, HardConcrete, each
 from skill_bench.pruning.options import Sparsity
 from skill_bench.pruning.sparsity import Lagrangian
+from skill_bench.records.similarity import Groups, Weights
 from skill_bench.training.loop import Schedule
 
 
@@ -55,6 +58,7 @@ def test_the_constraint_is_linear_and_quadratic_in_the_gap(sparsity: float, targ
 
 # States 0 to 4 of a teacher of four layers: one alone, neighbours, and two that are none.
 GROUPS = ((0,), (1, 2), (2, 4))
+AVERAGES = Averages(groups=GROUPS)
 
 
 def hidden_states(encoder: Encoder, waves: torch.Tensor, masks: EncoderMasks | None = None) -> list[torch.Tensor]:
@@ -75,19 +79,19 @@ def test_skills_defining_formula_is_the_average_over_a_groups_layers(stage: str,
     waves = 0.1 * torch.randn(2, 6000)
     only_l1 = recipe("skill", "loss.l1_weight=1.0", "loss.cosine_weight=0.0").loss
     target = GroupDistillation(dim=32, n_groups=3, options=only_l1)  # its heads start as the identity
-    teach = teaching(teacher.encoder, GROUPS)
+    teach = teaching(teacher.encoder, AVERAGES)
     wanted = averages(hidden_states(teacher.encoder, waves))
     for found, expected in zip(teach(waves), wanted, strict=True):
         torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)  # float32 over four layers
     masks: EncoderMasks | None = None
     if stage == "joint":
         options = sparsity("channel_drop_rate=0.4", "head_drop_rate=0.5", "ffn_drop_rate=0.6")
-        joint = JointObjective(student, target, teach=teach, groups=GROUPS, options=options, teacher_size=40_000)
+        joint = JointObjective(student, target, teach=teach, averages=AVERAGES, options=options, teacher_size=40_000)
         masks = joint.gates.masks(torch.Generator().manual_seed(5))
         _, log = joint(0, waves, torch.Generator().manual_seed(5))
         distance = log["distance"]
     else:
-        distance, _ = FinalObjective(student, target, teach=teach, groups=GROUPS)(0, waves, torch.Generator())
+        distance, _ = FinalObjective(student, target, teach=teach, averages=AVERAGES)(0, waves, torch.Generator())
     ours = averages(hidden_states(student, waves, masks))
     expected = torch.stack([(one - other).abs().mean() for one, other in zip(ours, wanted, strict=True)]).mean()
     assert distance.item() == pytest.approx(expected.item(), rel=1e-4)
@@ -102,6 +106,67 @@ def test_each_layer_alone_moves_the_averages_of_its_groups(layer: int) -> None:
     moved = [(now - then)[0, 0, 0].item() for now, then in zip(group_averages(states, GROUPS), before, strict=True)]
     # Binary fractions and integers below 2^24: float32 has no error.
     assert moved == [8 / len(group) if layer in group else 0 for group in GROUPS]
+
+
+def test_weights_of_1_are_the_plain_average_bit_for_bit() -> None:
+    states = [torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(number)) for number in range(5)]
+    ones = tuple(tuple(1.0 for _ in group) for group in GROUPS)
+    for weighted, plain in zip(group_averages(states, GROUPS, weights=ones), AVERAGES(states), strict=True):
+        assert torch.equal(weighted, plain)
+
+
+def test_each_layer_counts_by_its_weight_in_its_group() -> None:
+    states = [torch.full((1, 1, 2), float(10**number)) for number in range(5)]
+    found = group_averages(states, GROUPS, weights=((1.0,), (0.5, 1.5), (2.0, 0.0)))
+    assert [average[0, 0, 0].item() for average in found] == [1, (5 + 150) / 2, 200 / 2]
+
+
+@pytest.mark.parametrize("name", ["layer", "instance"])
+def test_under_a_norm_a_large_state_drowns_no_other(name: Norm) -> None:
+    states = [torch.randn(2, 7, 4, generator=torch.Generator().manual_seed(number)) for number in range(5)]
+    grown = [100.0 * state + 3.0 if number == 2 else state for number, state in enumerate(states)]
+    normed = Averages(groups=GROUPS, norm=name)
+    for before, after in zip(normed(states), normed(grown), strict=True):
+        torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-3)  # epsilon is not a hundred times larger too
+    assert (AVERAGES(grown)[1] - AVERAGES(states)[1]).abs().max() > 10
+    assert torch.equal(normed(states)[0], NORMS[name](states[0]))
+
+
+@pytest.mark.parametrize(("name", "over"), [("layer", 2), ("instance", 1)])
+def test_norms_take_mean_and_variance_away_over_dimensions_or_time(name: Norm, over: int) -> None:
+    state = 5 + 2 * torch.randn(2, 7, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    variance = state.var(over, keepdim=True, correction=0)
+    expected = (state - state.mean(over, keepdim=True)) / (variance + 1e-5).sqrt()
+    torch.testing.assert_close(NORMS[name](state), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_a_head_a_layer_maps_each_layer_alone_to_its_groups_average() -> None:
+    """Of layers 0 | 1 2: distances |1 - 4|, then |2 - 16| and |8 - 16|, each layer counting alike."""
+    options = recipe("skill", "loss.heads=per_layer", "loss.cosine_weight=0.0")
+    shown, answered = targets(options, ((0,), (1, 2)))
+    assert shown.groups == ((0,), (1, 2), (1, 2))
+    assert answered.groups == ((0,), (1,), (2,))
+    target = GroupDistillation(dim=1, n_groups=3, options=options.loss)  # its heads start as the identity
+    assert len(target.heads) == 3
+    student, teacher = ([torch.full((1, 1, 1), value) for value in of] for of in ((1.0, 2.0, 8.0), (4.0, 12.0, 20.0)))
+    found, _ = target(answered(student), shown(teacher))
+    assert found.item() == pytest.approx((3 + 14 + 8) / 3, rel=1e-6)  # one rounding of float32
+
+
+def test_a_head_a_layer_of_groups_of_one_layer_is_a_head_a_group() -> None:
+    groups = ((0,), (1,), (2,))
+    alone = targets(recipe("skill", "loss.heads=per_layer"), groups)
+    assert alone == targets(recipe("skill"), groups)
+    assert alone == (Averages(groups=groups), Averages(groups=groups))
+
+
+def test_a_head_a_layer_answers_for_a_weighted_average() -> None:
+    shown, answered = targets(recipe("skill", "loss.heads=per_layer"), ((0,), (1, 2)), weights=((1.0,), (0.5, 1.5)))
+    assert (shown.weights, answered.weights) == (((1.0,), (0.5, 1.5), (0.5, 1.5)), None)
+
+
+def targets(options: Recipe, groups: Groups, weights: Weights | None = None) -> tuple[Averages, Averages]:
+    return layer_groups.averages(options, taught=groups, learnt=groups, weights=weights)
 
 
 # Two groups of two frames of width two. Means of |student - teacher|: 1.25 and 1.75; cosines: 0.96, 0 and -1, 1.
@@ -132,7 +197,7 @@ def test_the_distance_is_l1_minus_the_cosine_averaged_over_groups(
     assert log["cosine"].item() == pytest.approx(0.24, rel=1e-6)
 
 
-@pytest.mark.parametrize(("heads", "numbers"), [("per_group", 3), ("shared", 1), ("first_alone", 2)])
+@pytest.mark.parametrize(("heads", "numbers"), [("per_group", 3), ("shared", 1), ("first_alone", 2), ("per_layer", 3)])
 def test_linear_heads_start_as_the_identity(heads: str, numbers: int) -> None:
     target = GroupDistillation(dim=5, n_groups=3, options=recipe("skill", f"loss.heads={heads}").loss)
     assert len(target.heads) == numbers

@@ -11,12 +11,14 @@ from fake_speech import FakeUpstream, class_data, sequence_data
 
 from skill_bench.base.progress import Silent
 from skill_bench.base.provenance import collect
-from skill_bench.corpora.data import Fold, TaskData
+from skill_bench.cli.plan_run import lines
+from skill_bench.corpora.data import Fold, TaskData, Utterance
 from skill_bench.evaluation import evaluate as module
 from skill_bench.evaluation import probe
-from skill_bench.evaluation.forecast import Forecast
+from skill_bench.evaluation.forecast import NOTHING, Forecast, TaskForecast
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.evaluation.probe import Prober
+from skill_bench.evaluation.reading import SEARCHED_LAYERS, audio_read_seconds
 from skill_bench.evaluation.task_files import load_task
 from skill_bench.features.extract import extract
 from skill_bench.records.profile import Band
@@ -144,3 +146,76 @@ def test_the_record_holds_forecast_and_truth(
     other.write(made.path(tmp_path / "out"))
     record = module.evaluate(replace(plan, seeds=[2]), load=load).records[0]
     assert record.provenance.forecast_seconds == {}
+
+
+def test_frames_without_place_are_planned_as_often_as_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of what the run adds fits; it is what the run itself then says, and the forecast's hours hold it."""
+    data = sequence_data(tmp_path / "a", task="pr", n_train=8)
+    task = short("pr", batch_size=2)
+    (tmp_path / "whole").mkdir()
+    whole = prober(tmp_path / "whole").probe(task, data, data)
+    assert (whole.recomputed_audio_seconds, whole.recomputed_seconds) == (0, NOTHING)
+    monkeypatch.setattr(probe, "RESIDENT_BYTES", 0)
+    fold = data.folds[0]
+    train, dev, test = (sum(u.seconds or 0 for u in part) for part in (fold.train, fold.dev, fold.test))
+    read = 2 * (8 * 2 * train / 8 + 2 * dev + test)  # seeds: eight steps of two utterances, dev twice, test
+    for share in (0.5, 0.0):
+        cache = tmp_path / str(share)
+        limited = Prober(
+            upstream=FakeUpstream(), seeds=(0, 1), cache_dir=cache, cache_limit_bytes=round(share * whole.disk_bytes)
+        )
+        monkeypatch.setattr(Prober, "_training", lambda *_: NOTHING)
+        found = limited.probe(task, data, data)
+        assert found.recomputed_audio_seconds == pytest.approx((1 - share) * read, rel=0.02)
+
+
+def test_a_full_disk_is_planned_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "free_bytes", lambda folder: 0)
+    monkeypatch.setattr(Prober, "_training", lambda *_: NOTHING)
+    data = sequence_data(tmp_path / "a", task="pr", n_train=8)
+    found = prober(tmp_path).probe(short("pr"), data, data)
+    assert found.recomputed_audio_seconds > 0
+    assert in_order(found.recomputed_seconds)
+    classes = class_data(tmp_path / "b")
+    assert prober(tmp_path).probe(short("ks"), classes, classes).recomputed_audio_seconds == 0, "means stay in memory"
+
+
+@pytest.mark.parametrize(("stays", "expected"), [(False, 2 * (5 * 3 * 2.0 + 3 * 10 + 20)), (True, 40 + 10 + 2 * 20)])
+def test_audio_is_read_as_often_as_the_protocol_says(stays: bool, expected: float) -> None:
+    def seconds(n: int, each: float) -> tuple[Utterance, ...]:
+        return tuple(
+            Utterance(id=f"{each}{i}", path=Path("x"), target="", speaker=None, seconds=each, source="")
+            for i in range(n)
+        )
+
+    fold = Fold(name="f", train=seconds(20, 2.0), dev=seconds(10, 1.0), test=seconds(4, 5.0))
+    data = TaskData(task="pr", suite="demo", synthetic=True, folds=(fold,), fingerprint="f", notes=())
+    task = short("pr", steps=5, evaluate_every_steps=2, batch_size=3)
+    assert audio_read_seconds(task, data, n_seeds=2, stays=stays) == expected
+
+
+def test_a_search_reads_everything_in_every_layer() -> None:
+    one = Utterance(id="u", path=Path("x"), target="", speaker=None, seconds=1.0, source="")
+    fold = Fold(name="f", train=(), dev=(one,) * 2, test=(one,) * 3, queries=(one,) * 5, dev_queries=(one,) * 7)
+    data = TaskData(task="qbe", suite="demo", synthetic=True, folds=(fold,), fingerprint="f", notes=())
+    found = audio_read_seconds(load_task("qbe").for_suite("demo"), data, n_seeds=2, stays=False)
+    assert found == 2 * (SEARCHED_LAYERS * (2 + 7) + 3 + 5)
+
+
+def test_the_forecast_says_what_is_computed_again(tmp_path: Path) -> None:
+    band = Band(low=60.0, estimate=120.0, high=180.0)
+    task = TaskForecast(
+        task="asr", missing_audio_seconds=0, features_seconds=NOTHING, training_seconds=band, disk_bytes=0,
+        resident_bytes=0, recomputed_audio_seconds=7200.0, recomputed_seconds=band,
+    )  # fmt: skip
+    found = Forecast(
+        upstream="fake", identity="i", suite="demo", protocol="strict", seeds=(0, 1), tasks=(task,),
+        peak_memory_bytes=band, provenance=collect(started_at="2026-01-01T00:00:00+00:00"),
+    )  # fmt: skip
+    assert found.seconds.estimate == 240
+    assert found.of_task("asr")["training and test"] == 120
+    assert [line.strip() for line in lines(found)][2] == (
+        "frames that find no place are computed again at every use: 2.00 h of audio, 2.0 [1.0, 3.0]"
+    )

@@ -265,7 +265,7 @@ def test_command_lists_verifies_and_prunes(tmp_path: Path) -> None:
     shard.write_bytes(shard.read_bytes()[:-1] + b"!")
     failed = run(app, ["verify", *place])
     assert isinstance(failed.exception, SkillBenchError)
-    assert "1 shards were damaged and have been removed" in str(failed.exception)
+    assert "1 shard was damaged and has been removed" in str(failed.exception)
     assert shard.name in str(failed.exception)
     assert not shard.exists()
 
@@ -280,3 +280,17 @@ def test_command_lists_verifies_and_prunes(tmp_path: Path) -> None:
     del user
     assert run(app, ["prune", *place, "--all"]).exit_code == 0
     assert list((tmp_path / "features").iterdir()) == []
+
+
+def test_a_full_disk_keeps_features_out_of_the_cache(
+    utterances: list[Utterance], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "SPARE_BYTES", 2**80)
+    found = extract(FakeUpstream(), utterances, pooled=False, cache_dir=tmp_path)
+    assert found.are_recomputed
+    assert not list((tmp_path / "features").rglob("*.safetensors"))
+    (note,) = found.notes
+    assert note.endswith("do not fit the disk: their frames are computed again at every use")
+    expected = extract(FakeUpstream(), utterances, pooled=True, cache_dir=tmp_path)
+    assert not expected.are_recomputed, "means stay in memory"
+    torch.testing.assert_close(found["u0"].float().mean(dim=1), expected["u0"], rtol=1e-2, atol=1e-2)

@@ -11,7 +11,7 @@ from small_models import small_teacher
 from skill_bench.base import memory
 from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import Utterance
-from skill_bench.features import extraction
+from skill_bench.features import on_cpu
 from skill_bench.features.extract import extract
 from skill_bench.features.memory import at_once
 from skill_bench.models.checkpoint import load
@@ -98,13 +98,13 @@ def test_as_many_threads_as_fit(
     utterances: list[Utterance], available: list[int | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    pool = vars(extraction)["ThreadPoolExecutor"]
+    pool = vars(on_cpu)["ThreadPoolExecutor"]
 
     def counted(n_threads: int) -> object:
         asked.append(n_threads)
         return pool(n_threads)
 
-    monkeypatch.setattr(extraction, "ThreadPoolExecutor", counted)
+    monkeypatch.setattr(on_cpu, "ThreadPoolExecutor", counted)
     available[0] = 2 * samples(utterances[1])
     extract(Needy(), utterances, pooled=False, cache_dir=tmp_path, n_threads=5)
     assert asked == [2]

@@ -54,8 +54,8 @@ def test_figures_show_the_layers_and_do_not_change(
     teacher: LoadedModel, speech: list[Utterance], tmp_path: Path
 ) -> None:
     found = measure(teacher, speech, name="tiny", n_groups=2, n_utterances=2, measures=("cka",), contiguous=False)
-    svg, png = write_figures(found, tmp_path / "figure")
-    assert (svg.name, png.name) == ("figure-cka.svg", "figure-cka.png")
+    svg, png, pdf = write_figures(found, tmp_path / "figure")
+    assert (svg.name, png.name, pdf.name) == ("figure-cka.svg", "figure-cka.png", "figure-cka.pdf")
     assert ET.parse(svg).getroot().tag.endswith("svg")
     with Image.open(png) as image:
         assert len(image.getcolors(maxcolors=1 << 24) or ()) > 20  # a heat map, not a blank page
@@ -114,9 +114,18 @@ def test_command(files: list[str], tmp_path: Path) -> None:
     content = json.loads(out.read_text())
     assert (content["model"], content["linkage"], content["n_groups"]) == ("tiny", "ward", "auto")
     assert sorted(p.name for p in out.parent.iterdir()) == sorted(
-        ["s.json", *(f"s-{name}.{suffix}" for name in MEASURES for suffix in ("svg", "png"))]
+        ["s.json", *(f"s-{name}.{suffix}" for name in MEASURES for suffix in ("svg", "png", "pdf"))]
     )
     assert "groups:" in done.output
+
+
+def test_a_limit_on_the_command_line(files: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "s.json"
+    options = ["--clusters", "3", "--largest", "0.4", "--measures", "cka", "--out", str(out)]
+    assert CliRunner().invoke(app, [*files, *options], catch_exceptions=False).exit_code == 0
+    found = LayerSimilarity.read(out)
+    assert found.largest == 0.4
+    assert max(map(len, found.measures[0].groups)) == 2
 
 
 @pytest.mark.parametrize(
@@ -126,6 +135,9 @@ def test_command(files: list[str], tmp_path: Path) -> None:
         (["--linkage", "centroid"], UnknownName, "unknown linkage 'centroid'"),
         (["--clusters", "many"], UsageError, "expected a number of groups, or auto"),
         (["--clusters", "9"], UsageError, "9 groups of 5 layers"),
+        (["--largest", "0.2"], UsageError, "groups.largest = 0.2 allows 1 of 5 layers, and 4 such groups do not hold"),
+        (["--largest", "0"], UsageError, "groups.largest = 0 of 5 layers is less than one: expected 0.2 or more"),
+        (["--largest", "0.5", "--no-contiguous"], UsageError, "groups.largest limits runs of layers"),
         (["--out", "a.txt"], UsageError, "ending in .json"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -118,3 +120,76 @@ def test_groups_partition_the_layers(seed: int, n_groups: int, method: Linkage, 
         assert len(groups) == n_groups
     if contiguous:
         assert [layer for group in groups for layer in group] == list(range(9))
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    n_groups=st.integers(1, 9),
+    spare=st.integers(0, 5),
+    method=st.sampled_from(LINKAGES),
+)
+@settings(max_examples=100, deadline=None)
+def test_no_group_exceeds_its_share_and_there_are_as_many_as_asked(
+    seed: int, n_groups: int, spare: int, method: Linkage
+) -> None:
+    most = min(9, -(-9 // n_groups) + spare)
+    found = cluster(random_similarity(seed), n_groups=n_groups, linkage_method=method, largest=most / 9)
+    assert [layer for group in found.groups for layer in group] == list(range(9))
+    assert len(found.groups) == n_groups
+    assert max(map(len, found.groups)) <= most
+    assert is_valid_linkage(found.tree)
+    assert found.tree[-1, 3] == 9
+
+
+@pytest.mark.parametrize("n_groups", [2, 3, 6])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_limit_that_no_group_meets_changes_nothing(seed: int, n_groups: int) -> None:
+    similarity = random_similarity(seed)
+    free = cluster(similarity, n_groups=n_groups)
+    for largest in (1.0, max(map(len, free.groups)) / 9):
+        assert np.array_equal(cluster(similarity, n_groups=n_groups, largest=largest).tree, free.tree)
+    auto, limited = (cluster(similarity, n_groups="auto", largest=largest) for largest in (False, 1.0))
+    assert (limited.groups, limited.silhouettes) == (auto.groups, auto.silhouettes)
+
+
+def test_a_group_that_is_full_leaves_its_next_layer_to_the_neighbours() -> None:
+    assert layer_groups(BLOCKS, n_groups=3) == ((0, 1, 2), (3, 4), (5, 6, 7, 8))
+    assert layer_groups(BLOCKS, n_groups=3, largest=0.333) == ((0, 1, 2), (3, 4, 5), (6, 7, 8))
+    # 0.4 of 9 is 3.6: to the nearest whole number.
+    assert layer_groups(BLOCKS, n_groups=3, largest=0.4) == ((0, 1, 2), (3, 4), (5, 6, 7, 8))
+
+
+def test_the_nearest_merge_is_not_made_where_too_many_groups_would_be_left() -> None:
+    """Twins 1 2 and 3 4 of 0 to 5 in groups of two: one joined, 0 and its neighbour would be alone, four groups."""
+    similarity = np.eye(6)
+    for a, b, value in ((0, 1, 0.5), (1, 2, 0.9), (2, 3, 0.1), (3, 4, 0.8), (4, 5, 0.4)):
+        similarity[a, b] = similarity[b, a] = value
+    assert layer_groups(similarity, n_groups=3, largest=1 / 3) == ((0, 1), (2, 3), (4, 5))
+    assert layer_groups(similarity, n_groups=4, largest=1 / 3) == ((0,), (1, 2), (3, 4), (5,))
+
+
+def test_auto_tries_the_numbers_of_groups_that_hold_all_layers() -> None:
+    found = cluster(BLOCKS, n_groups="auto", largest=0.333)
+    assert set(found.silhouettes) == set(range(3, 9))
+    assert max(map(len, found.groups)) == 3
+    assert found.groups == cluster(BLOCKS, n_groups=len(found.groups), largest=0.333).groups
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"largest": 0.05}, r"groups\.largest = 0\.05 of 9 layers is less than one: expected 0\.111 or more"),
+        (
+            {"largest": 0.25},
+            r"groups\.largest = 0\.25 allows 2 of 9 layers, and 4 such groups do not hold all: expected 5 groups or "
+            r"more, or groups\.largest of 0\.333 or more",
+        ),
+        (
+            {"largest": 0.5, "contiguous": False},
+            r"groups\.largest limits runs of layers\. Set groups\.contiguous",
+        ),
+    ],
+)
+def test_impossible_limits_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        layer_groups(BLOCKS, n_groups=4, **options)

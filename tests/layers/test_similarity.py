@@ -46,10 +46,18 @@ def naive_mutual_knn(a: Matrix, b: Matrix, k: int = 10) -> float:
     return float(np.mean([len(near(a, i) & near(b, i)) / k for i in range(len(a))]))
 
 
+def naive_whitened_cka(a: Matrix, b: Matrix) -> float:
+    """Canonical correlations are the singular values between orthonormal bases."""
+    bases = [np.linalg.qr(frames - frames.mean(0)).Q for frames in (a, b)]
+    correlations = np.linalg.svd(bases[0].T @ bases[1], compute_uv=False)
+    return float(np.mean(correlations**2))
+
+
 NAIVE: dict[MeasureName, Callable[[Matrix, Matrix], float]] = {
     "cka": naive_cka,
     "cosine": naive_cosine,
     "mutual_knn": naive_mutual_knn,
+    "whitened_cka": naive_whitened_cka,
 }
 
 
@@ -102,9 +110,40 @@ def test_rotation_scale_and_frame_order_change_nothing(name: MeasureName, seed: 
     np.testing.assert_allclose(measured(name, changed), measured(name, layers), rtol=1e-9)
 
 
-def test_a_shift_changes_nothing_for_cka() -> None:
+@pytest.mark.parametrize("name", ["cka", "whitened_cka"])
+def test_a_shift_changes_nothing_for_cka(name: MeasureName) -> None:
     layers = states(1)
-    np.testing.assert_allclose(measured("cka", [x + 3.0 for x in layers]), measured("cka", layers), rtol=1e-9)
+    np.testing.assert_allclose(measured(name, [x + 3.0 for x in layers]), measured(name, layers), rtol=1e-9)
+
+
+def test_no_invertible_map_changes_whitened_cka() -> None:
+    layers = states(1)
+    maps = [rotation(number) @ torch.diag(torch.logspace(-2, 1, DIM, dtype=torch.float64)) for number in range(4)]
+    changed = [x @ by for x, by in zip(layers, maps, strict=True)]
+    assert measured("whitened_cka", layers)[0, 1:].max() < 0.95
+    # Variances then differ by factors of 10^6, and float64 keeps 16 digits.
+    np.testing.assert_allclose(measured("whitened_cka", changed), measured("whitened_cka", layers), rtol=1e-7)
+    assert np.abs(measured("cka", changed) - measured("cka", layers)).max() > 0.05
+
+
+def test_whitened_cka_sees_more_than_the_leading_direction() -> None:
+    """Two layers share one large direction and nothing else: CKA calls them alike, whitened CKA a sixth."""
+    generator = torch.Generator().manual_seed(0)
+    layers = [torch.randn(5000, DIM, generator=generator, dtype=torch.float64) for _ in range(2)]
+    layers[1][:, 0] = layers[0][:, 0]
+    for layer in layers:
+        layer[:, 0] *= 30
+    assert measured("cka", layers, chunk=5000)[0, 1] > 0.999
+    # Chance adds (DIM - 1)^2 / DIM directions of 1 / 5000 each.
+    assert measured("whitened_cka", layers, chunk=5000)[0, 1] == pytest.approx(1 / DIM, abs=0.003)
+
+
+def test_directions_that_do_not_vary_do_not_count() -> None:
+    """As the one that a LayerNorm takes away: of two layers with 5 and 6 directions, sqrt(30) is the most."""
+    layers = states(0, n_layers=2)
+    flat = layers[0] - layers[0].mean(1, keepdim=True)
+    found = measured("whitened_cka", [flat, layers[0]])
+    assert found[0, 1] == pytest.approx(5 / 30**0.5, rel=1e-9)
 
 
 def test_cosine_sees_the_rotation_of_one_layer() -> None:
@@ -151,13 +190,20 @@ def test_zero_vectors_have_no_direction_and_are_left_out() -> None:
         measured("cosine", [torch.zeros(N_FRAMES, DIM), layers[1]])
 
 
-def test_a_layer_that_never_changes_is_an_error() -> None:
+@pytest.mark.parametrize("name", ["cka", "whitened_cka"])
+def test_a_layer_that_never_changes_is_an_error(name: MeasureName) -> None:
     with pytest.raises(ValueError, match=r"layers \[4\] do not vary"):
-        measured("cka", [*states(0), torch.zeros(N_FRAMES, DIM, dtype=torch.float64)])
+        measured(name, [*states(0), torch.zeros(N_FRAMES, DIM, dtype=torch.float64)])
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("cka", "at least 2 frames"), ("cosine", "at least 1 frame"), ("mutual_knn", "more than 10")]
+    ("name", "message"),
+    [
+        ("cka", "at least 2 frames"),
+        ("cosine", "at least 1 frame"),
+        ("mutual_knn", "more than 10"),
+        ("whitened_cka", "more frames than the 3 dimensions of a layer, .* found 0"),
+    ],
 )
 def test_too_few_frames_is_an_error(name: MeasureName, message: str) -> None:
     with pytest.raises(ValueError, match=message):

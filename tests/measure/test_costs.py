@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import json
+import statistics
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from skill_bench.base.errors import CheckpointError, RecordError
+from skill_bench.base.errors import CheckpointError, RecordError, SkillBenchError
+from skill_bench.measure.deployed import measure_cold_start
 from skill_bench.measure.memory import measure_memory
 from skill_bench.measure.parameters import count_parameters
 from skill_bench.measure.profile import profile
@@ -24,6 +28,8 @@ LENGTHS = tuple(range(1600, 2400, 100))
 
 class Tiny(nn.Module):
     """An upstream of one convolution and one linear layer."""
+
+    disk_bytes: int | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +83,7 @@ def test_throughput_counts_audio_and_leaves_the_warm_up_out() -> None:
     assert calls == [[8000, 8000]] * 4
     assert found.batch_seconds == (2, 1, 4)
     assert (found.minimum, found.median, found.maximum) == (0.25, 0.5, 1.0)
-    assert (found.dtype, found.device, found.n_threads) == ("float32", "cpu", torch.get_num_threads())
+    assert (found.dtype, found.device, found.n_threads) == ("float32", "cpu", 1)
 
 
 def test_peak_memory_is_what_is_alive_at_one_time() -> None:
@@ -138,6 +144,105 @@ def test_a_part_that_cannot_be_measured_is_absent_with_the_reason() -> None:
     assert found.reasons == dict.fromkeys(("macs", "throughput", "memory"), "CheckpointError: no")
 
 
+def test_what_counts_where_it_is_deployed() -> None:
+    model = Tiny()
+    model.disk_bytes = 1234
+    loads: list[Tiny] = []
+
+    def load() -> Tiny:
+        loads.append(Tiny())
+        return loads[-1]
+
+    found = profile(model, system=SYSTEM, load=load, n_repeats=2, lengths_samples=LENGTHS)
+    assert found.reasons == {}
+    assert found.disk_bytes == 1234
+    assert found.throughput is not None
+    assert found.real_time_factor == pytest.approx(statistics.median(found.throughput.batch_seconds) / 10, rel=0.2)
+    assert found.cold_start is not None
+    assert len(loads) == len(found.cold_start.seconds) == 3
+    again = Profile(**dict(found))
+    assert again == found
+
+
+def test_a_cold_start_is_loading_and_a_first_utterance() -> None:
+    events: list[str] = []
+
+    class Loaded(Tiny):
+        def hidden_states(self, waves: list[Tensor]) -> list[Tensor]:
+            events.append(f"encode {[len(wave) for wave in waves]}")
+            return super().hidden_states(waves)
+
+    def load() -> Loaded:
+        events.append("load")
+        return Loaded()
+
+    ticks = itertools.accumulate([0, 5, 50, 1, 50, 3])
+    found = measure_cold_start(load, torch.device("cpu"), clock=lambda: float(next(ticks)))
+    assert events == ["load", "encode [16000]"] * 3
+    assert (found.seconds, found.median, found.utterance_seconds) == ((5, 1, 3), 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "factor"),
+    [
+        ({}, 0.25),
+        ({"device": "cuda"}, None),
+        ({"n_threads": 2}, None),
+        ({"batch_size": 4}, None),
+        ({"utterance_seconds": 5.0}, None),
+    ],
+)
+def test_the_real_time_factor_is_one_cpu_threads(changed: dict[str, object], factor: float | None) -> None:
+    ticks = itertools.accumulate([0, 50, 2.5])
+    speed = measure_throughput(lambda waves: None, n_repeats=1, clock=lambda: float(next(ticks)))
+    found = profile(Tiny(), system=SYSTEM, timed=False, lengths_samples=LENGTHS)
+    measured = {"throughput": speed.model_copy(update=changed), "reasons": {"memory": "not asked for"}}
+    assert Profile(**(dict(found) | measured)).real_time_factor == factor
+    assert found.real_time_factor is None
+
+
+def test_deployment_without_a_file_or_time_says_why() -> None:
+    found = profile(Tiny(), system=SYSTEM, load=Tiny, timed=False, lengths_samples=LENGTHS)
+    assert (found.disk_bytes, found.cold_start) == (None, None)
+    assert found.reasons == dict.fromkeys(("throughput", "memory", "cold_start"), "not asked for") | {
+        "disk_bytes": "SkillBenchError: it has no file of its own"
+    }
+    with pytest.raises(SkillBenchError, match="measured on a CPU, and the model is on meta"):
+        measure_cold_start(Tiny, torch.device("meta"))
+
+
+def test_what_another_runtime_computes_is_counted_as_torch_would() -> None:
+    class Elsewhere(nn.Module):
+        disk_bytes = 700
+
+        def written_down(self) -> nn.Module:
+            return Tiny()
+
+        def hidden_states(self, waves: list[Tensor]) -> list[Tensor]:
+            return [torch.zeros(1, 1, 6) for _ in waves]
+
+    found = profile(Elsewhere(), system=SYSTEM, n_repeats=1, utterance_seconds=0.1, lengths_samples=LENGTHS)
+    plain = profile(Tiny(), system=SYSTEM, timed=False, lengths_samples=LENGTHS)
+    assert found.macs == plain.macs
+    assert found.parameters is not None
+    assert (found.parameters.total, found.parameters.n_bytes) == (1630, 700)
+    assert found.memory is None
+    assert found.reasons == {
+        "memory": "NotImplementedError: only what torch allocates is seen, and another runtime computes this model"
+    }
+
+
+def test_a_profile_from_before_deployment_was_measured_can_be_read(tmp_path: Path) -> None:
+    found = profile(Tiny(), system=SYSTEM, timed=False, lengths_samples=LENGTHS)
+    content = json.loads(found.to_json())
+    for name in ("disk_bytes", "cold_start", "content_sha256"):
+        content.pop(name)
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    content["content_sha256"] = hashlib.sha256(canonical.encode()).hexdigest()
+    (tmp_path / "profile.json").write_text(json.dumps(content))
+    assert Profile.read(tmp_path / "profile.json") == found
+
+
 def test_absence_needs_a_reason() -> None:
     found = profile(Tiny(), system=SYSTEM, timed=False, lengths_samples=LENGTHS)
     with pytest.raises(ValidationError, match=r"reasons explain \[\], absent are \['memory', 'throughput'\]"):
@@ -154,3 +259,9 @@ def test_a_record_is_not_a_profile(tmp_path: Path) -> None:
 def test_a_module_without_hidden_states_needs_encode() -> None:
     with pytest.raises(TypeError, match="Linear has no hidden_states"):
         profile(nn.Linear(1, 1), system=SYSTEM)
+
+
+def test_a_reason_for_what_was_measured_is_refused() -> None:
+    found = profile(Tiny(), system=SYSTEM, timed=False, lengths_samples=LENGTHS)
+    with pytest.raises(ValidationError, match=r"reasons explain \['disk_bytes', 'memory', 'throughput'\], absent are"):
+        Profile(**(dict(found) | {"disk_bytes": 7, "reasons": found.reasons | {"disk_bytes": "no"}}))

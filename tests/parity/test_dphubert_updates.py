@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from skill_bench.distillation.losses import GroupDistillation
+from skill_bench.distillation.losses import Averages, GroupDistillation
 from skill_bench.distillation.objectives import JointObjective, teaching
 from skill_bench.distillation.recipe import load_recipe
 from skill_bench.models.encoder import Encoder
@@ -57,9 +57,10 @@ def test_every_update_is_theirs(theirs: Any, tmp_path: Path, monkeypatch: pytest
     student = Encoder(shape, in_training=recipe.student.in_training)
     student.load_state_dict(teacher.state_dict())
     target = GroupDistillation(dim=32, n_groups=3, options=recipe.loss)
+    averages = Averages(groups=GROUPS, layer_zero="projection")
     ours = JointObjective(
-        student, target, teach=teaching(teacher, GROUPS, layer_zero="projection"), groups=GROUPS,
-        options=recipe.sparsity, teacher_size=size_of(teacher), layer_zero="projection",
+        student, target, teach=teaching(teacher, averages), averages=averages,
+        options=recipe.sparsity, teacher_size=size_of(teacher),
     ).train()  # fmt: skip
 
     content = torch.load(dphubert.write(teacher, tmp_path / "m.pth", metadata={"title": "x"}), weights_only=True)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import layouts
+import lockstep_page
 import pytest
 import soundfile
 import training_parity
@@ -19,8 +20,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 def test_the_report_is_made_from_its_measurements() -> None:
     if not DOCS.is_dir():
         pytest.skip("no checkout: the report is not part of the package")
-    found = json.loads((DOCS / "parity.json").read_text(encoding="utf-8"))
-    assert (DOCS / "parity.md").read_text(encoding="utf-8") == training_parity.markdown(found)
+    assert (DOCS / "parity.md").read_text(encoding="utf-8") == lockstep_page.page(DOCS)
 
 
 def test_within_spread_is_about_means_and_the_wider_side() -> None:

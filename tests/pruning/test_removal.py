@@ -12,7 +12,7 @@ from small_recipes import recipe, weights
 
 from skill_bench.corpora.data import Utterance
 from skill_bench.distillation.distill import distill
-from skill_bench.distillation.losses import GroupDistillation
+from skill_bench.distillation.losses import Averages, GroupDistillation
 from skill_bench.distillation.objectives import JointObjective, teaching
 from skill_bench.distillation.recipe import load_recipe
 from skill_bench.models.checkpoint import LoadedModel
@@ -22,7 +22,7 @@ from skill_bench.report.render.curves import read_log
 from skill_bench.training.engine import Engine
 from skill_bench.training.training_log import Log
 
-GROUPS = ((0,), (1, 2), (3, 4))
+AVERAGES = Averages(groups=((0,), (1, 2), (3, 4)))
 
 
 class Step:
@@ -36,8 +36,8 @@ class Step:
         self.objective = JointObjective(
             student,
             GroupDistillation(dim=teacher.architecture.dim, n_groups=3, options=options.loss),
-            teach=teaching(teacher, GROUPS),
-            groups=GROUPS,
+            teach=teaching(teacher, AVERAGES),
+            averages=AVERAGES,
             options=options.sparsity,
             teacher_size=sum(p.numel() for p in teacher.parameters()),
         ).train()

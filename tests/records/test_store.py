@@ -179,7 +179,7 @@ def test_damage_in_an_archive_is_a_problem_of_that_record(folder: Path, tmp_path
     assert [record.key.upstream for record in found.records] == ["bad"]
     assert len(found.problems) == 1
     assert "a.zip: demo/good/ks-s0.json cannot be read" in found.problems[0]
-    with pytest.raises(RecordError, match="1 files are damaged"):
+    with pytest.raises(RecordError, match="1 file is damaged"):
         contents(place)
 
 
@@ -189,13 +189,13 @@ def test_commands(folder: Path, tmp_path: Path) -> None:
     made = run.invoke(app, ["results", "pack", str(folder), "--out", str(place)])
     assert made.exit_code == 0, made.output
     assert f"{place}: 2 records in 6 files, 0.0 MB" in made.output
-    assert "1 files that belong to no record are left out, the first is notes.txt" in made.output
+    assert "1 file that belongs to no record is left out, the first is notes.txt" in made.output
     assert isinstance(run.invoke(app, ["results", "pack", str(folder), "--out", str(place)]).exception, UsageError)
     assert run.invoke(app, ["results", "pack", str(folder), "--out", str(place), "--force"]).exit_code == 0
     listed = run.invoke(app, ["results", "list", str(place)]).output.splitlines()
     assert listed == [
-        "demo  strict  bad  1 records: ks",
-        "demo  strict  good  1 records: ks",
+        "demo  strict  bad  1 record: ks",
+        "demo  strict  good  1 record: ks",
         f"{place}: 2 records in 6 files",
     ]
     assert run.invoke(app, ["results", "unpack", str(place), "--out", str(tmp_path / "b")]).exit_code == 0

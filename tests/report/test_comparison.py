@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from skill_bench.base import catalog
 from skill_bench.base.errors import UnknownName, UsageError
+from skill_bench.base.provenance import Git
 from skill_bench.cli.main import app
 from skill_bench.records.record import Metric
 from skill_bench.report.comparison.compare import SystemComparison, compare_systems, verdict
@@ -196,7 +197,27 @@ def test_words() -> None:
     assert verdict(0, -1.25, 0.0, shown=False, a="A", b="B") == (
         "no difference shown: B may be 1.2 points worse to equal"
     )
+    for low, high in ((0.3, 2.5), (-2.5, -0.3)):  # the test shows nothing, corrected for others, say
+        said = verdict(1, low, high, shown=False, a="A", b="B")
+        assert said == "no difference shown: A and B are too close to call", "no interval that says the opposite"
     assert (p_text(0.0004), p_text(0.0123)) == ("< 0.001", "0.012")
+
+
+def test_each_side_says_where_it_was_measured(out: Path, make_record: Any) -> None:
+    shipped = out / "shipped"
+    place = make_record().provenance
+    hardware = place.hardware.model_copy(update={"cpu_model": "Another CPU", "gpus": None})
+    git = Git(commit="0123456789abcdef", dirty=True)
+    elsewhere = place.model_copy(update={"hardware": hardware, "git": git})
+    save(shipped, make_record, "old", "ks", np.arange(N) < N - 20, provenance=elsewhere)
+    both = build([collect(out, origin="run"), collect(shipped, origin="shipped")])
+    found = only_of(both, "good", "old")
+    here = place.hardware.cpu_model or "unknown CPU"
+    assert found.measured[0].startswith(f"run here, measured on {here}, ")
+    assert found.measured[1] == "comes with skill-bench, measured on Another CPU, commit 01234567 with changes"
+    text = to_text(found)
+    assert "\nB: Old, comes with skill-bench, measured on Another CPU, commit 01234567" in text
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_nothing_in_common_is_said(out: Path, make_record: Any) -> None:

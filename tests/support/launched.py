@@ -1,14 +1,14 @@
-"""Commands in processes of their own that share one start: forked from a server that has loaded what they need."""
+"""Commands and functions in processes of their own that share one start, forked from a server that has loaded much."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["skill_bench.cli.main", "skill_bench.distillation.distill", "matplotlib.pyplot"])
+_CONTEXT.set_forkserver_preload(["skill_bench.cli.main", "skill_bench.distillation.distill"])
 
 
 def start(command: Sequence[str], *, variables: Mapping[str, str] | None = None) -> ForkServerProcess:
@@ -16,6 +16,20 @@ def start(command: Sequence[str], *, variables: Mapping[str, str] | None = None)
     process = _CONTEXT.Process(target=_run, args=(list(command), dict(variables or {})))
     process.start()
     return process
+
+
+def call(function: Callable[..., object], *given: object, **named: object) -> ForkServerProcess:
+    """``function``, in one thread."""
+    process = _CONTEXT.Process(target=_call, args=(function, given, named))
+    process.start()
+    return process
+
+
+def _call(function: Callable[..., object], given: Sequence[object], named: Mapping[str, object]) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    function(*given, **named)
 
 
 def _run(command: list[str], variables: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from skill_bench.corpora.data import TaskData
 from skill_bench.evaluation.cell_result import CellResult, run_cells
@@ -10,6 +11,8 @@ from skill_bench.evaluation.solving.cell import CellUpstream
 from skill_bench.tasks import TaskSpec
 
 
-def run_cell(upstream: CellUpstream, task: TaskSpec, data: TaskData, *, seed: int, cache_dir: Path) -> CellResult:
+def run_cell(
+    upstream: CellUpstream, task: TaskSpec, data: TaskData, *, seed: int, cache_dir: Path, **options: Any
+) -> CellResult:
     """`run_cells` with one seed."""
-    return next(run_cells(upstream, task, data, seeds=(seed,), cache_dir=cache_dir))
+    return next(run_cells(upstream, task, data, seeds=(seed,), cache_dir=cache_dir, **options))

@@ -3,7 +3,8 @@
 By hand, resumable (finished runs are kept in FOLDER), a quarter of an hour a task on one core::
 
     python tests/support/training_parity.py run FOLDER --tasks ks,sid,pr,asr
-    python tests/support/training_parity.py report FOLDER docs/parity.json docs/parity.md
+    python tests/support/training_parity.py report FOLDER docs/parity.json
+    python tests/support/lockstep_page.py --render
 
 Both sides train on the same utterances with the same upstream, learning rate, steps and batch size. Hidden
 states of a waveform are remembered, since our upstreams do not depend on the batch.
@@ -76,7 +77,6 @@ def main() -> None:
     report_command = commands.add_parser("report")
     report_command.add_argument("folder", type=Path)
     report_command.add_argument("json", type=Path)
-    report_command.add_argument("markdown", type=Path)
     arguments = parser.parse_args()
     if arguments.command == "run":
         for task in arguments.tasks.split(","):
@@ -90,7 +90,6 @@ def main() -> None:
     else:
         found = collect(arguments.folder)
         write_atomic(arguments.json, (json.dumps(found, indent=1) + "\n").encode())
-        write_atomic(arguments.markdown, markdown(found).encode())
 
 
 def run(task: str, folder: Path, corpora: Path, *, sides: Sequence[str], seeds: Sequence[int]) -> None:
@@ -249,10 +248,10 @@ def difference_and_interval(ours: Sequence[float], theirs: Sequence[float]) -> s
 
 
 def markdown(found: dict[str, Any]) -> str:
-    """The report."""
+    """The second part of docs/parity.md; `lockstep_page` writes the first."""
     packages = ", ".join(f"{name} {number}" for name, number in found["packages"].items())
     lines = [
-        "# Training parity with s3prl",
+        "## Over seeds: both runners, with random numbers of their own",
         "",
         *textwrap.wrap(
             "Our runner under `--protocol s3prl` and s3prl's own `run_downstream`, on the same recordings (those of "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import pickle
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,15 +16,20 @@ from fake_speech import class_data
 from small_models import noise, small_teacher
 
 from skill_bench.base.errors import CheckpointError
-from skill_bench.base.progress import Silent
+from skill_bench.base.locks import Lock
+from skill_bench.base.progress import Progress, Silent
 from skill_bench.corpora.data import TaskData
 from skill_bench.distillation.distill import Student, distill
 from skill_bench.evaluation import costs
 from skill_bench.evaluation import evaluate as evaluation
+from skill_bench.evaluation.evaluate import Load, Outcome
+from skill_bench.evaluation.plan import Plan
 from skill_bench.evaluation.task_files import load_task
+from skill_bench.fidelity.measure import measure as measure_fidelity
 from skill_bench.measure.profile import profile
 from skill_bench.models import checkpoint
-from skill_bench.records.record import Record
+from skill_bench.records.fidelity import Fidelity
+from skill_bench.records.record import Record, System
 from skill_bench.records.similarity import LayerSimilarity
 from skill_bench.records.store import pack, unpack
 from skill_bench.report.table.collect import collect
@@ -34,8 +40,7 @@ from skill_bench.sweep.same_students import same_students
 from skill_bench.tasks import TaskSpec
 
 GRID = """
-suite = "demo"
-tasks = ["ks"]
+tasks = ["demo/ks"]
 seeds = [0, 1]
 probe_seeds = [0, 1]
 upstreams = ["fbank"]
@@ -79,7 +84,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[s
     monkeypatch.setattr(evaluation, "load_task_data", load_data)
     monkeypatch.setattr(evaluation, "load_task", quick)
 
-    def call(only: tuple[str, ...] = (), told: Callable[[str], None] = lambda name: None) -> list[str]:
+    def call(only: tuple[str, ...] = (), told: Callable[[str], None] = lambda name: None, **more: Any) -> list[str]:
         grid, jobs = read_grid(tmp_path / "grid.toml")
 
         def distilled(*given: Any, title: str, **named: Any) -> Student:
@@ -92,11 +97,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[s
             jobs=choose(jobs, only),
             teacher=teacher,
             data=[tmp_path / "noise"],
-            data_root=None,
+            data_root=tmp_path,
             out=tmp_path / "out",
             cache_dir=tmp_path / "cache",
             device="cpu",
             progress=Silent(),
+            **more,
         ).run()
 
     return call
@@ -126,8 +132,10 @@ def test_grid_leaves_students_records_profiles_and_similarity(run: Callable[...,
 
 
 def test_a_row_has_the_tasks_it_asks_for(run: Callable[..., list[str]], tmp_path: Path) -> None:
-    text = GRID.replace('tasks = ["ks"]', 'tasks = ["ks", "sid"]').replace("seeds = [0, 1]", "seeds = [0]")
-    (tmp_path / "grid.toml").write_text(text + 'tasks = ["ks"]\n')
+    text = GRID.replace('tasks = ["demo/ks"]', 'tasks = ["demo/ks", "demo/sid"]').replace(
+        "seeds = [0, 1]", "seeds = [0]"
+    )
+    (tmp_path / "grid.toml").write_text(text + 'tasks = ["demo/ks"]\n')
     assert run() == []
     found = {
         name: {path.stem for path in (tmp_path / "out" / "records" / "demo" / name).glob("*-s*.json")}
@@ -263,8 +271,9 @@ def test_given_checkpoints_are_evaluated_and_missing_ones_reported(
 def test_a_student_that_would_be_the_same_is_not_distilled(
     run: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two blocks of alike layers are found by any linkage; three groups are another student."""
+    """Two blocks of alike layers are found by any linkage; three groups are another student, and so are weights."""
     rows = [("skill", "linkage = 'average'"), ("single", "linkage = 'single'"), ("three", "n_groups = 3")]
+    rows += [("weighted", "weights = 'inverse_distance'")]
     text = GRID[: GRID.index("[[students]]")].replace("seeds = [0, 1]", "seeds = [0]")
     for name, change in rows:
         groups = f"n_groups = 2, n_calibration_utterances = 64, {change}" if "n_groups" not in change else change
@@ -277,6 +286,7 @@ def test_a_student_that_would_be_the_same_is_not_distilled(
     assert not same_students(jobs, found)  # calibrated on other speech
     n = len(found.measures[0].matrix)
     alike = [[1.0 if a == b else 0.9 if (a < 2) == (b < 2) else 0.1 for a in range(n)] for b in range(n)]
+    alike[2][3] = alike[3][2] = 0.95  # weights of the second block are not equal
     measures = [one.model_copy(update={"matrix": alike}) for one in found.measures]
     found = found.model_copy(update={"n_utterances": 64, "measures": measures})
     assert {name: other.name for name, other in same_students(jobs, found).items()} == {"single-s0": "skill-s0"}
@@ -284,4 +294,85 @@ def test_a_student_that_would_be_the_same_is_not_distilled(
     monkeypatch.setattr(module, "same_students", lambda jobs, _: same_students(jobs, found))
     monkeypatch.setattr(Drive, "_student", lambda _, job: told.append(job.name))
     run()
-    assert told == ["skill-s0", "three-s0"]
+    assert told == ["skill-s0", "three-s0", "weighted-s0"]
+
+
+FIDELITY = """
+[[fidelity]]
+corpus = "tones"
+data = ["tones"]
+split = "all"
+"""
+
+
+def test_students_are_held_against_their_teacher_once(
+    run: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, _, rows = GRID.partition("[[students]]")
+    (tmp_path / "grid.toml").write_text(f"{head}{FIDELITY}[[students]]{rows}")
+    measured: list[str] = []
+
+    def counted(teacher: Any, students: Any, *given: Any, **named: Any) -> Any:
+        measured.extend(student.name for student in students)
+        return measure_fidelity(teacher, students, *given, **named)
+
+    monkeypatch.setattr(module, "measure_fidelity", counted)
+    assert run(only=("uniform",)) == []
+    (path,) = (tmp_path / "out" / "records" / "fidelity").glob("*/*.json")
+    found = Fidelity.read(path)
+    assert (found.student.name, found.corpus, found.n_utterances) == ("uniform-s0", "tones", 18)
+    assert len(found.readings[0].layers) == 5
+    assert run(only=("uniform",)) == []
+    assert measured == ["uniform-s0"]
+    weights = tmp_path / "out" / "students" / "uniform-s0.safetensors"
+    shutil.rmtree(weights.with_suffix(".work"))
+    weights.unlink()
+    distilled: list[str] = []
+    assert run(only=("uniform",), told=distilled.append) == []
+    assert distilled == [], "everything of it is recorded"
+    path.unlink()
+    assert run(only=("uniform",), told=distilled.append) == []
+    assert distilled == ["uniform-s0"], "its fidelity was missing"
+    assert measured == ["uniform-s0"] * 2
+
+
+def test_fidelity_that_fails_costs_itself_alone(run: Callable[..., list[str]], tmp_path: Path) -> None:
+    head, _, rows = GRID.partition("[[students]]")
+    text = FIDELITY.replace('data = ["tones"]', 'data = ["nothing"]')
+    (tmp_path / "grid.toml").write_text(f"{head}{text}[[students]]{rows}")
+    failures = run(only=("uniform",))
+    assert "uniform-s0" in names(tmp_path)
+    assert len(failures) == 1
+    assert "uniform-s0: fidelity: " in failures[0]
+    assert "nothing" in failures[0]
+
+
+def test_a_student_that_another_process_is_at_comes_last(run: Callable[..., list[str]], tmp_path: Path) -> None:
+    held = Lock(tmp_path / "out" / "students" / "skill-s0.claim")
+    assert held.take()
+    begun: list[str] = []
+
+    def told(name: str) -> None:
+        begun.append(name)
+        if name == "uniform-s0":
+            held.release(remove=True)  # the other process has died
+
+    assert run(told=told) == []
+    assert begun == ["uniform-s0", "skill-s0", "skill-s1"]
+    assert not list((tmp_path / "out").rglob("*.claim"))
+
+
+def test_jobs_can_load_what_the_grid_is_about(run: Callable[..., list[str]], tmp_path: Path) -> None:
+    seen: dict[str, System] = {}
+
+    def in_another_process(plan: Plan, *, progress: Progress, load: Load) -> Outcome:
+        loaded = pickle.loads(pickle.dumps(load))
+        seen.update({request.name: loaded(request).system() for request in plan.upstreams})
+        return Outcome()
+
+    assert run(only=("uniform",), evaluate=in_another_process) == []
+    assert sorted(seen) == ["fbank", "teacher", "uniform-s0"]
+    assert (seen["teacher"].kind, seen["uniform-s0"].kind, seen["uniform-s0"].teacher) == (
+        "teacher", "student", "teacher",
+    )  # fmt: skip
+    assert seen["uniform-s0"].details["evidence_row"] == "uniform"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import made_records
 import made_samples as made
 import numpy as np
 import pytest
@@ -18,12 +19,18 @@ from typer.testing import CliRunner
 from skill_bench.base.errors import RecordError
 from skill_bench.base.provenance import Git
 from skill_bench.cli.main import app
+from skill_bench.records.fidelity import R2, Fidelity, FidelitySettings, LayerFidelity, Reading
 from skill_bench.records.record import Record, Selection, System
 from skill_bench.report.statistics.repeated import mean_interval
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection, collect
 from skill_bench.report.table.table import Section
-from skill_bench.sweep.report.groups import Group, Wanted, groups_of, missing
+from skill_bench.sweep.report import joint
+from skill_bench.sweep.report.groups import Group, Wanted, groups_of
+from skill_bench.sweep.report.joint import Suite
+from skill_bench.sweep.report.kept import difference, kept, rows_of
+from skill_bench.sweep.report.leads import leads
+from skill_bench.sweep.report.missing import missing
 from skill_bench.sweep.report.page import write_up
 from skill_bench.sweep.report.paired import differences
 
@@ -64,6 +71,28 @@ def folder(make_record: MakeRecord, tmp_path: Path) -> Path:
     return tmp_path / "records"
 
 
+@pytest.fixture
+def with_controls(folder: Path, make_record: MakeRecord) -> Path:
+    """The same with a teacher that is called one, far ahead of both controls on both tasks."""
+    add_teacher_and_controls(folder, make_record, untrained_ks=30)
+    return folder
+
+
+def add_teacher_and_controls(folder: Path, make_record: MakeRecord, *, untrained_ks: int) -> None:
+    teacher = System(name="teacher", title="Teacher", kind="teacher", identity="t")
+    for probe, accuracy, per in ((0, 70, 30), (1, 74, 32)):
+        for task, value in (("ks", accuracy), ("pr", per)):
+            record = make_record("teacher", task, value, seed=probe, identity="t")
+            save(record.model_copy(update={"system": teacher}), folder)
+        for control, ks in (("random", untrained_ks), ("logmel", 20)):
+            save(make_record(control, "ks", ks + probe, seed=probe), folder)
+            save(make_record(control, "pr", 90, seed=probe), folder)
+
+
+def suite(section: Section, groups: dict[str, Group]) -> Suite:
+    return Suite(section=section, groups=groups, leads=leads(section, [*groups.values()]))
+
+
 def save(record: Record, folder: Path) -> None:
     """With predictions on a hundred items that give the record's value: the first ones right, or wrong."""
     metric = record.metrics.get(record.metric)
@@ -77,7 +106,7 @@ def save(record: Record, folder: Path) -> None:
 
 @pytest.fixture
 def section(folder: Path) -> Section:
-    (found,) = build([collect(folder)]).sections
+    (found,) = build([collect(folder)], by_training=True).sections
     return found
 
 
@@ -87,7 +116,7 @@ def groups(section: Section) -> dict[str, Group]:
 
 
 def test_rows_are_students_over_their_seeds(section: Section, groups: dict[str, Group]) -> None:
-    assert list(groups) == ["teacher", "skill", "skill-k2", "dphubert", "fbank"], "best first, incomplete last"
+    assert list(groups) == ["dphubert", "fbank", "skill", "skill-k2", "teacher"]
     skill = groups["skill"]
     assert (list(skill.rows), skill.title, skill.n_probe_seeds) == ([0, 1, 2], "SKILL", (2, 2))
     ks = next(column for column in section.judged if column.task == "ks")
@@ -101,33 +130,20 @@ def test_rows_are_students_over_their_seeds(section: Section, groups: dict[str, 
     teacher = groups["teacher"].metric(ks)
     assert teacher is not None
     assert teacher.values == (70, 74)  # it exists once, so its probes are what varies
-    assert groups["fbank"].mean_points() is None
-    mean = skill.mean_points()
-    assert mean is not None
-    assert mean.values == pytest.approx((60.25, 62.25, 67.25))
 
 
 def test_a_student_counts_once_a_distillation_seed(section: Section, groups: dict[str, Group]) -> None:
     found = differences(section, groups["skill"], groups["dphubert"])
-    ks, pr = found.tasks["ks_accuracy_percent"], found.tasks["pr_per_percent"]
+    ks, pr = found["ks_accuracy_percent"], found["pr_per_percent"]
     assert (ks.n_seeds, pr.n_seeds) == ((3, 3), (3, 3)), "not six probes"
     assert (ks.a, ks.b) == pytest.approx((63.5, 51.5))
     assert (ks.difference, pr.difference) == pytest.approx((-12.0, -12.0)), "an error rate counts the other way"
-    assert found.mean is not None
-    assert found.mean.difference == pytest.approx(-12.0)
-    assert found.mean.interval.high < 0
     # Seeds that vary by s add 2 s^2 / 3 to the variance, whatever the items do: pooled over both rows.
     of_seeds = (np.var([60.5, 62.5, 67.5], ddof=1) + np.var([50.5, 52.5, 51.5], ddof=1)) / 2 * 2 / 3
     assert ks.standard_error > of_seeds**0.5
     back = differences(section, groups["dphubert"], groups["skill"])
-    assert back.mean is not None
-    assert back.mean.difference == pytest.approx(12.0)
-
-
-def test_a_row_without_a_task_has_no_mean(section: Section, groups: dict[str, Group]) -> None:
-    found = differences(section, groups["skill"], groups["fbank"])
-    assert list(found.tasks) == ["ks_accuracy_percent"]
-    assert found.mean is None
+    assert back["ks_accuracy_percent"].difference == pytest.approx(12.0)
+    assert list(differences(section, groups["skill"], groups["fbank"])) == ["ks_accuracy_percent"]
 
 
 def test_predictions_that_changed_are_not_compared(folder: Path) -> None:
@@ -145,8 +161,8 @@ def test_gaps_are_named(section: Section, groups: dict[str, Group]) -> None:
     seeds: dict[str, tuple[int | None, ...]] = {
         "skill": (0, 1, 2), "skill-k2": (0, 1), "logmel": (None,), "skill-k9": (0,)
     }  # fmt: skip
-    expected = {name: Wanted(seeds=own, tasks=("ks", "pr")) for name, own in seeds.items()}
-    found = missing(section, list(groups.values()), expected)
+    expected = {name: Wanted(seeds=own, tasks=("demo/ks", "demo/pr")) for name, own in seeds.items()}
+    found = missing([suite(section, groups)], expected)
     for line in (
         "skill-k2, distillation seed 1: no records",
         "logmel: no records",
@@ -163,34 +179,162 @@ def test_gaps_are_named(section: Section, groups: dict[str, Group]) -> None:
 
 
 def test_a_row_lacks_only_what_it_should_have(section: Section, groups: dict[str, Group]) -> None:
-    asked = {name: Wanted(seeds=tuple(group.rows), tasks=("ks", "pr")) for name, group in groups.items()}
-    asked["fbank"] = Wanted(seeds=(None,), tasks=("ks", "asr"))
-    asked["dphubert"] = Wanted(seeds=(0, 1, 2), tasks=("ks",))
-    found = missing(section, list(groups.values()), asked)
+    asked = {name: Wanted(seeds=tuple(group.rows), tasks=("demo/ks", "demo/pr")) for name, group in groups.items()}
+    asked["fbank"] = Wanted(seeds=(None,), tasks=("demo/ks", "demo/asr"))
+    asked["dphubert"] = Wanted(seeds=(0, 1, 2), tasks=("demo/ks",))
+    found = missing([suite(section, groups)], asked)
     assert [line for line in found if "no result" in line] == [
         "ks, probe seed 1: no result of fbank",
         "asr, probe seed 0, 1: no result of fbank",
     ]
 
 
-def test_the_page_says_who_wins_and_what_is_not_there(folder: Path) -> None:
+def test_the_page_says_who_wins_and_what_is_not_there(with_controls: Path) -> None:
     same = {"skill-single": "skill"}
     text = write_up(
-        collect(folder),
+        collect(with_controls),
+        design="Decided: nothing.",
         similarity=None,
         command="x",
-        expected={"logmel": Wanted(seeds=(None,), tasks=("ks",))},
+        expected={"filters": Wanted(seeds=(None,), tasks=("demo/ks",))},
         same=same,
     )
     assert "- skill-single finds the groups of skill: the same student, not distilled." in text
     assert "- DPHUBERT is worse than SKILL by 12.0 points (p " in text
     assert "groups.n_groups 4 → 2" in text
-    assert "- logmel: no records" in text
+    assert "- filters: no records" in text
+    assert "## Decided beforehand\n\nDecided: nothing.\n" in text
     assert "No similarity of its layers has been recorded." in text
-    assert "The speech is synthetic." in text
-    row = next(line for line in text.splitlines() if line.startswith("| SKILL "))
+    means, _, systems = text.partition("## The mean over the tasks that count")[2].partition("## Systems")
+    row = next(line for line in systems.splitlines() if line.startswith("| SKILL "))
     assert "63.5 [54.5, 72.5]" in row
     assert "3 x 2" in row
+    row = next(line for line in means.splitlines() if line.startswith("| SKILL "))
+    assert "63.2 [54.3, 72.2]" in row, "60.25, 62.25 and 67.25: both tasks of a seed, over its probe seeds"
+    row = next(line for line in means.splitlines() if line.startswith("| Teacher "))
+    assert "70.5 [" in row, "70 and 71: it exists once, so its probe seeds are what varies"
+    row = next(line for line in means.splitlines() if line.startswith("| Fbank "))
+    assert [cell.strip() for cell in row.split("|")[2:5]] == ["–", "–", "–"], "a task is missing"
+
+
+def test_a_task_counts_where_the_teacher_leads_both_controls(folder: Path, make_record: MakeRecord) -> None:
+    add_teacher_and_controls(folder, make_record, untrained_ks=68)
+    (section,) = build([collect(folder)]).sections
+    found = {lead.column.task: lead for lead in leads(section, groups_of(section))}
+    ks = found["ks"].by_control
+    assert ks["random"] is not None
+    assert ks["logmel"] is not None
+    assert 0 < ks["random"] < 3 < ks["logmel"]
+    assert {task: lead.counts for task, lead in found.items()} == {"ks": False, "pr": True}
+    text = write_up(collect(folder), similarity=None, command="x")
+    counted = text.partition("## Tasks that count")[2].partition("## The mean")[0]
+    assert "before random" in counted
+    assert [line.rpartition(": ")[2] for line in counted.splitlines() if line.startswith("- demo")] == [
+        "counts" if found[task].counts else "does not count" for task in ("pr", "ks")
+    ]
+    means = text.partition("## The mean over the tasks that count")[2].partition("## Ablation")[0]
+    row = next(line for line in means.splitlines() if line.startswith("| SKILL "))
+    assert "63.0 [" in row, "PR alone: 100 - 40, 38, 33"
+
+
+@pytest.mark.parametrize("gone", ["teacher", "random", "logmel"])
+def test_nothing_counts_without_teacher_and_controls(with_controls: Path, gone: str) -> None:
+    for path in with_controls.glob(f"*/{gone}/*.json"):
+        path.unlink()
+    text = write_up(collect(with_controls), similarity=None, command="x")
+    assert "No task counts, so there is no mean." in text
+    assert "63.5 [54.5, 72.5]" in text, "the task is shown all the same"
+
+
+def test_suites_share_one_mean(with_controls: Path, make_record: MakeRecord) -> None:
+    """A second suite with one task; dphubert lacks it, so it has no mean."""
+    for path in with_controls.glob("*/*/ks-s*.json"):
+        record = Record.read(path)
+        if record.metrics and not record.key.upstream.startswith(("dphubert", "fbank")):
+            assert record.data is not None
+            moved = {
+                "key": record.key.model_copy(update={"suite": "words"}),
+                "data": record.data.model_copy(update={"suite": "words"}),
+            }
+            save(record.model_copy(update=moved), with_controls)
+    suites = [
+        suite(section, {group.name: group for group in groups_of(section)})
+        for section in build([collect(with_controls)], by_training=True).sections
+    ]
+    assert [len(one.counted) for one in suites] == [2, 1]
+    found = joint.mean(suites, "skill")
+    assert found is not None
+    assert found.values == pytest.approx([(2 * (ks + 0.5) + ks) / 3 for ks in (60, 62, 67)])
+    assert joint.mean(suites, "dphubert") is None
+    assert joint.to_reference(suites, "dphubert") is None
+    assert joint.to_reference(suites[:1], "dphubert") is not None
+
+
+def made_fidelity(student: str, value: float, corpus: str, without: tuple[float, ...]) -> Fidelity:
+    r2 = R2(value=value, low=value - 0.1, high=value + 0.1)
+    layer = LayerFidelity(
+        teacher_layer=0, student_layer=0, plain=r2, whitened=r2, n_directions=1, plain_penalties=(1.0,),
+        whitened_penalties=(1.0,),
+    )  # fmt: skip
+    return Fidelity(
+        teacher=System(name="teacher", title="Teacher", identity="t"),
+        student=System(name=student, title=f"{student.partition('-s')[0].upper()}, seed 1", identity=student),
+        corpus=corpus, data_fingerprint=corpus, n_utterances=3, n_speakers=3, n_utterances_without_speaker=0,
+        n_utterances_without_frames=0, n_frames=9, audio_seconds=60,
+        settings=FidelitySettings(
+            n_folds=3, n_groups=len(without), penalties=(1.0,), whitening_threshold=1e-8, max_seconds=30,
+            confidence=0.95,
+        ),
+        readings=(
+            Reading(
+                mapping="same", layers=(layer, layer.model_copy(update={"teacher_layer": 1})), plain=r2, whitened=r2,
+                plain_without=without, whitened_without=without,
+            ),
+        ),
+        provenance=made_records.PROVENANCE,
+    )  # fmt: skip
+
+
+def test_what_is_kept_is_over_seeds_speakers_and_corpora() -> None:
+    scores = {"skill": (0.50, 0.52), "uniform": (0.60, 0.62), "once": (0.55,)}
+    documents = [
+        made_fidelity(f"{name}-s{seed}", value + shift, corpus, (value - 0.03, value, value + 0.03 * (name == "skill")))
+        for name, values in scores.items()
+        for seed, value in enumerate(values)
+        for corpus, shift in (("a", 0.0), ("b", 0.1))
+    ]
+    rows = rows_of(documents)
+    skill = rows["skill"].whitened(["a", "b"])
+    assert skill is not None
+    assert skill.values == pytest.approx((0.55, 0.57))
+    found = difference(rows["skill"], rows["uniform"], rows=[*rows.values()], corpora=["a", "b"])
+    assert found.value == pytest.approx(0.10)
+    # Seeds: 0.02 ** 2 / 2 in each row that has two; speakers: the jackknife of the paired difference on each corpus.
+    seeds = 0.02**2 / 2
+    without = np.array([0.1, 0.1, 0.1 - 0.03])
+    jackknife = 2 / 3 * ((without - without.mean()) ** 2).sum()
+    terms = [(seeds * (1 / 2 + 1 / 2), 2), (jackknife / 4, 2), (jackknife / 4, 2)]
+    variance = sum(term for term, _ in terms)
+    df = variance**2 / sum(term**2 / own for term, own in terms)
+    assert found.half_width == pytest.approx(stats.t.ppf(0.975, df) * variance**0.5)
+    assert found.p_value == pytest.approx(2 * stats.t.sf(0.10 / variance**0.5, df))
+    alone = difference(rows["skill"], rows["once"], rows=[*rows.values()], corpora=["a", "b"])
+    assert alone.half_width > found.half_width, "one seed says less, with the spread that the others have"
+    text = "\n".join(kept(documents))
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    assert [line.split("|")[1].strip() for line in lines[1:4]] == ["UNIFORM", "ONCE", "SKILL"], "best first"
+    assert "0.660 [" in lines[1]
+    assert "+0.100 [" in lines[1]
+    assert "a (1 min, 3 speakers), b (1 min, 3 speakers)" in text
+    assert kept([]) == []
+
+
+def test_a_student_that_was_not_measured_on_a_corpus_has_no_mean() -> None:
+    three = (0.1, 0.2, 0.3)
+    documents = [made_fidelity("skill-s0", 0.5, "a", three), made_fidelity("skill-s0", 0.6, "b", three)]
+    text = "\n".join(kept([*documents, made_fidelity("other-s0", 0.7, "a", three)]))
+    row = next(line for line in text.splitlines() if line.startswith("| OTHER "))
+    assert [cell.strip() for cell in row.split("|")[2:-1]] == ["–", "–", "0.700", "–", "1", "–", "–"]
 
 
 def test_the_teacher_is_held_against_what_learnt_nothing(folder: Path, make_record: MakeRecord) -> None:
@@ -201,16 +345,16 @@ def test_the_teacher_is_held_against_what_learnt_nothing(folder: Path, make_reco
             save(record.model_copy(update={"system": system}), folder)
             save(make_record("noise", task, 40 if task == "ks" else 30, seed=probe), folder)
     text = write_up(collect(folder), similarity=None, command="x")
-    table = text.partition("## The teacher against the controls")[2].partition("## Learning rates")[0]
+    table = text.partition("### The teacher against the controls")[2].partition("### Learning rates")[0]
     (noise,) = [line for line in table.splitlines() if "noise" in line.lower()]
     cells = [cell.strip() for cell in noise.strip("|").split("|")]
-    assert cells[1].startswith("+32.0 [+"), "far apart"
-    assert cells[2].startswith("-1.0 ["), "an error rate: lower is better"
+    assert cells[1].startswith("-1.0 ["), "an error rate: lower is better"
+    assert cells[2].startswith("+32.0 [+"), "far apart"
     assert cells[3] == "ahead 1 (decided 1), behind 1 (decided 0)"
     (fbank,) = [line for line in table.splitlines() if "fbank" in line.lower()]
     cells = [cell.strip() for cell in fbank.strip("|").split("|")]
-    assert cells[1].startswith("+52.0 [+")
-    assert cells[2:] == ["–", "ahead 1 (decided 1), behind 0 (decided 0)"], "no result does not count"
+    assert cells[2].startswith("+52.0 [+")
+    assert [cells[1], cells[3]] == ["–", "ahead 1 (decided 1), behind 0 (decided 0)"], "no result does not count"
 
 
 def test_a_task_that_is_too_hard_for_all_is_named(folder: Path, make_record: MakeRecord) -> None:
@@ -229,9 +373,9 @@ def test_learning_rates_are_counted_over_seeds_and_folds(folder: Path, make_reco
     chosen = Selection(metric="accuracy", learning_rate=0.1, per_fold={"a": 0.001, "b": 0.1, "c": 0.001})
     save(make_record("noise", "er", 40, selection=chosen), folder)
     text = write_up(collect(folder), similarity=None, command="x")
-    table = text.partition("## Learning rates chosen")[2].partition("## Ablation")[0]
+    table = text.partition("### Learning rates chosen")[2].partition("## Missing")[0]
     row = next(line for line in table.splitlines() if line.startswith("| Noise "))
-    assert [cell.strip() for cell in row.split("|")[2:-1]] == ["0.001 x 2, 0.1 x 1", "0.01 x 2, 0.1 x 1", "–"]
+    assert [cell.strip() for cell in row.split("|")[2:-1]] == ["–", "0.01 x 2, 0.1 x 1", "0.001 x 2, 0.1 x 1"]
     counted = next(line for line in table.splitlines() if line.startswith("| test items "))
     assert [cell.strip() for cell in counted.split("|")[2:-1]] == ["100", "100", "100"]
 
@@ -249,19 +393,20 @@ def test_without_a_teacher_there_is_nothing_to_hold_against(folder: Path) -> Non
     assert "## The teacher" not in write_up(collect(folder), similarity=None, command="x")
 
 
-def test_variants_are_compared_on_the_tasks_that_all_of_them_have(folder: Path) -> None:
-    for path in folder.glob("*/skill-k2-s0/pr-*.json"):
+def test_variants_are_compared_on_the_tasks_that_all_of_them_have(with_controls: Path) -> None:
+    for path in with_controls.glob("*/skill-k2-s0/pr-*.json"):
         path.unlink()
-    text = write_up(collect(folder), similarity=None, command="x")
-    ablation = text.partition("## Ablation")[2]
+    text = write_up(collect(with_controls), similarity=None, command="x")
+    ablation = text.partition("## Ablation")[2].partition("## Systems")[0]
     row = next(line for line in ablation.splitlines() if "n_groups 4 → 2" in line)
     cells = [cell.strip() for cell in row.split("|")]
-    assert cells[5].startswith("-2.0 ["), "KS alone: 61.5, and 63.5 is the mean of all seeds of skill"
+    assert cells[2:5] == ["61.5", cells[3], "1 x 2"]
+    assert cells[3].startswith("-2.0 ["), "KS alone: 61.5, and 63.5 is the mean of all seeds of skill"
     assert "does not tell any of the changes apart" in ablation
-    assert cells[2:5] == ["61.5", "61.5", "1 x 2"]
-    assert "On ks, which all of them have" in ablation
-    assert "- pr, probe seed 0, 1: no result of fbank, skill-k2-s0" in ablation
-    whole = next(line for line in text.splitlines() if line.startswith("| SKILL "))
+    assert "On demo ks, which count and which all of them have" in ablation
+    assert "- pr, probe seed 0, 1: no result of fbank, skill-k2-s0" in text
+    means = text.partition("## The mean over the tasks that count")[2].partition("## Ablation")[0]
+    whole = next(line for line in means.splitlines() if line.startswith("| SKILL "))
     assert "63.2 [54.3, 72.2]" in whole, "the mean of both tasks"
 
 

@@ -8,10 +8,11 @@ import pytest
 
 from skill_bench.base import catalog
 from skill_bench.base.errors import SpecError, UnknownName
+from skill_bench.distillation.originals import leaves
 from skill_bench.layers.options import SimilarGroups, UniformGroups
 from skill_bench.sweep.grid import choose, read_grid
 
-HEAD = 'suite = "demo"\ntasks = ["ks"]\nseeds = [0, 1]\nprobe_seeds = [0]\n'
+HEAD = 'tasks = ["demo/ks"]\nseeds = [0, 1]\nprobe_seeds = [0]\n'
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -90,12 +91,29 @@ def test_the_shipped_grid_is_valid() -> None:
     main = {"skill", "dphubert", "random_groups", "uniform_groups", "distilhubert"}
     assert main <= {row.name for row in grid.students}
     assert all(row.seeds is None and row.tasks is None for row in grid.students if row.name in main)
-    assert set(grid.tasks) == {"ks", "sid", "er", "pr", "asr"}
+    assert {task.partition("/")[0] for task in grid.tasks} == {"local", "dspspeech20"}
+    assert len(grid.fidelity) == 3
+    assert grid.design
     assert len(grid.seeds) >= 3
     assert len(grid.probe_seeds) >= 3
     recipes = [job.recipe for job in jobs]
     assert all(recipes)
     assert len({r.model_dump_json() for r in recipes if r}) == len(recipes), "two rows are the same experiment"
+
+
+def test_the_candidates_are_skill_with_one_or_two_options_changed() -> None:
+    grid, jobs = read_grid(catalog.folder("leaderboard") / "candidates.toml")
+    recipes = {job.row.name: job.recipe for job in jobs if job.seed == 0 and job.recipe}
+    assert len({r.model_dump_json() for r in recipes.values()}) == len(grid.students), (
+        "two rows are the same experiment"
+    )
+    plain = leaves(recipes["skill"])
+    rows = [leaves(recipe) for name, recipe in recipes.items() if name not in ("skill", "uniform_groups")]
+    changed = [{key for key, value in row.items() if plain.get(key) != value} for row in rows]
+    assert {len(keys) for keys in changed} == {1, 2}
+    alone = set.union(*(keys for keys in changed if len(keys) == 1))
+    options = {"largest", "weights", "measure", "n_groups"}
+    assert alone == {f"groups.{key}" for key in options} | {"loss.norm", "loss.heads"}
 
 
 def test_a_recipe_file_is_relative_to_the_grid(tmp_path: Path) -> None:
@@ -117,8 +135,10 @@ def test_a_recipe_file_is_relative_to_the_grid(tmp_path: Path) -> None:
         ('upstreams = ["fbank"]\n[[students]]\nname = "fbank"\nrecipe = "skill"', "called fbank, as upstreams are"),
         ('[[students]]\nname = "a"\nrecipe = "skil"', "unknown recipe 'skil'"),
         ('upstreams = ["fbnk"]\nstudents = []', "unknown upstream 'fbnk'"),
-        ('[[students]]\nname = "a"\nrecipe = "skill"\ntasks = ["kw"]', "unknown task 'kw'"),
-        ('[[students]]\nname = "a"\nrecipe = "skill"\ntasks = []', "students.0.tasks"),
+        ('[[students]]\nname = "a"\nrecipe = "skill"\ntasks = ["demo/kw"]', "unknown task 'kw'"),
+        ('[[students]]\nname = "a"\nrecipe = "skill"\ntasks = ["dem/ks"]', "unknown suite 'dem'"),
+        ('[[students]]\nname = "a"\nrecipe = "skill"\ntasks = ["ks"]', "students.0.tasks"),
+        ('students = []\n' + 2 * '[[fidelity]]\ncorpus = "a"\ndata = ["b"]\n', "fidelity on a occurs more than once"),
         ('scale_updates = 0.0\nstudents = []', "scale_updates"),
     ],
 )  # fmt: skip

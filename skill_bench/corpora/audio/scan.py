@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from skill_bench.base.counted import counted
 from skill_bench.base.errors import AudioError
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.audio.decode import (
@@ -46,23 +47,23 @@ class ScanSummary:
 
     def notes(self) -> tuple[str, ...]:
         """Sentences for the record; none when every file is 16 kHz mono and as long as it says."""
-        found = []
+        found, of = [], f"of {self.n_files} files"
         if self.n_resampled:
-            found.append(f"{self.n_resampled} of {self.n_files} files were resampled to {SAMPLE_RATE_HZ} Hz")
+            found.append(f"{counted(self.n_resampled, f'{of} was', f'{of} were')} resampled to {SAMPLE_RATE_HZ} Hz")
         if self.n_multichannel:
-            found.append(f"the channels of {self.n_multichannel} of {self.n_files} files were averaged")
+            found.append(f"the channels of {self.n_multichannel} {of} were averaged")
         decoded = [path for path, length in self.lengths.items() if length.known == "decoded"]
         if decoded:
             found.append(
-                f"{len(decoded)} of {self.n_files} files do not state their length, so that a missing end would not "
-                f"show; they were decoded as far as they go (the first: {decoded[0].name})"
+                f"{counted(len(decoded), f'{of} does not state its', f'{of} do not state their')} length, so that a "
+                f"missing end would not show; decoded as far as it goes (the first: {decoded[0].name})"
             )
         if self.unread:
             path, n_bytes = next(iter(self.unread.items()))
-            found.append(
-                f"{len(self.unread)} of {self.n_files} files hold more than their headers count, which is not read "
-                f"(the first: {path.name}, {n_bytes} bytes)"
+            more = counted(
+                len(self.unread), f"{of} holds more than its header counts", f"{of} hold more than their headers count"
             )
+            found.append(f"{more}, which is not read (the first: {path.name}, {n_bytes} bytes)")
         return tuple(found)
 
 

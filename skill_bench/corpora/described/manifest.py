@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from skill_bench.base.counted import counted
 from skill_bench.base.errors import ManifestError, suggest
 from skill_bench.base.text import check_head, is_file, number, read_text, split_lines, split_tabs
 
@@ -116,7 +117,7 @@ def _row(path: Path, at: int, columns: tuple[str, ...], line: str) -> ManifestLi
     values = split_tabs(line)
     if len(values) != len(columns):
         raise ManifestError(
-            f"{path}:{at}: {len(values)} values, but the header names {len(columns)} columns "
+            f"{path}:{at}: {counted(len(values), 'value')}, but the header names {counted(len(columns), 'column')} "
             f"({', '.join(columns)}). Values are separated by one tab and hold none."
         )
     row = ManifestLine(source=f"{path.name}:{at}", values=dict(zip(columns, values, strict=True)))

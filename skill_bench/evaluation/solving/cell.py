@@ -51,6 +51,7 @@ class Cell(Generic[AnySpec]):
     Attributes:
         task: Resolved for suite and protocol.
         extracted: The features of the kind's requests.
+        batch_seconds: See `skill_bench.features.extract.extract`.
         extraction_threads: CPU threads of extraction.
     """
 
@@ -64,6 +65,7 @@ class Cell(Generic[AnySpec]):
     device: torch.device
     clock: Clock = field(default_factory=Clock)
     extracted: list[Features] = field(default_factory=list)
+    batch_seconds: float | None = None
     extraction_threads: int = field(default_factory=torch.get_num_threads)
 
 

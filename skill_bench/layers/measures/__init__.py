@@ -16,6 +16,7 @@ from torch import Tensor
 from skill_bench.layers.measures.cka import LinearCKA
 from skill_bench.layers.measures.cosine import FramewiseCosine
 from skill_bench.layers.measures.mutual_knn import MutualNeighbours
+from skill_bench.layers.measures.whitened_cka import WhitenedCKA
 from skill_bench.records.similarity import MeasureName
 
 
@@ -42,6 +43,8 @@ def new_measure(name: MeasureName, *, n_layers: int, dim: int, seed: int) -> Mea
     """An empty measure; ``seed`` decides which frames ``mutual_knn`` keeps."""
     if name == "cka":
         return LinearCKA(n_layers=n_layers, dim=dim)
+    if name == "whitened_cka":
+        return WhitenedCKA(n_layers=n_layers, dim=dim)
     if name == "cosine":
         return FramewiseCosine(n_layers=n_layers)
     return MutualNeighbours(n_layers=n_layers, dim=dim, seed=seed)

@@ -50,13 +50,10 @@ class LinearCKA:
         """
         if self.n_frames < 2:
             raise ValueError(f"similarity needs at least 2 frames, found {self.n_frames}")
-        sums = self._sum.view(self.n_layers, self.dim)
         hsic = np.zeros((self.n_layers, self.n_layers))
-        for i, gram in enumerate(self._gram):
+        for i in range(self.n_layers):
             for j in range(i, self.n_layers):
-                block = gram[:, (j - i) * self.dim : (j - i + 1) * self.dim]
-                centred = block - torch.outer(sums[i], sums[j]) / self.n_frames
-                hsic[i, j] = hsic[j, i] = float(centred.square().sum())
+                hsic[i, j] = hsic[j, i] = float(self.scatter(i, j).square().sum())
         own = hsic.diagonal()
         constant = [index for index, value in enumerate(own.tolist()) if value <= 0]
         if constant:
@@ -64,3 +61,10 @@ class LinearCKA:
         alike: NDArray[np.float64] = np.clip(hsic / np.sqrt(np.outer(own, own)), 0, 1)
         np.fill_diagonal(alike, 1.0)
         return alike
+
+    def scatter(self, i: int, j: int) -> Float[Tensor, "dim dim"]:
+        """Sum over frames of the products of layers ``i`` and ``j >= i``, each less its mean."""
+        sums = self._sum.view(self.n_layers, self.dim)
+        block = self._gram[i][:, (j - i) * self.dim : (j - i + 1) * self.dim]
+        centred = block - torch.outer(sums[i], sums[j]) / self.n_frames
+        return centred

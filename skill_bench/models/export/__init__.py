@@ -1,8 +1,8 @@
-"""Writers of other projects' checkpoint formats; ``models/convert`` reads every one of them back."""
+"""Writers of other projects' checkpoint formats, which ``models/convert`` reads back, and of graphs to deploy."""
 
 from __future__ import annotations
 
 from typing import Literal, get_args
 
-FormatName = Literal["safetensors", "dphubert", "huggingface"]
+FormatName = Literal["safetensors", "dphubert", "huggingface", "onnx"]
 FORMATS: tuple[FormatName, ...] = get_args(FormatName)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from skill_bench.base.errors import RecordError, UnknownName, UsageError
+from skill_bench.base.first_few import first_few
+from skill_bench.base.provenance import Provenance
 from skill_bench.report.statistics.interval import LEVEL, enough_speakers
 from skill_bench.report.statistics.paired import Comparison, Overall, compare, holm, overall
-from skill_bench.report.statistics.sample import Predictions, Sample, knows_speakers, mean_of
+from skill_bench.report.statistics.sample import Sample, knows_speakers
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.table import Section, SystemRow, Table
-from skill_bench.report.table.uncertainty import predictions_of, samples_of
+from skill_bench.report.table.uncertainty import predictions_of, repetitions
 
 ONE_SEED = (
     "one seed: the test speaks of these trained probes; how much another training seed would change is not in it. "
@@ -40,6 +41,7 @@ class SystemComparison:
     Attributes:
         section: Its label.
         a, b: Titles, told apart by origin where they are equal.
+        measured: Where each was measured: by whom, on which machine, with which commit.
         tasks: The tasks that both have.
         mean: Over these tasks; None for a single one.
         level: Below which a corrected p-value is called a difference.
@@ -49,6 +51,7 @@ class SystemComparison:
     section: str
     a: str
     b: str
+    measured: tuple[str, str]
     tasks: tuple[TaskComparison, ...]
     mean: Overall | None
     level: float
@@ -116,10 +119,37 @@ def compare_entries(
 
 
 def verdict(difference: float, low: float, high: float, *, shown: bool, a: str, b: str) -> str:
-    """The result in words; ``shown`` says whether the test found a difference."""
+    """The result in words; ``shown`` says whether the test found a difference.
+
+    The ends of the interval are said only where they agree with the test: one that leaves out 0 beside a test that
+    shows nothing (corrected for many tasks, or near its level) would say the opposite in the same sentence.
+    """
     if shown:
         return f"{b} is {'better' if difference > 0 else 'worse'} than {a} by {abs(difference):.1f} points"
+    if low > 0 or high < 0:
+        return f"no difference shown: {a} and {b} are too close to call"
     return f"no difference shown: {b} may be {_side(low)} to {_side(high)}"
+
+
+def measured(row: SystemRow) -> str:
+    """``run here, on AMD EPYC, commit 0f832af4``; every machine and commit of its records."""
+    found = [entry.record.provenance for entry in row.entries]
+    machines = dict.fromkeys(", ".join(p.hardware.gpus or ()) or p.hardware.cpu_model or "unknown CPU" for p in found)
+    commits = dict.fromkeys(
+        f"commit {p.git.commit[:8]}{' with changes' if p.git.dirty else ''}"
+        if p.git
+        else f"version {p.skill_bench_version}"
+        for p in found
+    )
+    origin = {"run": "run here", "shipped": "comes with skill-bench"}.get(row.origin, row.origin)
+    return f"{origin}, measured on {' and '.join(machines)}, {first_few(commits, most=2)}"
+
+
+def _commit(provenance: Provenance) -> str:
+    git = provenance.git
+    if git is None:
+        return f"version {provenance.skill_bench_version}"
+    return f"commit {git.commit[:8]}{' with changes' if git.dirty else ''}"
 
 
 def _compare(section: Section, a: SystemRow, b: SystemRow, level: float) -> SystemComparison:
@@ -158,28 +188,12 @@ def _compare(section: Section, a: SystemRow, b: SystemRow, level: float) -> Syst
         section=section.label,
         a=names[0],
         b=names[1],
+        measured=(measured(a), measured(b)),
         tasks=tasks,
         mean=overall([task.found for task in tasks], level=1 - level) if len(tasks) > 1 else None,
         level=level,
         notes=tuple(notes),
     )
-
-
-def repetitions(
-    found: Sequence[tuple[FoundRecord, Predictions]], metric: str, *, by_speaker: bool = False
-) -> dict[str, Sample]:
-    """A sample for each model by its identity where there are several, else one by each seed.
-
-    Raises:
-        RecordError: see `samples_of`.
-    """
-    by_model: dict[str, list[Sample]] = defaultdict(list)
-    samples = samples_of(found, metric, by_speaker=by_speaker)
-    for (entry, _), sample in zip(found, samples, strict=True):
-        by_model[entry.record.system.identity].append(sample)
-    if len(by_model) > 1:
-        return {identity: mean_of(own) for identity, own in by_model.items()}
-    return {f"seed {entry.record.key.seed}": sample for (entry, _), sample in zip(found, samples, strict=True)}
 
 
 def _first(samples: Mapping[str, Sample]) -> Sample:

@@ -1,11 +1,14 @@
-"""A table as LaTeX for papers: booktabs, the best of a column in bold, the second underlined."""
+"""A table as LaTeX for papers: booktabs, ± half the interval, the best of a column in bold, the second underlined."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from skill_bench.base.escape import one_line
-from skill_bench.report.render.layout import ABSENT, TextColumn, columns_of, source_of
+from skill_bench.report.render.layout import ABSENT, RANKING, TextColumn, columns_of, name_of
+from skill_bench.report.render.panels import panels
+from skill_bench.report.table.quantities import COMPRESSION, PEAK_MEMORY, THROUGHPUT
 from skill_bench.report.table.table import Section, Table
 
 _SPECIAL = {
@@ -16,14 +19,34 @@ _SPECIAL = {
 }  # fmt: skip
 _ANY = re.compile("|".join(re.escape(character) for character in _SPECIAL))
 
+_COLUMN_POINTS, _PAGE_POINTS = 236.0, 480.0
+"""Widths of one column and of both, in the narrower of Interspeech's and IEEE's styles."""
+_SIZES = {9: "small", 8: "footnotesize", 7: "scriptsize"}
+_LEFT_OUT = ("source", *map(name_of, (THROUGHPUT, PEAK_MEMORY, COMPRESSION)))
+"""What is of a machine rather than of a model."""
+_TITLE_EMS = 10.5
+"""Longer titles are broken into lines."""
+_SEPARATION_POINTS = 2.5
+"""``\\tabcolsep``, on both sides of a column."""
+_WIDE, _NARROW = "±↑↓MWm%", ".,;:'il|[]() "
+_SMALLER = 5 / 7
+"""Of ``\\tiny`` to the smallest size that is taken."""
 
-def latex(table: Table) -> str:
-    """One ``table`` environment a section; needs ``\\usepackage{booktabs}``.
 
-    Measured and published systems stand in tables of their own; published ones are in italics besides.
+def latex(table: Table, *, tasks: Sequence[str] | None = None) -> str:
+    """One float a section, as wide as one column of a page or as both; needs ``\\usepackage{booktabs}``.
+
+    Measured and published systems stand in tables of their own; published ones are in italics besides. What does not
+    fit side by side goes into a second panel of the same table. Synthetic speech ranks nothing: nothing is marked.
+
+    Args:
+        tasks: only these; None for all.
     """
-    head = r"% \usepackage{booktabs}; bold: best of a column, underlined: second best" + "\n"
-    return head + "\n".join(_environment(section) for section in table.sections)
+    head = [
+        r"% \usepackage{booktabs}; \cite{superb,skill,dphubert} and the published systems' sources: references.bib",
+        "% bold: best of a column, underlined: second best",
+    ]
+    return "\n".join([*head, *(_environment(section, tasks) for section in table.sections)])
 
 
 def escape(text: str) -> str:
@@ -31,33 +54,88 @@ def escape(text: str) -> str:
     return _ANY.sub(lambda found: _SPECIAL[found.group()], one_line(text))
 
 
-def _environment(section: Section) -> str:
-    columns = [column for column in columns_of(section, whole_rows=True) if column.heading != "source"]
-    alignment = "".join("l" if column.is_text else "r" for column in columns)
+def _environment(section: Section, tasks: Sequence[str] | None) -> str:
+    title, *columns = [column for column in columns_of(section, certainty="half") if column.name not in _LEFT_OUT]
+    if section.synthetic:
+        columns = [column for column in columns if column.name not in RANKING]
+    if tasks is not None:
+        columns = [column for column in columns if column.name in tasks or column.name not in section.tasks]
+    widths = [_ems(column) for column in columns]
+    title_ems = min(_TITLE_EMS, max(map(_text_ems, title.texts), default=1.0))
+    size, available = _fitting(title_ems, widths)
+    star = "*" if available == _PAGE_POINTS else ""
+    room = available - title_ems * size - 2 * _SEPARATION_POINTS
+    needed = [width * size + 2 * _SEPARATION_POINTS for width in widths]
+    return "\n".join(
+        [
+            rf"\begin{{table{star}}}[t]",
+            r"  \centering",
+            rf"  \caption{{{escape(_caption(section))}}}",
+            rf"  \label{{tab:{re.sub(r'[^a-z0-9]+', '-', section.label.lower()).strip('-')}}}",
+            rf"  \{_SIZES[size]}\setlength{{\tabcolsep}}{{{_SEPARATION_POINTS}pt}}",
+            "  \\par\\smallskip\n".join(
+                _tabular(section, title, [columns[i] for i in panel], f"{title_ems * size:.0f}pt")
+                for panel in panels(needed, room)
+            ),
+            rf"\end{{table{star}}}",
+            "",
+        ]
+    )
+
+
+def _fitting(title_ems: float, widths: Sequence[float]) -> tuple[int, float]:
+    """Font size and width: the first that holds everything side by side, else panels across the page."""
+    for available in (_COLUMN_POINTS, _PAGE_POINTS):
+        for size in _SIZES:
+            if (title_ems + sum(widths)) * size + 2 * _SEPARATION_POINTS * (len(widths) + 1) <= available:
+                return size, available
+    return 8, _PAGE_POINTS
+
+
+def _tabular(section: Section, title: TextColumn, columns: Sequence[TextColumn], width: str) -> str:
+    headings = [column.heading.partition(" ") for column in columns]
     lines = [
-        r"\begin{table}",
-        r"  \centering",
-        rf"  \caption{{{escape(_caption(section))}}}",
-        rf"  \begin{{tabular}}{{{alignment}}}",
+        rf"  \begin{{tabular}}{{@{{}}p{{{width}}}{'r' * len(columns)}@{{}}}}",
         r"    \toprule",
-        "    " + " & ".join(escape(column.heading) for column in columns) + r" \\",
+        "    " + " & ".join(["", *(escape(first) for first, _, _ in headings)]) + r" \\",
+        "    " + " & ".join([escape(title.heading), *(escape(rest) for _, _, rest in headings)]) + r" \\",
         r"    \midrule",
     ]
     for i, row in enumerate(section.rows):
-        cells = [_marked(column, i) for column in columns]
-        if row.source == "published":
-            cells[0] = rf"\textit{{{cells[0]}}}"
-        lines.append("    " + " & ".join(cells) + r" \\")
-    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}", r"\end{table}", ""])
+        name = escape(title.texts[i])
+        name = rf"\textit{{{name}}}" if row.source == "published" else name
+        cells = [_cell(column, i, marked=not section.synthetic) for column in columns]
+        lines.append("    " + " & ".join([rf"\raggedright {name}", *cells]) + r" \\")
+    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}"])
+
+
+def _cell(column: TextColumn, row: int, *, marked: bool) -> str:
+    value, sign, half = column.texts[row].partition(" ± ")
+    text, place = escape(value), column.places[row] if column.places and marked else None
+    if place == 1:
+        text = rf"\textbf{{{text}}}"
+    elif place == 2:
+        text = rf"\underline{{{text}}}"
+    return text + (rf"{{\tiny$\,\pm${half}}}" if sign else "")
 
 
 def _caption(section: Section) -> str:
-    sources = sorted({source_of(row) for row in section.rows})
-    return section.label if section.source == "published" else f"{section.label} ({'; '.join(sources)})"
+    said = [section.label]
+    if section.source == "measured":
+        said.append("± half of the 95 % confidence interval")
+        said.append("synthetic speech, which ranks nothing" if section.synthetic else "best in bold, second underlined")
+    else:
+        said.append("best in bold, second underlined")
+    return "; ".join(said) + "."
 
 
-def _marked(column: TextColumn, row: int) -> str:
-    text, place = escape(column.texts[row]), column.places[row] if column.places else None
-    if place == 1:
-        return rf"\textbf{{{text}}}"
-    return rf"\underline{{{text}}}" if place == 2 else text
+def _ems(column: TextColumn) -> float:
+    first, _, rest = column.heading.partition(" ")
+    cells = [text.partition(" ± ") for text in column.texts]
+    widths = [_text_ems(value) + _SMALLER * _text_ems(sign + half) for value, sign, half in cells]
+    return max(*widths, _text_ems(first), _text_ems(rest))
+
+
+def _text_ems(text: str) -> float:
+    """Its width in Computer Modern, or a little more: digits as in bold, letters as their wide ones."""
+    return sum(0.85 if c in _WIDE else 0.32 if c in _NARROW else 0.76 if c.isupper() else 0.58 for c in text)

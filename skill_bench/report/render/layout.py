@@ -2,62 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from skill_bench.report.statistics.interval import Interval
 from skill_bench.report.table.columns import Column
-from skill_bench.report.table.quantities import quantities
+from skill_bench.report.table.quantities import MEAN, RETENTION, quantities
 from skill_bench.report.table.quantity import Quantity
 from skill_bench.report.table.relative import place
 from skill_bench.report.table.table import Score, Section, SystemRow
 
+
+def name_of(quantity: Quantity) -> str:
+    """What a user calls its column: ``of_teacher``, ``params``."""
+    return quantity.title.lower().replace(" ", "_")
+
+
 ABSENT = "–"
+Certainty = Literal["seeds", "ends", "half"]
+"""What stands behind a number: ``± 7.78 (2)``, the standard deviation over so many seeds; ``[70.1, 80.2]``, the ends of
+its interval, also behind the mean; or ``± 5.1``, half of that interval, with fewer digits before it."""
+RANKING = ("rank", name_of(MEAN), name_of(RETENTION))
+"""Columns that rank systems: on synthetic speech, which shows that everything works, they would be read as a result."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextColumn:
     """One column: its heading and a text for each row of the section.
 
-    ``places`` are the rows' ranks by this column, for renderers that mark the best; None where there is no order.
+    ``name`` is what a user calls it. ``places`` are the rows' ranks by this column, for renderers that mark the best;
+    None where there is no order.
     """
 
+    name: str
     heading: str
     texts: tuple[str, ...]
     places: tuple[int | None, ...] | None = None
     is_text: bool = False
 
+    def of(self, rows: Sequence[int]) -> TextColumn:
+        """The same for some rows of the section, by their numbers."""
+        places = None if self.places is None else tuple(self.places[row] for row in rows)
+        texts = tuple(self.texts[row] for row in rows)
+        return TextColumn(name=self.name, heading=self.heading, texts=texts, places=places, is_text=self.is_text)
 
-def columns_of(
-    section: Section, *, metric: Callable[[Score], str] | None = None, whole_rows: bool = False
-) -> list[TextColumn]:
+
+def columns_of(section: Section, *, certainty: Certainty = "seeds") -> list[TextColumn]:
     """System, source, the metrics, scores and costs; a column in which every row is empty is left out.
 
     Args:
-        metric: how a cell reads; :func:`with_spread` by default.
-        whole_rows: Adds their intervals to the mean and to what is kept of the teacher, and ranks where some share one.
+        certainty: What stands behind numbers; with intervals also ranks, where some rows share one.
     """
-    rows, metric = section.rows, metric or with_spread
+    rows = section.rows
+    shared = certainty != "seeds" and any((row.rank_last or 0) > (row.rank or 0) for row in rows)
     columns = [
-        TextColumn(heading="system", texts=tuple(row.title for row in rows), is_text=True),
-        TextColumn(heading="source", texts=tuple(source_of(row) for row in rows), is_text=True),
-        *(_metric(column, section, metric) for column in section.shown),
-        *(_quantity(score, rows, intervals=whole_rows) for score in quantities("score", printed=True)),
-        *([_ranks(rows)] if whole_rows and any((row.rank_last or 0) > (row.rank or 0) for row in rows) else []),
-        *(_quantity(cost, rows) for cost in quantities("cost", printed=True)),
+        TextColumn(name="system", heading="system", texts=tuple(row.title for row in rows), is_text=True),
+        TextColumn(name="source", heading="source", texts=tuple(source_of(row) for row in rows), is_text=True),
+        *(_metric(column, section, certainty) for column in section.shown),
+        *(_quantity(score, rows, certainty) for score in quantities("score", printed=True)),
+        *([_ranks(rows)] if shared else []),
+        *(_quantity(cost, rows, certainty) for cost in quantities("cost", printed=True)),
     ]
     return [column for column in columns if column.is_text or set(column.texts) != {ABSENT}]
-
-
-def with_spread(cell: Score) -> str:
-    """``75.50 ± 7.78 (2)``: mean, standard deviation and number of seeds; the value alone for one seed."""
-    text = f"{cell.value:.2f}"
-    return text if cell.std is None else f"{text} ± {cell.std:.2f} ({len(cell.by_seed)})"
-
-
-def with_interval(cell: Score) -> str:
-    """``75.50 [70.1, 80.2]``: value and interval; the value alone where there is no interval."""
-    text = f"{cell.value:.2f}"
-    return text if cell.interval is None else f"{text} [{cell.interval.low:.1f}, {cell.interval.high:.1f}]"
 
 
 def source_of(row: SystemRow) -> str:
@@ -65,20 +72,37 @@ def source_of(row: SystemRow) -> str:
     return row.source if row.source == "published" or row.origin == "run" else f"{row.source}, {row.origin}"
 
 
-def notes_of(section: Section) -> list[str]:
-    """What the rows have to say: failed cells, absent values, the hardware."""
-    said = [f"{row.title}: {'; '.join(row.notes)}" for row in section.rows if row.notes]
-    machines = dict.fromkeys(row.measured_on for row in section.rows if row.measured_on)
+def notes_of(section: Section, rows: Sequence[SystemRow] | None = None) -> list[str]:
+    """What the rows, or some of them, have to say: failed cells, absent values, the hardware."""
+    rows = section.rows if rows is None else rows
+    said = [*section.notes, *(f"{row.title}: {'; '.join(row.notes)}" for row in rows if row.notes)]
+    machines = dict.fromkeys(row.measured_on for row in rows if row.measured_on)
     return said + [f"throughput and memory measured on {machine}" for machine in machines]
 
 
-def _metric(column: Column, section: Section, metric: Callable[[Score], str]) -> TextColumn:
+def _metric(column: Column, section: Section, certainty: Certainty) -> TextColumn:
     cells = [row.scores.get(column.name) for row in section.rows]
     return TextColumn(
+        name=column.task,
         heading=column.heading,
-        texts=tuple(ABSENT if cell is None else metric(cell) for cell in cells),
+        texts=tuple(ABSENT if cell is None else _score(cell, certainty) for cell in cells),
         places=tuple(None if cell is None else cell.rank for cell in cells),
     )
+
+
+def _score(cell: Score, certainty: Certainty) -> str:
+    if certainty == "seeds":
+        return f"{cell.value:.2f}" + ("" if cell.std is None else f" ± {cell.std:.2f} ({len(cell.by_seed)})")
+    behind = _behind(cell.interval, certainty)
+    return f"{cell.value:.{1 if behind and certainty == 'half' else 2}f}{behind}"
+
+
+def _behind(interval: Interval | None, certainty: Certainty) -> str:
+    if interval is None or certainty == "seeds":
+        return ""
+    if certainty == "half":
+        return f" ± {(interval.high - interval.low) / 2:.1f}"
+    return f" [{interval.low:.1f}, {interval.high:.1f}]"
 
 
 def _ranks(rows: Sequence[SystemRow]) -> TextColumn:
@@ -91,20 +115,16 @@ def _ranks(rows: Sequence[SystemRow]) -> TextColumn:
         else f"{row.rank}"
         for row in rows
     ]
-    return TextColumn(heading="rank", texts=tuple(texts))
+    return TextColumn(name="rank", heading="rank", texts=tuple(texts))
 
 
-def _quantity(quantity: Quantity, rows: Sequence[SystemRow], *, intervals: bool = False) -> TextColumn:
+def _quantity(quantity: Quantity, rows: Sequence[SystemRow], certainty: Certainty) -> TextColumn:
     values = [row.value(quantity) for row in rows]
     texts = [quantity.text(value, absent=ABSENT) for value in values]
-    if intervals:
-        found = [row.intervals.get(quantity.name) for row in rows]
-        texts = [
-            text if one is None else f"{text} [{one.low:.1f}, {one.high:.1f}]"
-            for text, one in zip(texts, found, strict=True)
-        ]
+    behind = [_behind(row.intervals.get(quantity.name), certainty) for row in rows]
     return TextColumn(
+        name=name_of(quantity),
         heading=quantity.heading,
-        texts=tuple(texts),
+        texts=tuple(text + more for text, more in zip(texts, behind, strict=True)),
         places=tuple(place(value, values) for value in values) if quantity.kind == "score" else None,
     )

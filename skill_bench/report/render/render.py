@@ -1,19 +1,20 @@
-"""A table as CSV in full precision, as Markdown, and on the console."""
+"""A table as CSV in full precision and as Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 from pandas.api.types import is_numeric_dtype
-from rich.console import Console
 from tabulate import tabulate
 
-from skill_bench.base import escape
+from skill_bench.base import catalog, escape
 from skill_bench.base.documents import write_atomic
+from skill_bench.base.errors import SkillBenchError
+from skill_bench.base.text import read_text
 from skill_bench.report.render.frame import to_frame
 from skill_bench.report.render.latex import latex
-from skill_bench.report.render.layout import ABSENT, columns_of, notes_of, with_interval
+from skill_bench.report.render.layout import ABSENT, columns_of, notes_of
 from skill_bench.report.table.table import Section, Table
 
 LEGEND = (
@@ -25,12 +26,18 @@ LEGEND = (
 )
 
 
-def write_tables(table: Table, folder: Path) -> list[Path]:
-    """Writes ``table.csv`` (every column, full precision), ``table.md`` and ``table.tex`` into ``folder``."""
+def write_tables(table: Table, folder: Path, *, tasks: Sequence[str] | None = None) -> list[Path]:
+    """Writes ``table.csv`` (every column, full precision), ``table.md``, ``table.tex`` and ``references.bib``.
+
+    Args:
+        folder: Is made if it is not there.
+        tasks: Only these in ``table.tex``; None for all.
+    """
     texts = {
         "table.csv": csv(table),
         "table.md": markdown(table),
-        "table.tex": latex(table),
+        "table.tex": latex(table, tasks=tasks),
+        "references.bib": read_text(catalog.folder("leaderboard") / "published" / "sources.bib", error=SkillBenchError),
     }
     return [write_atomic(folder / name, text.encode()) for name, text in texts.items()]
 
@@ -47,9 +54,7 @@ def markdown(table: Table) -> str:
     """Every section with its notes, and what the cells mean."""
     parts = []
     for section in table.sections:
-        parts.append(
-            f"## {escape.markdown(section.label)}\n\n" + _grid(section, "github", escape.markdown_cell, intervals=True)
-        )
+        parts.append(f"## {escape.markdown(section.label)}\n\n{_grid(section)}")
         parts += [f"- {escape.markdown(note)}" for note in notes_of(section)]
     if not parts:
         parts = ["No records yet."]
@@ -58,25 +63,12 @@ def markdown(table: Table) -> str:
     return "\n\n".join([*parts, LEGEND]) + "\n"
 
 
-def print_section(section: Section, console: Console) -> None:
-    """Prints one section and its notes."""
-    # A row that does not fit is better broken by the terminal than cut by us.
-    console.print(
-        f"{escape.one_line(section.label)}\n\n{_grid(section, 'simple', escape.one_line)}\n",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
-    for note in notes_of(section):
-        console.print(f"  {escape.one_line(note)}", markup=False, highlight=False)
-
-
-def _grid(section: Section, style: str, escaped: Callable[[str], str], *, intervals: bool = False) -> str:
-    columns = columns_of(section, metric=with_interval if intervals else None, whole_rows=intervals)
+def _grid(section: Section) -> str:
+    columns = columns_of(section, certainty="ends")
     return tabulate(
-        list(zip(*(map(escaped, c.texts) if c.is_text else c.texts for c in columns), strict=True)),
-        [escaped(column.heading) for column in columns],
-        style,
+        list(zip(*(map(escape.markdown_cell, c.texts) if c.is_text else c.texts for c in columns), strict=True)),
+        [escape.markdown_cell(column.heading) for column in columns],
+        "github",
         colalign=["left" if column.is_text else "right" for column in columns],
         disable_numparse=True,
     )

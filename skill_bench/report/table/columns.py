@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from skill_bench.metrics.scales import SCALES
+from skill_bench.records.record import Record
 
+TASK_ORDER = ("pr", "asr", "asr_lm", "ks", "qbe", "sid", "asv", "sd", "ic", "sf", "er")
+"""SUPERB's (arXiv 2105.01051, section 2): content, speaker, semantics, paralinguistics."""
 _UNITS = {"%": "percent"}
 _SHORT = {"accuracy": "acc", "mtwv": "MTWV", "f1": "F1"}
 
@@ -45,6 +48,25 @@ class Column:
     def points(self, value: float) -> float:
         """``value`` with higher better: an error rate in percent enters as 100 minus it."""
         return value if self.higher_is_better else 100 - value
+
+
+def columns_in(record: Record) -> list[Column]:
+    """The metrics of a record, also those without a value."""
+    return [
+        Column(
+            task=record.key.task,
+            metric=name,
+            unit=metric.unit,
+            higher_is_better=metric.higher_is_better,
+            primary=name == record.metric,
+        )
+        for name, metric in record.metrics.items()
+    ]
+
+
+def in_order(task: str) -> tuple[int, str]:
+    """Sorts tasks as SUPERB does, others behind them by name."""
+    return TASK_ORDER.index(task) if task in TASK_ORDER else len(TASK_ORDER), task
 
 
 def published_column(name: str) -> Column | None:

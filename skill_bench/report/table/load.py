@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skill_bench.base import catalog
 from skill_bench.base.errors import UnknownName
-from skill_bench.base.suites import SUITES
+from skill_bench.base.suites import suites
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection, collect
 from skill_bench.report.table.published import published_rows
@@ -17,13 +19,19 @@ RUN, SHIPPED = "run", "shipped"
 
 
 def load_table(
-    out_dir: Path | None = None, *, suite: str | None = None, published: bool = True, intervals: bool = True
+    out_dir: Path | None = None,
+    *,
+    suite: str | None = None,
+    tasks: Sequence[str] | None = None,
+    published: bool = True,
+    intervals: bool = True,
 ) -> Table:
     """The records below ``out_dir`` (none if it is None), the shipped ones, and the published rows.
 
     Args:
         out_dir: output folder of `skill-bench run`.
         suite: keeps the records of that suite only.
+        tasks: keeps the records of these only; means are then over them. Published rows stay whole.
         published: False leaves out the published rows.
         intervals: False leaves them out, which saves reading the predictions.
 
@@ -33,9 +41,9 @@ def load_table(
         UnknownName: no suite of that name is known, and no record is of it.
     """
     rows, problems = published_rows(catalog.folder("leaderboard") / "published") if published else ([], ())
-    collections = load_collections(out_dir, suite=suite)
-    if suite is not None and suite not in SUITES and not any(found.entries for found in collections):
-        raise UnknownName("suite", suite, {*SUITES, *_suites_in(out_dir)})
+    collections = load_collections(out_dir, suite=suite, tasks=tasks)
+    if suite is not None and suite not in suites() and not any(found.entries for found in collections):
+        raise UnknownName("suite", suite, {*suites(), *_suites_in(out_dir)})
     table = build(collections, rows, problems=problems)
     return with_intervals(table) if intervals else table
 
@@ -44,8 +52,33 @@ def _suites_in(out_dir: Path | None) -> set[str]:
     return {record.key.suite for found in load_collections(out_dir) for record in found.records}
 
 
-def load_collections(out_dir: Path | None = None, *, suite: str | None = None) -> list[Collection]:
-    """The records below ``out_dir`` (none if it is None) and the shipped ones; of one ``suite``, if it is given.
+@dataclass(frozen=True, kw_only=True)
+class RunTable:
+    """The sections in which a run has a record, with intervals; ``others`` are the labels of those left out."""
+
+    table: Table
+    others: tuple[str, ...]
+
+
+def of_run(collections: Sequence[Collection]) -> RunTable:
+    """A run's rows beside the shipped ones on the same data; all sections where no record is of a run."""
+    table = build(collections)
+    own = [section for section in table.sections if any(row.origin == RUN for row in section.rows)] or table.sections
+    return RunTable(
+        table=with_intervals(replace(table, sections=tuple(own))),
+        others=tuple(section.label for section in table.sections if section not in own),
+    )
+
+
+def load_collections(
+    out_dir: Path | None = None, *, suite: str | None = None, tasks: Sequence[str] | None = None
+) -> list[Collection]:
+    """The records below ``out_dir`` (none if it is None) and the shipped ones.
+
+    Args:
+        out_dir: output folder of `skill-bench run`.
+        suite: only this one.
+        tasks: only these; None for all.
 
     Raises:
         RecordError: ``out_dir`` does not exist.
@@ -53,5 +86,8 @@ def load_collections(out_dir: Path | None = None, *, suite: str | None = None) -
     shipped = catalog.folder("leaderboard") / "results"
     collections = [] if out_dir is None else [collect(out_dir, origin=RUN)]
     if shipped.is_dir() and (out_dir is None or out_dir.resolve() != shipped.resolve()):
-        collections.append(collect(shipped, origin=SHIPPED))
-    return [found.where(lambda record: suite in (None, record.key.suite)) for found in collections]
+        collections.append(collect(shipped, origin=SHIPPED, suite=suite))
+    return [
+        found.where(lambda record: suite in (None, record.key.suite) and (tasks is None or record.key.task in tasks))
+        for found in collections
+    ]

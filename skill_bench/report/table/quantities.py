@@ -145,6 +145,38 @@ PEAK_MEMORY = Quantity(
     of=_profiled(_peak_mebibytes),
     description="Weights and peak of one forward pass, in MiB",
 )
+FILE = Quantity(
+    name="file_megabytes",
+    title="file",
+    unit="MB",
+    decimals=1,
+    better="lower",
+    kind="cost",
+    of=_profiled(lambda profile: None if profile.disk_bytes is None else profile.disk_bytes / 1e6),
+    description="Size of the file that was evaluated, in megabytes",
+    axis="file (MB)",
+)
+REAL_TIME_FACTOR = Quantity(
+    name="one_thread_real_time_factor",
+    title="RTF",
+    decimals=3,
+    better="lower",
+    kind="cost",
+    of=_profiled(lambda profile: profile.real_time_factor),
+    description="Real-time factor: what one CPU thread takes for a second of speech, in utterances of 10 s",
+    axis="real-time factor (one thread)",
+)
+COLD_START = Quantity(
+    name="cold_start_seconds",
+    title="cold start",
+    unit="s",
+    decimals=2,
+    better="lower",
+    kind="cost",
+    of=_profiled(lambda profile: None if profile.cold_start is None else profile.cold_start.median),
+    description="From the file to the hidden states of a first second of speech",
+    axis="cold start (s)",
+)
 COMPRESSION = Quantity(
     name="compression_hours",
     title="compression",
@@ -166,7 +198,8 @@ COMPRESSION_SPEECH = Quantity(
 
 QUANTITIES: tuple[Quantity, ...] = (
     MEAN, SUPERB, OVERALL, SUPERB_PUBLISHED, RETENTION, FIDELITY,
-    PARAMETERS, MACS, MACS_SUPERB, THROUGHPUT, PEAK_MEMORY, COMPRESSION, COMPRESSION_SPEECH,
+    PARAMETERS, MACS, MACS_SUPERB, THROUGHPUT, PEAK_MEMORY, FILE, REAL_TIME_FACTOR, COLD_START,
+    COMPRESSION, COMPRESSION_SPEECH,
 )  # fmt: skip
 """In the order of their columns."""
 

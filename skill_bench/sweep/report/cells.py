@@ -18,14 +18,13 @@ More = tuple[str, Callable[[Group], str]]
 
 
 def systems(section: Section, groups: Sequence[Group], more: Sequence[More]) -> str:
-    """A row a group: every metric, the mean, the seeds, and ``more``."""
-    headings = ["system", *(c.heading for c in section.shown), "mean ↑", "seeds", *(heading for heading, _ in more)]
+    """A row a group: every metric, the seeds, and ``more``."""
+    headings = ["system", *(c.heading for c in section.shown), "seeds", *(heading for heading, _ in more)]
     rows = [
         [
             group.title,
             *(estimate(group.metric(column)) for column in section.shown),
-            estimate(group.mean_points()),
-            _seeds(group),
+            seeds(group),
             *(text(group) for _, text in more),
         ]
         for group in groups
@@ -69,7 +68,8 @@ def _with_interval(value: float, interval: Interval | None, *, sign: str) -> str
     return f"{value:{sign}.1f}{ends}"
 
 
-def _seeds(group: Group) -> str:
+def seeds(group: Group) -> str:
+    """``3 x 2``: distillation seeds, and probe seeds a task."""
     fewest, most = group.n_probe_seeds
     probes = f"{most}" if fewest == most else f"{fewest}–{most}"
     return f"{len(group.rows) if group.is_student else ABSENT} x {probes}"

@@ -13,7 +13,6 @@ from skill_bench.base.strict_json import parse_json
 from skill_bench.report.statistics.interval import Interval
 from skill_bench.report.statistics.repeated import mean_interval
 from skill_bench.report.table.columns import Column
-from skill_bench.report.table.quantities import MEAN
 from skill_bench.report.table.table import Section, SystemRow
 
 Recipe = Mapping[str, Any]
@@ -30,7 +29,7 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What a row should have: distillation seeds (None for a system that was not distilled) and tasks."""
+    """What a row should have: distillation seeds (None for a system that was not distilled), and ``SUITE/TASK``s."""
 
     seeds: tuple[int | None, ...]
     tasks: tuple[str, ...]
@@ -77,26 +76,20 @@ class Group:
     def metric(self, column: Column) -> Estimate | None:
         """Mean over distillation seeds of means over probe seeds; None without a value."""
         cells = {seed: row.scores[column.name] for seed, row in self.rows.items() if column.name in row.scores}
-        return self._estimate(
-            [cell.value for cell in cells.values()], [v for cell in cells.values() for v in cell.by_seed.values()]
-        )
-
-    def mean_points(self) -> Estimate | None:
-        """Of the rows that have every task; None if none has."""
-        complete = [(row, mean) for row in self.rows.values() if (mean := row.value(MEAN)) is not None]
-        by_probe = _points_by_probe_seed(complete[0][0]) if complete else []
-        return self._estimate([mean for _, mean in complete], by_probe)
-
-    def _estimate(self, by_training: Sequence[float], by_probe: Sequence[float]) -> Estimate | None:
-        if not by_training:
-            return None
         # A model that is there once varies by its probes alone.
-        values = by_training if self.is_student else by_probe
-        return Estimate(value=statistics.fmean(by_training), values=tuple(values), interval=mean_interval(values))
+        by_probe = [value for cell in cells.values() for value in cell.by_seed.values()]
+        return estimate_of([cell.value for cell in cells.values()] if self.is_student else by_probe)
+
+
+def estimate_of(values: Sequence[float]) -> Estimate | None:
+    """The mean of independent repetitions; None where there are none."""
+    if not values:
+        return None
+    return Estimate(value=statistics.fmean(values), values=tuple(values), interval=mean_interval(values))
 
 
 def groups_of(section: Section) -> list[Group]:
-    """The section's rows, grouped; best mean first, incomplete ones last."""
+    """The section's rows, grouped, by name."""
     rows: dict[str, dict[int | None, SystemRow]] = defaultdict(dict)
     for row in section.rows:
         details = row.entries[-1].record.system.details if row.entries else {}
@@ -108,53 +101,7 @@ def groups_of(section: Section) -> list[Group]:
     found = [_group(name, own) for name, own in rows.items()]
     by_name = {group.name: group for group in found}
     compared = [_with_changes(group, by_name.get(str(group.recipe.get("name")))) for group in found]
-
-    def order(group: Group) -> tuple[bool, float, str]:
-        mean = group.mean_points()
-        return mean is None, 0.0 if mean is None else -mean.value, group.name
-
-    return sorted(compared, key=order)
-
-
-def missing(section: Section, groups: Sequence[Group], expected: Mapping[str, Wanted] | None = None) -> list[str]:
-    """What is not there: rows of ``expected``, by name, without a record, and cells that others have.
-
-    A row that is not in ``expected`` should have every task of the section.
-    """
-    expected = expected or {}
-    by_name = {group.name: group for group in groups}
-    lines = []
-    for name, wanted in expected.items():
-        absent = [seed for seed in wanted.seeds if name not in by_name or seed not in by_name[name].rows]
-        if absent:
-            said = "" if absent == [None] else f", distillation seed {', '.join(map(str, absent))}"
-            lines.append(f"{name}{said}: no records")
-    probe_seeds = {seed for row in section.rows for task in section.tasks for seed in _probe_seeds(section, row, task)}
-    for task in dict.fromkeys((*section.tasks, *(task for wanted in expected.values() for task in wanted.tasks))):
-        asked = [group for group in groups if group.name not in expected or task in expected[group.name].tasks]
-        lacking: dict[tuple[int, ...], list[str]] = defaultdict(list)
-        for row in (row for group in asked for row in group.rows.values()):
-            if absent_seeds := probe_seeds - _probe_seeds(section, row, task):
-                lacking[tuple(sorted(absent_seeds))].append(row.system)
-        lines += [
-            f"{task}, probe seed {', '.join(map(str, absent_seeds))}: no result of {', '.join(systems)}"
-            for absent_seeds, systems in lacking.items()
-        ]
-    for row in section.rows:
-        lines += [f"{row.system}: {note}" for note in row.notes]
-    return lines
-
-
-def common_tasks(groups: Sequence[Group], section: Section) -> frozenset[str]:
-    """The tasks that every row of every group has."""
-    rows = [row for group in groups for row in group.rows.values()]
-    return frozenset(task for task in section.tasks if all(_probe_seeds(section, row, task) for row in rows))
-
-
-def _probe_seeds(section: Section, row: SystemRow, task: str) -> set[int]:
-    """With which the row has a result for the task."""
-    cells = [row.scores[c.name] for c in section.judged if c.task == task and c.name in row.scores]
-    return {seed for cell in cells for seed in cell.by_seed}
+    return sorted(compared, key=lambda group: group.name)
 
 
 def _group(name: str, rows: dict[int | None, SystemRow]) -> Group:
@@ -195,10 +142,3 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[f"{prefix}{key}"] = value
     return found
-
-
-def _points_by_probe_seed(row: SystemRow) -> list[float]:
-    """Mean points of each probe seed that has every task of the row."""
-    judged = [cell for cell in row.scores.values() if cell.column.primary and cell.column.has_points]
-    seeds = set.intersection(*(set(cell.by_seed) for cell in judged)) if judged else set()
-    return [statistics.fmean(cell.column.points(cell.by_seed[seed]) for cell in judged) for seed in sorted(seeds)]

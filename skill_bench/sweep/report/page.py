@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from skill_bench.base.counted import counted
 from skill_bench.base.escape import markdown
 from skill_bench.records.similarity import LayerSimilarity
 from skill_bench.report.render.heat_map import TITLES
@@ -18,14 +19,17 @@ from skill_bench.report.table.columns import Column
 from skill_bench.report.table.quantities import MACS_SUPERB, PARAMETERS
 from skill_bench.report.table.table import Section
 from skill_bench.sweep.report.cells import bullets, cost, grid, systems
-from skill_bench.sweep.report.compared import ablation, against_reference, teacher_against_controls
-from skill_bench.sweep.report.groups import Group, Wanted, groups_of, missing
+from skill_bench.sweep.report.compared import against_reference, teacher_against_controls
+from skill_bench.sweep.report.groups import Group, Wanted, groups_of
+from skill_bench.sweep.report.joint import Suite, ablation, counted_tasks, means
+from skill_bench.sweep.report.kept import kept
+from skill_bench.sweep.report.leads import leads
+from skill_bench.sweep.report.missing import missing
 
 _HOW = (
     "Mean [95 % interval]. A student's interval is Student's t over its distillation seeds, each averaged over the "
     "probe seeds; that of a system which exists once is over its probe seeds. ↑ higher is better, ↓ lower is better. "
-    f"mean: over the tasks, error rates as 100 minus them, only where no task is missing. {ABSENT}: not there. "
-    "Seeds: distillation x probe."
+    f"{ABSENT}: not there. Seeds: distillation x probe."
 )
 _HOW_RATES = (
     "How often each learning rate was the best on dev, over all seeds: how well a system does goes with it, and it is "
@@ -41,6 +45,7 @@ def write_up(
     similarity: LayerSimilarity | None,
     figures: Sequence[Path] = (),
     command: str,
+    design: str | None = None,
     expected: Mapping[str, Wanted] | None = None,
     same: Mapping[str, str] | None = None,
 ) -> str:
@@ -50,21 +55,34 @@ def write_up(
         collection: the records.
         figures: of ``similarity``, as the page should name them.
         command: that makes this page again.
-        expected: what should be there, by row, see :func:`skill_bench.sweep.report.groups.missing`.
+        design: what was decided before the first result, as Markdown.
+        expected: what should be there, by row, see :func:`skill_bench.sweep.report.missing.missing`.
         same: rows that were not distilled, and the row whose students theirs would be.
 
     Raises:
         RecordError: predictions of a record are missing or changed, or were made on other test items.
     """
-    sections = build([collection]).sections
+    sections = build([collection], by_training=True).sections
     parts = [
         "# Evidence",
-        f"Written from {len(collection.records)} records by `{command}`. Nothing here is typed by hand.",
+        f"Written from {counted(len(collection.records), 'record')} by `{command}`. Nothing here is typed by hand.",
     ]
-    if not sections:
+    if design:
+        parts += ["## Decided beforehand", design.strip()]
+    parts += kept(collection.fidelity)
+    suites = [_suite(section) for section in sections]
+    if suites:
+        parts += [*counted_tasks(suites), *means(suites), *ablation(suites)]
+    else:
         parts.append("There are no records yet.")
-    for section in sections:
-        parts += _section(section, collection, expected, same or {}, several=len(sections) > 1)
+    if same:
+        parts.append(
+            bullets([f"{a} finds the groups of {b}: the same student, not distilled." for a, b in same.items()])
+        )
+    for suite in suites:
+        parts += _section(suite)
+    absent = missing(suites, expected)
+    parts += ["## Missing", bullets(absent) if absent else "Nothing: every row has every task and seed."]
     parts += _layers(similarity, figures)
     if collection.records:
         parts += ["## The code behind the records", _commits(collection)]
@@ -73,32 +91,20 @@ def write_up(
     return "\n\n".join(parts) + "\n"
 
 
-def _section(
-    section: Section,
-    collection: Collection,
-    expected: Mapping[str, Wanted] | None,
-    same: Mapping[str, str],
-    *,
-    several: bool,
-) -> list[str]:
+def _suite(section: Section) -> Suite:
     groups = groups_of(section)
-    main, variants = ([g for g in groups if g.is_ablation == wanted] for wanted in (False, True))
-    parts = [f"## Systems{f': {section.label}' if several else ''}"]
-    parts.append(f"Suite {section.label}.{' The speech is synthetic.' if section.synthetic else ''}")
-    parts += [systems(section, main, [cost(PARAMETERS), cost(MACS_SUPERB)]), _HOW]
+    return Suite(section=section, groups={group.name: group for group in groups}, leads=leads(section, groups))
+
+
+def _section(suite: Suite) -> list[str]:
+    section = suite.section
+    main, variants = ([g for g in suite.groups.values() if g.is_ablation == wanted] for wanted in (False, True))
+    parts = [f"## Systems: {section.label}", *(["The speech is synthetic."] if section.synthetic else [])]
+    parts += [systems(section, [*main, *variants], [cost(PARAMETERS), cost(MACS_SUPERB)]), _HOW]
     parts += _floors(section, main)
     parts += against_reference(section, main)
     parts += teacher_against_controls(section, main)
-    parts += ["## Learning rates chosen", _rates(section, main), _HOW_RATES]
-    parts.append("## Ablation")
-    parts += ablation(section, collection, variants) if variants else ["No variants of a recipe have been recorded."]
-    if same:
-        parts.append(
-            bullets([f"{a} finds the groups of {b}: the same student, not distilled." for a, b in same.items()])
-        )
-    absent = missing(section, groups, expected)
-    parts += ["## Missing", bullets(absent) if absent else "Nothing: every row has every task and seed."]
-    return parts
+    return [*parts, "### Learning rates chosen", _rates(section, main), _HOW_RATES]
 
 
 def _floors(section: Section, groups: Sequence[Group]) -> list[str]:
@@ -148,10 +154,11 @@ def _layers(found: LayerSimilarity | None, figures: Sequence[Path]) -> list[str]
     parts = ["## Layers of the teacher"]
     if found is None:
         return [*parts, "No similarity of its layers has been recorded."]
+    asked_for = found.n_groups if found.n_groups == "auto" else counted(found.n_groups, "group")
     parts.append(
-        f"{found.n_utterances} utterances, {found.audio_seconds / 60:.1f} minutes; linkage {found.linkage}, "
+        f"{counted(found.n_utterances, 'utterance')}, {found.audio_seconds / 60:.1f} minutes; linkage {found.linkage}, "
         f"{'neighbouring clusters only' if found.contiguous else 'any clusters'}, "
-        f"{found.n_groups} groups asked for. Checkpoint sha256 `{found.checkpoint_sha256}`."
+        f"{asked_for} asked for. Checkpoint sha256 `{found.checkpoint_sha256}`."
     )
     rows = [[TITLES[one.measure], json.dumps([list(group) for group in one.groups])] for one in found.measures]
     parts.append(grid(rows, ["measure", "groups of hidden states"]))

@@ -1,29 +1,15 @@
-"""Two groups of a grid on the same test items: task by task and in the mean, over items and seeds."""
+"""Two groups of a grid on the same test items, task by task, over items and seeds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from skill_bench.report.comparison.compare import compare_entries
-from skill_bench.report.statistics.paired import Comparison, Overall, overall
+from skill_bench.report.statistics.paired import Comparison
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.table import Section
 from skill_bench.sweep.report.groups import Group
-
-
-@dataclass(frozen=True, kw_only=True)
-class Differences:
-    """How many points one group has more than another.
-
-    Attributes:
-        tasks: By column name, for the tasks that both have.
-        mean: Over the section's tasks; None where one is missing.
-    """
-
-    tasks: Mapping[str, Comparison]
-    mean: Overall | None
 
 
 def judged_by(section: Section) -> list[Column]:
@@ -31,20 +17,18 @@ def judged_by(section: Section) -> list[Column]:
     return [column for column in section.judged if column.has_points]
 
 
-def differences(section: Section, reference: Group, other: Group) -> Differences:
-    """``other`` minus ``reference``, both over all their distillation and probe seeds.
+def differences(section: Section, reference: Group, other: Group) -> Mapping[str, Comparison]:
+    """``other`` minus ``reference``, both over all distillation and probe seeds: by column name, for shared tasks.
 
     Raises:
         RecordError: predictions are missing or changed, or were made on other test items.
     """
-    columns = judged_by(section)
     found = {}
-    for column in columns:
+    for column in judged_by(section):
         ours, theirs = _entries(reference, column), _entries(other, column)
         if ours and theirs:
             found[column.name] = compare_entries(column, ours, theirs, by_speaker=True)
-    complete = bool(columns) and len(found) == len(columns)
-    return Differences(tasks=found, mean=overall(list(found.values())) if complete else None)
+    return found
 
 
 def tally(found: Iterable[Comparison]) -> str:

@@ -153,8 +153,8 @@ def test_unusable_verification_data_is_refused(tmp_path: Path) -> None:
     fold = data.folds[0]
     known = replace(fold.test[0], target="AB")
     _refused(_changed(data, test=(known, *fold.test[1:])), r"'AB' in train and in test .*'CD0' \(manifest\.tsv:1\)")
-    _refused(_changed(data, trials=()), r"test: 0 trials, of no kind; trials of equal and of different")
-    _refused(_changed(data, dev_trials=fold.dev_trials[:1]), r"dev: 1 trials, of one kind")
+    _refused(_changed(data, trials=()), r"test: 0 trials; trials of equal and of different speakers are needed")
+    _refused(_changed(data, dev_trials=fold.dev_trials[:1]), r"dev: 1 trial of \w+ speakers; trials of equal and")
     absent = Trial(same=True, enrolment="nobody", test=fold.test[0].id)
     _refused(_changed(data, trials=(*fold.trials, absent)), r"'nobody' in a trial but not among the utterances")
 

@@ -88,8 +88,8 @@ class SequenceProblem:
             counts: list[float] = [self.frame_counts[u.id] for u in train]
             lengths = counts if half_above is None else seconds
             buckets = batches.length_buckets(lengths=lengths, batch_size=protocol.batch_size, half_above=half_above)
-        for (chosen,) in batches.shuffled(n=len(buckets), batch_size=1, generator=generator):
-            yield self.frames.batch([train[i] for i in buckets[chosen]])
+        order = batches.shuffled(n=len(buckets), batch_size=1, generator=generator)
+        yield from self.frames.stream([train[i] for i in buckets[chosen]] for (chosen,) in order)
 
     def losses(
         self, parameters: Parameters, batch: Batch[list[int]], randomness: heads.Randomness | None
@@ -103,8 +103,8 @@ class SequenceProblem:
         n_cells = parameters[heads.LAYER_SCORES].shape[0]
         rows: list[list[dict[str, Any]]] = [[] for _ in range(n_cells)]
         losses = torch.zeros(n_cells)
-        for bucket in self._evaluation_buckets(self.fold.dev):
-            batch = self.frames.batch(bucket)
+        buckets = self._evaluation_buckets(self.fold.dev)
+        for bucket, batch in zip(buckets, self.frames.stream(buckets), strict=True):
             scores = self._logits(parameters, batch, None)
             losses += self._ctc(scores, batch).sum(dim=1).cpu()
             for own, cell_scores in zip(rows, scores, strict=True):
@@ -121,8 +121,8 @@ class SequenceProblem:
     def test_rows(self, parameters: Parameters) -> list[dict[str, Any]]:
         """The text of every test utterance, from the first cell."""
         found: dict[str, dict[str, Any]] = {}
-        for bucket in self._evaluation_buckets(self.fold.test):
-            batch = self.frames.batch(bucket, keep=False)
+        buckets = self._evaluation_buckets(self.fold.test)
+        for bucket, batch in zip(buckets, self.frames.stream(buckets, keep=False), strict=True):
             for row in self._rows(bucket, self._logits(parameters, batch, None)[0], batch.lengths):
                 found[row["id"]] = row
         return [found[utterance.id] for utterance in self.fold.test]

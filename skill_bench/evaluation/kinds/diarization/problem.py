@@ -77,8 +77,8 @@ class DiarizationProblem:
     def batches(self, generator: torch.Generator) -> Iterator[Batch[Tensor]]:
         """Training batches without end."""
         train, size = self.fold.train, self.task.protocol.batch_size
-        for chosen in batches.shuffled(n=len(train), batch_size=size, generator=generator):
-            yield self.frames.batch([train[i] for i in chosen])
+        order = batches.shuffled(n=len(train), batch_size=size, generator=generator)
+        yield from self.frames.stream([train[i] for i in chosen] for chosen in order)
 
     def losses(
         self, parameters: Parameters, batch: Batch[Tensor], randomness: heads.Randomness | None
@@ -92,8 +92,8 @@ class DiarizationProblem:
         n_cells = parameters[heads.LAYER_SCORES].shape[0]
         errors: list[list[Ratio]] = [[] for _ in range(n_cells)]
         total, n_frames = torch.zeros(n_cells), 0
-        for utterances in self._evaluation_batches(self.fold.dev):
-            batch = self.frames.batch(utterances)
+        buckets = self._evaluation_batches(self.fold.dev)
+        for utterances, batch in zip(buckets, self.frames.stream(buckets), strict=True):
             scores = self._scores(parameters, batch, None)
             total += (permutation.losses(scores, batch.labels) * sum(batch.lengths)).cpu()
             n_frames += sum(batch.lengths)
@@ -165,8 +165,8 @@ class DiarizationProblem:
         self, parameters: Parameters, utterances: Sequence[Utterance]
     ) -> list[Float[Tensor, "frames speakers"]]:
         found: dict[str, Tensor] = {}
-        for some in self._evaluation_batches(utterances):
-            batch = self.frames.batch(some, keep=False)
+        buckets = self._evaluation_batches(utterances)
+        for some, batch in zip(buckets, self.frames.stream(buckets, keep=False), strict=True):
             parts = torch.split(self._scores(parameters, batch, None)[0], batch.lengths)
             found |= {utterance.id: part for utterance, part in zip(some, parts, strict=True)}
         return [found[utterance.id] for utterance in utterances]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from skill_bench.base.counted import counted
 from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import TaskData, Trial, Utterance
 from skill_bench.evaluation.solving.checks import check_folds, place, some
@@ -49,9 +50,10 @@ def check(task: Spec, data: TaskData) -> None:
 
 def _check_trials(trials: Sequence[Trial], utterances: Sequence[Utterance], where: str) -> None:
     if len({trial.same for trial in trials}) < 2:
+        of = "" if not trials else " of equal speakers" if trials[0].same else " of different speakers"
         raise DataError(
-            f"{where}: {len(trials)} trials, of {'one kind' if trials else 'no kind'}; trials of equal and of "
-            "different speakers are needed. Check the trial list, or raise the limit."
+            f"{where}: {counted(len(trials), 'trial')}{of}; trials of equal and of different speakers are needed. "
+            "Check the trial list, or raise the limit."
         )
     absent = {i for trial in trials for i in (trial.enrolment, trial.test)} - {u.id for u in utterances}
     if absent:

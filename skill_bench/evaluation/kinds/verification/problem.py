@@ -87,8 +87,8 @@ class VerificationProblem:
     def batches(self, generator: torch.Generator) -> Iterator[Batch[int]]:
         """Training batches without end."""
         n, size = len(self.fold.train), self.task.protocol.batch_size
-        for chosen in batches.shuffled(n=n, batch_size=size, generator=generator):
-            yield self.frames.batch([self.train[i] for i in self.drawn.draw(chosen, generator)])
+        order = batches.shuffled(n=n, batch_size=size, generator=generator)
+        yield from self.frames.stream([self.train[i] for i in self.drawn.draw(chosen, generator)] for chosen in order)
 
     def losses(
         self, parameters: Parameters, batch: Batch[int], randomness: heads.Randomness | None
@@ -146,8 +146,9 @@ class VerificationProblem:
         place_of = {utterance.id: i for i, utterance in enumerate(utterances)}
         lengths = [self.held_out_counts[utterance.id] for utterance in utterances]
         embedded: list[Tensor] = [torch.empty(0)] * len(utterances)
-        for bucket in batches.length_buckets(lengths=lengths, batch_size=self.task.protocol.batch_size):
-            batch = self.held_out.batch([utterances[i] for i in bucket], keep=keep)
+        buckets = batches.length_buckets(lengths=lengths, batch_size=self.task.protocol.batch_size)
+        stream = self.held_out.stream(([utterances[i] for i in bucket] for bucket in buckets), keep=keep)
+        for bucket, batch in zip(buckets, stream, strict=True):
             found = xvector.embeddings(self.task.head, parameters, batch.features, lengths=batch.lengths)
             for column, i in enumerate(bucket):
                 embedded[i] = found[:, column]

@@ -109,6 +109,11 @@ def _open(path: Path) -> Source:
         path = files[0]
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint. Check the path.")
+    if path.suffix == ".onnx":
+        raise CheckpointError(
+            f"{path}: an ONNX graph can be run, not read as a checkpoint. Score it with `skill-bench run --upstream "
+            "NAME --ckpt FILE.onnx`; for everything else give the checkpoint that it was exported from."
+        )
     if path.suffix == ".safetensors":
         return _open_safetensors(path)
     return _open_pickle(path)

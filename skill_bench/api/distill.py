@@ -1,0 +1,90 @@
+"""A teacher and speech to a student's checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from skill_bench.base.errors import UsageError
+from skill_bench.base.progress import Progress
+from skill_bench.corpora.listing import list_audio
+from skill_bench.distillation import distill as distillation
+from skill_bench.distillation.recipe import load_recipe
+from skill_bench.models import checkpoint
+from skill_bench.report.render.distilled import write_distilled
+from skill_bench.training.engine import Engine, Processes
+from skill_bench.upstream.weights import weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distilled:
+    """A student on disk.
+
+    Attributes:
+        path: Its checkpoint, to be given to `skill_bench.evaluate`.
+        metadata: What the checkpoint says of itself: recipe, teacher, groups, sizes.
+        curves: Figures of its training.
+    """
+
+    path: Path
+    metadata: dict[str, str]
+    curves: tuple[Path, ...]
+
+
+def distill(
+    teacher: str | Path,
+    data: str | Path | Sequence[str | Path],
+    *,
+    out: str | Path,
+    recipe: str | Path = "skill",
+    changes: Iterable[str] = (),
+    scale_updates: float = 1.0,
+    work_dir: str | Path | None = None,
+    dtype: Literal["float16", "float32"] = "float16",
+    device: str = "auto",
+    processes: Processes | None = None,
+    progress: Progress | None = None,
+) -> Distilled:
+    """Distils a student: joint pruning, then distillation alone. A call that was stopped continues when it is repeated.
+
+    Args:
+        teacher: Checkpoint of any readable format, or a bundled upstream's name.
+        data: Folder of audio, LibriSpeech tree or manifest.tsv; or several.
+        out: The student's file, ending in .safetensors.
+        recipe: ``skill``, ``dphubert``, ``distilhubert``, ``random_groups``, ``uniform_groups``, or a TOML file.
+        changes: Of the recipe, ``table.key=value`` each.
+        scale_updates: Multiplies every number of updates: .01 is a hundredth of the published schedule.
+        work_dir: Folder of checkpoints and logs; beside ``out`` by default.
+        dtype: How weights are stored; half the size moves hidden states by about a thousandth.
+        device: ``auto``: a GPU where there is one.
+        processes: Those of a training that several share; ``device`` is then theirs.
+        progress: Receives stages and updates.
+
+    Raises:
+        UsageError: what cannot be carried out so, such as groups that the teacher does not have.
+        AudioError: lists every damaged file, before anything is trained.
+    """
+    target = Path(out)
+    if target.suffix != ".safetensors":
+        raise UsageError(f"out={str(out)!r}: expected a name ending in .safetensors.")
+    chosen = load_recipe(str(recipe), changes=changes, scale_updates=scale_updates)
+    folder = target.with_suffix(".work") if work_dir is None else Path(work_dir)
+    paths = [data] if isinstance(data, str | Path) else data
+    processes = processes or Engine(device=device).launch()
+    student = distillation.distill(
+        checkpoint.load(weights(str(teacher))),
+        list_audio([Path(one) for one in paths]),
+        recipe=chosen,
+        folder=folder,
+        processes=processes,
+        progress=progress,
+    )
+    curves: tuple[Path, ...] = ()
+    if processes.is_first:
+        curves = tuple(write_distilled(folder, title=f"distill {chosen.name}"))
+        checkpoint.save(student.encoder, target, metadata=student.metadata, dtype=getattr(torch, dtype))
+    return Distilled(path=target, metadata=student.metadata, curves=curves)

@@ -1,0 +1,124 @@
+"""``skill-bench groups``: how many groups of layers keep most of a teacher."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from skill_bench.base.errors import UsageError
+from skill_bench.cli.options import DataPaths, Teacher
+from skill_bench.cli.paths import file_to_write
+from skill_bench.cli.training_options import (
+    Changes,
+    Precision,
+    RecipeName,
+    TrainingDevice,
+    WorkDir,
+    launch,
+    work_folder,
+)
+
+if TYPE_CHECKING:
+    from skill_bench.sweep.number_of_groups import Tried
+
+
+def groups(
+    teacher: Teacher,
+    data: DataPaths,
+    held_out: Annotated[
+        list[Path], typer.Option(help="Speech of speakers that are not in --data, as for --data; repeat for several.")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(help="The recipe to write, ending in .toml; `distill --recipe` takes it.", callback=file_to_write),
+    ],
+    recipe: RecipeName = "skill",
+    numbers: Annotated[str, typer.Option(help="Of groups to try: 2-8, or 2,4,13.")] = "2-8",
+    changes: Changes = [],  # noqa: B006 (typer reads it, nobody changes it)
+    scale_updates: Annotated[float, typer.Option(help="Multiply every number of updates of the recipe.")] = 0.005,
+    split: Annotated[str, typer.Option(help="Of --held-out, the part to hear; all: everything.")] = "dev",
+    folds: Annotated[
+        int, typer.Option(help="Of held-out speakers; each is predicted by regressions on the others.")
+    ] = 5,
+    work_dir: WorkDir = None,
+    device: TrainingDevice = "auto",
+    precision: Precision = "fp32",
+) -> None:
+    """Distil shortly with several numbers of groups; write the recipe with the one whose student keeps most."""
+    if out.suffix != ".toml":
+        raise UsageError(f"--out {out}: expected a name ending in .toml.")
+    wanted = _numbers(numbers)
+
+    from skill_bench.base.documents import write_atomic
+    from skill_bench.cli.console import ConsoleProgress
+    from skill_bench.corpora.listing import list_audio
+    from skill_bench.distillation.recipe import load_recipe
+    from skill_bench.models import checkpoint
+    from skill_bench.sweep.number_of_groups import try_numbers
+
+    short = load_recipe(recipe, changes=changes, scale_updates=scale_updates)
+    folder = work_folder(work_dir, out)
+    processes = launch(device=device, precision=precision)
+    loaded = checkpoint.load(teacher)
+    with ConsoleProgress(quiet=not processes.is_first) as progress:
+        tried = try_numbers(
+            loaded,
+            list_audio(data),
+            list_audio(held_out, split=None if split == "all" else split),
+            recipe=short,
+            numbers=wanted,
+            folder=folder,
+            n_folds=folds,
+            processes=processes,
+            progress=progress,
+        )
+    if not processes.is_first:
+        return
+    for line in lines(tried):
+        typer.echo(line)
+    write_atomic(out, _recipe(recipe, tried[0], out).encode())
+    typer.echo(f"written to {out}")
+
+
+def lines(tried: Sequence[Tried]) -> list[str]:
+    """The best first: what it keeps, what each other keeps less on the same speakers, and its groups."""
+    from skill_bench.fidelity.interval import difference
+
+    best = tried[0]
+    shown = [f"{'groups':<7} {'whitened R2':<12} {'less the best [95 % over speakers]':<35} layers"]
+    for one in tried:
+        less = difference(one.fidelity, best.fidelity)
+        text = "" if one is best else f"{less.value:+.4f} [{less.low:+.4f}, {less.high:+.4f}]"
+        layers = " ".join("-".join(map(str, dict.fromkeys((group[0], group[-1])))) for group in one.groups)
+        shown.append(f"{one.n_groups:<7} {one.fidelity.readings[0].whitened.value:<12.4f} {text:<35} {layers}")
+    return shown
+
+
+def _recipe(recipe: str, best: Tried, out: Path) -> str:
+    extended = os.path.relpath(recipe, out.parent) if recipe.endswith(".toml") else recipe
+    said = f"of {best.fidelity.n_utterances} held-out utterances it kept most after short distillations"
+    return f'extends = "{extended}"\n\n[groups]\nn_groups = {best.n_groups}  # {said}\n'
+
+
+def _numbers(text: str) -> list[int]:
+    """``"2-8"`` or ``"2,4,13"``.
+
+    Raises:
+        UsageError: neither.
+    """
+    try:
+        found = [
+            number
+            for part in text.split(",")
+            for low, _, high in [part.partition("-")]
+            for number in range(int(low), int(high or low) + 1)
+        ]
+    except ValueError:
+        found = []
+    if not found or min(found) < 1:
+        raise UsageError(f"--numbers {text!r}: expected numbers of groups such as 2-8 or 2,4,13.")
+    return sorted(set(found))

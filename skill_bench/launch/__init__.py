@@ -1,0 +1,1 @@
+"""Evaluations as jobs: of SLURM, or processes of this machine."""

@@ -1,0 +1,104 @@
+"""Jobs as processes of this machine, by submitit: they outlive the command that started them, and its terminal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skill_bench.launch.engine import Jobs, State, require_submitit
+from skill_bench.launch.job import Job
+from skill_bench.launch.options import LaunchOptions
+
+if TYPE_CHECKING:
+    from submitit.local.local import LocalJob
+
+
+class Local(Jobs):
+    """Every job takes any of the groups, in their order: there are as many jobs as may run at a time."""
+
+    shares_groups = True
+
+    def __init__(self, options: LaunchOptions) -> None:
+        require_submitit("local")
+        self.options = options
+
+    def submit(self, jobs: Sequence[Job], *, folder: Path, on_gpu: bool, after: Sequence[str]) -> list[str]:
+        """As `Jobs.submit`; ``after`` is what the jobs see to."""
+        options, ids = self.options, []
+        for number, job in enumerate(jobs):
+            executor = _executor(folder)
+            executor.update_parameters(
+                timeout_min=options.seconds / 60,
+                signal_delay_s=options.warning_seconds,
+                gpus_per_node=options.gpus_per_job,
+                visible_gpus=options.gpus_of(number),
+            )
+            ids.append(str(executor.submit(job).job_id))
+        return ids
+
+    def states(self, ids: Iterable[str]) -> dict[str, State]:
+        """As `Jobs.states`."""
+        return {job_id: "running" for job_id in ids if _is_alive(int(job_id))}
+
+    def cancel(self, ids: Iterable[str]) -> None:
+        """As `Jobs.cancel`: the controller ends its job, gently first."""
+        for job_id in self.states(ids):
+            with suppress(ProcessLookupError):
+                os.kill(int(job_id), signal.SIGINT)
+
+    def how_to_cancel(self, ids: Sequence[str]) -> str:
+        """As `Jobs.how_to_cancel`."""
+        return f"on {socket.gethostname()}: kill -INT {' '.join(ids)}"
+
+
+def _executor(folder: Path) -> Any:
+    from submitit.local.local import LocalExecutor, LocalJob
+
+    class Apart(LocalExecutor):
+        """Controllers in sessions of their own: neither Ctrl-C nor a closed terminal reaches them.
+
+        `submitit.local.local.start_controller` leaves them in the terminal's, with its output open.
+        """
+
+        def _submit_command(self, command: str) -> LocalJob[Any]:
+            environment = os.environ | {
+                "SUBMITIT_LOCAL_NTASKS": "1",
+                "SUBMITIT_LOCAL_COMMAND": command,
+                "SUBMITIT_LOCAL_TIMEOUT_S": str(round(60 * self.parameters["timeout_min"])),
+                "SUBMITIT_LOCAL_SIGNAL_DELAY_S": str(self.parameters["signal_delay_s"]),
+                "SUBMITIT_LOCAL_NODEID": "0",
+                "SUBMITIT_LOCAL_JOB_NUM_NODES": "1",
+                "SUBMITIT_STDERR_TO_STDOUT": "",
+                "SUBMITIT_EXECUTOR": "local",
+                "SUBMITIT_LOCAL_WITH_SHELL": "",
+                "CUDA_VISIBLE_DEVICES": ",".join(self.parameters["visible_gpus"]),
+            }
+            with (self.folder / "controllers.log").open("ab") as log:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "submitit.local._local", str(self.folder)],
+                    start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
+                )  # fmt: skip
+            return LocalJob(folder=self.folder, job_id=str(process.pid), process=process, tasks=[0])
+
+    # How often a job comes back from its time limit is the job's own to say.
+    return Apart(folder, max_num_timeout=10**6)
+
+
+def _is_alive(pid: int) -> bool:
+    with suppress(ChildProcessError):  # not of this process
+        os.waitpid(pid, os.WNOHANG)
+    try:
+        os.kill(pid, 0)
+        command = Path(f"/proc/{pid}/cmdline")
+        return not command.parent.parent.joinpath("self").exists() or b"submitit" in command.read_bytes()
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+    except PermissionError:  # another user's: the number was given again
+        return False

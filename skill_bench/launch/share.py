@@ -1,0 +1,99 @@
+"""What is missing, as groups for jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from skill_bench.corpora.data import TaskData
+from skill_bench.evaluation.cell_record import CellRecord
+from skill_bench.evaluation.evaluate import TaskCase
+from skill_bench.evaluation.plan import Plan, UpstreamRequest
+from skill_bench.evaluation.solve import requests
+from skill_bench.launch.groups import Work, grouped
+from skill_bench.launch.job import Group
+from skill_bench.launch.options import LaunchOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """A cell without a record, with its task, and its upstream's place in the plan."""
+
+    upstream: int
+    case: TaskCase
+    cell: CellRecord
+
+
+def share(
+    missing: Sequence[Missing],
+    unmeasured: Sequence[UpstreamRequest],
+    *,
+    plan: Plan,
+    options: LaunchOptions,
+    seconds: Mapping[tuple[int, str], float],
+    alone: bool,
+    prefix: str,
+) -> list[Group]:
+    """The groups, those that others wait for first.
+
+    Args:
+        missing: Cells to be run.
+        unmeasured: Upstreams whose profile is to be measured once all cells are done, so that nothing disturbs it.
+        plan: Of all of them.
+        options: How many jobs run at a time, and where.
+        seconds: Of a cell, by upstream and task, where anybody has said.
+        alone: Each task in a group of its own, so that one that kills its job takes no other with it.
+        prefix: Of the groups' names.
+    """
+    on_gpu = replace(plan, device="cuda") if options.gpus_per_job and plan.device == "cpu" else plan
+    split = options.cpu_partition is not None
+    light = {one.case.task.name for one in missing if split and _is_light(one.case)}
+    heavy, rest = ([one for one in missing if (one.case.task.name in light) is found] for found in (False, True))
+    groups: list[Group] = []
+
+    def add(plan: Plan, upstream: int, tasks: Sequence[str], **more: Any) -> None:
+        part = replace(plan, upstreams=[plan.upstreams[upstream]], tasks=tasks, profile=_during(plan))
+        groups.append(Group(name=f"{prefix}{len(groups)}", plan=part, **more))
+
+    for upstream in dict.fromkeys(one.upstream for one in missing):
+        own = dict.fromkeys(one.case.task.name for one in missing if one.upstream == upstream)
+        if tasks := [task for task in own if task in light]:
+            add(on_gpu, upstream, tasks, does="features")
+    after = tuple(group.name for group in groups)
+    for some, of, where in ((heavy, on_gpu, True), (rest, plan, False)):
+        for (upstream, seeds), tasks in _divided(some, options=options, seconds=seconds, alone=alone):
+            add(replace(of, seeds=seeds), upstream, tasks, on_gpu=where, after=() if where else after)
+    if unmeasured:
+        whole = replace(on_gpu, upstreams=unmeasured, tasks=[], profile="timed")
+        names = tuple(group.name for group in groups)
+        groups.append(Group(name=f"{prefix}profile", plan=whole, does="profile", after=names))
+    return groups
+
+
+def _divided(
+    missing: Sequence[Missing], *, options: LaunchOptions, seconds: Mapping[tuple[int, str], float], alone: bool
+) -> list[tuple[tuple[int, tuple[int, ...]], list[str]]]:
+    """Upstream, seeds and tasks of each group; the seeds of a task run together."""
+    seeds: dict[tuple[int, str], list[int]] = {}
+    for one in missing:
+        seeds.setdefault((one.upstream, one.case.task.name), []).append(one.cell.key.seed)
+    work = []
+    for (upstream, task), own in seeds.items():
+        each = seconds.get((upstream, task))
+        total = None if each is None else each * len(own)
+        work.append(Work(owner=(upstream, tuple(own)), task=task, seconds=total))
+    found = [[one] for one in work] if alone else grouped(work, n_at_once=options.max_jobs)
+    return [(group[0].owner, [one.task for one in group]) for group in found]
+
+
+def _is_light(case: TaskCase) -> bool:
+    """Whether its heads are trained on means over time, in seconds on a CPU, or nothing is trained."""
+    if not isinstance(case.data, TaskData):
+        return False
+    return case.task.protocol.steps == 0 or all(asked.pooled for asked in requests(case.task, case.data))
+
+
+def _during(plan: Plan) -> Literal["counted", False]:
+    """What the cells' jobs measure of the upstream: nothing that other work would disturb."""
+    return "counted" if plan.profile == "counted" else False

@@ -1,0 +1,215 @@
+"""The mean over the tasks that count, of all suites together: who is ahead by it, and what each choice is worth."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from skill_bench.report.comparison.compare import verdict
+from skill_bench.report.comparison.text import p_text
+from skill_bench.report.render.layout import ABSENT
+from skill_bench.report.statistics.interval import LEVEL
+from skill_bench.report.statistics.paired import Comparison, Overall, holm, overall
+from skill_bench.report.table.columns import Column
+from skill_bench.report.table.quantities import PARAMETERS
+from skill_bench.report.table.table import Score, Section
+from skill_bench.report.table.telling import RULE, Lead
+from skill_bench.sweep.report.cells import bullets, cost, difference, estimate, grid, seeds
+from skill_bench.sweep.report.groups import Estimate, Group, estimate_of
+from skill_bench.sweep.report.paired import differences
+
+REFERENCE = "skill"
+_HOW = (
+    "Mean of points (error rates as 100 minus them) over the tasks that count [95 % interval], only where none is "
+    "missing. A student's interval is Student's t over its distillation seeds, each averaged over the probe seeds; "
+    "that of a system which exists once is over its probe seeds. To SKILL: on the same test items (on whole speakers, "
+    "where they are known and enough); the interval holds what other items and other distillation seeds would change. "
+    f"p: after Holm for the number of students; {ABSENT}: was not distilled. Seeds: distillation x probe."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """One table, its groups by name, and by how much the teacher leads on each task."""
+
+    section: Section
+    groups: Mapping[str, Group]
+    leads: Sequence[Lead]
+
+    @property
+    def counted(self) -> list[Column]:
+        """Of the tasks that are averaged."""
+        return [lead.column for lead in self.leads if lead.counts]
+
+
+def counted_tasks(suites: Sequence[Suite]) -> list[str]:
+    """Which tasks count, and why."""
+    lines = [
+        f"{suite.section.suite} {lead.column.label}: {_standard_errors(lead)}: "
+        f"{'counts' if lead.counts else 'does not count'}"
+        for suite in suites
+        for lead in suite.leads
+    ]
+    return ["## Tasks that count", RULE, "Standard errors by which the teacher leads:", bullets(lines)]
+
+
+def means(suites: Sequence[Suite]) -> list[str]:
+    """The means over them, and a sentence for each student beside SKILL."""
+    heading = "## The mean over the tasks that count"
+    if not any(suite.counted for suite in suites):
+        return [heading, "No task counts, so there is no mean."]
+    names = _names(suites, ablation=False)
+    found = {name: mean(suites, name) for name in names}
+    names.sort(key=lambda name: (found[name] is None, -(one.value if (one := found[name]) else 0.0), name))
+    against = {name: one for name in names if name != REFERENCE and (one := to_reference(suites, name)) is not None}
+    judged = [name for name in against if _first(suites, name).is_student]
+    p_values = dict(zip(judged, holm([against[name].p_value for name in judged]), strict=True))
+    rows = [
+        [
+            _first(suites, name).title,
+            estimate(found[name]),
+            difference(against.get(name)),
+            p_text(p_values[name]) if name in p_values else ABSENT,
+            seeds(_first(suites, name)),
+        ]
+        for name in names
+    ]
+    said = [_sentence(_first(suites, name), against[name], p_values[name], suites) for name in judged]
+    return [
+        heading,
+        grid(rows, ["system", "mean ↑", "to SKILL", "p", "seeds"]),
+        _HOW,
+        *([bullets(said)] if said else []),
+    ]
+
+
+def ablation(suites: Sequence[Suite]) -> list[str]:
+    """Variants of a recipe against SKILL, on the tasks that count and that all of them have."""
+    names = _names(suites, ablation=True)
+    if not names:
+        return ["## Ablation", "No variants of a recipe have been recorded."]
+    names.sort(key=lambda name: (sorted(_first(suites, name).changes), name))
+    shared = [_of_tasks_of_all(suite, [*names, REFERENCE]) for suite in suites]
+    tasks = [f"{suite.section.suite} {column.task}" for suite in shared for column in suite.counted]
+    if not tasks:
+        return ["## Ablation", "The variants of the recipe share no task that counts; fidelity compares them."]
+    against = {
+        name: one
+        for name in names
+        if _first(suites, name).recipe.get("name") == REFERENCE and (one := to_reference(shared, name)) is not None
+    }
+    shown = [REFERENCE, *names] if any(REFERENCE in suite.groups for suite in suites) else names
+    heading, parameters = cost(PARAMETERS)
+    rows = [
+        [
+            (group := _first(suites, name)).title,
+            estimate(mean(shared, name)),
+            difference(against.get(name)),
+            seeds(group),
+            parameters(group),
+            _changed(group),
+        ]
+        for name in shown
+    ]
+    decided = [
+        f"{_first(suites, name).title}: {difference(one)}"
+        for name, one in against.items()
+        if one.interval.low > 0 or one.interval.high < 0
+    ]
+    how = (
+        f"On {', '.join(tasks)}, which count and which all of them have; each row below the first is the recipe with "
+        "the change that is named. A row with one distillation seed varies by it as much as SKILL does."
+    )
+    table = grid(rows, ["system", "mean ↑", "to SKILL", "seeds", heading, "change"])
+    if not against:
+        return ["## Ablation", table, how]
+    if not decided:
+        nothing = "No interval to SKILL excludes 0: this table does not tell any of the changes apart."
+        return ["## Ablation", table, how, nothing]
+    unsure = "Intervals that exclude 0, not corrected for the number of rows:"
+    return ["## Ablation", table, how, unsure, bullets(decided)]
+
+
+def mean(suites: Sequence[Suite], name: str) -> Estimate | None:
+    """Of the trainings that have every task that counts; None if none has."""
+    counting = [suite for suite in suites if suite.counted]
+    own = [(suite, suite.groups[name]) for suite in counting if name in suite.groups]
+    if not own or len(own) < len(counting):
+        return None
+    trained = set.intersection(*(set(group.rows) for _, group in own))
+    trainings = [scores for seed in trained if (scores := _scores(own, seed)) is not None]
+    if not trainings:
+        return None
+    if own[0][1].is_student:
+        return estimate_of([statistics.fmean(one.points for one in scores) for scores in trainings])
+    # A system that is there once varies by its probes alone.
+    (scores,) = trainings
+    probes = sorted(set.intersection(*(set(one.by_seed) for one in scores)))
+    return estimate_of([statistics.fmean(one.column.points(one.by_seed[seed]) for one in scores) for seed in probes])
+
+
+def to_reference(suites: Sequence[Suite], name: str) -> Overall | None:
+    """The difference to SKILL in the mean over the tasks that count; None where one of them is missing."""
+    found: list[Comparison] = []
+    for suite in suites:
+        if not suite.counted:
+            continue
+        if not {name, REFERENCE} <= suite.groups.keys():
+            return None
+        tasks = differences(suite.section, suite.groups[REFERENCE], suite.groups[name])
+        if any(column.name not in tasks for column in suite.counted):
+            return None
+        found += [tasks[column.name] for column in suite.counted]
+    return overall(found) if found else None
+
+
+def _names(suites: Sequence[Suite], *, ablation: bool) -> list[str]:
+    groups = (group for suite in suites for group in suite.groups.values())
+    return list(dict.fromkeys(group.name for group in groups if group.is_ablation == ablation))
+
+
+def _first(suites: Sequence[Suite], name: str) -> Group:
+    return next(suite.groups[name] for suite in suites if name in suite.groups)
+
+
+def _of_tasks_of_all(suite: Suite, names: Sequence[str]) -> Suite:
+    """Some tasks take so long that only the rows that matter most have them."""
+    rows = [row for name in names if name in suite.groups for row in suite.groups[name].rows.values()]
+    has_all = all(name in suite.groups for name in names)
+    leads = [lead for lead in suite.leads if has_all and all(lead.column.name in row.scores for row in rows)]
+    return replace(suite, leads=leads)
+
+
+def _scores(own: Sequence[tuple[Suite, Group]], seed: int | None) -> list[Score] | None:
+    """One training on every task that counts; None where one is missing."""
+    wanted = [(group.rows[seed], column.name) for suite, group in own for column in suite.counted]
+    return [row.scores[name] for row, name in wanted] if all(name in row.scores for row, name in wanted) else None
+
+
+def _standard_errors(lead: Lead) -> str:
+    return ", ".join(
+        f"{ABSENT if value is None else format(value, '+.1f')} before {name}" for name, value in lead.by_control.items()
+    )
+
+
+def _sentence(group: Group, found: Overall, p_value: float, suites: Sequence[Suite]) -> str:
+    said = verdict(
+        found.difference,
+        found.interval.low,
+        found.interval.high,
+        shown=p_value < 1 - LEVEL,
+        a=_first(suites, REFERENCE).title,
+        b=group.title,
+    )
+    return f"{said} (p {p_text(p_value)})."
+
+
+def _changed(group: Group) -> str:
+    return ", ".join(f"{key} {_value(before)} → {_value(after)}" for key, (before, after) in group.changes.items())
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

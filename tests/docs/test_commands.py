@@ -1,0 +1,91 @@
+"""Commands, links and numbers of README and the pages: what is shown exists."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+import skill_bench
+from skill_bench.cli.main import app
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+FENCE = re.compile(r"^ *```bash\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The words of every ``skill-bench`` command that a page shows."""
+    found = []
+    for text in FENCE.findall(page.read_text(encoding="utf-8")):
+        for line in text.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            starts = [i for i, word in enumerate(words) if word == "skill-bench"]
+            starts += [i + 1 for i, word in enumerate(words[:-1]) if (word, words[i + 1]) == ("-m", "skill_bench")]
+            found += [words[i + 1 :] for i in starts]
+    return found
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.name)
+def test_every_command_that_is_shown_can_be_given(page: Path) -> None:
+    for words in commands(page):
+        command: Any = get_command(app)
+        context = command.make_context("skill-bench", [], resilient_parsing=True)
+        while hasattr(command, "commands"):
+            name, *words = words
+            assert name in command.commands, f"{page}: no command {name}"
+            command = command.commands[name]
+            context = type(context)(command, info_name=name, parent=context)
+        given, rest, _ = command.make_parser(context).parse_args(args=list(words))  # an unknown option is an error
+        assert rest == [], f"{page}: {words}"
+        lacking = [p.name for p in command.params if p.required and not given.get(p.name)]
+        assert lacking == [], f"{page}: {words}"
+
+
+def test_pages_are_found() -> None:
+    assert sum(len(commands(page)) for page in PAGES) > 40
+    assert len(commands(ROOT / "README.md")) == 4
+
+
+def test_readme_is_short() -> None:
+    assert len(README.split()) <= 450
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent == ROOT], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Those below docs are checked where they are built."""
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_readmes_numbers_are_those_of_the_evidence() -> None:
+    def rows(text: str) -> list[dict[str, str]]:
+        lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+        return [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
+
+    section = README.split("## What came out")[1].split("## ")[0]
+    evidence = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8").split("## Systems")[1].split("## ")[0]
+    known = {row["system"]: row for row in rows(evidence)}
+    shown = rows(section)
+    assert len(shown) > 4
+    for row in shown:
+        assert row.items() <= known[row["system"]].items()
+
+
+def test_the_python_that_readme_shows_is_offered() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names = set(re.findall(r"\bsb\.(\w+)", code))
+    assert names
+    assert names <= set(skill_bench.__all__)
+    compile(code, "README.md", "exec")
+
+
+def test_the_citation_names_this_version() -> None:
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {skill_bench.__version__}\n" in text
+    assert {"arXiv:2402.16830", "arXiv:2305.17651", "arXiv:2105.01051"} <= set(re.findall(r"arXiv:[\d.]+", text))

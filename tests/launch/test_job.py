@@ -1,0 +1,138 @@
+"""What a job does with its groups, and when it is started again. In this process, without a launcher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from job_world import Evaluated, World
+
+from skill_bench.base.errors import SkillBenchError
+from skill_bench.base.locks import claim
+from skill_bench.evaluation.plan import Plan, UpstreamRequest
+from skill_bench.launch import job as module
+from skill_bench.launch.job import MOST_TRIES, Group, Job
+
+
+@pytest.fixture
+def job(plan: Plan, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job]:
+    """With a group a task; `seconds` is what it may take."""
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
+    one = replace(plan, upstreams=plan.upstreams[:1], seeds=[0], profile=False)
+    names = dict(zip(("a", "b"), plan.tasks, strict=True))
+
+    def made(after: tuple[str, ...] = (), **changes: Any) -> Job:
+        groups = [Group(name=name, plan=replace(one, tasks=[task])) for name, task in names.items()]
+        groups[0] = replace(groups[0], after=after)
+        given: dict[str, Any] = {"groups": tuple(groups), "seconds": 3600.0, "n_threads": 1, "n_threads_alone": None}
+        return Job(**(given | {"folder": tmp_path, "load": world, "command": ("skill-bench", "run")} | changes))
+
+    return made
+
+
+def tasks(world: World) -> list[str]:
+    return [line[1] for line in world.begun()]
+
+
+def test_groups_are_done_in_order_and_once(job: Callable[..., Job], world: World) -> None:
+    job()()
+    assert tasks(world) == ["ks", "sid"]
+    job()()
+    assert tasks(world) == ["ks", "sid"], "what another job has done"
+
+
+def test_what_others_are_at_is_left_to_them(job: Callable[..., Job], world: World, tmp_path: Path) -> None:
+    with claim(tmp_path / "a.claim"):
+        (tmp_path / "a.tried").write_text("." * MOST_TRIES)
+        job()()
+    assert tasks(world) == ["sid"]
+
+
+def test_a_group_comes_after_those_that_it_waits_for(job: Callable[..., Job], world: World) -> None:
+    job(after=("b",))()
+    assert tasks(world) == ["sid", "ks"]
+
+
+def test_a_group_that_jobs_die_over_is_given_up(job: Callable[..., Job], world: World, tmp_path: Path) -> None:
+    (tmp_path / "a.tried").write_text("." * MOST_TRIES)
+    job(after=())()
+    assert tasks(world) == ["sid"]
+    job(after=())()
+    assert (tmp_path / "b.done").exists()
+    assert not (tmp_path / "a.done").exists()
+
+
+def test_a_job_with_one_group_comes_back_as_often_as_slurm_starts_it(
+    job: Callable[..., Job], world: World, tmp_path: Path
+) -> None:
+    """Preempted without a word: SLURM kills it and puts it back into the queue."""
+    (tmp_path / "a.tried").write_text("." * 9)
+    job(groups=job().groups[:1])()
+    assert tasks(world) == ["ks"]
+
+
+def test_a_group_that_fails_takes_no_other_with_it(
+    job: Callable[..., Job], world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    n_loaded = 0
+
+    def load(request: UpstreamRequest) -> Evaluated:
+        nonlocal n_loaded
+        n_loaded += 1
+        if n_loaded == 1:
+            raise OSError("the disk is not mounted")
+        return world(request)
+
+    with pytest.raises(SkillBenchError, match=r"a: .*the disk is not mounted"):
+        job(load=load)()
+    assert tasks(world) == ["sid"]
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_gpu_that_is_not_there_is_said(job: Callable[..., Job], plan: Plan) -> None:
+    group = Group(name="a", plan=replace(plan, device="cuda", upstreams=plan.upstreams[:1]))
+    with pytest.raises(SkillBenchError, match=r"cuda: torch sees no GPU in this job\. Check --gpus-per-job and the"):
+        job(groups=(group,))()
+
+
+def test_records_name_the_users_command(job: Callable[..., Job], plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    from skill_bench.records.record import Record
+
+    monkeypatch.setattr("sys.argv", ["submitit"])
+    job()()
+    record = Record.read(plan.out_dir / "demo/one/ks-s0.json")
+    assert record.provenance.command_line == ("skill-bench", "run")
+
+
+def test_a_job_that_has_to_leave_is_started_again(job: Callable[..., Job], tmp_path: Path) -> None:
+    """Preempted at once, without having finished anything, it has done nothing wrong."""
+    pytest.importorskip("submitit")
+    leaving = job()
+    (tmp_path / "a.tried").write_text(".")
+    again = leaving.checkpoint()
+    assert again is not None
+    assert again.function == job()
+    assert not (tmp_path / "a.tried").exists(), "it has not died over its group"
+
+
+def test_a_job_that_is_out_of_time_is_started_again_if_it_came_further(
+    job: Callable[..., Job], plan: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stuck = job(seconds=0.0)
+    assert stuck.checkpoint() is None
+    assert "no cell was finished in 0 s: not started again. Give it more --time." in capsys.readouterr().out
+    record = plan.out_dir / "demo/one/ks-s0.json"
+    record.parent.mkdir(parents=True)
+    record.touch()
+    assert stuck.checkpoint() is not None
+
+
+def test_features_alone_are_left_in_the_cache(job: Callable[..., Job], plan: Plan, world: World) -> None:
+    part = replace(plan, upstreams=plan.upstreams[:1], tasks=["ks"], profile=False)
+    job(groups=(Group(name="a", plan=part, does="features"),))()
+    assert world.begun() == []
+    assert list((plan.cache_dir / "features").rglob("*.safetensors"))
+    assert not plan.out_dir.exists()
