@@ -71,17 +71,19 @@ def test_bundled_student(tmp_path: Path) -> None:
         for record in collect(catalog.folder("leaderboard") / "results").records
         if record.system.checkpoint_sha256 == sha256
     ]
-    judged = {(record.key.task, record.metric): record.metrics[record.metric].value for record in records}
-    assert len(judged) == 10
+    demo = [record for record in records if record.key.suite == "demo"]
+    judged = {(record.key.task, record.metric): record.metrics[record.metric].value for record in demo}
+    assert len(judged) == len(demo) == 10
     assert data.eval_results is not None
-    found = {(result.dataset_config, result.metric_type): result.metric_value for result in data.eval_results}
+    assert {result.dataset_type for result in data.eval_results} == {f"skill-bench-{r.key.suite}" for r in records}
+    results = [result for result in data.eval_results if result.dataset_type == "skill-bench-demo"]
+    found = {(result.dataset_config, result.metric_type): result.metric_value for result in results}
     assert {key: found[key] for key in judged} == pytest.approx(judged, abs=1e-4)
     assert set(found) - set(judged) == {("asr", "cer"), ("sf", "cer")}
     assert data.metrics == sorted({metric for _, metric in found})
-    types = {result.dataset_config: (result.task_type, result.dataset_type) for result in data.eval_results}
-    assert types["asr"] == ("automatic-speech-recognition", "skill-bench-demo")
-    assert types["ks"] == ("audio-classification", "skill-bench-demo")
-    assert all("demo (synthetic speech), protocol strict" in result.dataset_name for result in data.eval_results)
+    types = {result.dataset_config: result.task_type for result in results}
+    assert (types["asr"], types["ks"]) == ("automatic-speech-recognition", "audio-classification")
+    assert {result.dataset_name for result in results} == {"demo (synthetic speech), protocol strict"}
 
 
 def test_bundled_teacher_is_under_the_licence_of_its_upstream(tmp_path: Path) -> None:

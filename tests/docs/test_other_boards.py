@@ -31,7 +31,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         commands = [shlex.split(line) for text in blocks("bash") for line in text.replace("\\\n", "").splitlines()]
-        assert len(commands) == 4
+        assert len(commands) == 5
         for command in commands:
             assert command[0] == "skill-bench"
             done = CliRunner().invoke(app, command[1:])
