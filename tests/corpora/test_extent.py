@@ -164,7 +164,7 @@ def test_a_flac_that_states_too_few_samples_is_noted(total: int, channels: int, 
     with_total(path, total)
     assert len(decode(path, source="m:1").samples) == total
     *_, note = scan([utterance(path)]).notes()
-    assert "1 of 1 files hold more than their headers count, which is not read (the first: short.flac, " in note
+    assert "1 of 1 files holds more than its header counts, which is not read (the first: short.flac, " in note
     assert any(f"{len(content) - at} bytes)" in note for at in starts)
     assert length(path, source="m:1").known == "stated"
 
