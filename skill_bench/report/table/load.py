@@ -14,6 +14,8 @@ from skill_bench.report.table.table import Table
 from skill_bench.report.table.uncertainty import with_intervals
 
 RUN, SHIPPED = "run", "shipped"
+FOLDERS = ("results", "evidence")
+"""Below ``leaderboard``: records of bundled models on the demo, and those behind docs/evidence.md."""
 
 
 def load_table(
@@ -50,8 +52,8 @@ def load_collections(out_dir: Path | None = None, *, suite: str | None = None) -
     Raises:
         RecordError: ``out_dir`` does not exist.
     """
-    shipped = catalog.folder("leaderboard") / "results"
     collections = [] if out_dir is None else [collect(out_dir, origin=RUN)]
-    if shipped.is_dir() and (out_dir is None or out_dir.resolve() != shipped.resolve()):
-        collections.append(collect(shipped, origin=SHIPPED, suite=suite))
+    for shipped in (catalog.folder("leaderboard") / name for name in FOLDERS):
+        if shipped.is_dir() and (out_dir is None or out_dir.resolve() != shipped.resolve()):
+            collections.append(collect(shipped, origin=SHIPPED, suite=suite))
     return [found.where(lambda record: suite in (None, record.key.suite)) for found in collections]
