@@ -22,6 +22,7 @@ PARTS = {
     "training": "Training",
     "corpora": "Corpora",
     "evaluation": "Evaluation and kinds of tasks",
+    "launch": "Jobs",
     "probes": "Heads",
     "metrics": "Metrics",
     "measure": "Costs",

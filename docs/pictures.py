@@ -1,4 +1,4 @@
-"""Makes the README's pictures from the bundled records: the page and its Pareto plot, in a browser.
+"""Makes the README's pictures from the bundled records: the page, in a browser, and its chart of quality and cost.
 
     python docs/pictures.py
 
@@ -12,10 +12,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from skill_bench.cli.leaderboard import leaderboard
+from skill_bench.base.documents import write_atomic
+from skill_bench.report.render.figure_files import save
+from skill_bench.report.render.page import write_page
+from skill_bench.report.render.pareto import pareto
+from skill_bench.report.render.rows import named
+from skill_bench.report.table.load import load_table
+from skill_bench.report.table.quantities import PARAMETERS
 
 IMAGES = Path(__file__).resolve().parent / "images"
-PUBLISHED = "superb, as published"
 
 
 def main() -> None:
@@ -25,18 +30,20 @@ def main() -> None:
     browser = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
     if browser is None:
         sys.exit("no Chromium on PATH (Debian: apt-get install chromium)")
-    IMAGES.mkdir(exist_ok=True)
+    table = load_table()
+    published = next(section for section in table.sections if section.source == "published")
+    figure = pareto(published, named(published), PARAMETERS)
+    assert figure is not None
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        leaderboard(out=folder)
+        _, drawn, _ = save(figure, Path(temporary) / "pareto")
+        write_atomic(IMAGES / "pareto.png", drawn.read_bytes())
+        site = write_page(table, Path(temporary))
         with sync_playwright() as playwright:
             page = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"]).new_page(
-                viewport={"width": 1440, "height": 960}, color_scheme="light"
+                viewport={"width": 1440, "height": 1130}, color_scheme="light"
             )
-            page.goto((folder / "index.html").as_uri())
+            page.goto(site.as_uri())
             page.screenshot(path=IMAGES / "page.png")
-            page.select_option("#section", label=PUBLISHED)
-            page.locator("#pareto-body").screenshot(path=IMAGES / "pareto.png")
 
 
 if __name__ == "__main__":

@@ -27,11 +27,14 @@ def refused(root: Path, task: str, *, suite: str = "local") -> str:
 
 def test_what_is_not_faulty_runs(tmp_path: Path) -> None:
     write(tmp_path, "sid", cells={})
+    suite = tmp_path / "suite.toml"
+    suite.write_text(f'title = "My corpus"\n{suite.read_text()}')
     options = ["--suite", "local", "--data-root", str(tmp_path), "--tasks", "sid", "--no-profile"]
     places = ["--out", str(tmp_path / "out"), "--cache-dir", str(tmp_path / "cache")]
     done = CliRunner().invoke(app, ["run", "-u", "logmel", *options, *places])
     assert done.exit_code == 0, done.output
     assert "1 cell in" in done.output
+    assert "suite local: My corpus" in done.output
 
 
 @pytest.mark.parametrize(

@@ -16,19 +16,23 @@ from skill_bench.measure.macs import count
 from skill_bench.measure.throughput import noise
 from skill_bench.models import checkpoint, factories
 from skill_bench.models.architecture import Architecture, ConvShape, LayerShape
-from skill_bench.models.cpu import inference
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.export import huggingface
+from skill_bench.models.runtime import Runtime
 from skill_bench.models.size import size_of
 from speed.contest import Candidates
 
 OURS = "skill-bench"
+ALL_THREADS, EAGER, COMPILED = "ONNX Runtime, all threads for each utterance", "our modules in torch", "torch.compile"
 # Sums of up to some thousand float32 terms in another order, over the largest value.
 _TOLERANCE = 1e-3
 
 
-def teacher(*, batch_size: int, utterance_seconds: float, architecture: Architecture | None = None) -> Candidates:
-    """WavLM Base+: ours, our plain path, torchaudio's and transformers' (Base+ has the shape of Base).
+def teacher(
+    *, batch_size: int, utterance_seconds: float, architecture: Architecture | None = None, compiled: bool = True
+) -> Candidates:
+    """WavLM Base+: ours (ONNX Runtime, a thread an utterance), the same with all threads for each utterance, our
+    modules in torch, eager and (if ``compiled``) compiled, torchaudio's and transformers' (Base+ is shaped as Base).
 
     Raises:
         MissingExtra: transformers is not installed.
@@ -41,8 +45,10 @@ def teacher(*, batch_size: int, utterance_seconds: float, architecture: Architec
     with tempfile.TemporaryDirectory() as folder:
         hugging = transformers_model(ours, Path(folder) / "transformers")
     run: dict[str, Callable[[], Any]] = {
-        OURS: lambda: inference.hidden_states(ours, waves),
-        f"{OURS}, plain path": lambda: ours(batch)[0],
+        OURS: _frozen(ours, waves),
+        ALL_THREADS: _all_threads(ours, waves),
+        EAGER: lambda: ours(batch)[0],
+        **({COMPILED: _compiled(ours, batch)} if compiled else {}),
         "torchaudio": lambda: theirs.extract_features(batch)[0],
         "transformers": lambda: hugging(batch, output_hidden_states=True).hidden_states,
     }
@@ -57,7 +63,9 @@ def teacher(*, batch_size: int, utterance_seconds: float, architecture: Architec
     )
 
 
-def student(*, batch_size: int, utterance_seconds: float, architecture: Architecture | None = None) -> Candidates:
+def student(
+    *, batch_size: int, utterance_seconds: float, architecture: Architecture | None = None, compiled: bool = True
+) -> Candidates:
     """A pruned student beside its teacher: whether time falls as multiply-adds do."""
     whole = architecture or base_plus()
     small = pruned(whole)
@@ -76,9 +84,11 @@ def student(*, batch_size: int, utterance_seconds: float, architecture: Architec
         amount=batch_size * utterance_seconds,
         unit="s of audio",
         run={
-            OURS: _without_gradients(lambda: inference.hidden_states(small_encoder, waves)),
-            f"{OURS}, plain path": _without_gradients(lambda: small_encoder(batch)),
-            "its teacher": _without_gradients(lambda: inference.hidden_states(big_encoder, waves)),
+            OURS: _without_gradients(_frozen(small_encoder, waves)),
+            ALL_THREADS: _without_gradients(_all_threads(small_encoder, waves)),
+            EAGER: _without_gradients(lambda: small_encoder(batch)),
+            **({COMPILED: _without_gradients(_compiled(small_encoder, batch))} if compiled else {}),
+            "its teacher": _without_gradients(_frozen(big_encoder, waves)),
         },
         macs=macs,
     )
@@ -113,6 +123,35 @@ def same_models(shape: Architecture) -> tuple[Encoder, Any]:
     with tempfile.TemporaryDirectory() as folder:
         torch.save(theirs.state_dict(), Path(folder) / "torchaudio.pt")
         return checkpoint.load(Path(folder) / "torchaudio.pt").encoder.eval(), theirs
+
+
+def _frozen(encoder: Encoder, waves: list[Tensor]) -> Callable[[], list[Tensor]]:
+    """As extraction computes it."""
+    runtime = Runtime(encoder)
+    return lambda: runtime.hidden_states(waves)
+
+
+def _all_threads(encoder: Encoder, waves: list[Tensor]) -> Callable[[], list[Tensor]]:
+    """One utterance after the other, each operation by all threads; memory is kept between calls."""
+    import onnxruntime
+
+    from skill_bench.models.export.onnx import INPUT, to_onnx
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(to_onnx(encoder).SerializeToString(), options)
+
+    def run() -> list[Tensor]:
+        found = [session.run(None, {INPUT: wave[None].numpy()}) for wave in waves]
+        return [torch.cat([torch.from_numpy(state) for state in states]) for states in found]
+
+    return run
+
+
+def _compiled(encoder: Encoder, batch: Tensor) -> Callable[[], list[Tensor]]:
+    """By torch's own compiler, for this one length: it takes a minute and a C++ compiler."""
+    compiled = torch.compile(lambda batch: encoder(batch)[0])
+    return lambda: compiled(batch)
 
 
 def _waves(batch_size: int, seconds: float) -> list[Tensor]:
@@ -176,7 +215,7 @@ def _check_equal(run: dict[str, Callable[[], Any]]) -> None:
         expected = torch.stack([states[-1] for states in run[OURS]()])
         for name, function in run.items():
             found = function()
-            last = expected if name == OURS else found[-1]
+            last = torch.stack([states[-1] for states in found]) if name in (OURS, ALL_THREADS) else found[-1]
             difference = float((last - expected).abs().max() / expected.abs().max())
             assert last.shape == expected.shape, f"{name}: shape {tuple(last.shape)}, expected {tuple(expected.shape)}"
             assert difference < _TOLERANCE, f"{name}: hidden states differ by {difference:.2g} of the largest value"

@@ -22,8 +22,8 @@ from skill_bench.corpora.synthetic.synthesis import Line, synthesise
 from skill_bench.features.extract import extract
 from skill_bench.measure.resident import reset_peak, resident_peak_bytes
 from skill_bench.models import factories
-from skill_bench.models.cpu import inference
 from skill_bench.models.encoder import Encoder
+from skill_bench.models.runtime import Runtime
 from skill_bench.models.size import size_of
 from speed.figures import Growth, Load
 
@@ -77,12 +77,12 @@ class _Timed:
     name, identity = "small", "small encoder of the benchmark"
 
     def __init__(self) -> None:
-        self.encoder, self.seconds = _encoder(), 0.0
+        self.runtime, self.seconds = Runtime(_encoder()), 0.0
 
     @torch.no_grad()
     def hidden_states(self, waves: list[Float[Tensor, " samples"]]) -> list[Float[Tensor, "layers frames dim"]]:
         start = time.perf_counter()
-        found = inference.hidden_states(self.encoder, waves)
+        found = self.runtime.hidden_states(waves)
         self.seconds += time.perf_counter() - start
         return found
 

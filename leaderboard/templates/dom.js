@@ -20,13 +20,6 @@ function fill(node, attributes, children) {
 }
 
 const el = (name, attributes = {}, ...children) => fill(document.createElement(name), attributes, children);
-const svg = (name, attributes = {}, ...children) =>
-  fill(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
-
-function chart(width, height, label, ...children) {
-  return svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": label }, ...children);
-}
-
 const number = (value, digits) => (value === null || value === undefined ? "–" : value.toFixed(digits));
 
 function short(value) {
@@ -47,12 +40,6 @@ function picker(parent, label, entries, chosen, onchange) {
   return select.value;
 }
 
-function tick(parent, label, checked, onchange) {
-  const box = el("input", { type: "checkbox", onchange: () => onchange(box.checked) });
-  box.checked = checked;
-  parent.append(el("div", { class: "field check" }, el("label", {}, box, label)));
-}
-
 // A tooltip on hover, on focus and on touch; screen readers get the same words as the node's label.
 const tooltip = byId("tooltip");
 
@@ -69,29 +56,5 @@ function showTip(node, text) {
 
 const hideTip = () => { tooltip.hidden = true; };
 
-function tip(node, text) {
-  node.addEventListener("mouseenter", () => showTip(node, text()));
-  node.addEventListener("focus", () => showTip(node, text()));
-  node.addEventListener("mouseleave", hideTip);
-  node.addEventListener("blur", hideTip);
-  return node;
-}
-
 addEventListener("keydown", (event) => { if (event.key === "Escape") hideTip(); });
 addEventListener("scroll", hideTip, { passive: true });
-
-// One stop of the tab key for a whole group; the arrows move inside it.
-function roving(nodes, step = (index, key) => index + ({ ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 })[key]) {
-  nodes.forEach((node, index) => {
-    node.setAttribute("tabindex", index === 0 ? "0" : "-1");
-    node.addEventListener("keydown", (event) => {
-      if (!event.key.startsWith("Arrow")) return;
-      const next = nodes[step(index, event.key)];
-      if (!next) return;
-      event.preventDefault();
-      node.setAttribute("tabindex", "-1");
-      next.setAttribute("tabindex", "0");
-      next.focus();
-    });
-  });
-}

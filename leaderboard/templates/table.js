@@ -1,47 +1,44 @@
-// The table: sorted by its headings, walked through with the arrows.
+// The table: what matters, then tasks, then other costs; on a telephone, a card a row.
 
-// The task above its metric, a cost or a share above its unit.
-function headline({ heading: text, group }) {
-  const last = text.lastIndexOf(" ");
-  const at = { task: text.indexOf(" "), cost: last, score: text.endsWith(" %") ? last : -1 }[group] ?? -1;
-  return at < 0 ? [text, ""] : [text.slice(0, at), text.slice(at + 1)];
+const RANK = { name: "rank", heading: "rank", group: "main", better: "lower", digits: 0, help: "Place by the mean (or SUPERB score); shared by systems that the paired test does not tell apart from the first of them" };
+
+function orderBy(column) {
+  const first = column.name === "title" || column.better === "lower";
+  Object.assign(state, state.sort === column.name ? { up: !state.up } : { sort: column.name, up: first });
+  changed();
+  const again = document.querySelector(`[data-sort="${CSS.escape(column.name)}"]`);
+  if (again) again.focus();
 }
 
 function heading(column) {
-  const active = state.sort === column.name;
-  const [first, small] = headline(column);
-  const button = el("button", { type: "button", "data-sort": column.name, onclick: () => sortBy(column) },
-    first, " ", el("span", { class: "arrow", "aria-hidden": "true" }, active ? (state.up ? "▲" : "▼") : ""),
-    small ? el("small", {}, small) : null);
-  if (column.description) tip(button, () => column.description);
-  return el("th", { scope: "col", class: column.first ? "group" : null, "aria-sort": active ? (state.up ? "ascending" : "descending") : "none" }, button);
+  const sorted = state.sort === column.name;
+  const [last, ...before] = column.heading.split(" ").reverse();
+  const text = before.length ? [el("small", {}, before.reverse().join(" ")), last] : [column.heading];
+  const button = el("button", { type: "button", "data-sort": column.name, onclick: () => orderBy(column) }, text,
+    sorted ? el("span", { class: "arrow", "aria-hidden": "true" }, state.up ? "▲" : "▼") : null);
+  if (column.help) {
+    for (const event of ["mouseenter", "focus"]) button.addEventListener(event, () => showTip(button, column.help));
+    for (const event of ["mouseleave", "blur"]) button.addEventListener(event, hideTip);
+  }
+  return el("th", { scope: "col", class: column.first ? "group" : null, "aria-sort": sorted ? (state.up ? "ascending" : "descending") : null }, button);
 }
 
-function sortBy(column) {
-  if (state.sort === column.name) state.up = !state.up;
-  else Object.assign(state, { sort: column.name, up: column.better !== "higher" });
-  drawTable();
-  document.querySelector(`[data-sort="${column.name}"]`).focus();
-}
-
-// The best and the second best value of each column, among all rows of the section.
+// The best and the second best value of each column, among all rows of the section; none where nothing is ranked.
 function honours(columns, list) {
-  return new Map(columns.filter((column) => column.group !== "plain").map((column) => {
+  return new Map(columns.map((column) => {
     const values = [...new Set(list.map((row) => row.get(column.name)).filter((value) => value !== null))];
     values.sort((a, b) => (column.better === "higher" ? b - a : a - b));
-    return [column.name, values.length > 1 ? values.slice(0, 2) : []];
+    const judged = column.group === "task" || column.kind === "score";
+    return [column.name, judged && values.length > 1 ? values.slice(0, 2) : []];
   }));
 }
 
 function cell(row, column, honour) {
-  const value = row.get(column.name);
-  const classes = [column.first ? "group" : "", value === null ? "absent" : "", value !== null && value === honour[0] ? "best" : "",
+  const value = row.get(column.name), [text, around] = shown(row, column);
+  const classes = [column.group, column.first ? "group" : "", value === null ? "absent" : "", value !== null && value === honour[0] ? "best" : "",
     value !== null && value === honour[1] ? "second" : ""].filter(Boolean).join(" ");
-  const bounds = interval(row, column.name);
-  const half = bounds ? (bounds[1] - bounds[0]) / 2 : null;
-  const digits = half === null || half < 1 ? column.digits : Math.min(1, column.digits); // no digits that say nothing
-  return el("td", { class: classes || null, role: "gridcell", "data-column": column.name }, number(value, digits),
-    half === null ? null : el("span", { class: "pm" }, ` ±${half.toFixed(half < 1 ? 1 : 0)}`));
+  return el("td", { class: classes, role: "gridcell", "data-column": column.name, "data-label": column.heading }, el("span", {}, text,
+    around ? el("span", { class: "pm" }, ` ${around}`) : null));
 }
 
 // Listeners a table, not a cell: 500 rows stay quick.
@@ -56,42 +53,64 @@ function explained(body, columns) {
   body.addEventListener("focusin", show);
   body.addEventListener("mouseout", hideTip);
   body.addEventListener("focusout", hideTip);
+  body.addEventListener("change", (event) => { if (event.target.matches(".pin")) pin(Number(event.target.closest("tr").dataset.row), event.target.checked); });
+  body.addEventListener("click", (event) => { if (event.target.matches(".name")) openDetails(rows[event.target.closest("tr").dataset.row]); });
 }
 
 function tableRow(row, columns, best) {
-  const name = el("button", { type: "button", class: "name", onclick: () => openDetails(row) }, row.get("title"));
-  const more = isPublished(row) ? row.get("teacher") : sourceOf(row);
-  return el("tr", { "data-row": row.index },
-    el("th", { scope: "row", class: "system" }, el("div", {},
+  const what = [roleOf(row), isPublished(row) ? row.get("teacher") && `of ${row.get("teacher")}` : sourceOf(row),
+    row.n_trainings > 1 ? `${row.n_trainings} trainings` : null].filter(Boolean).join(" · ");
+  const box = el("input", { type: "checkbox", class: "pin", "aria-label": `Put ${row.label} side by side` });
+  box.checked = state.beside.includes(row.index);
+  return el("tr", { "data-row": row.index, role: "row" },
+    el("th", { scope: "row", role: "rowheader", class: "system" }, el("div", {}, box,
       el("span", { class: `mark ${isPublished(row) ? "published" : ""}`, style: { "--mark": colour(row) }, "aria-hidden": "true" }),
-      el("span", {}, name, el("span", { class: "what" }, roleOf(row), more ? el("span", { class: "more" }, ` · ${more}`) : null)))),
-    el("td", { role: "gridcell", "data-column": "rank" }, row.get("rank") === null ? "–" : String(row.get("rank"))),
-    columns.map((column) => cell(row, column, best.get(column.name))));
+      el("span", {}, el("button", { type: "button", class: "name" }, row.get("title")), el("span", { class: "what" }, what)))),
+    el("td", { class: "main", role: "gridcell", "data-column": "rank", "data-label": "rank" }, rankText(row)),
+    columns.map((column) => cell(row, column, best.get(column.name))),
+    ["machine", "commit"].map((name) => el("td", { class: `more text ${name === "machine" ? "group" : ""}`, role: "gridcell", "data-label": name }, row[name] || "–")));
+}
+
+function caption(list, columns) {
+  const one = section(), said = [...one.notes.length ? ["Measured by earlier versions of the tasks, so not ranked with newer rows."] : []];
+  if (one.synthetic) said.push("Synthetic speech: a proof that everything runs. It says nothing about people's voices, so there is no mean, no rank and no best.");
+  else said.push("Bold is best, underlined second.", isRanked(one) ? "A mean and a rank need every task." : "");
+  if (list.some((row) => columns.some((column) => interval(row, column.name)))) said.push("± is half of the 95 % interval.");
+  if (one.machines.length) said.push(`Speed and memory measured on ${one.machines.join("; ")}.`);
+  return said.filter(Boolean).join(" ");
 }
 
 function drawTable() {
-  const list = sorted(visibleRows());
-  const columns = section().columns.map((column, index, all) => ({ ...column, first: index === 0 || all[index - 1].group !== column.group }));
-  const best = honours(columns, rowsOf(section()));
+  const list = sorted(visibleRows()), all = rowsOf(section());
+  const columns = section().columns.map((column, index, other) => ({ ...column, first: index > 0 && other[index - 1].group !== column.group }));
+  const best = section().synthetic ? new Map(columns.map((column) => [column.name, []])) : honours(columns, all);
   const body = el("tbody", {}, list.map((row) => tableRow(row, columns, best)));
-  const title = heading({ name: "title", heading: "system", better: "lower" });
+  const title = heading({ name: "title", heading: "system", better: "lower", help: "Press a name for its records, utterance by utterance; tick to put systems side by side" });
   title.classList.add("system");
-  const head = el("thead", {}, el("tr", {}, title, heading({ name: "rank", heading: "rank", better: "lower" }), columns.map(heading)));
-  const holder = byId("table-body");
-  const old = holder.querySelector(".scroll");
-  const scroll = el("div", { class: "scroll", tabindex: "-1" }, el("table", { role: "grid", "aria-labelledby": "table-title" }, head, body));
+  const plain = (text, first) => el("th", { scope: "col", class: `text ${first ? "group" : ""}` }, el("span", {}, text));
+  const head = el("thead", {}, el("tr", {}, title, heading(RANK), columns.map(heading), plain("machine", true), plain("commit")));
+  const holder = byId("table-body"), old = holder.querySelector(".scroll");
+  const scroll = el("div", { class: `scroll ${list.length > 15 ? "" : "few"}`, tabindex: "-1" }, el("table", { role: "grid", "aria-labelledby": "table-title" }, head, body));
   const at = old ? old.scrollLeft : 0;
   holder.replaceChildren(list.length ? scroll : el("p", { class: "empty" }, "No row fits these filters."));
   scroll.scrollLeft = at;
   scroll.addEventListener("scroll", () => fade(scroll), { passive: true });
   fade(scroll);
-  explained(body, columns);
-  walk(body, columns.length + 1);
-  byId("count").textContent = `${list.length} of ${rowsOf(section()).length} systems`;
-  const machines = section().machines.length ? ` Throughput and memory measured on ${section().machines.join("; ")}.` : "";
-  const synthetic = section().synthetic ? " The speech is synthetic: these numbers say nothing about people's voices." : "";
-  byId("table-caption").textContent = "↑ higher is better, ↓ lower is better; bold is best, underlined second. A mean and a rank need every task."
-    + `${list.some((row) => columns.some((column) => interval(row, column.name))) ? " ± is half of the 95 % interval." : ""}${machines}${synthetic}`;
+  explained(body, [RANK, ...columns]);
+  walk(body, columns.length + 3);
+  const hidden = isRanked(section()) && !state.partial ? all.filter((row) => row.get("rank") === null).length : 0;
+  byId("count").textContent = `${list.length} of ${all.length} systems${hidden ? `; ${hidden} without every task hidden` : ""}`;
+  byId("table-caption").textContent = caption(list, columns);
+  byId("help-body").replaceChildren(...[RANK, ...columns].flatMap((column) => [el("dt", {}, column.heading), el("dd", {}, column.help)]));
+}
+
+function drawFinding() {
+  const one = data.sections.find((other) => other.finding || other.best);
+  const node = byId("finding");
+  node.hidden = !one;
+  if (!one) return;
+  node.replaceChildren(...[one.finding, one.best].filter(Boolean).map((text, index) => el("p", { class: index ? "" : "first" }, text)),
+    el("p", { class: "caption" }, `${one.label}; ± is half of a 95 % interval over test items and seeds.`));
 }
 
 // The right edge fades while there are columns behind it.
@@ -124,4 +143,4 @@ function walk(body, width) {
   });
 }
 
-drawers.push(drawTable);
+drawers.push(drawFinding, drawTable);

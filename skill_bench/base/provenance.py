@@ -18,7 +18,7 @@ from skill_bench.base.specs import Frozen
 _PACKAGE = Path(__file__).resolve().parents[1]
 PACKAGES = (
     "torch", "torchaudio", "s3prl", "espnet-s3prl", "transformers", "lightning", "numpy", "scipy", "scikit-learn",
-    "pandas", "soundfile", "safetensors", "jiwer", "pydantic", "espeakng-loader",
+    "pandas", "soundfile", "safetensors", "jiwer", "pydantic", "espeakng-loader", "onnx", "onnxruntime",
 )  # fmt: skip
 """Distributions whose version can change a number."""
 

@@ -12,6 +12,7 @@ import typer
 
 from skill_bench.base.errors import UsageError
 from skill_bench.cli.options import names_in, usable_device
+from skill_bench.cli.paths import there
 from skill_bench.launch.options import LaunchOptions, read_options
 
 
@@ -38,7 +39,8 @@ _OPTIONS: dict[str, Any] = {
     ],
     "launcher": Annotated[str | None, typer.Option(help="Run in jobs: slurm, or local (processes of this machine).")],
     "launch_file": Annotated[
-        Path | None, typer.Option(help="TOML with these options, and others of SLURM; the command line comes first.")
+        Path | None,
+        typer.Option(help="TOML with these options, and more of SLURM; the command line comes first.", callback=there),
     ],
     "max_jobs": Annotated[int | None, typer.Option(help="Jobs at a time. [default: 2]")],
     "gpus_per_job": Annotated[int | None, typer.Option(help="With any, jobs compute there. [default: 0]")],

@@ -51,14 +51,14 @@ def lines(profile: Profile) -> list[str]:
             f"{speed.batch_size} x {speed.utterance_seconds:g} s, "
             f"{speed.dtype}, {speed.device}, {counted(speed.n_threads, 'thread')})"
         )
+    if (factor := profile.real_time_factor) is not None:
+        shown.append(f"real time    factor {factor:.4f}, one thread")
     if (memory := profile.memory) is not None:
         shown.append(
             f"peak memory  {memory.peak_bytes / 2**20:.1f} MiB above the weights' {memory.weight_bytes / 2**20:.1f}"
         )
     if profile.disk_bytes is not None:
         shown.append(f"file         {profile.disk_bytes / 1e6:.2f} MB")
-    if (one := profile.one_thread) is not None:
-        shown.append(f"one thread   real-time factor {1 / one.median:.4f} ({one.utterance_seconds:g} s)")
     if (start := profile.cold_start) is not None:
         shown.append(
             f"cold start   {start.median:.2f} s to the end of a first utterance of {start.utterance_seconds:g} s"

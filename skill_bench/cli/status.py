@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,6 @@ import typer
 from skill_bench.cli.paths import folder_if_there
 
 if TYPE_CHECKING:
-    from skill_bench.launch.engine import Jobs
     from skill_bench.launch.status import CellState, Status
 
 STATES: tuple[CellState, ...] = ("done", "running", "waiting", "failed", "lost")
@@ -27,9 +25,7 @@ def status(
     from skill_bench.launch.options import LaunchOptions
     from skill_bench.launch.status import status as found_in
 
-    engines: dict[str, Callable[[], Jobs]] = {
-        name: partial(engine, LaunchOptions(launcher=name)) for name, engine in ENGINES.items()
-    }
+    engines = {name: partial(engine, LaunchOptions(launcher=name)) for name, engine in ENGINES.items()}
     for found in found_in(out, engines=engines):
         for line in lines(found):
             typer.echo(line)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -11,7 +10,6 @@ from torch import Tensor
 
 from skill_bench.distillation.losses import Averages, GroupDistillation
 from skill_bench.models.architecture import Architecture
-from skill_bench.models.cpu import inference
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.size import size_of
 from skill_bench.pruning import removal
@@ -31,8 +29,7 @@ def teaching(teacher: Encoder, averages: Averages) -> Teach:
 
     @torch.no_grad()
     def teach(waves: Float[Tensor, "batch samples"]) -> list[Float[Tensor, "batch frames dim"]]:
-        walk = partial(inference.walk, teacher) if inference.applies(teacher) else teacher.walk
-        return averages(walk(waves, layer_zero=averages.layer_zero))
+        return averages(teacher.walk(waves, layer_zero=averages.layer_zero))
 
     return teach
 

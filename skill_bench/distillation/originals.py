@@ -96,6 +96,8 @@ def markdown() -> str:
         lines.append("")
     lines += ["## SKILL", "", load_recipe("skill").source, ""]
     lines += ["All else is as in the recipe `dphubert`; `uniform_groups` and `random_groups` change its groups alone."]
+    guide = "how-to/distilling.md#which-layers-make-a-target-and-how"
+    lines += [f"What else a target can be, off in all of these: [options]({guide})."]
     return "\n".join(lines) + "\n"
 
 

@@ -87,10 +87,9 @@ def compare(
     with tempfile.TemporaryDirectory(prefix="skill-bench-check-") as temporary:
         model = _run(wanted, Path(temporary), place, progress or Silent())
         after = collect(Path(temporary))
-        named = {settings.upstream, model.name}
         findings = judge_tasks(
-            {task: _of(before.entries, task, named) for task in wanted.tasks},
-            {task: _of(after.entries, task, named) for task in wanted.tasks},
+            {task: _of(before.entries, task) for task in wanted.tasks},
+            {task: _of(after.entries, task) for task in wanted.tasks},
             rules,
         )
     findings += judge_costs(baseline.costs, _costs(model, place), rules)
@@ -193,5 +192,6 @@ def _costs(model: EvaluatedUpstream, place: RerunOptions) -> Costs:
     )
 
 
-def _of(entries: tuple[FoundRecord, ...], task: str, upstreams: set[str]) -> list[FoundRecord]:
-    return [e for e in entries if e.record.key.task == task and e.record.key.upstream in upstreams]
+def _of(entries: tuple[FoundRecord, ...], task: str) -> list[FoundRecord]:
+    """Whatever its name: a baseline is of one system, which may have been another checkpoint."""
+    return [entry for entry in entries if entry.record.key.task == task]

@@ -57,7 +57,7 @@ class Job:
     """Called by submitit, in the job's own process.
 
     Attributes:
-        groups: Several where jobs share them: whoever is free takes the next.
+        groups: Several where jobs share them: whoever is free takes the next, and what another one has died over.
         folder: Of the launch.
         load: As `skill_bench.evaluation.evaluate.evaluate` takes it.
         seconds: What the job may take.
@@ -75,7 +75,7 @@ class Job:
     command: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        self._failed: list[str] = []
+        self._failed: dict[str, str] = {}
         self._began, self._records_before = time.monotonic(), frozenset[tuple[int, int] | None]()
 
     def __call__(self) -> None:
@@ -94,7 +94,7 @@ class Job:
             if not any(self._try(group) for group in ready):
                 time.sleep(POLL_SECONDS)
         if self._failed:
-            raise SkillBenchError("\n".join(self._failed))
+            raise SkillBenchError("\n".join(f"{name}: {error}" for name, error in self._failed.items()))
 
     def checkpoint(self) -> DelayedSubmission | None:
         """What is to be started when the job is out of time, or has to leave; None where it would not come further."""
@@ -117,7 +117,9 @@ class Job:
 
     def _is_over(self, group: Group) -> bool:
         tried = self._file(group.name, "tried")
-        return self._file(group.name, "done").exists() or (tried.exists() and tried.stat().st_size >= MOST_TRIES)
+        # A group that no other job has comes back with its job alone, which SLURM starts again for its own reasons.
+        given_up = len(self.groups) > 1 and tried.exists() and tried.stat().st_size >= MOST_TRIES
+        return given_up or group.name in self._failed or self._file(group.name, "done").exists()
 
     def _waits_for(self, name: str) -> bool:
         return any(group.name == name and not self._is_over(group) for group in self.groups)
@@ -133,7 +135,7 @@ class Job:
                 self._do(group)
             except Exception as error:  # the other groups are none the worse for it
                 traceback.print_exc()
-                self._failed.append(f"{group.name}: {error}")
+                self._failed[group.name] = str(error)
             else:
                 self._file(group.name, "done").touch()
             return True

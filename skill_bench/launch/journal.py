@@ -12,6 +12,7 @@ from typing import Literal
 from skill_bench.base.documents import Document
 from skill_bench.base.specs import Frozen
 from skill_bench.evaluation.cell_record import CellRecord
+from skill_bench.launch.options import Launcher
 from skill_bench.records.record import version
 
 FOLDER, FILE = "launched", "launch"  # no .json: what belongs to records is found by that name
@@ -42,7 +43,7 @@ class Launched(Document):
     """A launch."""
 
     kind: Literal["launch"] = "launch"
-    launcher: Literal["local", "slurm"]
+    launcher: Launcher
     host: str
     command: tuple[str, ...]
     started_at: str

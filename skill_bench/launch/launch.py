@@ -18,12 +18,12 @@ from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.launch.engine import Jobs
 from skill_bench.launch.follow import Follower
 from skill_bench.launch.local import Local
-from skill_bench.launch.options import LauncherName, LaunchOptions
+from skill_bench.launch.options import Launcher, LaunchOptions
 from skill_bench.launch.share import Missing
 from skill_bench.launch.slurm import Slurm
 from skill_bench.records.profile import find_profile
 
-ENGINES: Mapping[LauncherName, Callable[[LaunchOptions], Jobs]] = {"local": Local, "slurm": Slurm}
+ENGINES: Mapping[Launcher, Callable[[LaunchOptions], Jobs]] = {"local": Local, "slurm": Slurm}
 
 
 def in_jobs(

@@ -26,6 +26,7 @@ from pydantic import AfterValidator, Field
 from skill_bench.base.errors import UsageError
 from skill_bench.base.specs import Count, Frozen, Positive, read_toml, validate
 
+Launcher = Literal["local", "slurm"]
 _UNIT_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _TIME = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
@@ -41,9 +42,6 @@ def seconds_in(text: str) -> int:
     match = _TIME.fullmatch(text.replace(" ", ""))
     parts = match.groups() if match else ()
     return sum(int(n or 0) * seconds for n, seconds in zip(parts, _UNIT_SECONDS.values(), strict=bool(parts)))
-
-
-LauncherName = Literal["local", "slurm"]
 
 
 class LaunchOptions(Frozen):
@@ -71,7 +69,7 @@ class LaunchOptions(Frozen):
         detach: Whether to return as soon as the jobs are submitted.
     """
 
-    launcher: LauncherName
+    launcher: Launcher
     devices: tuple[Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")], ...] = ()
     max_jobs: Positive = 2
     gpus_per_job: Count = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
+import os
 import re
 import shutil
 import subprocess
@@ -93,9 +93,7 @@ class Slurm(Jobs):
         """As `Jobs.states`."""
         wanted = set(ids)
         found: dict[str, State] = {}
-        for line in _asked(
-            ["squeue", "--noheader", "--array", f"--user={getpass.getuser()}", "--format=%i %T"]
-        ).splitlines():
+        for line in _asked(["squeue", "--noheader", "--array", f"--user={os.getuid()}", "--format=%i %T"]).splitlines():
             job_id, _, state = line.strip().partition(" ")
             if job_id in wanted:
                 found[job_id] = "running" if state in ("RUNNING", "COMPLETING", "CONFIGURING") else "pending"

@@ -12,6 +12,7 @@ from skill_bench.base.errors import RecordError, UsageError
 from skill_bench.launch.engine import Jobs, State
 from skill_bench.launch.journal import FILE, Launched, LaunchedCell, launches
 from skill_bench.launch.logs import last_words
+from skill_bench.launch.options import Launcher
 from skill_bench.records.record import Record
 
 CellState = Literal["done", "running", "waiting", "failed", "lost"]
@@ -43,7 +44,7 @@ class Status:
         return sum(one == state for one in self.cells.values())
 
 
-def status(out_dir: Path, *, engines: Mapping[str, Callable[[], Jobs]]) -> list[Status]:
+def status(out_dir: Path, *, engines: Mapping[Launcher, Callable[[], Jobs]]) -> list[Status]:
     """The latest launch, and earlier ones that have jobs left.
 
     Raises:
@@ -57,7 +58,7 @@ def status(out_dir: Path, *, engines: Mapping[str, Callable[[], Jobs]]) -> list[
     return [one for one in every[:-1] if one.jobs] + every[-1:]
 
 
-def _of(folder: Path, engines: Mapping[str, Callable[[], Jobs]]) -> Status:
+def _of(folder: Path, engines: Mapping[Launcher, Callable[[], Jobs]]) -> Status:
     launched = Launched.read(folder / FILE)
     if launched.launcher == "local" and launched.host != socket.gethostname():
         raise UsageError(f"{folder}: its jobs are processes of {launched.host}. Ask there.")

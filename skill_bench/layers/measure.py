@@ -21,6 +21,7 @@ from skill_bench.layers.cluster import cluster
 from skill_bench.layers.measures import new_measure
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
+from skill_bench.models.runtime import states_of
 from skill_bench.records.similarity import MEASURES, Largest, LayerSimilarity, Linkage, MeasureName, Similarity
 
 MAX_SECONDS = 30.0
@@ -54,17 +55,18 @@ def calibrate(
     running = {
         name: new_measure(name, n_layers=len(teacher.layers) + 1, dim=architecture.dim, seed=seed) for name in measures
     }
-    device = teacher.norm.weight.device
     chosen = choose(utterances, n=n, seed=seed)
     longest = int(MAX_SECONDS * SAMPLE_RATE_HZ)
+    hidden_states = states_of(teacher)
+    at_once = torch.get_num_threads()
     with (progress or Silent()).stage("similarity: utterances", total=len(chosen)) as advance:
-        for utterance in chosen:
-            wave = load_utterance(utterance).waveform[None, :longest].to(device)
-            if wave.shape[1] >= architecture.receptive_field_samples:
-                states, _ = teacher(wave)
+        for start in range(0, len(chosen), at_once):
+            some = chosen[start : start + at_once]
+            waves = [load_utterance(utterance).waveform[:longest] for utterance in some]
+            for states in hidden_states([wave for wave in waves if len(wave) >= architecture.receptive_field_samples]):
                 for measure in running.values():
-                    measure.update(states)
-            advance(1)
+                    measure.update(list(states))
+            advance(len(some))
     try:
         return {name: measure.similarity() for name, measure in running.items()}
     except ValueError as error:

@@ -4,7 +4,7 @@ Counted: convolutions, matrix products (linear layers included), the two product
 Not counted: biases, normalisations, activations, softmax, Fourier transforms. The counted operations are not carried
 out: zeros of the right shape take the place of their results, so that a count costs far less than a forward, and code
 that looks at values still runs. A module that computes more frames than it keeps (HuBERT's positional convolution:
-one) is charged for what it computes. Our encoders are counted as they are written down, not as they are sped up.
+one) is charged for what it computes.
 
 ``superb`` is the number of the SUPERB challenge: its profiler adds, for each attention layer over T frames with H heads
 and d = H * head width, 4*T*d for the bias additions and 4*H*T*T for scale, mask and softmax. For HuBERT Base that
@@ -24,7 +24,6 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from skill_bench.models.cpu.plain import plain_path
 from skill_bench.records.profile import Macs
 
 CHALLENGE_LENGTHS_SAMPLES = (
@@ -125,7 +124,7 @@ def count(run: Callable[[], object]) -> MacCounter:
     # torch.nn.MultiheadAttention's fused inference is one opaque operation.
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.inference_mode(), plain_path(), counter:
+        with torch.inference_mode(), counter:
             run()
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TypedDict, TypeVar
 
 import torch
@@ -11,12 +10,12 @@ from torch import nn
 
 from skill_bench.base import provenance
 from skill_bench.base.errors import SkillBenchError
-from skill_bench.measure.deployed import disk_bytes, measure_cold_start, measure_one_thread
+from skill_bench.measure.deployed import disk_bytes, measure_cold_start
 from skill_bench.measure.macs import CHALLENGE_LENGTHS_SAMPLES, challenge_macs
 from skill_bench.measure.memory import measure_memory
 from skill_bench.measure.parameters import count_parameters
 from skill_bench.measure.throughput import Encode, measure_throughput
-from skill_bench.records.profile import ColdStart, Memory, Parameters, Profile, Throughput
+from skill_bench.records.profile import Memory, Parameters, Profile
 from skill_bench.records.record import System
 
 Part = TypeVar("Part")
@@ -48,100 +47,66 @@ def profile(
 
     Args:
         module: an upstream (anything with ``hidden_states(waves)``), or any module together with ``encode``.
-        encode: encodes a list of waveforms (samples,) with ``module``; its ``hidden_states`` by default.
+        encode: encodes a list of waveforms (samples,) with ``module``; its ``hidden_states`` by default, or, where
+            operations and allocations are counted, which only torch's can be, its ``hidden_states_by_torch``.
         system: what the module is; goes into the record as it is.
-        load: loads ``module`` afresh; given, its file, one thread and a cold start are measured too.
+        load: loads ``module`` afresh; given, its file and a cold start are measured too.
         timed: False leaves out what depends on the machine.
 
     A part that cannot be measured is absent from the profile, with the reason; the others are measured all the same.
     """
-    if encode is None:
-        encode = _hidden_states(module)
+    written_down: nn.Module = getattr(module, "written_down", lambda: module)()
+    counted = encode or getattr(written_down, "hidden_states_by_torch", None) or _hidden_states(written_down)
+    encode = encode or _hidden_states(module)
     started_at = provenance.now()
     first = next((tensor for tensor in module.parameters()), None)
     device = torch.device("cpu") if first is None else first.device
     dtype = torch.float32 if first is None else first.dtype
     size = Size(batch_size=batch_size, utterance_seconds=utterance_seconds, device=device, dtype=dtype)
-    counted: nn.Module = getattr(module, "written_down", lambda: module)()
-    count = encode if counted is module else _hidden_states(counted)
-    parts = _Parts()
+    reasons: dict[str, str] = {}
+
+    def attempt(name: str, measure: Callable[[], Part], wanted: bool = True) -> Part | None:
+        if not wanted:
+            reasons[name] = NOT_ASKED
+            return None
+        try:
+            return measure()
+        except (NotImplementedError, SkillBenchError, torch.OutOfMemoryError) as error:
+            reasons[name] = f"{type(error).__name__}: {error}"
+            return None
+
     was_training = module.training
     module.eval()
     try:
         return Profile(
             system=system,
-            parameters=_parameters(module, counted),
-            macs=parts.attempt(
+            parameters=_parameters(module, written_down),
+            macs=attempt(
                 "macs",
                 lambda: challenge_macs(
-                    lambda wave: count([wave]), lengths_samples=lengths_samples, device=device, dtype=dtype
+                    lambda wave: counted([wave]), lengths_samples=lengths_samples, device=device, dtype=dtype
                 ),
             ),
-            throughput=parts.attempt(
-                "throughput", lambda: measure_throughput(encode, n_repeats=n_repeats, **size), wanted=timed
-            ),
-            memory=parts.attempt("memory", lambda: _memory(module, counted, encode, size), wanted=timed),
-            **_deployed(parts, module, encode, load, device=device, n_repeats=n_repeats, timed=timed),
-            reasons=parts.reasons,
+            throughput=attempt("throughput", lambda: measure_throughput(encode, n_repeats=n_repeats, **size), timed),
+            memory=attempt("memory", lambda: _memory(module, written_down, counted, size), timed),
+            disk_bytes=None if load is None else attempt("disk_bytes", lambda: disk_bytes(module)),
+            cold_start=None if load is None else attempt("cold_start", lambda: measure_cold_start(load, device), timed),
+            reasons=reasons,
             provenance=provenance.collect(started_at=started_at),
         )
     finally:
         module.train(was_training)
 
 
-@dataclass
-class _Parts:
-    """Measurements one by one: one that fails is None, and its reason is in ``reasons``."""
-
-    reasons: dict[str, str] = field(default_factory=dict)
-
-    def attempt(self, name: str, measure: Callable[[], Part], *, wanted: bool = True) -> Part | None:
-        if not wanted:
-            self.reasons[name] = NOT_ASKED
-            return None
-        try:
-            return measure()
-        except (NotImplementedError, SkillBenchError, torch.OutOfMemoryError) as error:
-            self.reasons[name] = f"{type(error).__name__}: {error}"
-            return None
-
-
-class _Deployed(TypedDict, total=False):
-    disk_bytes: int | None
-    one_thread: Throughput | None
-    cold_start: ColdStart | None
-
-
-def _deployed(
-    parts: _Parts,
-    module: nn.Module,
-    encode: Encode,
-    load: Callable[[], nn.Module] | None,
-    *,
-    device: torch.device,
-    n_repeats: int,
-    timed: bool,
-) -> _Deployed:
-    if load is None:
-        return {}
-    return {
-        "disk_bytes": parts.attempt("disk_bytes", lambda: disk_bytes(module)),
-        "one_thread": parts.attempt(
-            "one_thread", lambda: measure_one_thread(encode, device=device, n_repeats=n_repeats), wanted=timed
-        ),
-        "cold_start": parts.attempt("cold_start", lambda: measure_cold_start(load, device=device), wanted=timed),
-    }
-
-
-def _parameters(module: nn.Module, counted: nn.Module) -> Parameters:
-    found = count_parameters(counted)
-    if counted is module:
+def _parameters(module: nn.Module, written_down: nn.Module) -> Parameters:
+    found = count_parameters(written_down)
+    if written_down is module:
         return found
     return found.model_copy(update={"n_bytes": disk_bytes(module)})  # as another runtime keeps them
 
 
-def _memory(module: nn.Module, counted: nn.Module, encode: Encode, size: Size) -> Memory:
-    if counted is not module:
+def _memory(module: nn.Module, written_down: nn.Module, encode: Encode, size: Size) -> Memory:
+    if written_down is not module:
         raise NotImplementedError("only what torch allocates is seen, and another runtime computes this model")
     return measure_memory(module, encode, **size)
 

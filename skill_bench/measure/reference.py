@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from skill_bench.measure.throughput import Encode, measure_throughput
 
-NAME = "reference-v2"
+NAME = "reference-v3"
 _SAMPLES_PER_FRAME, _WIDTH = 320, 256
 
 

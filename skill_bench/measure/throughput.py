@@ -1,4 +1,7 @@
-"""Seconds of audio encoded per second: warm-up, then repeats, each waited for."""
+"""Seconds of audio encoded per second: warm-up, then repeats, each waited for.
+
+One CPU thread, for whatever model: ours take one for each utterance, and a rate should not depend on a machine's cores.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import torch
 from torch import Tensor
 
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
+from skill_bench.models.threads import threads
 from skill_bench.records.profile import Throughput
 
 Encode = Callable[[list[Tensor]], object]
@@ -43,7 +47,7 @@ def measure_throughput(
     device = torch.device(device)
     waves = noise(batch_size=batch_size, seconds=utterance_seconds, device=device, dtype=dtype)
     batch_seconds = []
-    with torch.inference_mode():
+    with torch.inference_mode(), threads(1):
         for repeat in range(n_warmup + n_repeats):
             _wait(device)
             start = clock()
@@ -62,7 +66,7 @@ def measure_throughput(
         utterance_seconds=utterance_seconds,
         dtype=str(dtype).removeprefix("torch."),
         device=device.type,
-        n_threads=torch.get_num_threads(),
+        n_threads=1,
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skill_bench.models.cpu import training as lean
+from skill_bench.models.recomputed import recomputed
 
 
 def head_rows(heads: Int[Tensor, " some"], *, head_dim: int) -> Int[Tensor, " rows"]:
@@ -32,15 +34,11 @@ class PositionGate(nn.Module):
         self.linear = nn.Linear(head_dim, 8)
         self.scale = nn.Parameter(torch.ones(n_heads))
 
-    def forward(
-        self, x: Float[Tensor, "batch frames dim"], heads: list[int] | Int[Tensor, " some"] | None = None
-    ) -> Float[Tensor, "batch heads frames 1"]:
-        """``heads``: some of the remaining ones; default all."""
-        heads = self.index if heads is None else heads
-        per_head = x.reshape(*x.shape[:2], self.n_heads, self.head_dim)[:, :, heads].transpose(1, 2)
+    def forward(self, x: Float[Tensor, "batch frames dim"]) -> Float[Tensor, "batch heads frames 1"]:
+        per_head = x.reshape(*x.shape[:2], self.n_heads, self.head_dim)[:, :, self.index].transpose(1, 2)
         gates: Tensor = self.linear(per_head)
         update, reset = torch.sigmoid(gates.view(*gates.shape[:3], 2, 4).sum(4)).chunk(2, dim=3)
-        return update * (reset * self.scale[heads][:, None, None] - 1.0) + 2.0
+        return update * (reset * self.scale[self.index][:, None, None] - 1.0) + 2.0
 
 
 class SelfAttention(nn.Module):
@@ -69,55 +67,30 @@ class SelfAttention(nn.Module):
         key_is_valid: Bool[Tensor, "batch 1 1 frames"] | None,
         head_mask: Float[Tensor, " heads"] | None = None,
     ) -> Float[Tensor, "batch frames dim"]:
-        if key_is_valid is None and lean.applies(x):
-            return self._lean(x, position_bias, head_mask)
         query, key, value = (
             linear(x).view(*x.shape[:2], len(self.heads), self.head_dim).transpose(1, 2)
             for linear in (self.query, self.key, self.value)
         )
-        bias: Tensor | None = key_is_valid
-        if self.gate is not None:
+        if self.gate is None:
+            attended = self._attend(query, key, value, key_is_valid)
+        else:
             assert position_bias is not None
-            bias = self.gate(x) * position_bias[self.gate.index]
-            if key_is_valid is not None:
-                bias = bias.masked_fill_(~key_is_valid, float("-inf"))
-        rate = self.dropout if self.training else 0.0
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=rate)
+            gated = partial(self._attend_gated, key_is_valid)
+            attended = recomputed(gated, query, key, value, self.gate(x), position_bias[self.gate.index])
         if head_mask is not None:
             attended = attended * head_mask[:, None, None]
         projected: Tensor = self.out(attended.transpose(1, 2).flatten(2))
         return projected
 
-    def _lean(
-        self,
-        x: Float[Tensor, "batch frames dim"],
-        position_bias: Float[Tensor, "all_heads frames frames"] | None,
-        head_mask: Float[Tensor, " heads"] | None,
-    ) -> Float[Tensor, "batch frames dim"]:
-        """The same while it is trained on a CPU; heads whose gate is shut are not computed."""
-        units = None if head_mask is None else lean.open_units(head_mask)
-        if units is None:
-            units = torch.arange(len(self.heads))
-        heads = [self.heads[i] for i in units.tolist()]
-        rows: Tensor | slice = slice(None)
-        if len(heads) < len(self.heads):
-            rows = head_rows(units, head_dim=self.head_dim)
-        query, key, value = (
-            F.linear(x, linear.weight[rows], linear.bias[rows])
-            .view(*x.shape[:2], len(heads), self.head_dim)
-            .transpose(1, 2)
-            for linear in (self.query, self.key, self.value)
-        )
+    def _attend_gated(
+        self, key_is_valid: Tensor | None, query: Tensor, key: Tensor, value: Tensor, gate: Tensor, bias: Tensor
+    ) -> Tensor:
+        """The gated bias, (batch, heads, frames, frames), is the largest that a layer makes, and is not kept."""
+        added = gate * bias
+        if key_is_valid is not None:
+            added = added.masked_fill(~key_is_valid, float("-inf"))
+        return self._attend(query, key, value, added)
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, added: Tensor | None) -> Tensor:
         rate = self.dropout if self.training else 0.0
-        if self.gate is None:
-            attended = F.scaled_dot_product_attention(query, key, value, dropout_p=rate)
-        elif rate:
-            assert position_bias is not None
-            bias = self.gate(x, heads) * position_bias[heads]
-            attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=rate)
-        else:
-            assert position_bias is not None
-            attended = lean.attend(query, key, value, self.gate(x, heads), position_bias[heads])
-        if head_mask is not None:
-            attended = attended * head_mask[units][:, None, None]
-        return F.linear(attended.transpose(1, 2).flatten(2), self.out.weight[:, rows], self.out.bias)
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=added, dropout_p=rate)

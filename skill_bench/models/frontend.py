@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+from itertools import pairwise
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skill_bench.models.architecture import Architecture, ConvNorm
-from skill_bench.models.cpu import front_end as lean_frontend
-from skill_bench.models.cpu import training as lean
+from skill_bench.models.recomputed import recomputed
 
 
 def valid_positions(lengths: Int[Tensor, " batch"], size: int) -> Bool[Tensor, "batch size"]:
@@ -101,13 +104,13 @@ class ConvLayer(nn.Module):
         self.conv = nn.Conv1d(in_channels, channels, kernel, stride, bias=bias)
         self.norm = None if norm is None else (TimeNorm if norm == "group_norm" else ChannelNorm)(channels)
 
-    def forward(
+    def activated(
         self,
-        x: Float[Tensor, "batch in_channels in_frames"],
+        x: Float[Tensor, "batch channels frames"],
         lengths: Int[Tensor, " batch"] | None,
         mask: Float[Tensor, " channels"] | None = None,
     ) -> Float[Tensor, "batch channels frames"]:
-        x = self.conv(x)
+        """What follows the convolution; ``lengths`` in its frames."""
         if self.norm is not None:
             x = self.norm(x, lengths, mask)
         x = F.gelu(x)
@@ -149,34 +152,20 @@ class FrontEnd(nn.Module):
         channel_masks: list[Float[Tensor, " _channels"] | None] | None = None,
     ) -> tuple[Float[Tensor, "batch frames last_channels"], Int[Tensor, " batch"] | None]:
         """``lengths`` None: no padding. ``channel_masks``: a gate for each channel of each convolution."""
-        if lengths is None and self._is_plain_base and lean.applies(waves) and not waves.requires_grad:
-            return self._lean(waves, channel_masks), None
-        x = waves[:, None]
-        for index, layer in enumerate(self.layers):
-            assert isinstance(layer, ConvLayer)
+        layers: Sequence[ConvLayer] = list(self.layers)  # type: ignore[arg-type]
+        masks = channel_masks or [None] * len(layers)
+        x = layers[0].conv(waves[:, None])
+        lengths = None if lengths is None else layers[0].n_frames(lengths)
+        for (before, layer), mask in zip(pairwise(layers), masks, strict=False):  # the last one's is applied below
+            x = recomputed(partial(_next, before, layer, lengths, mask), x)
             lengths = None if lengths is None else layer.n_frames(lengths)
-            x = layer(x, lengths, None if channel_masks is None else channel_masks[index])
-        x = x.transpose(1, 2)
+        x = layers[-1].activated(x, lengths, masks[-1]).transpose(1, 2)
         return (x if self.channel_scale is None else x * self.channel_scale), lengths
 
-    @property
-    def _is_plain_base(self) -> bool:
-        """One norm, over time after the first convolution, and no biases: the front end of all base models."""
-        first, *others = self.layers
-        return isinstance(first.norm, TimeNorm) and all(
-            layer.conv.bias is None and (layer is first or layer.norm is None)  # type: ignore[union-attr]
-            for layer in (first, *others)
-        )
 
-    def _lean(
-        self, waves: Float[Tensor, "batch samples"], masks: list[Float[Tensor, " _channels"] | None] | None
-    ) -> Float[Tensor, "batch frames last_channels"]:
-        convs: list[nn.Conv1d] = [layer.conv for layer in self.layers]  # type: ignore[misc]
-        x = lean_frontend.front_end(
-            waves,
-            [conv.weight for conv in convs],
-            [conv.stride[0] for conv in convs],
-            self.layers[0].norm,
-            None if masks is None else [mask for mask in masks if mask is not None],
-        )
-        return x if self.channel_scale is None else x * self.channel_scale
+def _next(
+    before: ConvLayer, layer: ConvLayer, lengths: Int[Tensor, " batch"] | None, mask: Tensor | None, x: Tensor
+) -> Tensor:
+    """From one convolution's output to the next one's."""
+    found: Tensor = layer.conv(before.activated(x, lengths, mask))
+    return found

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skill_bench.models.architecture import Architecture, LayerShape
 from skill_bench.models.attention import SelfAttention
-from skill_bench.models.cpu import training as lean
 from skill_bench.models.in_training import InTraining
 from skill_bench.models.masks import LayerMasks
+from skill_bench.models.recomputed import recomputed
 
 
 class FeedForward(nn.Module):
@@ -25,12 +27,12 @@ class FeedForward(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch frames dim"], unit_mask: Float[Tensor, " units"] | None = None
     ) -> Float[Tensor, "batch frames dim"]:
-        drops = self.training and self.dropout > 0
-        if lean.applies(x) and not drops:
-            return lean.feed_forward(x, self.up, self.down, unit_mask)
-        hidden = F.gelu(self.up(x))
-        if drops:
-            hidden = F.dropout(hidden, self.dropout)
+        return recomputed(partial(self._activated, unit_mask), self.up(x))
+
+    def _activated(
+        self, unit_mask: Float[Tensor, " units"] | None, raised: Float[Tensor, "batch frames units"]
+    ) -> Float[Tensor, "batch frames dim"]:
+        hidden = F.dropout(F.gelu(raised), self.dropout, self.training)
         lowered: Tensor = self.down(hidden if unit_mask is None else hidden * unit_mask)
         return lowered
 

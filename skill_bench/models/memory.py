@@ -8,12 +8,14 @@ _FLOAT_BYTES = 4
 
 
 def utterance_bytes(architecture: Architecture, n_samples: int) -> int:
-    """On a CPU (`skill_bench.models.cpu.inference`), at least: what grows with the length, of that the largest parts.
+    """On a CPU (`skill_bench.models.runtime`), at least: the larger of what two parts of the encoder hold.
 
-    Attention scores are never held as a whole, but a position bias is, for all heads of the unpruned layer, and twice:
-    while it is laid out, and beside its gated form.
+    The front end: what leaves and what enters the norm or GELU of its first convolution. The layers: all states, a
+    position bias for every head that is left anywhere, and two matrices (frames, frames) of the head at work.
     """
-    n_frames = architecture.n_frames(n_samples)
-    states = (len(architecture.layers) + 1) * n_frames * architecture.dim
-    bias = 2 * architecture.n_heads * n_frames**2 if architecture.relative_position is not None else 0
-    return _FLOAT_BYTES * (states + bias)
+    first, n_frames = architecture.convs[0], architecture.n_frames(n_samples)
+    front_end = 2 * first.channels * max(0, (n_samples - first.kernel) // first.stride + 1)
+    heads = {head for layer in architecture.layers for head in layer.heads}
+    n_biases = 0 if architecture.relative_position is None else len(heads)
+    layers = (len(architecture.layers) + 1) * n_frames * architecture.dim + (n_biases + 2) * n_frames**2
+    return _FLOAT_BYTES * max(front_end, layers)

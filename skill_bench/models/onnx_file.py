@@ -25,6 +25,7 @@ from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.base.specs import Frozen, Positive, Weight
 from skill_bench.base.strict_json import parse_json
 from skill_bench.models.architecture import Architecture
+from skill_bench.models.convert.shared.tensors import build_architecture
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.export.onnx import INPUT
 from skill_bench.models.invalid import describe, shown
@@ -175,7 +176,9 @@ def _parsed(path: Path, content: bytes) -> onnx.ModelProto:
 
 def _require_whole(path: Path, model: onnx.ModelProto) -> None:
     """Weights in files beside it are not read: a path in a model may lead anywhere."""
-    outside = [one.name for one in model.graph.initializer if one.data_location == TensorProto.EXTERNAL]
+    constants = [attribute.t for node in model.graph.node for attribute in node.attribute if attribute.HasField("t")]
+    weights = [*model.graph.initializer, *constants]
+    outside = [one.name for one in weights if one.data_location == TensorProto.EXTERNAL]
     if outside:
         raise CheckpointError(
             f"{path}: {len(outside)} of its weights are in other files ({first_few(outside, most=2)}), and one file "
@@ -196,7 +199,7 @@ def _description(path: Path, said: Mapping[str, str]) -> tuple[Architecture, Sta
         raise CheckpointError(f"{path}: its description cannot be read: {describe(error)}. Export it again.") from error
     except ValueError as error:
         raise CheckpointError(f"{path}: its description cannot be read ({error}). Export it again.") from error
-    architecture = Architecture.from_dict(values)
+    architecture = build_architecture(str(path), **values)
     for name, expected in _derived(architecture, stated).items():
         if said.get(name) != expected:
             raise CheckpointError(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Bool, Complex, Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.parametrize import remove_parametrizations
 
 from skill_bench.models.architecture import Architecture, RelativePosition
-from skill_bench.models.cpu import training as lean
 
 
 class ConvolutionalPosition(nn.Module):
@@ -25,29 +24,17 @@ class ConvolutionalPosition(nn.Module):
         nn.init.normal_(conv.weight, std=math.sqrt(4 / (kernel * dim)))
         nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
         self.conv = weight_norm(conv, dim=2)
-        self._spectra: tuple[tuple[tuple[int, int], ...], Tensor] | None = None
 
     def forward(
         self, x: Float[Tensor, "batch frames dim"], valid: Bool[Tensor, "batch frames"] | None = None
     ) -> Float[Tensor, "batch frames dim"]:
         """``valid`` changes nothing here: padding is zero when it comes in, as what is beyond the ends."""
-        if x.shape[0] * x.shape[1] >= lean.LONG_FRAMES and lean.applies(x):
-            embedded = lean.convolve_long(x.transpose(1, 2), self.conv.weight, self.conv.bias)
-        else:
-            embedded = self.conv(x.transpose(1, 2))
+        embedded = self.conv(x.transpose(1, 2))
         return x + F.gelu(embedded[..., : x.shape[1]]).transpose(1, 2)
 
     def fix_norm(self) -> None:
         """From now on the kernels are plain weights: nothing is trained any more."""
         remove_parametrizations(self.conv, "weight")
-
-    @torch.no_grad()
-    def spectra(self) -> Complex[Tensor, "frequencies groups per_group per_group"]:
-        """The kernels' Fourier transforms, kept until the weights change: frozen models are called often."""
-        state = tuple((parameter.data_ptr(), parameter._version) for parameter in self.conv.parameters())
-        if self._spectra is None or self._spectra[0] != state:
-            self._spectra = state, lean.transformed(self.conv.weight)
-        return self._spectra[1]
 
 
 class StoredNorm(nn.Module):

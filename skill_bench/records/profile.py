@@ -88,25 +88,23 @@ class Memory(Frozen):
 class ColdStart(Frozen):
     """Seconds from a file on disk to the hidden states of a first utterance, in a process that has its libraries.
 
-    ``seconds`` are the repeats. The file was read before, so that disks do not count.
+    ``seconds`` are the repeats, by one CPU thread. The file was read before, so that disks do not count.
     """
 
     median: float
     seconds: tuple[float, ...]
     utterance_seconds: float
-    n_threads: int
 
 
 _PARTS = ("parameters", "macs", "throughput", "memory")
-_LATER_PARTS = ("disk_bytes", "one_thread", "cold_start")
+_LATER_PARTS = ("disk_bytes", "cold_start")
 """Measured where a model can be loaded again; profiles from before they were lack them, and do not say why."""
 
 
 class Profile(Document):
     """The cost of one upstream. A part that was not measured is None, and ``reasons`` says why under its name.
 
-    ``disk_bytes``, ``one_thread`` and ``cold_start`` are what counts where it is deployed: the size of its file, the
-    throughput of one CPU thread, the wait for a first result.
+    ``disk_bytes`` and ``cold_start`` count where it is deployed: the size of its file, the wait for a first result.
     """
 
     kind: Literal["profile"] = "profile"
@@ -116,7 +114,6 @@ class Profile(Document):
     throughput: Throughput | None
     memory: Memory | None
     disk_bytes: int | None = None
-    one_thread: Throughput | None = None
     cold_start: ColdStart | None = None
     reasons: dict[str, str] = Field(default_factory=dict)
     provenance: Provenance
@@ -128,6 +125,15 @@ class Profile(Document):
         if absent != set(self.reasons):
             raise ValueError(f"reasons explain {sorted(self.reasons)}, absent are {sorted(absent)}")
         return self
+
+    @property
+    def real_time_factor(self) -> float | None:
+        """Seconds that one CPU thread takes for a second of a 10 s utterance; None where that was not measured."""
+        found = self.throughput
+        usual = ("cpu", 1, 1, 10.0)
+        if found is None or (found.device, found.n_threads, found.batch_size, found.utterance_seconds) != usual:
+            return None
+        return 1 / found.median
 
     def path(self, out_dir: Path, suite: str = "profile") -> Path:
         """The profile's place below ``out_dir``."""

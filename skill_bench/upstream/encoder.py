@@ -11,9 +11,8 @@ from torch import Tensor
 
 from skill_bench.base.neighbours import neighbours
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
-from skill_bench.models import memory
+from skill_bench.models import memory, runtime
 from skill_bench.models.checkpoint import LoadedModel
-from skill_bench.models.cpu import inference
 from skill_bench.models.encoder import Encoder, pad
 from skill_bench.models.position import ConvolutionalPosition
 from skill_bench.models.size import size_of
@@ -52,10 +51,11 @@ class EncoderUpstream(Upstream):
             layer_names=names,
         )
         self.encoder: Encoder = loaded.encoder.requires_grad_(True)
+        self._runtime = runtime.Runtime(self.encoder)
 
     @property
     def runs_concurrently(self) -> bool:
-        """On a CPU, where a call keeps nothing for the next."""
+        """On a CPU, where each call takes one thread."""
         return self.device.type == "cpu"
 
     def utterance_bytes(self, n_samples: int) -> int | None:
@@ -69,30 +69,46 @@ class EncoderUpstream(Upstream):
         return True
 
     def hidden_states(self, waves: list[Float[Tensor, " samples"]]) -> list[Float[Tensor, "layers frames dim"]]:
-        """See :meth:`Upstream.hidden_states`; on a CPU in batches by length, whatever the order of waves.
+        """See :meth:`Upstream.hidden_states`; on a CPU and without gradients ONNX Runtime computes them."""
+        with self.gradients():
+            if not runtime.applies(self.encoder):
+                return self.hidden_states_by_torch(waves)
+            usable = self._usable(waves)
+            return self._placed(waves, usable, self._runtime.hidden_states([waves[index] for index in usable]))
+
+    def hidden_states_by_torch(
+        self, waves: list[Float[Tensor, " samples"]]
+    ) -> list[Float[Tensor, "layers frames dim"]]:
+        """See :meth:`Upstream.hidden_states_by_torch`; on a CPU in batches by length, whatever the order of waves.
 
         On a GPU who calls decides how much is computed at a time, and nothing waits for it to be done.
         """
-        device = self.device
-        results = [self.encoder.norm.weight.new_empty(self.n_hidden_states, 0, self.dim)] * len(waves)
-        shortest = self.encoder.architecture.receptive_field_samples
-        usable = [index for index, wave in enumerate(waves) if len(wave) >= shortest]
+        usable, found = self._usable(waves), []
+        batches = _batches(usable, [len(wave) for wave in waves]) if self.device.type == "cpu" else iter([usable])
+        ordered = [batch for batch in batches if batch]
         with self.gradients():
-            batches = _batches(usable, [len(wave) for wave in waves]) if device.type == "cpu" else [usable]
-            for indices in filter(None, batches):
-                found = self._states([waves[index].to(device, torch.float32) for index in indices])
-                for index, utterance in zip(indices, found, strict=True):
-                    results[index] = utterance
-        return results
+            for batch in ordered:
+                found += self._states([waves[index].to(self.device, torch.float32) for index in batch])
+        return self._placed(waves, [index for batch in ordered for index in batch], found)
 
     def _states(self, waves: list[Float[Tensor, " samples"]]) -> list[Float[Tensor, "layers frames dim"]]:
-        if inference.applies(self.encoder):
-            return inference.hidden_states(self.encoder, waves)
         n_samples = [len(wave) for wave in waves]
         padded, lengths = pad(waves)
         states, _ = self.encoder.padded(padded, lengths if len(set(n_samples)) > 1 else None)
         counts = map(self.encoder.architecture.n_frames, n_samples)
         return [utterance[:, :n] for utterance, n in zip(torch.stack(states, dim=1), counts, strict=True)]
+
+    def _usable(self, waves: list[Float[Tensor, " samples"]]) -> list[int]:
+        """Those with a frame."""
+        shortest = self.encoder.architecture.receptive_field_samples
+        return [index for index, wave in enumerate(waves) if len(wave) >= shortest]
+
+    def _placed(self, waves: list[Tensor], indices: list[int], found: list[Tensor]) -> list[Tensor]:
+        """The states of every wave, in the waves' order; those without a frame have none."""
+        results = [self.encoder.norm.weight.new_empty(self.n_hidden_states, 0, self.dim)] * len(waves)
+        for index, states in zip(indices, found, strict=True):
+            results[index] = states
+        return results
 
 
 def _batches(indices: list[int], lengths: list[int]) -> Iterator[list[int]]:

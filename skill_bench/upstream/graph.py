@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import onnxruntime
 import torch
@@ -15,8 +14,8 @@ from skill_bench.base.errors import CheckpointError
 from skill_bench.models import memory, onnx_file
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
-from skill_bench.models.export.onnx import INPUT
 from skill_bench.models.onnx_file import OnnxFile
+from skill_bench.models.runtime import Session
 from skill_bench.models.size import size_of
 from skill_bench.records.record import System
 from skill_bench.upstream.encoder import EncoderUpstream
@@ -27,14 +26,14 @@ SUFFIX = ".onnx"
 
 
 class GraphUpstream(Upstream):
-    """Hidden states h0 to hN as ONNX Runtime computes them on the CPU, an utterance a call and a thread a call.
+    """Hidden states h0 to hN of a graph, on the CPU.
 
     Args:
         file: As read.
         system: Name, role and title; identity, hash, sizes and what the file says of itself are filled in.
 
     Raises:
-        CheckpointError: ONNX Runtime cannot run it, or it gives something else than it says.
+        CheckpointError: ONNX Runtime cannot run it, or not as what it says it is.
     """
 
     def __init__(self, *, file: OnnxFile, system: System) -> None:
@@ -67,14 +66,6 @@ class GraphUpstream(Upstream):
         )
         self.architecture, self.disk_bytes = architecture, len(file.content)
         self._session = _session(file)
-        n_samples = architecture.receptive_field_samples + 10 * architecture.hop_samples
-        expected = (len(names), architecture.n_frames(n_samples), architecture.dim)
-        (states,) = self.hidden_states([torch.zeros(n_samples)])
-        if states.shape != expected:
-            raise CheckpointError(
-                f"{file.path}: gave {tuple(states.shape)} for {n_samples} samples, expected {expected}: it is not the "
-                "model that it says. Export it again."
-            )
 
     @property
     def runs_concurrently(self) -> bool:
@@ -94,13 +85,10 @@ class GraphUpstream(Upstream):
 
     def hidden_states(self, waves: list[Float[Tensor, " samples"]]) -> list[Float[Tensor, "layers frames dim"]]:
         """See :meth:`Upstream.hidden_states`; on the CPU, whatever the waves are on."""
-        return [self._one(wave.detach().to("cpu", torch.float32)) for wave in waves]
-
-    def _one(self, wave: Float[Tensor, " samples"]) -> Float[Tensor, "layers frames dim"]:
-        if len(wave) < self.architecture.receptive_field_samples:
-            return torch.empty(self.n_hidden_states, 0, self.dim)
-        states = self._session.run(list(self.layer_names), {INPUT: wave[None].numpy()})
-        return torch.cat([torch.from_numpy(state) for state in states])
+        shortest = self.architecture.receptive_field_samples
+        found = iter(self._session.hidden_states([wave for wave in waves if len(wave) >= shortest]))
+        none = torch.empty(self.n_hidden_states, 0, self.dim)
+        return [next(found) if len(wave) >= shortest else none for wave in waves]
 
 
 def from_file(path: Path, *, system: System | None = None, name: str = "") -> GraphUpstream:
@@ -129,18 +117,29 @@ def from_file(path: Path, *, system: System | None = None, name: str = "") -> Gr
     )
 
 
-def _session(file: OnnxFile) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what is wrong is raised
+def _session(file: OnnxFile) -> Session:
+    """Tried on a few frames, of which there must be as many as its architecture gives."""
+    architecture, what = file.architecture, f"onnxruntime {onnxruntime.__version__} cannot run"
     try:
-        return onnxruntime.InferenceSession(file.content, options, providers=["CPUExecutionProvider"])
+        session = Session(architecture, file.content)
     except Exception as error:  # onnxruntime has a dozen exceptions of its own
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         raise CheckpointError(
-            f"{file.path}: onnxruntime {onnxruntime.__version__} cannot run this {file.stated.precision} graph "
-            f"({reason}). Export it again with this installation, or update onnxruntime."
+            f"{file.path}: {what} this {file.stated.precision} graph ({_reason(error)}). Export it again with this "
+            "installation, or update onnxruntime."
         ) from error
+    n_samples = architecture.receptive_field_samples + 10 * architecture.hop_samples
+    try:
+        session.hidden_states([torch.zeros(n_samples)])
+    except Exception as error:
+        raise CheckpointError(
+            f"{file.path}: {what} it on {n_samples} samples, expected {architecture.n_frames(n_samples)} frames of "
+            f"{architecture.dim} ({_reason(error)}): it is not the model that it says it is. Export it again."
+        ) from error
+    return session
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:600] or type(error).__name__
 
 
 @torch.no_grad()

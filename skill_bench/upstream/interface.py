@@ -22,7 +22,7 @@ from skill_bench.base.precision import Precision
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.records.record import System
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 """Part of every identity; raised when the same weights would give other features, so that no cache mixes them."""
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -102,6 +102,12 @@ class Upstream(nn.Module):
         A wave shorter than one frame has 0 frames. Computed within :meth:`gradients`.
         """
         raise NotImplementedError
+
+    def hidden_states_by_torch(
+        self, waves: list[Float[Tensor, " samples"]]
+    ) -> list[Float[Tensor, "layers frames dim"]]:
+        """As :meth:`hidden_states`, every operation by torch, which can be counted and differentiated."""
+        return self.hidden_states(waves)
 
     @contextmanager
     def gradients(self) -> Iterator[bool]:

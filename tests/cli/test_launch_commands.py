@@ -52,8 +52,8 @@ def test_each_option_alone_reaches_the_launch(
     command: Callable[..., Any], launched: list[tuple[Plan, LaunchOptions]]
 ) -> None:
     for launcher, options in (("local", OPTIONS), ("slurm", ONLY_SLURM)):
-        plain = ("run", "-u", "fbank", "--tasks", "er", "--launcher", launcher)
-        plain = (*plain, "--gpus-per-job", "2") if launcher == "slurm" else plain
+        plain = ["run", "-u", "fbank", "--tasks", "er", "--launcher", launcher]
+        plain += ["--gpus-per-job", "2"] if launcher == "slurm" else []
         assert command(*plain).code == 0
         (_, before) = launched[-1]
         for option, given, name, value in options:
@@ -76,7 +76,7 @@ def test_detached_it_says_where_to_look_and_shows_no_table(
         ("run -u fbank --max-jobs 3", "--max-jobs without a launcher"),
         ("run -u fbank --launcher slurn", "Input should be 'local' or 'slurm'"),
         ("run -u fbank --launcher local --partition x", "partition is for --launcher slurm"),
-        ("run -u fbank --launch-file gone.toml", "gone.toml"),
+        ("run -u fbank --launch-file gone.toml", "--launch-file gone.toml: no such file or folder. Check the path."),
         ("status --out here", "here: nothing was launched with it. Name the --out of a run with --launcher."),
     ],
 )

@@ -11,7 +11,9 @@ import soundfile
 from corpora_helpers import utterance
 
 from skill_bench.base.errors import AudioError
+from skill_bench.corpora.audio.container import extent_of
 from skill_bench.corpora.audio.decode import decode, length
+from skill_bench.corpora.audio.extent import Extent
 from skill_bench.corpora.audio.scan import scan
 
 N = 32_000
@@ -139,6 +141,56 @@ def test_a_header_that_counts_too_little_is_noted(tmp_path: Path) -> None:
     whole = made(tmp_path, "WAV", "PCM_24")
     whole.write_bytes(whole.read_bytes() + b"LIST\x04\0\0\0INFO")
     assert scan([utterance(whole)]).notes() == ()
+
+
+def with_total(path: Path, n_samples: int) -> Path:
+    content = bytearray(path.read_bytes())
+    content[21] = content[21] & 0xF0 | n_samples >> 32
+    content[22:26] = struct.pack(">I", n_samples & 0xFFFF_FFFF)
+    path.write_bytes(bytes(content))
+    return path
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("total", [400, 4095, 4096, 4097, 8000, N - 1])
+def test_a_flac_that_states_too_few_samples_is_noted(total: int, channels: int, subtype: str, tmp_path: Path) -> None:
+    """The bytes are those of the frames, of 4096 samples each, that hold what is not read."""
+    path = tmp_path / "short.flac"
+    soundfile.write(path, np.stack([TONE] * channels, axis=1), 16_000, subtype=subtype)
+    content = path.read_bytes()
+    n_read = total // 4096
+    starts = [at for at in range(len(content)) if content[at : at + 2] == b"\xff\xf8" and content[at + 4] == n_read]
+    with_total(path, total)
+    assert len(decode(path, source="m:1").samples) == total
+    *_, note = scan([utterance(path)]).notes()
+    assert "1 of 1 files hold more than their headers count, which is not read (the first: short.flac, " in note
+    assert any(f"{len(content) - at} bytes)" in note for at in starts)
+    assert length(path, source="m:1").known == "stated"
+
+
+@pytest.mark.parametrize("n", [400, 4095, 4096, 4097, 12_288, N])
+@pytest.mark.parametrize("rate_hz", [8000, 16_000, 22_050, 44_100, 11_127])
+def test_a_flac_that_states_what_it_holds_is_not(n: int, rate_hz: int, tmp_path: Path) -> None:
+    path = tmp_path / "right.flac"
+    soundfile.write(path, TONE[:n], rate_hz)
+    assert extent_of(path) == Extent(stated=True)
+
+
+def test_tags_around_a_flac_are_no_samples(tmp_path: Path) -> None:
+    path = made(tmp_path, "FLAC", "PCM_16")
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"TAG" + bytes(125))
+    assert extent_of(path).unread_bytes == 0
+    short = with_total(made(tmp_path, "FLAC", "PCM_16"), 8000).read_bytes()
+    path.write_bytes(b"ID3\4\0\0\0\0\0\4abcd" + short)
+    assert extent_of(path).unread_bytes > 0, "in front they move the header"
+
+
+def test_real_flacs_state_what_they_hold(corpora: Path) -> None:
+    files = sorted((corpora / "librispeech").rglob("*.flac"))
+    assert len(files) > 100
+    assert [path for path in files if extent_of(path) != Extent(stated=True)] == []
 
 
 def without_count(path: Path) -> Path:

@@ -263,7 +263,7 @@ def test_the_command_reports_every_task_and_fails(data_root: Path, tmp_path: Pat
     assert "asr: LibriSpeech" in done.output
     assert "train 3 of 28539" in done.output
     assert "qbe: QUESST 2014: complete" in done.output
-    assert str(done.exception) == "not complete for asr; 1 tasks can run."
+    assert str(done.exception) == "not complete for asr; 1 task can run."
     for arguments, message in (
         (["--data-root", str(tmp_path / "none")], "is not a folder"),
         (["--data-root", str(tmp_path), "--suite", "demo"], "unknown suite to check 'demo'"),

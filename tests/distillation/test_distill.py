@@ -25,7 +25,6 @@ from skill_bench.distillation.recipe import Recipe, names
 from skill_bench.distillation.run_file import RunFile
 from skill_bench.models import checkpoint
 from skill_bench.models.checkpoint import LoadedModel
-from skill_bench.models.cpu import inference
 from skill_bench.models.layer import Layer
 from skill_bench.records.similarity import CARRIED, LayerSimilarity
 from skill_bench.report.render.curves import read_log
@@ -340,13 +339,13 @@ def test_the_teacher_stops_after_the_last_layer_that_is_needed(
 ) -> None:
     waves = torch.randn(1, 8000)
     ran: list[torch.nn.Module] = []
-    whole = inference._layer
+    whole = Layer.forward
 
     def layer(module: Layer, *given: Any) -> torch.Tensor:
         ran.append(module)
         return whole(module, *given)
 
-    monkeypatch.setattr(inference, "_layer", layer)
+    monkeypatch.setattr(Layer, "forward", layer)
     averages = teaching(teacher.encoder, Averages(groups=((0,), (1, 3))))(waves)
     assert ran == list(teacher.encoder.layers[:3])
     states, _ = teacher.encoder(waves)

@@ -16,7 +16,6 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from skill_bench.corpora.data import Utterance
 from skill_bench.distillation.distill import distill
 from skill_bench.models.checkpoint import LoadedModel
-from skill_bench.models.cpu import inference
 from skill_bench.models.encoder import Encoder
 from skill_bench.report.render.curves import read_log
 from skill_bench.training.batches import Part, SpeechBatches
@@ -125,7 +124,6 @@ def test_the_teacher_hears_every_pass_once(
 
         return listens
 
-    monkeypatch.setattr(inference, "walk", listening(inference.walk))
     monkeypatch.setattr(Encoder, "walk", listening(Encoder.walk))
     chosen = recipe("uniform_groups", "data.seconds_per_batch=2.5", joint=3, final=2)
     processes = Engine(device="cpu", max_seconds_per_device=max_seconds).launch()

@@ -40,7 +40,7 @@ def test_every_command_that_is_shown_can_be_given(page: Path) -> None:
             name, *words = words
             assert name in command.commands, f"{page}: no command {name}"
             command = command.commands[name]
-            context = type(context)(command, info_name=name, parent=context, resilient_parsing=True)
+            context = type(context)(command, info_name=name, parent=context)
         given, rest, _ = command.make_parser(context).parse_args(args=list(words))  # an unknown option is an error
         assert rest == [], f"{page}: {words}"
         lacking = [p.name for p in command.params if p.required and not given.get(p.name)]

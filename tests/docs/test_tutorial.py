@@ -104,7 +104,8 @@ def test_a_torch_module_gets_a_row_in_the_table(checkout: Path) -> None:
     checked = [block.text for block in blocks() if block.tab is None and not block.language]
     assert call(check) == checked[0], "the output that the tutorial shows"
     shown = call(run)
-    assert re.search(r"^My model +measured [ –]+ \d+\.\d\d ", shown, re.MULTILINE), shown
+    assert re.search(r"^>  My model +\d+\.\d ± \d+\.\d ", shown, re.MULTILINE), shown
+    assert max(map(len, shown.splitlines())) <= 80
     call(leaderboard)
     table = pd.read_csv(checkout / "site" / "table.csv")
     (row,) = table[table["title"] == "My model"].to_dict("records")

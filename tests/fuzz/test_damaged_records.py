@@ -30,8 +30,9 @@ from skill_bench.records.store import contents, pack
 from skill_bench.report.render.describe import describe
 from skill_bench.report.render.frame import to_frame
 from skill_bench.report.render.latex import latex
-from skill_bench.report.render.page import embedded
-from skill_bench.report.render.page_data import page_data
+from skill_bench.report.render.page import embedded, packed
+from skill_bench.report.render.page_data import charts, details, page_data
+from skill_bench.report.render.page_items import utterances
 from skill_bench.report.render.render import markdown
 from skill_bench.report.render.students import with_problems
 from skill_bench.report.table.build import build
@@ -126,7 +127,8 @@ def leaderboard(folder: Path) -> tuple[str, ...]:
     """Everything that `leaderboard --verify` does but writing the files; returns the problems."""
     table = with_problems(with_intervals(build([collect(folder)])))
     found = verify(table)
-    page = embedded(page_data(table, folder=folder, bibliography=""))
+    page = embedded(page_data(table, bibliography=""))
+    packed({"details": details(table), "charts": charts(table), **utterances(table)})
     for text in (to_frame(table).to_csv(), markdown(table), latex(table), page):
         text.encode()
     return (*table.problems, *found.mismatches, *found.unverified)

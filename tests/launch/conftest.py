@@ -9,28 +9,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_speech import class_data
-from job_world import World
+from job_world import Heard, World
 
-from skill_bench.base.progress import Silent
 from skill_bench.evaluation import evaluate as module
 from skill_bench.evaluation.evaluate import Outcome
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.launch import follow
 from skill_bench.launch.launch import in_jobs
-from skill_bench.launch.options import LaunchOptions
-
-
-class Heard(Silent):
-    """Notes, as they come."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
+from skill_bench.launch.options import Launcher, LaunchOptions
 
 
 @pytest.fixture(scope="session")
@@ -44,10 +34,11 @@ def slurm() -> None:
 
 
 @pytest.fixture(params=["local", "slurm"])
-def launcher(request: pytest.FixtureRequest) -> str:
-    if request.param == "slurm":
+def launcher(request: pytest.FixtureRequest) -> Launcher:
+    chosen: Launcher = request.param
+    if chosen == "slurm":
         request.getfixturevalue("slurm")
-    return str(request.param)
+    return chosen
 
 
 @pytest.fixture
@@ -73,12 +64,12 @@ def plan(tmp_path: Path) -> Plan:
 
 
 @pytest.fixture
-def begin(world: World, launcher: str) -> Iterator[Callable[..., Future[Outcome]]]:
+def begin(world: World, launcher: Launcher) -> Iterator[Callable[..., Future[Outcome]]]:
     """Starts a launch; what it comes to is told when it ends."""
     with ThreadPoolExecutor() as threads:
 
-        def call(plan: Plan, *, heard: Heard | None = None, **options: object) -> Future[Outcome]:
-            chosen = LaunchOptions(launcher=launcher, **options)  # type: ignore[arg-type]
+        def call(plan: Plan, *, heard: Heard | None = None, **options: Any) -> Future[Outcome]:
+            chosen = LaunchOptions(launcher=launcher, **options)
             return threads.submit(in_jobs, plan, chosen, load=world, progress=heard or Heard())
 
         yield call

@@ -9,18 +9,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import launched
 import pytest
-from conftest import Heard
-from job_world import World, numbers, until
+from job_world import Heard, World, numbers, until
 
 from skill_bench.evaluation import evaluate as module
 from skill_bench.evaluation.evaluate import Outcome, evaluate
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.launch.journal import FILE, Launched, launches
 from skill_bench.launch.launch import ENGINES, in_jobs
-from skill_bench.launch.options import LaunchOptions
+from skill_bench.launch.options import Launcher, LaunchOptions
 from skill_bench.launch.status import Status, status
 
 pytestmark = pytest.mark.slow
@@ -43,9 +43,9 @@ def plain(world: World, plan: Plan, tmp_path: Path) -> Callable[..., dict[str, o
 
 
 @pytest.fixture
-def state(plan: Plan, launcher: str) -> Callable[[], Status]:
+def state(plan: Plan, launcher: Launcher) -> Callable[[], Status]:
     """How far the latest launch is."""
-    engines = {launcher: lambda: ENGINES[launcher](LaunchOptions(launcher=launcher))}  # type: ignore[arg-type]
+    engines = {launcher: lambda: ENGINES[launcher](LaunchOptions(launcher=launcher))}
     return lambda: status(plan.out_dir, engines=engines)[-1]
 
 
@@ -72,7 +72,7 @@ def test_two_launchers_at_once_divide_the_cells_of_a_plain_run(
 
 @pytest.mark.parametrize("end", ["kill -9", "cancel"])
 def test_what_a_lost_job_was_at_is_made_up_for(
-    end: str, begin: Begin, world: World, launcher: str, plan: Plan, plain: Callable[..., dict[str, object]]
+    end: str, begin: Begin, world: World, launcher: Launcher, plan: Plan, plain: Callable[..., dict[str, object]]
 ) -> None:
     plan = replace(plan, upstreams=plan.upstreams[:1])
     expected = plain(plan)
@@ -80,7 +80,7 @@ def test_what_a_lost_job_was_at_is_made_up_for(
     running = begin(plan, max_jobs=1)
     pid = world.wait_for("ks")
     if end == "cancel":
-        ENGINES[launcher](LaunchOptions(launcher=launcher)).cancel(ids(plan))  # type: ignore[arg-type]
+        ENGINES[launcher](LaunchOptions(launcher=launcher)).cancel(ids(plan))
     else:
         os.kill(pid, signal.SIGKILL)
     assert world.wait_for("ks", times=2) != pid
@@ -94,7 +94,7 @@ def test_what_a_lost_job_was_at_is_made_up_for(
 
 
 def test_a_job_out_of_time_comes_back_and_goes_on(
-    begin: Begin, world: World, launcher: str, plan: Plan, plain: Callable[..., dict[str, object]]
+    begin: Begin, world: World, launcher: Launcher, plan: Plan, plain: Callable[..., dict[str, object]]
 ) -> None:
     plan = replace(plan, upstreams=plan.upstreams[:1], tasks=["ks", "sid"], seeds=[0])
     expected = plain(plan)
@@ -152,11 +152,11 @@ def test_detached_jobs_go_on_and_status_says_how_far_they_are(
 
 @pytest.mark.parametrize("choice", ["leave", "cancel"])
 def test_ctrl_c_leaves_the_jobs_or_cancels_them(
-    choice: str, world: World, plan: Plan, launcher: str, state: Callable[[], Status]
+    choice: Literal["leave", "cancel"], world: World, plan: Plan, launcher: Launcher, state: Callable[[], Status]
 ) -> None:
     plan = replace(plan, upstreams=plan.upstreams[:1], tasks=["ks"], seeds=[0])
     world.shut("ks")
-    options = LaunchOptions(launcher=launcher, max_jobs=1, on_interrupt=choice)  # type: ignore[arg-type]
+    options = LaunchOptions(launcher=launcher, max_jobs=1, on_interrupt=choice)
     command = launched.call(interrupted, plan, options, world)
     world.wait_for("ks")
     assert command.pid is not None
@@ -185,10 +185,10 @@ def interrupted(plan: Plan, options: LaunchOptions, world: World) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_stays(plan: Plan, launcher: str, world: World) -> Iterator[None]:
+def _nothing_stays(plan: Plan, launcher: Launcher, world: World) -> Iterator[None]:
     yield
     for path in world.folder.glob("shut-*"):
         path.unlink()
-    engine = ENGINES[launcher](LaunchOptions(launcher=launcher))  # type: ignore[arg-type]
+    engine = ENGINES[launcher](LaunchOptions(launcher=launcher))
     for folder in launches(plan.out_dir):
         engine.cancel([job.id for job in Launched.read(folder / FILE).jobs])

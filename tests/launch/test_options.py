@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from skill_bench.base.errors import MissingExtra, SpecError, UsageError
-from skill_bench.launch import engine
-from skill_bench.launch.options import LaunchOptions, read_options, seconds_in
+from skill_bench.launch.options import Launcher, LaunchOptions, read_options, seconds_in
 from skill_bench.launch.slurm import Slurm
 
 
@@ -51,7 +51,7 @@ def test_an_unknown_key_of_a_file_is_named(tmp_path: Path) -> None:
         read_options({}, file=tmp_path / "launch.toml")
 
 
-ASKED = {
+ASKED: dict[str, tuple[Any, dict[str, Any]]] = {
     "max_jobs": (3, {"array_parallelism": 3}),
     "gpus_per_job": (2, {"gpus_per_node": 2}),
     "cpus_per_job": (8, {"cpus_per_task": 8, "srun_args": ["--cpus-per-task=8"]}),
@@ -70,7 +70,7 @@ def test_each_option_alone_changes_what_slurm_is_asked_for(monkeypatch: pytest.M
     monkeypatch.setattr("shutil.which", lambda name: name)
     plain = Slurm(LaunchOptions(launcher="slurm")).parameters(on_gpu=True, after=())
     for name, (value, expected) in ASKED.items():
-        options = LaunchOptions(launcher="slurm", **{name: value})  # type: ignore[arg-type]
+        options = LaunchOptions(launcher="slurm", **{name: value})
         assert Slurm(options).parameters(on_gpu=True, after=()) == plain | expected, name
     elsewhere = {"launcher", "devices", "cpu_partition", "on_interrupt", "detach"}
     assert ASKED.keys() | elsewhere == set(LaunchOptions.model_fields)
@@ -82,12 +82,12 @@ def test_each_option_alone_changes_what_slurm_is_asked_for(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("launcher", ["local", "slurm"])
-def test_without_submitit_it_is_said_how_to_get_it(launcher: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_submitit_it_is_said_how_to_get_it(launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
     from skill_bench.launch.launch import ENGINES
 
-    monkeypatch.setattr(engine.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtra) as found:
-        ENGINES[launcher](LaunchOptions(launcher=launcher))  # type: ignore[arg-type]
+        ENGINES[launcher](LaunchOptions(launcher=launcher))
     assert str(found.value) == (
         f"--launcher {launcher} needs submitit, which is not installed. Run in a checkout of skill-bench: "
         "pip install '.[cluster]'"

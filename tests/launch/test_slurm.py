@@ -1,8 +1,10 @@
-"""What SLURM's commands answer, and what is made of it; the commands are imitated."""
+"""What SLURM's commands answer, and what is made of it; the commands are imitated, but in the last test."""
 
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -104,3 +106,16 @@ def test_without_sbatch_it_is_said_where_to_run(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UsageError, match=r"there is no sbatch here\. Run it where jobs are submitted from"):
         engine()
+
+
+@pytest.mark.slow
+def test_a_real_slurm_without_a_node_that_answers_is_no_place_for_jobs(slurm: None) -> None:
+    node = ["scontrol", "update", f"nodename={socket.gethostname().split('.')[0]}"]
+    subprocess.run([*node, "state=down", "reason=test"], check=True)
+    try:
+        with pytest.raises(SkillBenchError, match=r"SLURM: no node answers \(nodes: 1 down\)\. Jobs would"):
+            engine().require_hope()
+    finally:
+        subprocess.run([*node, "state=resume"], check=True)
+    with pytest.raises(UsageError, match=r"SLURM has no partition 'gpo'\. Partitions are debug\."):
+        engine(partition="gpo").require_hope()

@@ -54,8 +54,8 @@ def test_figures_show_the_layers_and_do_not_change(
     teacher: LoadedModel, speech: list[Utterance], tmp_path: Path
 ) -> None:
     found = measure(teacher, speech, name="tiny", n_groups=2, n_utterances=2, measures=("cka",), contiguous=False)
-    svg, png = write_figures(found, tmp_path / "figure")
-    assert (svg.name, png.name) == ("figure-cka.svg", "figure-cka.png")
+    svg, png, pdf = write_figures(found, tmp_path / "figure")
+    assert (svg.name, png.name, pdf.name) == ("figure-cka.svg", "figure-cka.png", "figure-cka.pdf")
     assert ET.parse(svg).getroot().tag.endswith("svg")
     with Image.open(png) as image:
         assert len(image.getcolors(maxcolors=1 << 24) or ()) > 20  # a heat map, not a blank page
@@ -114,7 +114,7 @@ def test_command(files: list[str], tmp_path: Path) -> None:
     content = json.loads(out.read_text())
     assert (content["model"], content["linkage"], content["n_groups"]) == ("tiny", "ward", "auto")
     assert sorted(p.name for p in out.parent.iterdir()) == sorted(
-        ["s.json", *(f"s-{name}.{suffix}" for name in MEASURES for suffix in ("svg", "png"))]
+        ["s.json", *(f"s-{name}.{suffix}" for name in MEASURES for suffix in ("svg", "png", "pdf"))]
     )
     assert "groups:" in done.output
 

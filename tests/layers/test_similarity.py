@@ -120,6 +120,7 @@ def test_no_invertible_map_changes_whitened_cka() -> None:
     layers = states(1)
     maps = [rotation(number) @ torch.diag(torch.logspace(-2, 1, DIM, dtype=torch.float64)) for number in range(4)]
     changed = [x @ by for x, by in zip(layers, maps, strict=True)]
+    assert measured("whitened_cka", layers)[0, 1:].max() < 0.95
     # Variances then differ by factors of 10^6, and float64 keeps 16 digits.
     np.testing.assert_allclose(measured("whitened_cka", changed), measured("whitened_cka", layers), rtol=1e-7)
     assert np.abs(measured("cka", changed) - measured("cka", layers)).max() > 0.05

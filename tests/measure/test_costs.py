@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import statistics
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from skill_bench.base.errors import CheckpointError, RecordError, SkillBenchError
-from skill_bench.measure.deployed import measure_cold_start, measure_one_thread
+from skill_bench.measure.deployed import measure_cold_start
 from skill_bench.measure.memory import measure_memory
 from skill_bench.measure.parameters import count_parameters
 from skill_bench.measure.profile import profile
@@ -82,7 +83,7 @@ def test_throughput_counts_audio_and_leaves_the_warm_up_out() -> None:
     assert calls == [[8000, 8000]] * 4
     assert found.batch_seconds == (2, 1, 4)
     assert (found.minimum, found.median, found.maximum) == (0.25, 0.5, 1.0)
-    assert (found.dtype, found.device, found.n_threads) == ("float32", "cpu", torch.get_num_threads())
+    assert (found.dtype, found.device, found.n_threads) == ("float32", "cpu", 1)
 
 
 def test_peak_memory_is_what_is_alive_at_one_time() -> None:
@@ -155,9 +156,8 @@ def test_what_counts_where_it_is_deployed() -> None:
     found = profile(model, system=SYSTEM, load=load, n_repeats=2, lengths_samples=LENGTHS)
     assert found.reasons == {}
     assert found.disk_bytes == 1234
-    assert found.one_thread is not None
-    assert (found.one_thread.n_threads, found.one_thread.batch_size, found.one_thread.utterance_seconds) == (1, 1, 10)
-    assert len(found.one_thread.batch_seconds) == 2
+    assert found.throughput is not None
+    assert found.real_time_factor == pytest.approx(statistics.median(found.throughput.batch_seconds) / 10, rel=0.2)
     assert found.cold_start is not None
     assert len(loads) == len(found.cold_start.seconds) == 3
     again = Profile(**dict(found))
@@ -177,33 +177,38 @@ def test_a_cold_start_is_loading_and_a_first_utterance() -> None:
         return Loaded()
 
     ticks = itertools.accumulate([0, 5, 50, 1, 50, 3])
-    found = measure_cold_start(load, device=torch.device("cpu"), clock=lambda: float(next(ticks)))
+    found = measure_cold_start(load, torch.device("cpu"), clock=lambda: float(next(ticks)))
     assert events == ["load", "encode [16000]"] * 3
     assert (found.seconds, found.median, found.utterance_seconds) == ((5, 1, 3), 3, 1)
 
 
-def test_one_thread_leaves_torch_as_it_was() -> None:
-    before, seen = torch.get_num_threads(), []
-    torch.set_num_threads(2)
-    try:
-        found = measure_one_thread(
-            lambda waves: seen.append(torch.get_num_threads()), device=torch.device("cpu"), n_repeats=2
-        )
-        assert (set(seen), found.n_threads, torch.get_num_threads()) == ({1}, 1, 2)
-    finally:
-        torch.set_num_threads(before)
+@pytest.mark.parametrize(
+    ("changed", "factor"),
+    [
+        ({}, 0.25),
+        ({"device": "cuda"}, None),
+        ({"n_threads": 2}, None),
+        ({"batch_size": 4}, None),
+        ({"utterance_seconds": 5.0}, None),
+    ],
+)
+def test_the_real_time_factor_is_one_cpu_threads(changed: dict[str, object], factor: float | None) -> None:
+    ticks = itertools.accumulate([0, 50, 2.5])
+    speed = measure_throughput(lambda waves: None, n_repeats=1, clock=lambda: float(next(ticks)))
+    found = profile(Tiny(), system=SYSTEM, timed=False, lengths_samples=LENGTHS)
+    measured = {"throughput": speed.model_copy(update=changed), "reasons": {"memory": "not asked for"}}
+    assert Profile(**(dict(found) | measured)).real_time_factor == factor
+    assert found.real_time_factor is None
 
 
 def test_deployment_without_a_file_or_time_says_why() -> None:
     found = profile(Tiny(), system=SYSTEM, load=Tiny, timed=False, lengths_samples=LENGTHS)
-    assert (found.disk_bytes, found.one_thread, found.cold_start) == (None, None, None)
-    assert found.reasons == dict.fromkeys(("throughput", "memory", "one_thread", "cold_start"), "not asked for") | {
+    assert (found.disk_bytes, found.cold_start) == (None, None)
+    assert found.reasons == dict.fromkeys(("throughput", "memory", "cold_start"), "not asked for") | {
         "disk_bytes": "SkillBenchError: it has no file of its own"
     }
     with pytest.raises(SkillBenchError, match="measured on a CPU, and the model is on meta"):
-        measure_cold_start(Tiny, device=torch.device("meta"))
-    with pytest.raises(SkillBenchError, match="measured on a CPU, and the model is on meta"):
-        measure_one_thread(Tiny().hidden_states, device=torch.device("meta"), n_repeats=1)
+        measure_cold_start(Tiny, torch.device("meta"))
 
 
 def test_what_another_runtime_computes_is_counted_as_torch_would() -> None:
@@ -230,7 +235,7 @@ def test_what_another_runtime_computes_is_counted_as_torch_would() -> None:
 def test_a_profile_from_before_deployment_was_measured_can_be_read(tmp_path: Path) -> None:
     found = profile(Tiny(), system=SYSTEM, timed=False, lengths_samples=LENGTHS)
     content = json.loads(found.to_json())
-    for name in ("disk_bytes", "one_thread", "cold_start", "content_sha256"):
+    for name in ("disk_bytes", "cold_start", "content_sha256"):
         content.pop(name)
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     content["content_sha256"] = hashlib.sha256(canonical.encode()).hexdigest()

@@ -172,6 +172,12 @@ def _outside(model: onnx.ModelProto) -> None:
     weight.external_data.add(key="location", value="../../etc/passwd")
 
 
+def _constant_outside(model: onnx.ModelProto) -> None:
+    value = TensorProto(name="c", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
+    value.external_data.add(key="location", value="/etc/passwd")
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["c"], value=value))
+
+
 def _unknown_operation(model: onnx.ModelProto) -> None:
     next(node for node in model.graph.node if node.op_type == "Gelu").op_type = "GeluOfTomorrow"
 
@@ -213,6 +219,7 @@ BAD: dict[str, tuple[Callable[[Path], object], type[SkillBenchError], str]] = {
         CheckpointError,
         r"1 of its weights are in other files .*save_as_external_data=False",
     ),
+    "a constant elsewhere": (_edited(_constant_outside), CheckpointError, r"1 of its weights are in other files \(c\)"),
     "another version": (
         _said("version", "9"),
         CheckpointError,
@@ -221,6 +228,11 @@ BAD: dict[str, tuple[Callable[[Path], object], type[SkillBenchError], str]] = {
     "no architecture": (_said("architecture", None), CheckpointError, "its description lacks 'architecture'"),
     "no JSON": (_said("architecture", "{"), CheckpointError, r"its description cannot be read \(.*Export it again"),
     "a list": (_said("architecture", "[1]"), CheckpointError, "an architecture that is a list, expected a JSON object"),
+    "another program's architecture": (
+        _said("architecture", '{"hidden_size": 768}'),
+        CheckpointError,
+        "the architecture in the checkpoint cannot be read: 'convs' is missing",
+    ),
     "unknown precision": (_said("precision", "int4"), CheckpointError, "'?precision'? = 'int4', expected 'float32'"),
     "no hash": (_said("checkpoint_sha256", "x"), CheckpointError, "checkpoint_sha256 = 'x', expected"),
     "parity not finite": (_said("parity", '{"float32": [NaN]}'), CheckpointError, "NaN is not a value"),
@@ -239,7 +251,7 @@ BAD: dict[str, tuple[Callable[[Path], object], type[SkillBenchError], str]] = {
     "another hop": (
         _edited(_fewer_frames),
         CheckpointError,
-        r"gave \(4, 13, 32\) for 3600 samples, expected \(4, 11, 32\): it is not the model that it says",
+        r"cannot run it on 3600 samples, expected 11 frames of 32 \(.*\{1,13,32\}.*\): it is not the model",
     ),
 }
 

@@ -18,6 +18,7 @@ from skill_bench.report.render.fidelity import fidelity
 from skill_bench.report.render.figures import write_figures
 from skill_bench.report.render.page_data import page_data
 from skill_bench.report.render.render import write_tables
+from skill_bench.report.render.rows import named
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection, collect
 from skill_bench.report.table.entry import FoundRecord
@@ -79,7 +80,7 @@ def test_the_column_is_the_mean_over_corpora(make_record: Any, tmp_path: Path) -
     )
     assert "fidelity R2" in markdown.read_text()
     assert r"\textbf{0.800}" in latex.read_text(), "higher is better"
-    columns = page_data(made, folder=tmp_path, bibliography="")["sections"][0]["columns"]
+    columns = page_data(made, bibliography="")["sections"][0]["columns"]
     assert [one["better"] for one in columns if one["name"] == "fidelity_r2"] == ["higher"]
 
 
@@ -87,7 +88,7 @@ def test_without_documents_there_is_no_column(make_record: Any, tmp_path: Path) 
     made = table(make_record, [])
     assert set(means(made).values()) == {None}
     assert "fidelity" not in write_tables(made, tmp_path)[1].read_text()
-    assert fidelity(made.sections[0]) is None
+    assert fidelity(named(made.sections[0])) is None
 
 
 def test_a_student_that_misses_a_corpus_has_no_mean_and_says_so(make_record: Any) -> None:
@@ -112,22 +113,29 @@ def test_a_document_belongs_to_exactly_its_model(make_record: Any) -> None:
     assert means(table(make_record, [other]))["skill"] is None
 
 
+def lines(spec: dict[str, Any], panel: dict[str, Any]) -> dict[str, list[float]]:
+    """By system, the values of a panel's layers."""
+    found: dict[str, list[float]] = {}
+    for point in sorted(spec["datasets"][panel["data"]["name"]], key=lambda point: point["layer"]):
+        found.setdefault(point["label"], []).append(point["value"])
+    return found
+
+
 def test_the_figure_has_a_line_a_student_and_a_panel_a_corpus(make_record: Any, tmp_path: Path) -> None:
     found = [kept("skill", 0.4), kept("dphubert", 0.7), kept("dphubert", 0.8, corpus="b")]
     made = table(make_record, found)
-    figure = fidelity(made.sections[0])
-    assert figure is not None
-    whitened_a, whitened_b, plain_a, plain_b = figure.axes
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["a", "b", "", ""]
-    lines = {str(line.get_label()): line.get_ydata() for line in whitened_a.lines}
-    assert lines["Skill"] == pytest.approx([0.5, 0.4, 0.3])
-    assert lines["Dphubert"] == pytest.approx([0.8, 0.7, 0.6])
-    assert [line.get_ydata() for line in whitened_b.lines] == [pytest.approx([0.9, 0.8, 0.7])]
-    assert [len(axes.lines) for axes in (plain_a, plain_b)] == [2, 1]
-    assert [line.get_ydata() for line in plain_b.lines] == [pytest.approx([0.9] * 3)]
-    assert {text.get_text() for text in figure.legends[0].get_texts()} == {"Dphubert", "Skill"}
+    spec = fidelity(named(made.sections[0]))
+    assert spec is not None
+    panels = [panel for row in spec["vconcat"] for panel in row["hconcat"]]
+    assert [panel["title"] for panel in panels] == ["a", "b", "a", "b"]
+    whitened_a, whitened_b, plain_a, plain_b = (lines(spec, panel) for panel in panels)
+    assert whitened_a["Skill"] == pytest.approx([0.5, 0.4, 0.3])
+    assert whitened_a["Dphubert"] == pytest.approx([0.8, 0.7, 0.6])
+    assert whitened_b == {"Dphubert": pytest.approx([0.9, 0.8, 0.7])}
+    assert set(plain_a) == {"Dphubert", "Skill"}
+    assert plain_b == {"Dphubert": pytest.approx([0.9] * 3)}
     drawn = {path.suffix for path in write_figures(made, tmp_path) if path.name.startswith("fidelity-demo-")}
-    assert drawn == {".svg", ".png"}
+    assert drawn == {".svg", ".png", ".pdf"}
 
 
 def test_documents_are_packed_with_the_records(make_record: Any, tmp_path: Path) -> None:

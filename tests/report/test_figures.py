@@ -1,4 +1,4 @@
-"""Figures for papers: the same numbers as the table, in files that do not change from run to run."""
+"""Figures: the table's numbers as Vega-Lite, for the page and for papers, and nothing that is not true."""
 
 from __future__ import annotations
 
@@ -7,59 +7,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from matplotlib.markers import MarkerStyle
 
 from skill_bench.records.record import Record
-from skill_bench.report.render.figures import front, layer_weights, layers, pareto, tasks, write_figures
+from skill_bench.records.similarity import Similarity
+from skill_bench.report.render import heat_map
+from skill_bench.report.render.bars import task_bars
+from skill_bench.report.render.figure_files import theme
+from skill_bench.report.render.figures import figures_of, write_figures
+from skill_bench.report.render.labels import PIXELS_PER_CHARACTER, place_labels
+from skill_bench.report.render.layer_weights import layer_weights, weights_map
+from skill_bench.report.render.pareto import front, pareto, points_of
+from skill_bench.report.render.rows import named
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection
+from skill_bench.report.table.columns import published_column
 from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.load import load_table
-from skill_bench.report.table.quantities import MEAN, PARAMETERS, SUPERB
+from skill_bench.report.table.published import PublishedRow
+from skill_bench.report.table.quantities import PARAMETERS, SUPERB
+from skill_bench.report.table.score import ANCHORS
 from skill_bench.report.table.table import Section, Table
+
+Spec = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def table() -> Table:
-    return load_table()
-
-
-def texts(axes: Any) -> list[str]:
-    return [text.get_text() for text in axes.texts]
-
-
-def test_figures_of_the_shipped_records(table: Table, tmp_path: Path) -> None:
-    table = Table(sections=table.sections[:1])
-    written = write_figures(table, tmp_path)
-    assert {path.suffix for path in written} == {".svg", ".png"}
-    kinds = {path.name.split("-")[0] for path in written}
-    assert kinds == {"pareto", "tasks", "layers"}
-    again = write_figures(table, tmp_path / "again")
-    for one, other in zip(written, again, strict=True):
-        assert one.name == other.name
-        if one.suffix == ".svg":
-            assert one.read_bytes() == other.read_bytes()
-
-
-def test_published_systems_have_a_mark_of_their_own(table: Table) -> None:
-    measured, published = table.sections[0], table.sections[-1]
-    for section, marker in ((measured, "o"), (published, "D")):
-        figure = pareto(section)
-        assert figure is not None
-        marks = [line.get_marker() for line in figure.axes[0].lines]
-        n_rows = sum(
-            row.value(PARAMETERS) is not None and row.value(SUPERB if section is published else MEAN) is not None
-            for row in section.rows
-        )
-        assert n_rows > 4
-        assert [MarkerStyle(mark).get_marker() for mark in marks].count(marker) == n_rows
-
-
-def test_what_lies_far_below_says_its_value(table: Table) -> None:
-    figure = pareto(table.sections[-1])
-    assert figure is not None
-    assert "FBANK (no parameters, 0)" in texts(figure.axes[0])
-    assert figure.axes[0].get_ylim()[0] > 300
+def published() -> Section:
+    return next(s for s in load_table(suite="superb", intervals=False).sections if s.source == "published")
 
 
 def section_of(*records: Record) -> Section:
@@ -67,29 +41,155 @@ def section_of(*records: Record) -> Section:
     return build([Collection(origin="run", entries=entries)]).sections[0]
 
 
+def data_of(spec: Spec, layer: Spec | None = None) -> list[dict[str, Any]]:
+    data: list[dict[str, Any]] = spec["datasets"][(layer or spec)["data"]["name"]]
+    return data
+
+
+def test_files_hold_the_figure_and_do_not_change(make_record: Callable[..., Record], tmp_path: Path) -> None:
+    table = Table(sections=(section_of(make_record("a"), make_record("b", numerator=70)),))
+    written = write_figures(table, tmp_path)
+    assert {path.name.split("-")[0] for path in written} == {"pareto", "tasks"}
+    assert {path.suffix for path in written} == {".svg", ".png", ".pdf"}
+    again = {path.name: path.read_bytes() for path in write_figures(table, tmp_path / "again") if path.suffix == ".svg"}
+    assert {path.name: path.read_bytes() for path in written if path.suffix == ".svg"} == again
+    (drawn,) = (path.read_text() for path in written if path.name.startswith("tasks") and path.suffix == ".svg")
+    assert all(text in drawn for text in (theme()["range"]["category"][4], "KS acc"))
+
+
+def test_what_the_axes_cannot_hold_is_left_out_and_listed(published: Section) -> None:
+    """No logarithm of nothing, and no mark that stands where its value is not."""
+    found = points_of(named(published), SUPERB, PARAMETERS)
+    assert found.left_out == ("FBANK (0, no params)",)
+    values = {row.title: (row.value(PARAMETERS), row.value(SUPERB)) for row in published.rows}
+    assert len(found.drawn) > 40
+    assert all(values[point["label"]] == (point["cost"], point["quality"]) for point in found.drawn)
+    spec = pareto(published, named(published), PARAMETERS)
+    assert spec is not None
+    assert spec["title"]["subtitle"] == ["Not drawn: FBANK (0, no params)"]
+    x, y = (spec["layer"][2]["encoding"][axis]["scale"]["domain"] for axis in "xy")
+    assert all(x[0] < p["cost"] < x[1] and y[0] < p["quality"] < y[1] for p in found.drawn)
+
+
+def test_a_system_far_below_the_others_is_listed() -> None:
+    rows = [
+        PublishedRow(
+            suite="superb",
+            system=name,
+            teacher=None,
+            distillation_data=None,
+            citation="x",
+            values={"parameters_millions": 10.0, **metrics_at(share)},
+        )
+        for name, share in (("a", 0.9), ("b", 0.8), ("c", 0.1))
+    ]
+    (section,) = build([], rows).sections
+    found = points_of(named(section), SUPERB, PARAMETERS)
+    assert [point["label"] for point in found.drawn] == ["a", "b"]
+    assert found.left_out == ("c (100, 10 M)",)
+
+
+def metrics_at(share: float) -> dict[str, float | None]:
+    """Every metric so far between FBANK's and the best's: a SUPERB score of 1000 times that."""
+    found: dict[str, float | None] = {}
+    for name, (low, high) in ANCHORS.items():
+        points, column = low + share * (high - low), published_column(name)
+        assert column is not None
+        found[name] = points if column.higher_is_better else 100 - points
+    return found
+
+
+def test_published_systems_are_hollow_and_have_roles(published: Section) -> None:
+    spec = pareto(published, named(published), PARAMETERS)
+    assert spec is not None
+    assert {point["source"] for point in data_of(spec)} == {"published"}
+    hollow = spec["layer"][2]["encoding"]["fillOpacity"]
+    assert hollow["condition"] == {"test": "datum.source === 'published'", "value": 0.15}
+    assert hollow["value"] == 1
+    assert {point["role"] for point in data_of(spec)} == {"student", "teacher", "baseline"}
+
+
+def test_names_meet_neither_marks_nor_names() -> None:
+    marks = [(100.0, 100.0), (104.0, 101.0), (110.0, 99.0), (300.0, 100.0), (108.0, 130.0)]
+    texts = ["one system", "another", "a third one", "alone", "near"]
+    spots = place_labels(marks, texts, width=400, height=200)
+    boxes = [
+        (spot[0], spot[1] - 6.5, spot[0] + PIXELS_PER_CHARACTER * len(text), spot[1] + 6.5)
+        for text, spot in zip(texts, spots, strict=True)
+        if spot is not None
+    ]
+    assert len(boxes) >= 4
+    everything = [*boxes, *((x - 7, y - 7, x + 7, y + 7) for x, y in marks)]
+    for number, (left, bottom, right, top) in enumerate(boxes):
+        others = [box for place, box in enumerate(everything) if place != number]
+        assert all(left >= r or right <= x or bottom >= t or top <= y for x, y, r, t in others)
+    crowd = place_labels([(50.0, 50.0)] * 30, ["a long name"] * 30, width=100, height=100)
+    assert crowd.count(None) > 20, "no name is better than one upon another"
+
+
 def test_bars_are_the_tables_numbers_best_first(make_record: Callable[..., Record]) -> None:
     section = section_of(*(make_record(name, "pr", value) for name, value in (("a", 40), ("b", 20), ("c", 30))))
-    figure = tasks(section)
-    assert figure is not None
-    assert [bar.get_extents().width for bar in figure.axes[0].patches] == pytest.approx(
-        [figure.axes[0].patches[0].get_extents().width * factor for factor in (1, 1.5, 2)]
-    )
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["B", "C", "A"]
+    spec = task_bars(named(section), section.judged[0])
+    assert spec is not None
+    assert [(bar["label"], bar["value"]) for bar in data_of(spec)] == [("B", 20), ("C", 30), ("A", 40)]
 
 
-def test_layer_weights_are_means_over_seeds(make_record: Callable[..., Record]) -> None:
+def test_systems_of_one_title_keep_their_own_bars_and_heat_maps(make_record: Callable[..., Record]) -> None:
+    """A row is told from others by its number, never by its title."""
+    runs = [
+        Collection(
+            origin=origin,
+            entries=(FoundRecord(record=make_record("a", numerator=n, layer_weights=w), origin=origin),),
+        )
+        for origin, n, w in (("run", 40, (0.9, 0.1)), ("shipped", 70, (0.2, 0.8)))
+    ]
+    section = build(runs).sections[0]
+    assert {row.title for row in section.rows} == {"A"}
+    rows = named(section, first=10)
+    spec = task_bars(rows, section.judged[0])
+    assert spec is not None
+    bars = {(bar["key"], bar["label"], bar["value"]) for bar in data_of(spec)}
+    assert bars == {("10", "A (shipped)", 70), ("11", "A (run)", 40)}
+    maps = [weights_map(one) for one in rows]
+    assert [[cell["weight"] for cell in data_of(spec)] for spec in maps if spec] == [[0.2, 0.8], [0.9, 0.1]]
+
+
+def test_layer_weights_are_means_over_seeds_against_equal_ones(make_record: Callable[..., Record]) -> None:
     section = section_of(
         *(make_record(seed=seed, layer_weights=w) for seed, w in enumerate(((0.2, 0.8), (0.4, 0.6)))),
         make_record(task="pr", layer_weights=(1.0,)),
     )
-    found = layer_weights(section.rows[0])
-    assert list(found) == ["ks"]
-    assert found["ks"] == pytest.approx([0.3, 0.7])
-    assert layers(section_of(make_record())) is None
+    assert list(layer_weights(section.rows[0])) == ["ks"]
+    spec = weights_map(named(section)[0])
+    assert spec is not None
+    assert [cell["times"] for cell in data_of(spec)] == pytest.approx([0.6, 1.4]), "1 is an equal weight"
+    assert spec["layer"][0]["encoding"]["color"]["scale"]["domain"] == [0, 1, 3], "the same in every figure"
+    assert weights_map(named(section_of(make_record()))[0]) is None
 
 
-def test_the_front_is_what_none_beats(make_record: Callable[..., Record]) -> None:
-    row = section_of(make_record()).rows[0]
-    points = [(1.0, 5.0, row), (2.0, 4.0, row), (2.0, 9.0, row), (3.0, 9.0, row), (0.0, 1.0, row)]
-    assert front(points) == [(0.0, 1.0, row), (1.0, 5.0, row), (2.0, 9.0, row)]
-    assert pareto(section_of(make_record(numerator=None))) is None
+def test_similarity_has_one_scale_and_says_inversions() -> None:
+    matrix = ((1.0, 0.9, 0.3), (0.9, 1.0, 0.4), (0.3, 0.4, 1.0))
+    plain = Similarity(measure="cka", matrix=matrix, tree=((0, 1, 0.1, 2), (2, 3, 0.65, 3)), groups=((0, 1), (2,)))
+    inverted = plain.model_copy(update={"tree": ((0, 1, 0.7, 2), (2, 3, 0.65, 3))})
+    for one, said in ((plain, ""), (inverted, "1 inversion: a merge lower than one inside it")):
+        spec = heat_map.draw(one, title="t")
+        tree, below = spec["vconcat"]
+        assert spec["title"]["subtitle"] == said
+        assert below["layer"][0]["encoding"]["color"]["scale"]["domain"] == [0, 1], "not from the lowest value"
+        assert [(frame["from"], frame["to"]) for frame in data_of(spec, below["layer"][1])] == [(1, 3), (0, 1)]
+        tops = [corner["y"] for corner in data_of(spec, tree) if corner["step"] == 1]
+        assert tops == [merge[2] for merge in one.tree]
+
+
+def test_the_front_is_what_none_beats() -> None:
+    def point(row: int, cost: float, quality: float) -> dict[str, Any]:
+        return {"row": row, "cost": cost, "quality": quality}
+
+    points = [point(0, 1.0, 5.0), point(1, 2.0, 4.0), point(2, 2.0, 9.0), point(3, 3.0, 9.0), point(4, 0.5, 1.0)]
+    assert [one["row"] for one in front(points)] == [4, 0, 2]
+
+
+def test_synthetic_speech_has_no_quality_to_set_against_cost(make_record: Callable[..., Record]) -> None:
+    assert "pareto-parameters" in dict(figures_of(section_of(make_record(), make_record("b", numerator=70))))
+    section = section_of(make_record(synthetic=True), make_record("b", numerator=70, synthetic=True))
+    assert {kind for kind, _ in figures_of(section)} == {"tasks"}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,17 +20,19 @@ from safetensors.numpy import save_file
 from skill_bench.base import catalog
 from skill_bench.base.errors import RecordError
 from skill_bench.layers.cluster import cluster
-from skill_bench.records.record import Record, System
+from skill_bench.records.record import Failure, Record, System
 from skill_bench.records.similarity import CARRIED, LayerSimilarity, Similarity
-from skill_bench.records.store import pack
 from skill_bench.report.render import students
 from skill_bench.report.render.frame import to_frame
-from skill_bench.report.render.page import bibliography, render_page, write_page
+from skill_bench.report.render.page import bibliography, library, render_page, write_page
+from skill_bench.report.render.page_data import without_paths
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection
+from skill_bench.report.table.columns import in_order
 from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.load import load_table
 from skill_bench.report.table.published import published_rows
+from skill_bench.report.table.table import Table
 
 MATRIX = [[1.0, 0.9, 0.3], [0.9, 1.0, 0.4], [0.3, 0.4, 1.0]]
 STUDENT: dict[str, str] = {"similarity": json.dumps(MATRIX), "layer_groups": "[[0, 1], [2]]"}
@@ -45,75 +49,154 @@ def one(record: Record) -> Any:
     return build([Collection(origin="run", entries=(FoundRecord(record=record),))])
 
 
-def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
-    page = write_page(load_table(), tmp_path).read_text()
-    assert re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?:https?:)?//""", page) == []
-    assert "<link" not in page
-    assert "import(" not in page
-    assert "default-src 'none'" in page
+def more_in(page: str) -> dict[str, Any]:
+    """What the page unpacks when somebody asks for it."""
+    found = re.search(r'<script type="text/plain" id="more">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    data: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(found[1])))
+    return data
 
 
-def test_the_same_records_give_the_same_page(tmp_path: Path) -> None:
-    table = load_table()
-    assert render_page(table, folder=tmp_path) == render_page(table, folder=tmp_path)
+@pytest.fixture(scope="module")
+def shipped() -> Table:
+    return load_table()
 
 
-def test_it_holds_the_frame_in_full_precision(tmp_path: Path) -> None:
-    table = load_table()
-    data = data_in(render_page(table, folder=tmp_path))
+@pytest.fixture(scope="module")
+def shipped_page(shipped: Table) -> str:
+    return render_page(shipped)
+
+
+def test_the_page_needs_nothing_else_and_can_be_sent(shipped: Table, shipped_page: str, tmp_path: Path) -> None:
+    own = shipped_page.replace(library(), "")
+    assert re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?:https?:)?//""", own) == []
+    assert "<link" not in own
+    assert "import(" not in own
+    assert "default-src 'none'" in own
+    assert "unsafe-eval" not in own
+    page = write_page(Table(sections=shipped.sections[:1]), tmp_path)
+    assert [path.name for path in tmp_path.rglob("*")] == [page.name], "no file beside it"
+    assert len(shipped_page.encode()) < 1_500_000
+
+
+def test_no_folder_of_this_machine_is_in_it(tmp_path: Path, make_record: Callable[..., Record]) -> None:
+    make_record("a").save(tmp_path / "results")
+    broken = tmp_path / "results/demo/b/ks-s0.json"
+    broken.parent.mkdir()
+    broken.write_text("{")
+    failed = {"error": Failure(type="AudioError", message=f"{tmp_path}/x y/a.wav: empty")}
+    make_record("c", numerator=None, **failed).save(tmp_path / "results")
+    table = load_table(tmp_path / "results", published=False)
+    assert any(str(tmp_path) in problem for problem in table.problems), "the console names the file as it is"
+    page = render_page(table)
+    for text in (page, json.dumps(more_in(page))):
+        assert str(tmp_path) not in text
+    assert "ks-s0.json" in page, "but which one it is stays"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("/data/a/b.wav: empty", "b.wav: empty"),
+        ("AudioError: /data/a/b.wav and (/x/y.json)", "AudioError: b.wav and (y.json)"),
+        ("superb/ks, 1/2 of src/data/public.json", "superb/ks, 1/2 of src/data/public.json"),
+        ("see https://example.org/a/b", "see https://example.org/a/b"),
+    ],
+)
+def test_paths_shrink_to_names(text: str, shown: str) -> None:
+    assert without_paths(text) == shown
+
+
+def test_the_same_records_give_the_same_page(make_record: Callable[..., Record]) -> None:
+    table = one(make_record())
+    assert render_page(table) == render_page(table)
+
+
+def test_it_holds_the_frame_in_full_precision(shipped: Table, shipped_page: str) -> None:
+    data = data_in(shipped_page)
     shown = pd.DataFrame(data["frame"]["rows"], columns=data["frame"]["columns"])
-    csv = pd.read_csv(io.StringIO(to_frame(table).to_csv(index=False)))
+    csv = pd.read_csv(io.StringIO(to_frame(shipped).to_csv(index=False)))
     numbers = csv.select_dtypes("number").columns
     assert len(numbers) > 20
     pd.testing.assert_frame_equal(shown[numbers].astype(float), csv[numbers].astype(float), check_exact=True)
     assert shown["title"].tolist() == csv["title"].tolist()
-    assert len(data["details"]) == len(shown)
+    assert len(more_in(shipped_page)["details"]) == len(data["rows"]) == len(shown)
+    assert len({(row["id"], name) for row, name in zip(data["rows"], shown["section"], strict=True)}) == len(shown)
 
 
-def test_links_are_relative_and_lead_to_the_records(tmp_path: Path, make_record: Callable[..., Record]) -> None:
-    make_record("a b#c").save(tmp_path / "results")
-    page = write_page(load_table(tmp_path / "results", published=False), tmp_path / "site")
-    hrefs = [r["href"] for details in data_in(page.read_text())["details"] for r in details["records"]]
-    own = [href for href in hrefs if href.startswith("../results/")]
-    assert len(own) == 1
-    assert all(not href.startswith("/") for href in hrefs)
-    from urllib.parse import unquote
-
-    assert all((page.parent / unquote(href)).is_file() for href in hrefs)
-
-
-def test_records_in_an_archive_are_written_beside_the_page(tmp_path: Path, make_record: Callable[..., Record]) -> None:
-    """No link leads into an archive; the page opens from disk wherever it is moved with its folder."""
-    mine = make_record("mine")
-    mine.save(tmp_path / "results")
-    pack(tmp_path / "results", tmp_path / "a.zip")
-    page = write_page(load_table(tmp_path / "a.zip", published=False), tmp_path / "site")
-    hrefs = [r["href"] for details in data_in(page.read_text())["details"] for r in details["records"]]
-    assert "records/run/demo/mine/ks-s0.json" in hrefs
-    assert any(href.startswith("records/shipped/") for href in hrefs)
-    for href in hrefs:
-        Record.read(page.parent / href)
-    assert Record.read(page.parent / "records/run/demo/mine/ks-s0.json") == mine
-    assert len(list((page.parent / "records").rglob("*.json"))) == len(hrefs)
+def test_it_begins_with_what_was_found(shipped_page: str) -> None:
+    first, *_, demo = data_in(shipped_page)["sections"]
+    assert re.search(
+        r"students keep \d+ ± \d+ % of their teacher at .* % of its size; SKILL and DPHuBERT", first["finding"]
+    )
+    assert re.match(
+        r"Best student: .*, mean over tasks [\d.]+ ± [\d.]+ \(rank 1.* M params, .* G MACs\.", first["best"]
+    )
+    assert (demo["synthetic"], demo["finding"], demo["best"]) == (True, None, None)
+    assert not {"mean_points", "retention_percent"} & {column["name"] for column in demo["columns"]}
 
 
-def test_a_hostile_title_stays_text(tmp_path: Path, make_record: Callable[..., Record]) -> None:
+def test_columns_that_matter_come_first_and_all_are_explained(shipped_page: str) -> None:
+    for section in data_in(shipped_page)["sections"]:
+        groups = [column["group"] for column in section["columns"]]
+        assert groups == sorted(groups, key=["main", "task", "more"].index)
+        assert all(column["help"] for column in section["columns"])
+        tasks = [column["task"] for column in section["columns"] if column["group"] == "task"]
+        assert tasks == sorted(tasks, key=in_order)
+    local = data_in(shipped_page)["sections"][0]["columns"]
+    assert [column["name"] for column in local if column["group"] == "main"][:3] == [
+        "mean_points", "retention_percent", "parameters_millions",
+    ]  # fmt: skip
+
+
+def test_a_row_says_where_it_was_measured(shipped_page: str) -> None:
+    data, more = data_in(shipped_page), more_in(shipped_page)
+    measured = [i for i, detail in enumerate(more["details"]) if detail is not None]
+    assert len(measured) > 10
+    for index in measured:
+        assert re.search(r"[0-9a-f]{10}", data["rows"][index]["commit"])
+        assert data["rows"][index]["machine"]
+        assert more["details"][index]["about"]["commit"] == data["rows"][index]["commit"]
+
+
+def test_every_utterance_is_in_the_page(shipped: Table, shipped_page: str) -> None:
+    """With the counts that add up to the record's own."""
+    more = more_in(shipped_page)
+    n_checked = 0
+    for index, row in enumerate(row for section in shipped.sections for row in section.rows):
+        for name, cell in row.scores.items():
+            answers = more["answers"].get(f"{index}/{cell.column.task}")
+            if answers is None or not cell.column.primary:
+                continue
+            entry = next(e for e in row.entries if answers["record"] == f"{e.record.key.upstream} on "
+                         f"{e.record.key.task}, seed {e.record.key.seed}")  # fmt: skip
+            stated = entry.record.metrics[cell.column.metric]
+            assert len(answers["said"]) == len(answers["numerators"]) == len(answers["denominators"]), name
+            if not entry.record.folds and stated.numerator is not None:
+                assert sum(answers["numerators"]) == pytest.approx(stated.numerator, abs=0.1), name
+                n_checked += 1
+    assert n_checked > 30
+
+
+def test_a_hostile_title_stays_text(make_record: Callable[..., Record]) -> None:
     hostile = "</script><script>alert(1)</script><!-- & \u2028"
     system = System(name="x", title=hostile, identity="x")
-    page = render_page(one(make_record(system=system)), folder=tmp_path)
+    page = render_page(one(make_record(system=system)))
     assert "<script>alert" not in page
     assert hostile in {row[data_in(page)["frame"]["columns"].index("title")] for row in data_in(page)["frame"]["rows"]}
 
 
-def test_a_student_shows_how_alike_its_teachers_layers_are(tmp_path: Path, make_record: Callable[..., Record]) -> None:
+def test_a_student_shows_how_alike_its_teachers_layers_are(make_record: Callable[..., Record]) -> None:
     system = System(name="mine", title="Mine", identity="x", details=dict(STUDENT))
-    (details,) = data_in(render_page(one(make_record(system=system)), folder=tmp_path))["details"]
-    assert details["similarity"]["matrix"] == MATRIX
-    assert details["similarity"]["groups"] == [[0, 1], [2]]
-    first, second = details["similarity"]["tree"]
-    assert first[:2] == [0, 1]
-    assert first[2] == pytest.approx(0.1)
-    assert sorted(second[:2]) == [2, 3]
+    (charts,) = more_in(render_page(one(make_record(system=system))))["charts"]
+    (chart,) = (chart for chart in charts if chart["kind"] == "similarity")
+    tree, below = (chart["wide"]["datasets"][part["data"]["name"]] for part in
+                   (chart["wide"]["vconcat"][0], chart["wide"]["vconcat"][1]["layer"][0]))  # fmt: skip
+    assert {(cell["a"], cell["b"]): cell["similarity"] for cell in below}["h0", "h2"] == 0.3
+    assert tree[1]["y"] == pytest.approx(0.1)
+    found = students.layers_alike(system)
+    assert found is not None
+    assert found.groups == ((0, 1), (2,))
 
 
 def test_a_student_that_carries_the_document_shows_the_same(make_record: Callable[..., Record]) -> None:
@@ -143,18 +226,17 @@ def test_a_student_that_carries_the_document_shows_the_same(make_record: Callabl
         students.layers_alike(systems[0].model_copy(update={"details": edited}))
 
 
-def test_a_damaged_similarity_is_a_problem_of_the_table(make_record: Callable[..., Record], tmp_path: Path) -> None:
+def test_a_damaged_similarity_is_a_problem_of_the_table(make_record: Callable[..., Record]) -> None:
     system = System(name="mine", title="Mine", identity="x", details={"similarity": "[[1, 2]"})
     table = one(make_record(system=system))
-    page = render_page(table, folder=tmp_path)
-    (details,) = data_in(page)["details"]
-    assert "similarity" not in details
+    page = render_page(table)
+    assert "similarity" not in {chart["kind"] for chart in more_in(page)["charts"][0]}
     assert "<li>Mine: the similarity in its checkpoint cannot be used" in page
     (problem,) = students.with_problems(table).problems
     assert "Expected a square matrix and layer_groups" in problem
 
 
-def test_learning_curves_are_thinned_by_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_learning_curves_are_those_of_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "upstreams" / "mine"
     folder.mkdir(parents=True)
     (folder / "upstream.toml").touch()
@@ -165,22 +247,23 @@ def test_learning_curves_are_thinned_by_means(tmp_path: Path, monkeypatch: pytes
     said = {"recipe": "{}", "teacher_sha256": "t", "sparsity": "0.75"}
     save_file({}, folder / "mine.safetensors", metadata=said)
     mine = System(name="mine", title="Mine", identity="x", details=dict(said))
-    joint, final = students.learning(mine)
-    assert (joint["stage"], joint["updates_per_point"], len(joint["loss"])) == ("joint", 2, 300)
-    assert joint["loss"][:2] == [999.5, 997.5]
-    assert len(joint["sparsity"]) == 300
-    assert final == {"stage": "final", "updates_per_point": 1, "update": [0, 1], "loss": [2.5, 1.5]}
+    found = students.learning(mine)
+    assert list(found) == ["joint", "final"]
+    assert found["joint"]["loss"][:2].tolist() == [1000, 999]
+    assert found["final"]["loss"].tolist() == [2.5, 1.5]
+    of_a_grid = mine.model_copy(update={"name": "mine-s0", "details": said | {"evidence_row": "mine"}})
+    assert list(students.learning(of_a_grid)) == ["joint", "final"], "the seed of a recipe whose weights are bundled"
     (folder / "final.csv").write_text("update,loss\n0,low\n")
     with pytest.raises(RecordError, match=r"final\.csv: not a training log"):
         students.learning(mine)
-    assert students.learning(System(name="other", title="Other", identity="x")) == []
+    assert students.learning(System(name="other", title="Other", identity="x")) == {}
     other_weights = mine.model_copy(update={"details": said | {"sparsity": "0.5"}})
-    assert students.learning(other_weights) == [], "under the same name, by --ckpt"
+    assert students.learning(other_weights) == {}, "under the same name, by --ckpt"
     (folder / "final.csv").unlink()
     monkeypatch.setattr(catalog, "folder", lambda kind: tmp_path / "elsewhere" / kind)
     monkeypatch.setattr(catalog, "names", lambda kind: [])
     monkeypatch.chdir(tmp_path)
-    assert [stage["stage"] for stage in students.learning(mine)] == ["joint"], "in the working directory"
+    assert list(students.learning(mine)) == ["joint"], "in the working directory"
 
 
 def test_every_cited_paper_is_in_the_bibliography() -> None:
@@ -190,8 +273,8 @@ def test_every_cited_paper_is_in_the_bibliography() -> None:
     assert papers <= set(re.findall(r"eprint\s*=\s*\{([\d.]+)\}", bibliography()))
 
 
-def test_an_empty_table_makes_a_page(tmp_path: Path) -> None:
-    page = render_page(build([]), folder=tmp_path)
+def test_an_empty_table_makes_a_page() -> None:
+    page = render_page(build([]))
     assert data_in(page)["frame"]["rows"] == []
 
 

@@ -16,21 +16,30 @@ from skill_bench.report.render.frame import to_frame
 from skill_bench.report.render.page import write_page
 from skill_bench.report.render.render import write_tables
 from skill_bench.report.table.load import load_table
+from skill_bench.report.table.table import Table
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of the shipped records and published rows, with one run whose record file is beside it."""
-    return write_page(load_table(), tmp_path_factory.mktemp("site"))
+def table() -> Table:
+    return load_table()
+
+
+@pytest.fixture(scope="module")
+def site(table: Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the shipped records and published rows."""
+    return write_page(table, tmp_path_factory.mktemp("site"))
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with chromium() as found:
         yield found
+
+
+PUBLISHED = "superb, as published"
 
 
 def column(page: Page, name: str) -> list[str]:
@@ -41,9 +50,24 @@ def titles(page: Page) -> list[str]:
     return page.locator("#table-body .name").all_inner_texts()
 
 
+def drawn(page: Page, kind: str) -> Locator:
+    """A chart, once it is there: it is drawn when it comes near."""
+    page.locator(f"#{kind}").scroll_into_view_if_needed()
+    page.locator(f"#{kind}-body[data-shown] svg").wait_for(state="attached")
+    return page.locator(f"#{kind}-body svg")
+
+
+def test_it_opens_with_the_finding_and_the_best_first(browser: Browser, site: Path, table: Table) -> None:
+    with open_page(browser, site) as page:
+        said = page.locator("#finding").inner_text()
+        assert str(table.sections[0].finding) in said
+        assert "Best student: " in said
+        assert page.locator("#section option:checked").inner_text() == table.sections[0].label
+        assert titles(page)[0] == table.sections[0].rows[0].title
+
+
 def test_sorting(browser: Browser, site: Path) -> None:
     with open_page(browser, site) as page:
-        assert column(page, "rank") == sorted(column(page, "rank"), key=int)
         header = page.locator('[data-sort="asr_wer_percent"]')
         header.click()
         ascending = [float(value.split()[0]) for value in column(page, "asr_wer_percent")]
@@ -60,7 +84,9 @@ def test_sorting(browser: Browser, site: Path) -> None:
 
 def test_absent_values_stay_last(browser: Browser, site: Path) -> None:
     with open_page(browser, site) as page:
-        page.select_option("#section", label="superb, as published")
+        page.select_option("#section", label=PUBLISHED)
+        assert "–" not in column(page, "superb_score"), "rows without every task wait to be asked for"
+        page.locator("#partial").check()
         for _ in range(2):
             page.locator('[data-sort="superb_score"]').click()
             assert "–" in column(page, "superb_score")[-1]
@@ -72,30 +98,114 @@ def test_filters(browser: Browser, site: Path) -> None:
         everything = titles(page)
         page.fill("#search", "student skill")
         page.locator("#count", has_text="1 of").wait_for()
-        assert titles(page) == ["SKILL student"]
+        assert titles(page) == ["SKILL"]
         page.fill("#search", "no such system")
         page.wait_for_selector("text=No row fits these filters")
         page.fill("#search", "")
         page.wait_for_selector("#table-body tbody")
         page.select_option("#role", "student")
-        assert titles(page) == [title for title in everything if title in ("SKILL student", "DPHuBERT student")]
-        assert page.locator("#count").inner_text() == f"2 of {len(everything)} systems"
-        assert page.locator("#bars-body .point").count() == 2, "the charts follow the filters"
+        students = titles(page)
+        assert {"SKILL", "DPHuBERT"} <= set(students) < set(everything)
+        drawn(page, "bars")
+        names = page.locator("#bars-body .mark-text.role-mark text")
+        assert sorted(names.all_text_contents()) == sorted(students), "the charts follow the filters"
         page.select_option("#role", "")
         page.fill("#limit", "0.5")
         page.locator("#count", has_text="2 of").wait_for()
         assert set(titles(page)) < set(everything)
 
 
-def test_details_and_links_to_records(browser: Browser, site: Path) -> None:
+def test_published_systems_have_roles(browser: Browser, site: Path) -> None:
     with open_page(browser, site) as page:
-        page.get_by_role("button", name="SKILL student", exact=True).click()
-        links = page.locator("dialog a")
-        assert links.count() >= 5
-        for index in range(links.count()):
-            target = links.nth(index).evaluate("link => link.href")
-            assert Path(target.removeprefix("file://")).is_file()
+        page.select_option("#section", label=PUBLISHED)
+        page.select_option("#role", "student")
+        assert {"DPHuBERT", "DistilHuBERT", "DPWavLM"} <= set(titles(page))
+        assert "HuBERT Base" not in titles(page)
+        page.select_option("#role", "teacher")
+        assert {"HuBERT Base", "WavLM Base+"} <= set(titles(page))
+
+
+def test_rows_without_every_task_wait_to_be_asked_for(browser: Browser, site: Path, table: Table) -> None:
+    with open_page(browser, site) as page:
+        ranked = sum(row.rank is not None for row in table.sections[0].rows)
+        assert len(titles(page)) == ranked
+        page.locator("#partial").check()
+        assert len(titles(page)) == len(table.sections[0].rows) > ranked
+
+
+def test_synthetic_speech_has_no_mean_no_rank_and_no_best(browser: Browser, site: Path, table: Table) -> None:
+    with open_page(browser, site) as page:
+        page.select_option("#section", label=table.sections[-1].label)
+        assert len(titles(page)) > 4
+        assert set(column(page, "rank")) == {"–"}
+        assert page.locator('#table-body [data-sort="mean_points"]').count() == 0
+        assert page.locator("#table-body .best, #table-body .second").count() == 0
+        assert "proof that everything runs" in page.locator("#table-caption").inner_text()
+        page.wait_for_selector("#pareto", state="hidden")
+
+
+def test_details_hold_records_and_utterances(browser: Browser, site: Path) -> None:
+    """In the page itself: it may have been sent alone."""
+    with open_page(browser, site) as page:
+        page.get_by_role("button", name="SKILL", exact=True).click()
+        page.wait_for_selector("dialog[open]")
+        said = page.locator("dialog").inner_text()
+        assert "measured on" in said
+        assert "3, with other distillation seeds" in said
+        assert page.locator("dialog a").count() == 0
+        page.locator('dialog [data-task="ks"]').click()
+        answers = page.locator("#utterances tbody tr").all_inner_texts()
+        right = [int(text.split("\t")[1].split(" /")[0]) for text in answers]
+        assert len(right) > 100
+        assert right == sorted(right), "wrong ones first"
+        said = page.locator("#utterances").inner_text()
+        assert f"{sum(right)} of {len(right)} without an error. Most often taken for another: " in said
         page.keyboard.press("Escape")
+        assert not page.locator("dialog").is_visible()
+
+
+def test_a_student_beside_the_published_dphubert(browser: Browser, site: Path) -> None:
+    with open_page(browser, site) as page:
+        page.get_by_label("Put SKILL side by side").check()
+        assert "every number may be compared" in page.locator("#beside-caption").inner_text()
+        page.select_option("#section", label=PUBLISHED)
+        page.get_by_label("Put DPHuBERT side by side").check()
+        assert page.locator("#beside thead th").all_inner_texts() == ["SKILL\n✕", "DPHuBERT\n✕"]
+        lines = [text.split("\t") for text in page.locator("#beside tbody tr").all_inner_texts()]
+        cells = {name: rest for name, *rest in lines}
+        assert cells["teacher"] == ["teacher", "HuBERT Base"]
+        assert cells["params M"][1] == "23.59"
+        assert "different speech" in page.locator("#beside-caption").inner_text()
+        page.get_by_label("Take SKILL away").click()
+        assert page.locator("#beside thead th").count() == 1
+
+
+def test_the_address_holds_what_is_chosen(browser: Browser, site: Path) -> None:
+    with open_page(browser, site) as page:
+        page.select_option("#section", label=PUBLISHED)
+        page.select_option("#role", "student")
+        page.locator('[data-sort="sid_accuracy_percent"]').click()
+        page.fill("#search", "dphubert")
+        page.locator("#count", has_text="2 of").wait_for()
+        page.get_by_label("Put DPHuBERT side by side").check()
+        page.get_by_role("button", name="DPHuBERT", exact=True).click()
+        page.wait_for_selector("dialog[open]")
+        chosen, address = titles(page), page.url
+    with open_page(browser, site, address=address) as page:
+        page.wait_for_selector("dialog[open]")
+        assert page.locator("#details-title").inner_text() == "DPHuBERT"
+        assert page.locator("#section option:checked").inner_text() == PUBLISHED
+        assert titles(page) == chosen
+        assert page.locator("#search").input_value() == "dphubert"
+        assert page.locator('th[aria-sort="descending"]').inner_text().startswith("SID")
+        assert page.locator("#beside thead th").count() == 1
+        page.keyboard.press("Escape")
+        page.wait_for_url(re.compile("#(?!.*row=)"))
+
+
+def test_an_address_of_another_page_is_harmless(browser: Browser, site: Path) -> None:
+    with open_page(browser, site, address=f"{site.as_uri()}#section=gone&sort=nothing&row=x&limit=y&beside=z") as page:
+        assert len(titles(page)) > 4
         assert not page.locator("dialog").is_visible()
 
 
@@ -107,65 +217,77 @@ def test_keys_and_tooltips(browser: Browser, site: Path) -> None:
         page.keyboard.press("ArrowRight")
         focused = page.evaluate("document.activeElement.dataset.column")
         assert focused == "mean_points"
-        tip = page.locator("#tooltip").inner_text()
-        assert "mean" in tip
+        assert re.search(r"mean: [\d.]+\n95 % interval", page.locator("#tooltip").inner_text())
         page.keyboard.press("ArrowDown")
         assert page.evaluate("document.activeElement.closest('tr').rowIndex") == 2
         page.keyboard.press("Enter")
-        assert page.locator("dialog").is_visible()
+        page.wait_for_selector("dialog[open]")
         page.keyboard.press("Escape")
         page.locator('#table-body td[data-column="ks_accuracy_percent"]').first.hover()
-        assert "utterances" in page.locator("#tooltip").inner_text()
-        page.locator('#pareto-body .point[tabindex="0"]').focus()
-        before = page.evaluate("document.activeElement.getAttribute('aria-label')")
-        page.keyboard.press("ArrowRight")
-        assert page.evaluate("document.activeElement.getAttribute('aria-label')") != before
+        assert "3 distillation seeds" in page.locator("#tooltip").inner_text()
 
 
-def test_charts(browser: Browser, site: Path) -> None:
+def test_every_column_is_explained(browser: Browser, site: Path) -> None:
+    with open_page(browser, site) as page:
+        names = page.locator("#table-body thead button").count()
+        page.locator("#help summary").click()
+        assert page.locator("#help dd").count() == names - 1, "all but the system's name"
+        assert all(page.locator("#help dd").all_inner_texts())
+        page.locator('[data-sort="macs_superb_giga"]').focus()
+        assert "challenge" in page.locator("#tooltip").inner_text()
+
+
+def test_charts(browser: Browser, site: Path, table: Table) -> None:
     with open_page(browser, site) as page:
         n = len(titles(page))
-        assert page.locator("#pareto-body circle:not(.ring)").count() == n
-        assert page.locator("#bars-body .point").count() == n
-        assert page.locator("#layers-body figure").count() == 4
-        assert page.locator("#similarity-body .cell").count() == 13 * 13
-        assert page.locator("#similarity-body .tree").count() == 12
-        assert page.locator("#similarity-body .group").count() == 4
-        page.select_option("#section", label="superb, as published")
-        assert not page.locator("#layers").is_visible(), "published systems have no layer weights"
-        assert not page.locator('.sections [href="#layers"]').is_visible()
-        assert page.locator("#pareto-body .point path").count() > 20
-        assert page.locator("#pareto-body circle:not(.ring)").count() == 0, "published systems have a mark of their own"
-        page.locator("#pareto-controls select").nth(1).select_option("macs_superb_giga")
-        assert "MACs" in page.locator("#pareto-body").inner_text()
-        page.get_by_label("logarithmic").uncheck()
-        assert page.locator("#pareto-body .point").count() > 15
+        drawn(page, "bars")
+        assert page.locator("#bars-body .mark-text.role-mark text").count() == n
+        drawn(page, "layers")
+        assert page.locator("#layers-body .mark-rect.role-mark path").count() == len(table.sections[0].tasks) * 13
+        drawn(page, "similarity")
+        assert page.locator("#similarity-body .mark-rect.role-mark path").count() == 13 * 13 + 4, "cells, four groups"
+        assert page.locator("#similarity-body .mark-line.role-mark path").count() == 12, "merges"
+        page.select_option("#section", label=PUBLISHED)
+        page.wait_for_selector("#layers", state="hidden")
+        assert not page.locator('.sections [href="#layers"]').is_visible(), "published systems have no layer weights"
+        drawn(page, "pareto")
+        ranked = sum(row.rank is not None for row in table.sections[1].rows)
+        marks = page.locator("#pareto-body .mark-symbol.role-mark path")
+        assert marks.count() == ranked - 1, "all but FBANK"
+        assert "Not drawn: FBANK (0, no params)" in page.locator("#pareto-body").inner_text()
+        page.locator("#pareto-controls select").select_option("MACs G")
+        page.wait_for_selector("#pareto-body >> text=MACs (billions")
 
 
-def test_training_curves(browser: Browser, site: Path) -> None:
+def test_a_figure_is_saved_as_it_is_shown(browser: Browser, site: Path, tmp_path: Path) -> None:
     with open_page(browser, site) as page:
-        for student in page.locator("#training-controls option").all_inner_texts():
-            page.locator("#training-controls select").select_option(label=student)
-            assert page.locator("#training-body figure").count() == 2, "two stages"
-            assert page.locator("#training-body .curve").count() == 3, "two losses and the sparsity of the first stage"
-        page.locator("#training-body svg").first.focus()
-        page.keyboard.press("ArrowLeft")
-        assert page.locator("#tooltip").inner_text().startswith("update ")
+        drawn(page, "bars")
+        with page.expect_download() as download:
+            page.locator('#bars-controls [data-format="svg"]').click()
+        assert download.value.suggested_filename == "bars-mean.svg"
+        download.value.save_as(tmp_path / "bars.svg")
+    assert "SKILL" in (tmp_path / "bars.svg").read_text()
 
 
-def test_heat_maps_are_walked_through_with_the_arrows(browser: Browser, site: Path) -> None:
+def test_training_curves_show_the_distance(browser: Browser, site: Path) -> None:
     with open_page(browser, site) as page:
-        for holder, says, below in (
-            ("#layers-body", "ASR, hidden state h1: weight 0.", "ASV, hidden state h1: weight 0."),
-            ("#similarity-body", "h0 and h1: 0.", "h1 and h1: 1."),
-        ):
-            cells = page.locator(f'{holder} .cell[tabindex="0"]')
-            assert cells.count() >= 1
-            cells.first.focus()
-            page.keyboard.press("ArrowRight")
-            assert says in page.locator("#tooltip").inner_text()
-            page.keyboard.press("ArrowDown")
-            assert below in page.locator("#tooltip").inner_text()
+        drawn(page, "training")
+        said = page.locator("#training-body").inner_text()
+        assert "distance" in said
+        assert "sparsity" in said
+        assert "loss" not in said
+        assert "multipliers" not in said
+
+
+def test_cards_on_a_telephone(browser: Browser, site: Path) -> None:
+    with open_page(browser, site, width=390) as page:
+        cards = page.locator("#table-body tbody tr")
+        boxes = [cards.nth(index).bounding_box() for index in range(3)]
+        assert all(box is not None and box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
+        first = page.locator('#table-body td[data-column="mean_points"]').first
+        assert first.evaluate("node => getComputedStyle(node, '::before').content") == '"mean"'
+        page.locator('[data-sort="parameters_millions"]').click()
+        assert page.locator('th[aria-sort="ascending"]').inner_text().startswith("params")
 
 
 def test_a_table_that_goes_on_to_the_right_shows_it(browser: Browser, site: Path) -> None:
@@ -176,16 +298,16 @@ def test_a_table_that_goes_on_to_the_right_shows_it(browser: Browser, site: Path
         assert page.locator("#table-body tbody .system").first.bounding_box()["x"] >= 0, "the name stays"  # type: ignore[index]
 
 
-def test_downloads(browser: Browser, site: Path, tmp_path: Path) -> None:
+def test_downloads(browser: Browser, site: Path, table: Table, tmp_path: Path) -> None:
     with open_page(browser, site) as page:
         for name in ("skill-bench.csv", "skill-bench.json", "skill-bench.bib"):
             with page.expect_download() as download:
                 page.locator(f'[data-file="{name}"]').click()
             download.value.save_as(tmp_path / name)
-    (tmp_path / "table.csv").write_text(to_frame(load_table()).to_csv(index=False))
-    table = pd.read_csv(tmp_path / "table.csv")
-    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "skill-bench.csv"), table, check_dtype=False, check_exact=True)
-    assert len(pd.read_json(tmp_path / "skill-bench.json")["rows"]) == len(table)
+    (tmp_path / "table.csv").write_text(to_frame(table).to_csv(index=False))
+    own = pd.read_csv(tmp_path / "table.csv")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "skill-bench.csv"), own, check_dtype=False, check_exact=True)
+    assert len(pd.read_json(tmp_path / "skill-bench.json")["rows"]) == len(own)
     assert "2305.17651" in (tmp_path / "skill-bench.bib").read_text()
 
 
@@ -257,7 +379,8 @@ def test_five_hundred_rows(browser: Browser, tmp_path: Path, make_record: Callab
         assert values == sorted(values, reverse=True)
         page.fill("#search", "m49")
         page.locator("#count", has_text="10 of 500").wait_for()
-        assert page.locator("#bars-body .point").count() == 10
+        drawn(page, "bars")
+        assert page.locator("#bars-body .mark-text.role-mark text").count() == 10
 
 
 def test_a_hostile_title_is_shown_as_it_is(

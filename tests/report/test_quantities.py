@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from skill_bench.report.render.figures import pareto
+from skill_bench.report.render.figures import figures_of
 from skill_bench.report.render.frame import to_frame
 from skill_bench.report.render.page_data import page_data
 from skill_bench.report.render.render import write_tables
@@ -53,13 +53,11 @@ def test_a_new_quantity_is_in_every_rendering(table: Table, tmp_path: Path) -> N
     assert [text in markdown for text in ("12.3 |", "99.0 |")] == [True, True]
     assert [latex.count(f" & {part} ") for part in ("disk", "MB")] == [2, 2]
     assert [text in latex for text in ("12.3 ", "99.0 ")] == [True, True]
-    sections = page_data(table, folder=tmp_path, bibliography="")["sections"]
+    sections = page_data(table, bibliography="")["sections"]
     found = [[c for c in section["columns"] if c["name"] == "disk_megabytes"] for section in sections]
-    column = {"name": "disk_megabytes", "heading": "disk MB", "group": "cost", "digits": 1, "better": "lower"}
-    assert found == [[column | {"description": "The size of its file"}]] * 2
-    figure = pareto(table.sections[0])
-    assert figure is not None
-    assert [axes.get_xlabel() for axes in figure.axes][-1] == "megabytes on disk"
+    column = {"name": "disk_megabytes", "heading": "disk MB", "group": "more", "digits": 1, "better": "lower"}
+    assert found == [[column | {"help": "The size of its file; lower is better", "kind": "cost"}]] * 2
+    assert "pareto-disk" in dict(figures_of(table.sections[0]))
 
 
 @pytest.mark.parametrize("with_it", [True, False])
@@ -88,6 +86,6 @@ def test_the_frame_knows_its_mean_and_its_ranks(make_record: Any) -> None:
     records += [make_record(name, "pr", own["pr"]) for name, own in wrong.items()]
     frame = to_frame(build([Collection(origin="run", entries=tuple(FoundRecord(record=one) for one in records))]))
     assert frame[frame.mean_column].tolist() == [60, 55]
-    assert frame.rank_columns == ["rank", "ks_accuracy_percent_rank", "pr_per_percent_rank"]
-    assert frame[frame.rank_columns].to_numpy().tolist() == [[1, 1, 2], [2, 2, 1]]
+    assert frame.rank_columns == ["rank", "pr_per_percent_rank", "ks_accuracy_percent_rank"]
+    assert frame[frame.rank_columns].to_numpy().tolist() == [[1, 2, 1], [2, 1, 2]]
     assert frame[frame["system"] == "b"].rank_columns == frame.rank_columns, "also of a part of it"

@@ -17,8 +17,8 @@ from skill_bench.base.errors import UnknownName
 from skill_bench.base.progress import Silent
 from skill_bench.cli.main import app
 from skill_bench.models.architecture import Architecture
-from skill_bench.models.cpu import inference
 from skill_bench.models.factories import WAVLM_POSITION, architecture
+from skill_bench.models.runtime import Runtime
 
 
 @pytest.fixture(autouse=True)
@@ -35,23 +35,23 @@ def small() -> Architecture:
 
 
 def test_encoders_agree_before_they_are_timed(small: Architecture) -> None:
-    candidates = encoders.teacher(batch_size=2, utterance_seconds=0.5, architecture=small)
-    assert list(candidates.run) == ["skill-bench", "skill-bench, plain path", "torchaudio", "transformers"]
+    candidates = encoders.teacher(batch_size=2, utterance_seconds=0.5, architecture=small, compiled=False)
+    assert list(candidates.run) == ["skill-bench", encoders.ALL_THREADS, encoders.EAGER, "torchaudio", "transformers"]
     found = hold(candidates, rounds=1, progress=Silent())
-    assert [len(timing.seconds) for timing in found.timings] == [1, 1, 1, 1]
+    assert [len(timing.seconds) for timing in found.timings] == [1, 1, 1, 1, 1]
     assert found.floor is not None
     assert found.floor.macs > 2 * 24 * 48
 
 
 def test_other_states_are_not_timed(small: Architecture, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = inference.hidden_states
-    monkeypatch.setattr(inference, "hidden_states", lambda *a: [2 * states for states in whole(*a)])
-    with pytest.raises(AssertionError, match=r"plain path: hidden states differ by"):
-        encoders.teacher(batch_size=1, utterance_seconds=0.2, architecture=small)
+    whole = Runtime.hidden_states
+    monkeypatch.setattr(Runtime, "hidden_states", lambda *a: [2 * states for states in whole(*a)])
+    with pytest.raises(AssertionError, match=r"all threads for each utterance: hidden states differ by"):
+        encoders.teacher(batch_size=1, utterance_seconds=0.2, architecture=small, compiled=False)
 
 
 def test_the_student_is_smaller(small: Architecture) -> None:
-    candidates = encoders.student(batch_size=1, utterance_seconds=0.5, architecture=small)
+    candidates = encoders.student(batch_size=1, utterance_seconds=0.5, architecture=small, compiled=False)
     assert "times fewer multiply-adds" in candidates.what
     assert list(candidates.run)[-1] == "its teacher"
     assert hold(candidates, rounds=1, progress=Silent()).floor is not None

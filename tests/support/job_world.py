@@ -13,6 +13,7 @@ from typing import Any
 from fake_speech import FakeUpstream
 
 from skill_bench.base.errors import CheckpointError
+from skill_bench.base.progress import Silent
 from skill_bench.corpora.data import TaskData
 from skill_bench.evaluation import evaluate as module
 from skill_bench.evaluation.cell_result import CellResult, run_cells
@@ -91,9 +92,19 @@ class World:
         return [line for line in self.begun() if line[1] == task][-1][3]
 
 
+class Heard(Silent):
+    """Notes, as they come."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
 def until(condition: Callable[[], object]) -> None:
     """Waits for something that happens within seconds on a quiet machine; a test that fails does not wait for ever."""
-    end = time.monotonic() + 300
+    end = time.monotonic() + 600
     while not condition():
         assert time.monotonic() < end, "it does not happen"
         time.sleep(0.05)

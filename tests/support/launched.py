@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["skill_bench.cli.main", "skill_bench.distillation.distill", "matplotlib.pyplot"])
+_CONTEXT.set_forkserver_preload(["skill_bench.cli.main", "skill_bench.distillation.distill"])
 
 
 def start(command: Sequence[str], *, variables: Mapping[str, str] | None = None) -> ForkServerProcess:

@@ -28,7 +28,7 @@ def record(
     version: int | None = None,
     fingerprint: str = "f" * 64,
     identity: str | None = None,
-    synthetic: bool = True,
+    synthetic: bool = False,
     **changes: Any,
 ) -> Record:
     if version is None:

@@ -73,7 +73,9 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def open_page(browser: Browser, file: Path, *, width: int = 1280, dark: bool = False) -> Iterator[Page]:
+def open_page(
+    browser: Browser, file: Path, *, width: int = 1280, dark: bool = False, address: str | None = None
+) -> Iterator[Page]:
     """``file`` in a window without a network; fails if the page said anything on the console."""
     said: list[str] = []
     context = browser.new_context(
@@ -83,7 +85,7 @@ def open_page(browser: Browser, file: Path, *, width: int = 1280, dark: bool = F
     page = context.new_page()
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
-    page.goto(file.as_uri())
+    page.goto(address or file.as_uri())
     try:
         yield page
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import pickle
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,17 +16,20 @@ from fake_speech import class_data
 from small_models import noise, small_teacher
 
 from skill_bench.base.errors import CheckpointError
-from skill_bench.base.progress import Silent
+from skill_bench.base.locks import Lock
+from skill_bench.base.progress import Progress, Silent
 from skill_bench.corpora.data import TaskData
 from skill_bench.distillation.distill import Student, distill
 from skill_bench.evaluation import costs
 from skill_bench.evaluation import evaluate as evaluation
+from skill_bench.evaluation.evaluate import Load, Outcome
+from skill_bench.evaluation.plan import Plan
 from skill_bench.evaluation.task_files import load_task
 from skill_bench.fidelity.measure import measure as measure_fidelity
 from skill_bench.measure.profile import profile
 from skill_bench.models import checkpoint
 from skill_bench.records.fidelity import Fidelity
-from skill_bench.records.record import Record
+from skill_bench.records.record import Record, System
 from skill_bench.records.similarity import LayerSimilarity
 from skill_bench.records.store import pack, unpack
 from skill_bench.report.table.collect import collect
@@ -80,7 +84,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[s
     monkeypatch.setattr(evaluation, "load_task_data", load_data)
     monkeypatch.setattr(evaluation, "load_task", quick)
 
-    def call(only: tuple[str, ...] = (), told: Callable[[str], None] = lambda name: None) -> list[str]:
+    def call(only: tuple[str, ...] = (), told: Callable[[str], None] = lambda name: None, **more: Any) -> list[str]:
         grid, jobs = read_grid(tmp_path / "grid.toml")
 
         def distilled(*given: Any, title: str, **named: Any) -> Student:
@@ -98,6 +102,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[s
             cache_dir=tmp_path / "cache",
             device="cpu",
             progress=Silent(),
+            **more,
         ).run()
 
     return call
@@ -340,3 +345,34 @@ def test_fidelity_that_fails_costs_itself_alone(run: Callable[..., list[str]], t
     assert len(failures) == 1
     assert "uniform-s0: fidelity: " in failures[0]
     assert "nothing" in failures[0]
+
+
+def test_a_student_that_another_process_is_at_comes_last(run: Callable[..., list[str]], tmp_path: Path) -> None:
+    held = Lock(tmp_path / "out" / "students" / "skill-s0.claim")
+    assert held.take()
+    begun: list[str] = []
+
+    def told(name: str) -> None:
+        begun.append(name)
+        if name == "uniform-s0":
+            held.release(remove=True)  # the other process has died
+
+    assert run(told=told) == []
+    assert begun == ["uniform-s0", "skill-s0", "skill-s1"]
+    assert not list((tmp_path / "out").rglob("*.claim"))
+
+
+def test_jobs_can_load_what_the_grid_is_about(run: Callable[..., list[str]], tmp_path: Path) -> None:
+    seen: dict[str, System] = {}
+
+    def in_another_process(plan: Plan, *, progress: Progress, load: Load) -> Outcome:
+        loaded = pickle.loads(pickle.dumps(load))
+        seen.update({request.name: loaded(request).system() for request in plan.upstreams})
+        return Outcome()
+
+    assert run(only=("uniform",), evaluate=in_another_process) == []
+    assert sorted(seen) == ["fbank", "teacher", "uniform-s0"]
+    assert (seen["teacher"].kind, seen["uniform-s0"].kind, seen["uniform-s0"].teacher) == (
+        "teacher", "student", "teacher",
+    )  # fmt: skip
+    assert seen["uniform-s0"].details["evidence_row"] == "uniform"

@@ -100,7 +100,7 @@ BREAKS: dict[str, tuple[Callable[[Upstream], None], str, str]] = {
     ),
     "noise": (_wrap(lambda s: [x + 0.01 * torch.rand(()) for x in s]), "deterministic", "random numbers"),
     "crash": (_wrap(lambda s: [x[:, [0]] * x for x in s]), "short utterances", "IndexError"),
-    "lost": (_wrap(lambda s: s[:1]), "shapes", "1 results for 5 utterances"),
+    "lost": (_wrap(lambda s: s[:1]), "shapes", "1 result for 5 utterances"),
 }
 
 

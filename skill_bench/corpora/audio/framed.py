@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from skill_bench.corpora.audio.extent import MPEG_STRETCH, Extent, Reader
+from skill_bench.corpora.audio.flac_frames import LARGEST_FRAME, frames, last_frame
 
 _TAGS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3")
 
@@ -26,11 +27,24 @@ def reader(head: bytes) -> Reader | None:
 def _flac(file: BinaryIO, size: int, *, begin: int = 0) -> Extent:
     """STREAMINFO comes first; its total of samples is 0 where the writer could not go back.
 
-    That the stream reaches that far is shown by a seek to its last sample.
+    That the stream reaches that far is shown by a seek to its last sample; that it goes on, by its last frame.
     """
     file.seek(begin)
     info = file.read(42)
-    return Extent(stated=len(info) == 42 and int.from_bytes(info[21:26], "big") & 0xF_FFFF_FFFF > 0)
+    n_samples = int.from_bytes(info[21:26], "big") & 0xF_FFFF_FFFF
+    if len(info) < 42 or n_samples == 0:
+        return Extent()
+    return Extent(stated=True, unread_bytes=_beyond(file, size, n_samples, block=int.from_bytes(info[10:12], "big")))
+
+
+def _beyond(file: BinaryIO, size: int, n_samples: int, *, block: int) -> int:
+    """Bytes of the frames that hold more than the first ``n_samples``."""
+    file.seek(max(0, size - LARGEST_FRAME))
+    last = last_frame(file.read(), block=block, beyond=n_samples)
+    if last is None:
+        return 0
+    file.seek(0)
+    return next((size - frame.at for frame in frames(file.read(), block=block) if frame.end > n_samples), 0)
 
 
 def _ogg(file: BinaryIO, size: int) -> Extent:

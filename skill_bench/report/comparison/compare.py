@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,11 +10,11 @@ from skill_bench.base.first_few import first_few
 from skill_bench.base.provenance import Provenance
 from skill_bench.report.statistics.interval import LEVEL, enough_speakers
 from skill_bench.report.statistics.paired import Comparison, Overall, compare, holm, overall
-from skill_bench.report.statistics.sample import Predictions, Sample, knows_speakers, mean_of
+from skill_bench.report.statistics.sample import Sample, knows_speakers
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.table import Section, SystemRow, Table
-from skill_bench.report.table.uncertainty import predictions_of, samples_of
+from skill_bench.report.table.uncertainty import predictions_of, repetitions
 
 ONE_SEED = (
     "one seed: the test speaks of these trained probes; how much another training seed would change is not in it. "
@@ -195,23 +194,6 @@ def _compare(section: Section, a: SystemRow, b: SystemRow, level: float) -> Syst
         level=level,
         notes=tuple(notes),
     )
-
-
-def repetitions(
-    found: Sequence[tuple[FoundRecord, Predictions]], metric: str, *, by_speaker: bool = False
-) -> dict[str, Sample]:
-    """A sample for each model by its identity where there are several, else one by each seed.
-
-    Raises:
-        RecordError: see `samples_of`.
-    """
-    by_model: dict[str, list[Sample]] = defaultdict(list)
-    samples = samples_of(found, metric, by_speaker=by_speaker)
-    for (entry, _), sample in zip(found, samples, strict=True):
-        by_model[entry.record.system.identity].append(sample)
-    if len(by_model) > 1:
-        return {identity: mean_of(own) for identity, own in by_model.items()}
-    return {f"seed {entry.record.key.seed}": sample for (entry, _), sample in zip(found, samples, strict=True)}
 
 
 def _first(samples: Mapping[str, Sample]) -> Sample:

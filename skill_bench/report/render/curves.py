@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import altair as alt
 import numpy as np
 from numpy.typing import NDArray
 
 from skill_bench.base.errors import DataError
-from skill_bench.report.render.figure_files import save, words
+from skill_bench.report.render.figure_files import Row, Spec, save, words
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+DISTANCE = "distance"
 PANELS = {
-    "loss": ("loss", "distance"),
+    "distance": (DISTANCE,),
+    "loss": ("loss",),
     "L1 distance": ("l1",),
     "similarity and accuracy": ("cosine", "masked_accuracy", "visible_accuracy"),
     "sparsity": ("sparsity", "sparsity_target"),
@@ -25,14 +24,16 @@ PANELS = {
     "norm of the gradients": ("gradient_norm",),
     "learning rate": ("learning_rate",),
 }
-_WINDOWS = 100
-"""Noisy curves are shown as they are, pale, and as means over a hundredth of the training."""
+MOST_POINTS = 600
+"""Of a line: longer logs are shown by means."""
+_WINDOWS = 60
+"""Noisy curves are shown as they are, pale, and as means over so many parts of a stage."""
 
 Columns = dict[str, NDArray[np.float64]]
 
 
 def write_curves(logs: Sequence[Path], base: Path, *, title: str) -> list[Path]:
-    """``<base>.svg`` and ``<base>.png`` from the CSV logs of stages, in order."""
+    """``<base>`` as SVG, PNG and PDF from the CSV logs of stages, in order."""
     return save(draw({path.stem: read_log(path) for path in logs}, title=title), base)
 
 
@@ -49,33 +50,84 @@ def read_log(path: Path) -> Columns:
     return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
 
 
-def draw(stages: dict[str, Columns], *, title: str) -> Figure:
-    """A panel for each kind of number that some stage has."""
-    from matplotlib.figure import Figure
+def with_distance(columns: Columns) -> Columns:
+    """A distillation's columns with the distance to the teacher instead of the loss.
 
-    known = {name for columns in stages.values() for name in columns}
-    panels = {label: names for label, names in PANELS.items() if known & set(names)}
-    figure = Figure(figsize=(8, 1.7 * len(panels) + 0.6), layout="constrained")
-    grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, (label, names) in zip(grid, panels.items(), strict=True):
-        start = 0.0
-        for stage, columns in stages.items():
-            for index, name in enumerate(name for name in names if name in columns):
-                x, y = start + columns["update"], columns[name]
-                axes.plot(x, y, color=f"C{index}", alpha=0.3, linewidth=0.8)
-                window = max(1, len(y) // _WINDOWS)
-                n_whole = len(y) // window * window
-                means = y[:n_whole].reshape(-1, window).mean(1)
-                middles = x[:n_whole].reshape(-1, window).mean(1)
-                axes.plot(middles, means, color=f"C{index}", linewidth=1.2, label=name if not start else None)
-            if start:
-                axes.axvline(start, color="0.6", linewidth=0.8, linestyle=":")
-            axes.annotate(stage, (start, 1), xycoords=("data", "axes fraction"), fontsize=7, va="bottom", color="0.4")
-            start += columns["update"][-1] + 1
-        axes.set_ylabel(label, fontsize=8)
-        axes.tick_params(labelsize=7)
-        if len(names) > 1:
-            axes.legend(fontsize=7, frameon=False, loc="best")
-    axes.set_xlabel("update", fontsize=8)
-    figure.suptitle(words(title), fontsize=10)
-    return figure
+    The loss of a stage that prunes holds the penalty that drives the sparsity as well; where nothing is pruned, the
+    loss is the distance.
+    """
+    if DISTANCE not in columns and "l1" not in columns:
+        return columns
+    known = {DISTANCE: columns["loss"]} if DISTANCE not in columns else {}
+    return {name: values for name, values in {**columns, **known}.items() if name != "loss"}
+
+
+def draw(
+    stages: Mapping[str, Columns],
+    *,
+    title: str,
+    panels: Sequence[str] = tuple(PANELS),
+    width: int = 620,
+    most_points: int = MOST_POINTS,
+) -> Spec:
+    """A panel for each kind of number that some stage has; a stage's line has at most so many points."""
+    shown = {stage: with_distance(columns) for stage, columns in stages.items()}
+    known = {name for columns in shown.values() for name in columns}
+    starts, start = {}, 0.0
+    for stage, columns in shown.items():
+        starts[stage] = start
+        start += float(columns["update"][-1]) + 1
+    used = [(label, names) for label in panels if known & set(names := PANELS[label])]
+    parts = [
+        _panel(label, names, shown, starts, end=start, last=label == used[-1][0], size=(width, most_points))
+        for label, names in used
+    ]
+    return dict(
+        alt.vconcat(*parts, spacing=12).properties(title=words(title)).resolve_scale(color="independent").to_dict()
+    )
+
+
+def _panel(
+    label: str,
+    names: Sequence[str],
+    stages: Mapping[str, Columns],
+    starts: Mapping[str, float],
+    *,
+    end: float,
+    last: bool,
+    size: tuple[int, int],
+) -> alt.LayerChart:
+    lines = [(stage, name) for stage in stages for name in names if name in stages[stage]]
+    raw = [row for stage, name in lines for row in _rows(stages[stage], stage, name, starts[stage], size[1])]
+    means = [row for stage, name in lines for row in _rows(stages[stage], stage, name, starts[stage], _WINDOWS)]
+    several = len({name for _, name in lines}) > 1
+    colour = alt.Color("name:N").scale(domain=[name for name in names if any(name == other for _, other in lines)])
+    colour = colour.legend(alt.Legend(orient="bottom") if several else None)
+    x = alt.X("update:Q").scale(domain=[0, end], nice=False).title("update" if last else None).axis(grid=False)
+    y = alt.Y("value:Q").title(label).scale(zero=False).axis(tickCount=4)
+    detail = alt.Detail("stage:N")
+    pale = (
+        alt.Chart(alt.InlineData(values=raw))
+        .mark_line(strokeWidth=0.8, strokeOpacity=0.35)
+        .encode(x, y, colour, detail)
+    )
+    bold = alt.Chart(alt.InlineData(values=means)).mark_line(strokeWidth=1.8).encode(
+        x, y, colour, detail,
+        tooltip=["stage:N", alt.Tooltip("update:Q", format=".0f"), "name:N", alt.Tooltip("value:Q", format=".4g")],
+    )  # fmt: skip
+    bounds = [{"update": starts[stage], "stage": stage} for stage in stages]
+    begin = alt.Chart(alt.InlineData(values=bounds)).encode(alt.X("update:Q"))
+    names_at = begin.mark_text(style="quiet", align="left", dx=4, baseline="top").encode(y=alt.value(0), text="stage:N")
+    return alt.layer(begin.mark_rule(style="stage"), pale, bold, names_at).properties(width=size[0], height=110)
+
+
+def _rows(columns: Columns, stage: str, name: str, start: float, most: int) -> list[Row]:
+    """At most so many points, each the mean of as many updates."""
+    width = max(1, -(-len(columns["update"]) // most))
+    edges = np.arange(0, len(columns["update"]), width)
+    counts = np.diff([*edges, len(columns["update"])])
+    at, values = (np.add.reduceat(columns[key], edges) / counts for key in ("update", name))
+    return [
+        {"update": round(float(start + u), 1), "value": float(f"{v:.5g}"), "name": name, "stage": stage}
+        for u, v in zip(at, values, strict=True)
+    ]

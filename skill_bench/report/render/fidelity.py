@@ -2,53 +2,66 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import fmean
 
-from skill_bench.records.fidelity import Fidelity
-from skill_bench.report.table.table import Section
+import altair as alt
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from skill_bench.records.fidelity import LayerFidelity
+from skill_bench.report.render.figure_files import Row, Spec, words
+from skill_bench.report.render.rows import Named
 
-_KINDS: dict[Literal["whitened", "plain"], str] = {
-    "whitened": "R2, each direction alike",
-    "plain": "R2, by variance",
-}
-_SMALL = 7.5
+_KINDS = {"whitened": "R2, each direction alike", "plain": "R2, by variance"}
 
 
-def fidelity(section: Section) -> Figure | None:
-    """Held-out R2 by layer of the teacher, a line a system with its band of confidence, a column of panels a corpus."""
-    from matplotlib.figure import Figure
+def fidelity(rows: Sequence[Named], *, width: int = 300) -> Spec | None:
+    """Held-out R2 by layer of the teacher, a line a system with its band of confidence, a column of panels a corpus.
 
-    corpora = {one.data_fingerprint: one.corpus for row in section.rows for one in row.fidelity}
+    Several trainings of one recipe are one line, their mean, without a band.
+    """
+    points = [point for named in rows for point in _points(named)]
+    corpora = sorted({(point["corpus"], point["data"]) for point in points})
     if not corpora:
         return None
-    figure = Figure(figsize=(1.4 + 3.4 * len(corpora), 5.4), layout="constrained")
-    panels = figure.subplots(len(_KINDS), len(corpora), squeeze=False, sharex="col")
-    colours = {row.title: f"C{place}" for place, row in enumerate(row for row in section.rows if row.fidelity)}
-    for across, (fingerprint, corpus) in enumerate(sorted(corpora.items(), key=lambda item: (item[1], item[0]))):
-        for down, (kind, label) in enumerate(_KINDS.items()):
-            axes = panels[down][across]
-            for row in section.rows:
-                for one in (one for one in row.fidelity if one.data_fingerprint == fingerprint):
-                    _line(axes, one, kind, title=row.title, colour=colours[row.title])
-            axes.set_ylabel(label if across == 0 else "", fontsize=9)
-            axes.tick_params(labelsize=_SMALL)
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.grid(axis="y", color="0.9")
-        panels[0][across].set_title(corpus, fontsize=9, loc="left")
-        panels[-1][across].set_xlabel("teacher's layer", fontsize=9)
-    lines = {line.get_label(): line for axes in panels[0] for line in axes.lines}
-    figure.legend(lines.values(), [str(name) for name in lines], loc="outside lower center", ncols=2, fontsize=_SMALL)
-    return figure
+    own = [named for named in rows if named.row.fidelity]
+    lines = alt.Color("label:N").scale(domain=[named.label for named in own]).legend(orient="bottom", columns=2)
+    states = [f"h{state}" for state in sorted({point["layer"] for point in points})]
+    panels = []
+    for kind, title in _KINDS.items():
+        across = []
+        for corpus, data in corpora:
+            found = [
+                {**point, "state": f"h{point['layer']}"}
+                for point in points
+                if (point["data"], point["kind"]) == (data, kind)
+            ]
+            base = alt.Chart(alt.InlineData(values=found)).encode(
+                alt.X("state:N").sort(states).title("teacher's layer").axis(labelAngle=0),
+                alt.Y("value:Q").title(title).scale(zero=False),
+                lines,
+                tooltip=["label:N", "state:N", alt.Tooltip("value:Q", format=".3f")],
+            )
+            band = base.transform_filter("isValid(datum.low)").mark_area(opacity=0.15).encode(
+                alt.Y("low:Q"), alt.Y2("high:Q"), alt.Detail("row:N")
+            )  # fmt: skip
+            line = base.mark_line(point={"size": 20}).encode(alt.Detail("row:N"))
+            across.append(alt.layer(band, line).properties(width=width, height=180, title=words(corpus)))
+        panels.append(alt.hconcat(*across))
+    return dict(alt.vconcat(*panels).to_dict())
 
 
-def _line(axes: Axes, one: Fidelity, kind: Literal["whitened", "plain"], *, title: str, colour: str) -> None:
-    layers = one.readings[0].layers
-    at = [layer.teacher_layer for layer in layers]
-    found = [getattr(layer, kind) for layer in layers]
-    axes.plot(at, [r2.value for r2 in found], "-o", markersize=3, linewidth=1.2, color=colour, label=title)
-    axes.fill_between(at, [r2.low for r2 in found], [r2.high for r2 in found], color=colour, alpha=0.15, linewidth=0)
-    axes.set_xticks(at, [f"h{layer}" for layer in at])
+def _points(named: Named) -> list[Row]:
+    found: dict[tuple[str, str, str, int], list[LayerFidelity]] = defaultdict(list)
+    for one in named.row.fidelity:
+        for layer in one.readings[0].layers:
+            for kind in _KINDS:
+                found[one.corpus, one.data_fingerprint, kind, layer.teacher_layer].append(getattr(layer, kind))
+    return [
+        {
+            **named.identity, "corpus": corpus, "data": data, "kind": kind, "layer": layer,
+            "value": fmean(r2.value for r2 in several),
+            **({"low": several[0].low, "high": several[0].high} if len(several) == 1 else {}),
+        }
+        for (corpus, data, kind, layer), several in found.items()
+    ]  # fmt: skip

@@ -1,33 +1,85 @@
-"""Figures as files: SVG for papers, PNG to look at; the same figure gives the same SVG."""
+"""Figures as Vega-Lite specifications, which the page shows and files in SVG, PNG and PDF are made from."""
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Literal
+
+import vl_convert
 
 from skill_bench.base.documents import write_atomic
 from skill_bench.base.escape import one_line
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+Spec = dict[str, Any]
+"""A Vega-Lite specification with its data, without colours of a theme: :func:`themed` adds those."""
+Row = dict[str, Any]
+ROLES = ("student", "teacher", "baseline", "control", "other")
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross")
+PIXELS_PER_INCH = 192
+FONT = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', 'DejaVu Sans', sans-serif"
 
-DOTS_PER_INCH = 150
+_INKS = {
+    "light": {
+        "ink": "#16202c", "quiet": "#566272", "line": "#dde2e9", "ground": "#ffffff",
+        "roles": ["#0b62c4", "#b4540a", "#5f6b7a", "#8a3fb0", "#0a6b4d"],
+        "low_to_high": ["#f3f6fa", "#8fb7e6", "#0b4fa3"], "below_to_above": ["#b4540a", "#f3f4f6", "#0b62c4"],
+    },
+    "dark": {
+        "ink": "#e8edf3", "quiet": "#a3b0bf", "line": "#2a3644", "ground": "#161e28",
+        "roles": ["#6db3ff", "#f5a861", "#a9b5c3", "#d49af2", "#5fd6a8"],
+        "low_to_high": ["#1b2531", "#3f74ad", "#a8d4ff"], "below_to_above": ["#f5a861", "#222d3a", "#6db3ff"],
+    },
+}  # fmt: skip
 
 
 def words(text: str) -> str:
-    """Text of a record as matplotlib shows it: no formula, and nothing that an SVG file cannot hold."""
-    return one_line(text).replace("$", r"\$")
+    """Text of a record on one line, without what an SVG file cannot hold."""
+    return one_line(text)
 
 
-def save(figure: Figure, base: Path) -> list[Path]:
-    """Writes ``<base>.svg`` and ``<base>.png``."""
-    import matplotlib
+def theme(name: Literal["light", "dark"] = "light") -> Row:
+    """Vega-Lite's ``config``: the page's two, of which files take the light one."""
+    inks = _INKS[name]
+    quiet, ink, line = inks["quiet"], inks["ink"], inks["line"]
+    text = {"labelColor": quiet, "titleColor": quiet, "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": 400}
+    return {
+        "background": inks["ground"],
+        "font": FONT,
+        "mark": {"aria": False},
+        "view": {"stroke": None},
+        "axis": {**text, "gridColor": line, "domainColor": quiet, "tickColor": line, "labelLimit": 260},
+        "legend": {**text, "symbolSize": 80, "orient": "bottom", "title": None, "labelLimit": 300},
+        "title": {
+            "color": ink, "subtitleColor": quiet, "fontSize": 12, "subtitleFontSize": 11,
+            "anchor": "start", "frame": "bounds", "fontWeight": 600, "offset": 8,
+        },
+        "text": {"fill": ink, "fontSize": 11},
+        "style": {
+            "whisker": {"color": ink, "strokeWidth": 1.2},
+            "front": {"color": quiet, "strokeDash": [5, 4], "strokeWidth": 1.2},
+            "tree": {"color": quiet, "strokeWidth": 1.3},
+            "frame": {"stroke": inks["roles"][1], "fill": None, "strokeWidth": 2},
+            "stage": {"color": quiet, "strokeDash": [2, 3]},
+            "quiet": {"fill": quiet, "fontSize": 11},
+        },
+        "range": {
+            "category": inks["roles"], "symbol": list(SHAPES),
+            "heatmap": inks["low_to_high"], "ramp": inks["low_to_high"], "diverging": inks["below_to_above"],
+        },
+    }  # fmt: skip
 
-    written = []
-    for suffix, metadata in (("svg", {"Date": None}), ("png", {})):
-        buffer = io.BytesIO()
-        with matplotlib.rc_context({"svg.hashsalt": "skill-bench", "svg.fonttype": "path"}):
-            figure.savefig(buffer, format=suffix, dpi=DOTS_PER_INCH, metadata=metadata)
-        written.append(write_atomic(base.with_name(f"{base.name}.{suffix}"), buffer.getvalue()))
-    return written
+
+def themed(spec: Spec) -> Spec:
+    """``spec`` as files show it."""
+    return {**spec, "config": theme()}
+
+
+def save(spec: Spec, base: Path) -> list[Path]:
+    """Writes ``<base>.svg``, ``.png`` and ``.pdf``; the same figure gives the same SVG."""
+    shown = themed(spec)
+    contents = {
+        "svg": vl_convert.vegalite_to_svg(shown).encode(),
+        "png": vl_convert.vegalite_to_png(shown, ppi=PIXELS_PER_INCH),
+        "pdf": vl_convert.vegalite_to_pdf(shown),
+    }
+    return [write_atomic(base.with_name(f"{base.name}.{suffix}"), data) for suffix, data in contents.items()]

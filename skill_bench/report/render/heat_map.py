@@ -1,17 +1,14 @@
-"""Similarity of layers as a picture: dendrogram above, heat map below, groups framed. SVG and PNG."""
+"""Similarity of layers as a picture: dendrogram above, heat map below, groups framed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
+import altair as alt
 
 from skill_bench.records.similarity import LayerSimilarity, Similarity
-from skill_bench.report.render.figure_files import save, words
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from skill_bench.report.render.figure_files import Row, Spec, save, words
 
 TITLES = {
     "cka": "linear CKA",
@@ -19,51 +16,107 @@ TITLES = {
     "mutual_knn": "mutual nearest neighbours",
     "whitened_cka": "whitened CKA",
 }
-_INCHES_PER_LAYER = 0.36
+Merges = Sequence[Sequence[float]]
+"""As scipy writes a tree: two nodes, the distance at which they merge, and how many leaves then belong together."""
+_TREE_PIXELS = 90
+_MOST_PIXELS = 480
+_LARGEST_CELL = 34
+_ROUNDING = 1e-9
 
 
-def draw(similarity: Similarity, *, title: str) -> Figure:
-    """One measure. Layers stand in the order of the dendrogram's leaves."""
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Rectangle
-    from scipy.cluster.hierarchy import dendrogram
+def draw(
+    similarity: Similarity,
+    *,
+    title: str,
+    most_pixels: int = _MOST_PIXELS,
+) -> Spec:
+    """One measure. Layers stand in the order of the dendrogram's leaves, colours go from 0 (or below) to 1."""
+    matrix = similarity.matrix
+    order = leaves(similarity.tree, len(matrix))
+    labels = [f"h{layer}" for layer in order]
+    side = min(most_pixels, _LARGEST_CELL * len(matrix))
+    cells = [
+        {"a": f"h{a}", "b": f"h{b}", "similarity": round(matrix[a][b], 4)} for a in range(len(matrix)) for b in order
+    ]
+    lowest = min(0.0, min(min(line) for line in matrix))
+    frames = _frames(order, similarity.groups)
+    axis = alt.Axis(labelAngle=0, labelOverlap=True, domain=False, ticks=False)
+    heat = alt.Chart(alt.InlineData(values=cells)).mark_rect().encode(
+        alt.X("b:N").sort(labels).title(None).axis(axis),
+        alt.Y("a:N").sort(labels).title(None).axis(axis),
+        alt.Color("similarity:Q").scale(range="heatmap", domain=[lowest, 1], interpolate="rgb").legend(
+            title=TITLES[similarity.measure], orient="right"
+        ),
+        tooltip=["a:N", "b:N", alt.Tooltip("similarity:Q", format=".3f")],
+    )  # fmt: skip
+    ends = alt.Scale(domain=[0, len(matrix)], nice=False)
+    framed = alt.Chart(alt.InlineData(values=frames)).mark_rect(style="frame", fillOpacity=0).encode(
+        alt.X("from:Q").scale(ends).axis(None), alt.X2("to:Q"),
+        alt.Y("from:Q").scale(domain=[0, len(matrix)], nice=False, reverse=True).axis(None), alt.Y2("to:Q"),
+    )  # fmt: skip
+    below = alt.layer(heat, framed).resolve_scale(x="independent", y="independent").properties(width=side, height=side)
+    parts = [below]
+    if len(similarity.tree):
+        parts.insert(0, _dendrogram(similarity.tree, order, ends, side))
+    name = alt.TitleParams(words(title), subtitle=inversions(similarity.tree))
+    return dict(alt.vconcat(*parts, spacing=2).properties(title=name).resolve_scale(color="independent").to_dict())
 
-    matrix = np.array(similarity.matrix)
-    n_layers = len(matrix)
-    side = max(3.2, _INCHES_PER_LAYER * n_layers)
-    figure = Figure(figsize=(side + 1.2, side + 1.4), layout="constrained")
-    top, below = figure.subplots(2, 1, gridspec_kw={"height_ratios": (1, 4)})
-    leaves = list(range(n_layers))
-    if n_layers > 1:
-        tree = np.array(similarity.tree)
-        leaves = dendrogram(tree, ax=top, color_threshold=0, above_threshold_color="0.35", no_labels=True)["leaves"]
-        top.set_xlim(0, 10 * n_layers)  # scipy puts leaf i at 10 i + 5
-    top.spines[["top", "right", "bottom"]].set_visible(False)
-    top.set_ylabel("distance")
-    top.set_title(words(title), fontsize=10)
-    labels = [f"h{layer}" for layer in leaves]
-    lowest = min(0.0, float(matrix.min()))
-    image = below.imshow(matrix[np.ix_(leaves, leaves)], cmap="viridis", vmin=lowest, vmax=1.0, aspect="auto")
-    below.set_xticks(range(n_layers), labels, fontsize=8)
-    below.set_yticks(range(n_layers), labels, fontsize=8)
-    for start, length in _runs(leaves, similarity.groups):
-        below.add_patch(
-            Rectangle((start - 0.5, start - 0.5), length, length, fill=False, edgecolor="white", linewidth=2)
-        )
-    figure.colorbar(image, ax=below, orientation="horizontal", shrink=0.6, label=TITLES[similarity.measure])
-    return figure
+
+def leaves(tree: Merges, n_layers: int) -> list[int]:
+    """The layers from left to right, so that no lines of the dendrogram cross."""
+    below = {n_layers + number: [int(merge[0]), int(merge[1])] for number, merge in enumerate(tree)}
+
+    def of(node: int) -> list[int]:
+        return [leaf for child in below[node] for leaf in of(child)] if node in below else [node]
+
+    return of(n_layers + len(tree) - 1) if len(tree) else list(range(n_layers))
+
+
+def inversions(tree: Merges) -> str:
+    """A sentence where clusters merge at a smaller distance than one of them was made at; else nothing.
+
+    Linkage of neighbours alone allows that: two clusters that are near may not be neighbours yet.
+    """
+    n_leaves = len(tree) + 1
+    lower = [
+        number
+        for number, merge in enumerate(tree)
+        if any(child >= n_leaves and tree[int(child) - n_leaves][2] > merge[2] + _ROUNDING for child in merge[:2])
+    ]
+    if not lower:
+        return ""
+    return f"{len(lower)} inversion{'s' if len(lower) > 1 else ''}: a merge lower than one inside it"
 
 
 def write_figures(found: LayerSimilarity, base: Path) -> list[Path]:
-    """``<base>-<measure>.svg`` and ``.png`` of every measure; the same content gives the same SVG."""
+    """``<base>-<measure>`` as SVG, PNG and PDF of every measure; the same content gives the same SVG."""
     written = []
     for one in found.measures:
-        figure = draw(one, title=f"{found.model}: {TITLES[one.measure]}, linkage {found.linkage}")
-        written += save(figure, base.with_name(f"{base.name}-{one.measure}"))
+        spec = draw(one, title=f"{found.model}: {TITLES[one.measure]}, linkage {found.linkage}")
+        written += save(spec, base.with_name(f"{base.name}-{one.measure}"))
     return written
 
 
-def _runs(leaves: list[int], groups: tuple[tuple[int, ...], ...]) -> list[tuple[int, int]]:
-    """(first place, length) of each group in the order of the leaves; groups are subtrees, so each is one run."""
-    place = {layer: index for index, layer in enumerate(leaves)}
-    return [(min(place[layer] for layer in group), len(group)) for group in groups]
+def _dendrogram(tree: Merges, order: list[int], ends: alt.Scale, side: int) -> alt.Chart:
+    at: dict[int, tuple[float, float]] = {layer: (place + 0.5, 0.0) for place, layer in enumerate(order)}
+    corners: list[Row] = []
+    for number, (a, b, distance, *_) in enumerate(tree):
+        (left, low), (right, other) = at[int(a)], at[int(b)]
+        at[len(order) + number] = ((left + right) / 2, float(distance))
+        path = [(left, low), (left, distance), (right, distance), (right, other)]
+        corners += [
+            {"merge": number, "step": step, "x": round(x, 4), "y": round(float(y), 5)}
+            for step, (x, y) in enumerate(path)
+        ]
+    return alt.Chart(alt.InlineData(values=corners)).mark_line(style="tree").encode(
+        alt.X("x:Q").scale(ends.copy()).axis(None),
+        alt.Y("y:Q").title("distance").axis(tickCount=3),
+        alt.Order("step:Q"), alt.Detail("merge:N"),
+    ).properties(width=side, height=_TREE_PIXELS)  # fmt: skip
+
+
+def _frames(order: list[int], groups: Sequence[Sequence[int]]) -> list[Row]:
+    """Groups are subtrees, so that each is one run of leaves."""
+    place = {layer: index for index, layer in enumerate(order)}
+    firsts = [(min(place[layer] for layer in group), len(group)) for group in groups]
+    return [{"from": first, "to": first + length} for first, length in firsts]

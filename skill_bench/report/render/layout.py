@@ -75,7 +75,7 @@ def source_of(row: SystemRow) -> str:
 def notes_of(section: Section, rows: Sequence[SystemRow] | None = None) -> list[str]:
     """What the rows, or some of them, have to say: failed cells, absent values, the hardware."""
     rows = section.rows if rows is None else rows
-    said = [f"{row.title}: {'; '.join(row.notes)}" for row in rows if row.notes]
+    said = [*section.notes, *(f"{row.title}: {'; '.join(row.notes)}" for row in rows if row.notes)]
     machines = dict.fromkeys(row.measured_on for row in rows if row.measured_on)
     return said + [f"throughput and memory measured on {machine}" for machine in machines]
 

@@ -2,128 +2,244 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
-from pathlib import Path
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 import pandas as pd
 
 from skill_bench import __version__
-from skill_bench.base.archive import inside
-from skill_bench.base.errors import RecordError
-from skill_bench.records.record import Record
+from skill_bench.base import catalog
+from skill_bench.base.errors import SkillBenchError
+from skill_bench.report.render.figure_files import theme
 from skill_bench.report.render.frame import to_frame
-from skill_bench.report.render.students import layers_alike, learning
+from skill_bench.report.render.page_charts import charts_of
+from skill_bench.report.render.rows import Named, named
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.entry import FoundRecord, newest
-from skill_bench.report.table.quantities import quantities
+from skill_bench.report.table.quantities import MEAN, SUPERB, quantities
 from skill_bench.report.table.quantity import Quantity
 from skill_bench.report.table.table import Section, SystemRow, Table
 
 Json = dict[str, Any]
+MAIN = ("retention_percent", "parameters_millions", "file_megabytes", "macs_superb_giga", "one_thread_real_time_factor")
+"""Beside rank and mean, what decides: whether there are numbers or not, it has a column."""
+_METRICS = {
+    "accuracy": "share of test items that are right",
+    "unweighted_accuracy": "mean over classes of the share that is right",
+    "f1": "F1 of slot types",
+    "mtwv": "maximum term-weighted value, times 100",
+    "per": "errors per 100 phones",
+    "wer": "errors per 100 words",
+    "cer": "errors per 100 characters",
+    "eer": "equal error rate of same and different speakers",
+    "der": "share of the time that is given to the wrong speaker, or wrongly to one or none",
+}
+_PATH = re.compile(r"(?<![\w.:/])/(?:[^\s/:;,'\"()]+/)+(?=[^\s/])")
 
 
-def page_data(table: Table, *, folder: Path, bibliography: str) -> Json:
-    """Everything the page's script reads.
-
-    Args:
-        folder: of the page, for relative links to records.
-    """
+def page_data(table: Table, *, bibliography: str) -> Json:
+    """Everything that the page's script reads at once; what it reads later is in `page_items` and :func:`details`."""
     frame = to_frame(table)
+    rows = _named(table)
     return {
         "version": __version__,
         "frame": {"columns": list(frame.columns), "rows": [[_plain(v) for v in row] for row in frame.to_numpy(object)]},
         "sections": [_section(section) for section in table.sections],
-        "details": [_details(row, folder) for section in table.sections for row in section.rows],
+        "rows": [_row(one) for own in rows for one in own],
+        "themes": {name: theme(name) for name in ("light", "dark")},
         "bibliography": bibliography,
     }
 
 
-def copy_of(entry: FoundRecord, folder: Path) -> Path | None:
-    """Where a page in ``folder`` keeps a record that lies in an archive, into which no link can lead; else None."""
-    found = None if entry.file is None else inside(entry.file)
-    return None if found is None else folder / "records" / entry.origin / found[1]
+def details(table: Table) -> list[Json | None]:
+    """Each row's records and what they say about the model; None for a published row."""
+    return [_details(row) for section in table.sections for row in section.rows]
+
+
+def charts(table: Table) -> list[list[Json]]:
+    """The charts of each section; of a measured one with the published systems that were tested on the same data."""
+    rows = _named(table)
+    published = [(section.suite, rows[i]) for i, section in enumerate(table.sections) if section.source == "published"]
+    return [
+        charts_of(
+            section,
+            own,
+            [one for suite, others in published if suite == section.suite if others is not own for one in others],
+        )
+        for section, own in zip(table.sections, rows, strict=True)
+    ]
+
+
+def without_paths(text: str) -> str:
+    """``text`` with files named by their last name: whoever is sent the page has none of these folders."""
+    return _PATH.sub("", text)
+
+
+def _named(table: Table) -> list[list[Named]]:
+    found, first = [], 0
+    for section in table.sections:
+        found.append(named(section, first=first))
+        first += len(section.rows)
+    return found
 
 
 def _plain(value: Any) -> Any:
     """A cell as JSON has it: numpy's numbers as Python's, what is absent as null."""
     if value is None or value is pd.NA or value != value:
         return None
-    return value.item() if hasattr(value, "item") else value
+    return without_paths(value) if isinstance(value, str) else value.item() if hasattr(value, "item") else value
 
 
 def _section(section: Section) -> Json:
-    """The columns to show of one section: scores, costs, tasks, without empty ones."""
-    rows = section.rows
-    printed = quantities("score", printed=True) + quantities("cost", printed=True)
-    columns = [_quantity(one) for one in printed if any(row.value(one) is not None for row in rows)]
-    columns += [_judged(column) for column in section.shown if any(column.name in row.scores for row in rows)]
     return {
         "label": section.label,
         "suite": section.suite,
         "synthetic": section.synthetic,
         "published": section.source == "published",
-        "machines": list(dict.fromkeys(row.measured_on for row in rows if row.measured_on)),
-        "columns": columns,
+        "finding": section.finding,
+        "best": _best(section),
+        "notes": [without_paths(note) for note in section.notes],
+        "machines": list(dict.fromkeys(row.measured_on for row in section.rows if row.measured_on)),
+        "columns": _columns(section),
     }
 
 
-def _judged(column: Column) -> Json:
+def _best(section: Section) -> str | None:
+    """The best student of those with every task, how sure its place is, and what it costs."""
+    row = next((row for row in section.rows if row.kind == "student" and row.rank is not None), None)
+    score = next((one for one in (MEAN, SUPERB) if row is not None and row.value(one) is not None), None)
+    if row is None or score is None:
+        return None
+    interval = row.intervals.get(score.name)
+    around = "" if interval is None else f" ± {(interval.high - interval.low) / 2:.1f}"
+    alike = (row.rank_last or row.rank or 0) - (row.rank or 0)
+    place = f"rank {row.rank}" + (f", shared by {alike + 1} systems that are not told apart" if alike else "")
+    costs = [
+        f"{one.text(value, absent='')} {one.unit} {one.title}".strip()
+        for one in _all()
+        if one.name in MAIN and one.kind == "cost" and (value := row.value(one)) is not None
+    ]
+    best = f"{score.axis} {score.text(row.value(score), absent='')}{around}"
+    return f"Best student: {row.title}, {best} ({place}); {', '.join(costs)}."
+
+
+def _columns(section: Section) -> list[Json]:
+    """The columns that matter first, then tasks, then what else it costs; further ones only where some row has them."""
+    by_name = {one.name: one for one in _all()}
+    scores = [one for one in (SUPERB, MEAN) if any(row.value(one) is not None for row in section.rows)][:1]
+    wanted = () if section.synthetic else (*scores, by_name[MAIN[0]])
+    main = [*wanted, *(by_name[name] for name in MAIN[1:] if name in by_name)]
+    rest = [
+        one
+        for kind in ("score", "cost")
+        for one in quantities(kind, printed=True)
+        if one not in main and any(row.value(one) is not None for row in section.rows)
+    ]
+    titles = _titles({column.task for column in section.shown})
+    return [
+        *(_quantity(one, "main") for one in main),
+        *(
+            _judged(column, titles)
+            for column in section.shown
+            if any(column.name in row.scores for row in section.rows)
+        ),
+        *(_quantity(one, "more") for one in rest),
+    ]
+
+
+def _all() -> list[Quantity]:
+    return [*quantities("score"), *quantities("cost")]
+
+
+def _titles(tasks: set[str]) -> Mapping[str, str]:
+    found = {}
+    for task in tasks:
+        try:
+            found[task] = str(tomllib.loads(catalog.entry("tasks", task).read_text(encoding="utf-8"))["title"])
+        except SkillBenchError:  # not in the catalog, or there is none
+            found[task] = task.upper().replace("_", " ")
+    return found
+
+
+def _judged(column: Column, titles: Mapping[str, str]) -> Json:
     better = "higher" if column.higher_is_better else "lower"
-    return _column(column.name, column.heading, "task", 2, better) | {"task": column.task}
+    said = f"{titles[column.task]}: {_METRICS.get(column.metric, column.metric)}; {better} is better"
+    return _column(column.name, column.heading, "task", 2, better, said) | {"task": column.task}
 
 
-def _quantity(one: Quantity) -> Json:
-    column = _column(one.name, one.heading, one.kind, one.decimals, one.better)
-    return column if one.description is None else column | {"description": one.description}
+def _quantity(one: Quantity, group: str) -> Json:
+    said = f"{one.description or one.title}; {one.better} is better"
+    return _column(one.name, one.heading, group, one.decimals, one.better, said) | {"kind": one.kind}
 
 
-def _column(name: str, heading: str, group: str, digits: int | None, better: str) -> Json:
-    return {"name": name, "heading": heading, "group": group, "digits": digits, "better": better}
+def _column(name: str, heading: str, group: str, digits: int | None, better: str, said: str) -> Json:
+    return {"name": name, "heading": heading, "group": group, "digits": digits, "better": better, "help": said}
 
 
-def _details(row: SystemRow, folder: Path) -> Json | None:
-    """A row's records and what they say about the model; None for a published row."""
+def _row(one: Named) -> Json:
+    """What the script needs of a row that the frame does not hold; ``id`` is for links to it."""
+    row = one.row
+    place = row.origin if row.source == "measured" else "published"
+    model = "" if row.identity is None else f"@{row.identity[:8]}"
+    return {
+        "id": f"{place}:{row.system}{model}",
+        "label": one.label,
+        "n_trainings": row.n_trainings,
+        "machine": "; ".join(_machines(row)) or None,
+        "commit": "; ".join(_commits(row)) or None,
+        "no_interval": {
+            name: without_paths(cell.no_interval) for name, cell in row.scores.items() if cell.no_interval is not None
+        },
+    }
+
+
+def _machines(row: SystemRow) -> list[str]:
+    return list(dict.fromkeys(str(entry.record.provenance.hardware.cpu_model) for entry in row.entries))
+
+
+def _commits(row: SystemRow) -> list[str]:
+    gits = [entry.record.provenance.git for entry in row.entries]
+    counts = Counter("no repository" if g is None else g.commit[:10] + (", changed" if g.dirty else "") for g in gits)
+    return [f"{name} ({n})" if len(counts) > 1 else name for name, n in counts.most_common()]
+
+
+def _details(row: SystemRow) -> Json | None:
     if not row.entries:
         return None
-    entries = sorted(row.entries, key=lambda entry: (entry.record.key.task, entry.record.key.seed))
-    last = newest(entries)
-    details: Json = {
-        "about": {name: value for name, value in _about(last).items() if value is not None},
-        "records": [_record(entry, folder) for entry in entries],
-        "no_interval": {name: cell.no_interval for name, cell in row.scores.items() if cell.no_interval is not None},
-    }
-    # What is wrong with either is among the table's problems.
-    with suppress(RecordError):
-        if (alike := layers_alike(last.system)) is not None:
-            details["similarity"] = alike
-    with suppress(RecordError):
-        if stages := learning(last.system):
-            details["curves"] = stages
-    return details
-
-
-def _about(last: Record) -> dict[str, str | None]:
-    provenance, git = last.provenance, last.provenance.git
+    entries = sorted(row.entries, key=lambda entry: (entry.record.key.task, _of(entry)))
     return {
+        "about": {name: value for name, value in _about(row).items() if value},
+        "records": [_record(entry) for entry in entries],
+    }
+
+
+def _of(entry: FoundRecord) -> tuple[str, int]:
+    return entry.record.key.upstream, entry.record.key.seed
+
+
+def _about(row: SystemRow) -> dict[str, str | None]:
+    records = [entry.record for entry in row.entries]
+    last = newest(row.entries)
+    checkpoints = dict.fromkeys(one for r in records if (one := r.system.checkpoint_sha256))
+    return {
+        "trainings": f"{row.n_trainings}, with other distillation seeds" if row.n_trainings > 1 else None,
         "teacher": last.system.teacher,
         "licence": last.system.licence,
-        "checkpoint sha256": last.system.checkpoint_sha256,
-        "skill-bench": provenance.skill_bench_version,
-        "git": None if git is None else git.commit[:12] + (", with changes" if git.dirty else ""),
-        "torch": provenance.packages.get("torch"),
-        "hardware": provenance.hardware.cpu_model,
-        "newest record": provenance.started_at[:10],
+        "checkpoint sha256": ", ".join(checkpoints if len(checkpoints) == 1 else (one[:12] for one in checkpoints)),
+        "measured on": "; ".join(_machines(row)),
+        "commit": "; ".join(_commits(row)),
+        "skill-bench": ", ".join(dict.fromkeys(r.provenance.skill_bench_version for r in records)),
+        "torch": ", ".join(dict.fromkeys(t for r in records if (t := r.provenance.packages.get("torch")))),
+        "newest record": last.provenance.started_at[:10],
     }
 
 
-def _record(found: FoundRecord, folder: Path) -> Json:
+def _record(found: FoundRecord) -> Json:
     record = found.record
-    entry: Json = {"task": record.key.task, "seed": record.key.seed, "metric": record.metric}
-    if found.file is not None:
-        entry["href"] = quote(Path(os.path.relpath(copy_of(found, folder) or found.file, folder)).as_posix())
+    entry: Json = {"task": record.key.task, "seed": record.key.seed, "metric": record.metric, "of": record.key.upstream}
     if (metric := record.metrics.get(record.metric)) is not None:
         entry |= {"value": metric.value, "numerator": metric.numerator, "denominator": metric.denominator}
     if record.data is not None:
@@ -134,8 +250,6 @@ def _record(found: FoundRecord, folder: Path) -> Json:
         }
     if record.selection is not None and record.selection.learning_rate is not None:
         entry["learning_rate"] = record.selection.learning_rate
-    if len(record.layer_weights) > 1:
-        entry["layer_weights"] = [round(weight, 5) for weight in record.layer_weights]
     if record.error is not None:
-        entry["error"] = f"{record.error.type}: {record.error.message}"
+        entry["error"] = without_paths(f"{record.error.type}: {record.error.message}")
     return entry

@@ -5,24 +5,21 @@ from __future__ import annotations
 import csv
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from skill_bench.base import catalog
-from skill_bench.base.errors import RecordError
+from skill_bench.base.errors import DataError, RecordError
 from skill_bench.base.strict_json import parse_json
 from skill_bench.layers.cluster import cluster
 from skill_bench.records.record import System
 from skill_bench.records.similarity import CARRIED, LINKAGES, LayerSimilarity, Similarity
+from skill_bench.report.render.curves import Columns, read_log
 from skill_bench.report.table.entry import newest
 from skill_bench.report.table.table import Table
 
-Json = dict[str, Any]
 STAGES = ("joint", "final")
-CURVES = ("loss", "sparsity")
-MAX_POINTS = 300
 _OF_ONE_TRAINING = ("recipe", "teacher_sha256", "sparsity")
 
 
@@ -38,8 +35,8 @@ def with_problems(table: Table) -> Table:
     return replace(table, problems=tuple(found))
 
 
-def layers_alike(system: System) -> Json | None:
-    """The similarity of its teacher's layers that a student carries, and its groups; None if it carries none.
+def layers_alike(system: System) -> Similarity | None:
+    """The similarity of its teacher's layers that a student carries, with its own groups; None if it carries none.
 
     Raises:
         RecordError: they are there, and are not what the distiller writes.
@@ -48,15 +45,14 @@ def layers_alike(system: System) -> Json | None:
     if not isinstance(details.get(CARRIED, details.get("similarity")), str):
         return None
     try:
-        groups = [[int(layer) for layer in group] for group in parse_json(str(details["layer_groups"]))]
+        groups = tuple(tuple(int(layer) for layer in group) for group in parse_json(str(details["layer_groups"])))
         found = _carried(system) if CARRIED in details else _of_earlier_versions(system)
+        return found.model_copy(update={"groups": groups})
     except (RecordError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise RecordError(
             f"{system.title}: the similarity in its checkpoint cannot be used ({error!r}). "
             "Expected a square matrix and layer_groups, as `skill-bench distill` writes them."
         ) from error
-    content = found.model_dump(mode="json")
-    return {"matrix": content["matrix"], "groups": groups, "tree": content["tree"], "measure": found.measure}
 
 
 def _carried(system: System) -> Similarity:
@@ -75,24 +71,24 @@ def _of_earlier_versions(system: System) -> Similarity:
     )
 
 
-def learning(system: System) -> list[Json]:
-    """The curves of the stages whose CSV files lie beside an upstream's weights, in order.
+def learning(system: System) -> dict[str, Columns]:
+    """The logs of the stages whose CSV files lie beside an upstream's weights, in order.
 
-    Looks into ``upstreams/`` of the working directory, and at the bundled ones. Other weights under the upstream's name
-    (``--ckpt``) have no curves.
+    Looks into ``upstreams/`` of the working directory, and at the bundled ones, under the system's name and under its
+    recipe's. Other weights under that name (``--ckpt``, another seed) have no curves.
 
     Raises:
         RecordError: such a file is damaged.
     """
-    if Path(system.name).name != system.name:  # hf:ORG/MODEL, or a record that means no folder of ours
-        return []
-    folders = [Path("upstreams") / system.name]
-    if system.name in catalog.names("upstreams"):
-        folders.append(catalog.entry("upstreams", system.name))
-    for folder in folders:
-        if _is_of(system, folder / f"{folder.name}.safetensors"):
-            return [_stage(stage, folder / f"{stage}.csv") for stage in STAGES if (folder / f"{stage}.csv").is_file()]
-    return []
+    names = [system.name, str(system.details.get("evidence_row", system.name))]
+    for name in (name for name in names if Path(name).name == name):  # no hf:ORG/MODEL, and no path in a record
+        folders = [Path("upstreams") / name]
+        if name in catalog.names("upstreams"):
+            folders.append(catalog.entry("upstreams", name))
+        for folder in folders:
+            if _is_of(system, folder / f"{folder.name}.safetensors"):
+                return {stage: _stage(path) for stage in STAGES if (path := folder / f"{stage}.csv").is_file()}
+    return {}
 
 
 def _is_of(system: System, weights: Path) -> bool:
@@ -105,26 +101,15 @@ def _is_of(system: System, weights: Path) -> bool:
     return all(name in said and system.details.get(name) == said[name] for name in _OF_ONE_TRAINING)
 
 
-def _stage(name: str, path: Path) -> Json:
+def _stage(path: Path) -> Columns:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file, strict=True))
-        columns = [column for column in CURVES if rows and column in rows[0]]
-        values = np.array([[float(row[column]) for column in ("update", *columns)] for row in rows])
-        if not np.isfinite(values).all():
+        found = read_log(path)
+        if not all(np.isfinite(found[name]).all() for name in ("update", "loss")):
             raise ValueError("a value is not finite")
+        return found
     except (OSError, KeyError, ValueError, TypeError, csv.Error) as error:
         raise RecordError(
             f"{path}: not a training log ({error!r}). Expected columns update, loss, sparsity."
         ) from error
-    if not rows:
-        raise RecordError(f"{path}: holds no update. Delete it, or copy the whole log here.")
-    width = -(-len(values) // MAX_POINTS)
-    shown = [values[start : start + width].mean(axis=0) for start in range(0, len(values), width)]
-    points = np.array(shown).round(5)
-    return {
-        "stage": name,
-        "updates_per_point": width,
-        "update": points[:, 0].tolist(),
-        **{column: points[:, index].tolist() for index, column in enumerate(columns, 1)},
-    }
+    except DataError as error:
+        raise RecordError(f"{path}: holds no update. Delete it, or copy the whole log here.") from error

@@ -1,7 +1,8 @@
 """Makes the table from records, profiles and published rows.
 
 Measured and published rows stand in different sections. The mean (and the rank by it) exists only for a row that has
-every task of its section.
+every task of its section, and only where the speech was recorded: synthetic speech shows that everything runs, not who
+is better.
 """
 
 from __future__ import annotations
@@ -17,35 +18,45 @@ from skill_bench.records.profile import Profile
 from skill_bench.records.record import System
 from skill_bench.report.table.blocks import Block, SystemId, split
 from skill_bench.report.table.collect import Collection
-from skill_bench.report.table.columns import Column, columns_in, published_column
+from skill_bench.report.table.columns import Column, columns_in, in_order, published_column
 from skill_bench.report.table.entry import FoundRecord, newest
 from skill_bench.report.table.fidelity import fidelity_of
 from skill_bench.report.table.published import PublishedRow
 from skill_bench.report.table.quantities import MEAN, OVERALL, SUPERB, read_quantities
 from skill_bench.report.table.quantity import Facts
-from skill_bench.report.table.relative import with_ranks, with_retention
+from skill_bench.report.table.relative import with_mean, with_ranks, with_retention
 from skill_bench.report.table.score import WHOLE_SUPERB
 from skill_bench.report.table.stale import staleness
 from skill_bench.report.table.table import Score, Section, SystemRow, Table
+from skill_bench.report.table.trainings import one_row_a_recipe
 
 
 def build(
-    collections: Sequence[Collection], published: Sequence[PublishedRow] = (), *, problems: Sequence[str] = ()
+    collections: Sequence[Collection],
+    published: Sequence[PublishedRow] = (),
+    *,
+    problems: Sequence[str] = (),
+    by_training: bool = False,
 ) -> Table:
-    """One table of everything; measured sections first.
+    """One table of everything. First what was measured on recorded speech, synthetic speech last.
+
+    Of sections of a kind, those with rows of a run come first, and those of earlier task versions last.
 
     Args:
         collections: Records, profiles and fidelity, with their own problems.
         published: Rows from papers; a section a suite.
         problems: Further ones, to be listed with the others.
+        by_training: A row for every training of a recipe, instead of one for all.
     """
     profiles = [(c.origin, profile) for c in collections for profile in c.profiles]
     kept = [document for c in collections for document in c.fidelity]
-    sections = [_measured(block, profiles, kept) for block in split(entry for c in collections for entry in c.entries)]
+    blocks = split(entry for c in collections for entry in c.entries)
+    sections = [_measured(block, profiles, kept, by_training=by_training) for block in blocks]
     sections += [
         _published(suite, [row for row in published if row.suite == suite])
         for suite in dict.fromkeys(row.suite for row in published)
     ]
+    sections.sort(key=_order)
     clashes = [clash for section in sections for clash in _clashes(section)]
     return Table(
         sections=tuple(_told_apart(section) for section in sections),
@@ -53,24 +64,45 @@ def build(
     )
 
 
-def _measured(block: Block, profiles: list[tuple[str, Profile]], fidelity: list[Fidelity]) -> Section:
+def _order(section: Section) -> tuple[bool, bool, bool, bool]:
+    """The user's own rows first within each kind: measured on recorded speech, published, synthetic."""
+    own = any(row.origin == "run" for row in section.rows)
+    return section.synthetic, section.source == "published", section.outdated, not own
+
+
+def _measured(
+    block: Block, profiles: list[tuple[str, Profile]], fidelity: list[Fidelity], *, by_training: bool
+) -> Section:
     columns = {column.name: column for own in block.systems.values() for e in own for column in columns_in(e.record)}
     judged = {column.task: column for column in columns.values() if column.primary}
-    tasks = tuple(sorted({entry.record.key.task for own in block.systems.values() for entry in own}))
+    tasks = tuple(sorted({entry.record.key.task for own in block.systems.values() for entry in own}, key=in_order))
     rows = [_measured_row(id_, own, profiles, fidelity, block.suite) for id_, own in block.systems.items()]
-    rows = [_with_mean(row, [judged.get(task) for task in tasks]) for row in rows]
-    ordered = tuple(columns[name] for name in sorted(columns))
-    rows = with_retention(with_ranks(rows, by=MEAN), by=MEAN)
+    rows = rows if by_training else one_row_a_recipe(rows)
+    if block.synthetic:
+        rows = sorted(rows, key=lambda row: (row.title.lower(), row.origin, row.identity or ""))
+    else:
+        rows = [with_mean(row, [judged.get(task) for task in tasks]) for row in rows]
+        rows = with_retention(with_ranks(rows, by=MEAN), by=MEAN)
+    notes = _stale_tasks(block, tasks)
     return Section(
-        label=block.label,
+        label=block.label + (", earlier task versions" if notes else ""),
         source="measured",
         suite=block.suite,
         protocol=block.protocol,
         synthetic=block.synthetic,
         tasks=tasks,
-        columns=ordered,
+        columns=tuple(sorted(columns.values(), key=lambda column: (*in_order(column.task), column.name))),
         rows=tuple(rows),
+        outdated=bool(notes),
+        notes=notes,
     )
+
+
+def _stale_tasks(block: Block, tasks: Sequence[str]) -> tuple[str, ...]:
+    """A sentence for each task that has a newer version by now: a block holds one version of each."""
+    records = [entry.record for own in block.systems.values() for entry in own]
+    found = {record.key.task: said for record in records if record.data and (said := staleness(record)) is not None}
+    return tuple(f"{task} is {found[task]}" for task in tasks if task in found)
 
 
 def _measured_row(
@@ -134,8 +166,6 @@ def _cells(entries: Iterable[FoundRecord]) -> tuple[dict[str, Score], list[str]]
     for entry in sorted(entries, key=lambda e: (e.record.key.task, e.record.key.seed)):
         record = entry.record
         cell = f"{record.key.task} seed {record.key.seed}"
-        if (stale := staleness(record)) is not None:
-            notes.append(f"{cell} is {stale}")
         if record.error is not None:
             notes.append(f"{cell} failed: {record.error.type}: {record.error.message}")
         for column in columns_in(record):
@@ -158,20 +188,6 @@ def _cell(column: Column, by_seed: dict[int, tuple[float, FoundRecord]]) -> Scor
     )
 
 
-def _with_mean(row: SystemRow, judged: list[Column | None]) -> SystemRow:
-    """The row with its mean over the section's tasks, higher better; without one unless every task is there.
-
-    A task whose every cell failed has no column, and makes every row incomplete.
-    """
-    points = []
-    for column in judged:
-        cell = None if column is None else row.scores.get(column.name)
-        if cell is None or not cell.column.has_points:
-            return row
-        points.append(cell.points)
-    return replace(row, quantities={**row.quantities, MEAN.name: statistics.fmean(points)}) if points else row
-
-
 def _published(suite: str, published: list[PublishedRow]) -> Section:
     columns = {name: column for one in published for name in one.values if (column := published_column(name))}
     rows = [_published_row(one, columns) for one in published]
@@ -183,8 +199,8 @@ def _published(suite: str, published: list[PublishedRow]) -> Section:
         suite=suite,
         protocol=None,
         synthetic=False,
-        tasks=tuple(dict.fromkeys(column.task for column in columns.values())),
-        columns=tuple(columns.values()),
+        tasks=tuple(sorted({column.task for column in columns.values()}, key=in_order)),
+        columns=tuple(sorted(columns.values(), key=lambda column: in_order(column.task))),
         rows=tuple(with_retention(rows, by=OVERALL)),
     )
 
@@ -196,6 +212,7 @@ def _published_row(one: PublishedRow, columns: dict[str, Column]) -> SystemRow:
         origin=one.citation,
         system=one.system,
         title=one.system,
+        kind=one.role,
         teacher=one.teacher,
         scores={name: Score(column=columns[name], value=value) for name, value in known.items() if name in columns},
         quantities=read_quantities(Facts(values=one.values)),

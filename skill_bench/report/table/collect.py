@@ -13,7 +13,7 @@ from skill_bench.base.documents import read_object
 from skill_bench.base.errors import RecordError, UsageError
 from skill_bench.records.fidelity import Fidelity
 from skill_bench.records.profile import Profile
-from skill_bench.records.record import REPLACED, Key, Record, record_path
+from skill_bench.records.record import REPLACED, Key, Record, record_path, safe_name
 from skill_bench.report.table.entry import FoundRecord
 
 _DEPTH = 3
@@ -41,8 +41,11 @@ class Collection:
         return replace(self, entries=tuple(entry for entry in self.entries if wanted(entry.record)))
 
 
-def collect(folder: Path, *, origin: str = "run") -> Collection:
+def collect(folder: Path, *, origin: str = "run", suite: str | None = None) -> Collection:
     """Every ``<suite>/<upstream>/*.json`` in ``folder``, which may be an archive or hold some.
+
+    Args:
+        suite: Reads the files of that suite alone.
 
     A damaged file, and all but one of several records of one cell, are among the ``problems``.
 
@@ -57,8 +60,10 @@ def collect(folder: Path, *, origin: str = "run") -> Collection:
         )
     entries, profiles, fidelity, problems = [], [], [], []
     found = files(folder, depth=_DEPTH)
+    if suite is not None:
+        found = {name: path for name, path in found.items() if name.startswith(f"{safe_name(suite)}/")}
     documents = [path for path in found.values() if path.suffix == ".json"]
-    if not documents:
+    if not documents and suite is None:
         _not_elsewhere(folder)
     for path in documents:
         try:

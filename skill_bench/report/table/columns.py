@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from skill_bench.metrics.scales import SCALES
 from skill_bench.records.record import Record
 
+TASK_ORDER = ("pr", "asr", "asr_lm", "ks", "qbe", "sid", "asv", "sd", "ic", "sf", "er")
+"""SUPERB's (arXiv 2105.01051, section 2): content, speaker, semantics, paralinguistics."""
 _UNITS = {"%": "percent"}
 _SHORT = {"accuracy": "acc", "mtwv": "MTWV", "f1": "F1"}
 
@@ -60,6 +62,11 @@ def columns_in(record: Record) -> list[Column]:
         )
         for name, metric in record.metrics.items()
     ]
+
+
+def in_order(task: str) -> tuple[int, str]:
+    """Sorts tasks as SUPERB does, others behind them by name."""
+    return TASK_ORDER.index(task) if task in TASK_ORDER else len(TASK_ORDER), task
 
 
 def published_column(name: str) -> Column | None:

@@ -86,7 +86,7 @@ def load_collections(
     shipped = catalog.folder("leaderboard") / "results"
     collections = [] if out_dir is None else [collect(out_dir, origin=RUN)]
     if shipped.is_dir() and (out_dir is None or out_dir.resolve() != shipped.resolve()):
-        collections.append(collect(shipped, origin=SHIPPED))
+        collections.append(collect(shipped, origin=SHIPPED, suite=suite))
     return [
         found.where(lambda record: suite in (None, record.key.suite) and (tasks is None or record.key.task in tasks))
         for found in collections

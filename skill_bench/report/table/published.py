@@ -11,7 +11,8 @@ from skill_bench.base.text import csv_rows
 from skill_bench.report.table.columns import published_column
 from skill_bench.report.table.quantities import publishable
 
-_TEXT = ("system", "teacher", "distillation_data", "source")
+_TEXT = ("system", "role", "teacher", "distillation_data", "source")
+ROLES = ("teacher", "student", "baseline")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,7 @@ class PublishedRow:
 
     suite: str
     system: str
+    role: str | None = None
     teacher: str | None
     distillation_data: str | None
     citation: str
@@ -92,9 +94,13 @@ def _row(path: Path, line: int, columns: list[str], values: list[str]) -> Publis
         raise RecordError(f"{where}: has no system. Name it, or delete the line.")
     if not cells["source"].strip():
         raise RecordError(f"{where}: {cells['system']!r} has no source. Cite where its numbers were published.")
+    role = cells.get("role") or None
+    if role is not None and role not in ROLES:
+        raise RecordError(f"{where}: role is {role!r}, expected {', '.join(ROLES)} or nothing.")
     return PublishedRow(
         suite=path.stem,
         system=cells["system"].strip(),
+        role=role,
         teacher=cells.get("teacher") or None,
         distillation_data=cells.get("distillation_data") or None,
         citation=cells["source"].strip(),

@@ -162,7 +162,7 @@ REAL_TIME_FACTOR = Quantity(
     decimals=3,
     better="lower",
     kind="cost",
-    of=_profiled(lambda profile: None if profile.one_thread is None else 1 / profile.one_thread.median),
+    of=_profiled(lambda profile: profile.real_time_factor),
     description="Real-time factor: what one CPU thread takes for a second of speech, in utterances of 10 s",
     axis="real-time factor (one thread)",
 )

@@ -1,14 +1,30 @@
-"""What a row is beside the others of its section: its ranks, and how much of its own teacher it keeps."""
+"""What a row is as a whole and beside the others of its section: its mean, ranks, how much of its teacher it keeps."""
 
 from __future__ import annotations
 
+import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from skill_bench.report.table.quantities import RETENTION
+from skill_bench.report.table.columns import Column
+from skill_bench.report.table.quantities import MEAN, RETENTION
 from skill_bench.report.table.quantity import Quantity
 from skill_bench.report.table.table import Score, SystemRow
+
+
+def with_mean(row: SystemRow, judged: Sequence[Column | None]) -> SystemRow:
+    """The row with its mean over the judged tasks, higher better; without one unless every task is there.
+
+    A task whose every cell failed has no column, and makes every row incomplete.
+    """
+    points = []
+    for column in judged:
+        cell = None if column is None else row.scores.get(column.name)
+        if cell is None or not cell.column.has_points:
+            return row
+        points.append(cell.points)
+    return replace(row, quantities={**row.quantities, MEAN.name: statistics.fmean(points)}) if points else row
 
 
 def with_ranks(rows: Iterable[SystemRow], *, by: Quantity) -> list[SystemRow]:

@@ -36,7 +36,8 @@ class Score:
     Attributes:
         column: What is measured, in which unit, and which direction is better.
         value: Mean over seeds.
-        by_seed: Each seed's value; empty for a published number.
+        by_seed: Each seed's value, be that a probe's or, in a row of several trainings, a distillation's; empty for a
+            published number.
         std: Standard deviation over seeds; None for fewer than two.
         interval: Confidence interval of ``value``; None where ``no_interval`` says why.
         speaker_interval: The same with whole speakers drawn; None where the predictions do not say who speaks, or too
@@ -82,6 +83,7 @@ class SystemRow:
         compressed_on: The devices that its compression took, as its checkpoint says.
         measured_on: The machine of throughput and memory.
         intervals: Of quantities, by name: of the mean and of what is kept of the teacher.
+        n_trainings: Of how many trainings of one recipe, with other distillation seeds, this row is the mean.
         rank: By mean points (measured) or SUPERB score (published); None for an incomplete row. Shared by rows that the
             paired test does not tell apart, see `skill_bench.report.table.whole`.
         rank_last: The last place of those that share it; None where nothing was tested.
@@ -102,6 +104,7 @@ class SystemRow:
     compressed_on: str | None = None
     measured_on: str | None = None
     intervals: Mapping[str, Interval] = field(default_factory=dict)
+    n_trainings: int = 1
     rank: int | None = None
     rank_last: int | None = None
     notes: tuple[str, ...] = ()
@@ -125,7 +128,14 @@ class SystemRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """Rows that may be compared: one suite, one protocol, one version of each task and its data."""
+    """Rows that may be compared: one suite, one protocol, one version of each task and its data.
+
+    Attributes:
+        tasks: In SUPERB's order, as the columns are.
+        outdated: Whether a task has a newer version by now, which ``notes`` name.
+        notes: What holds for every row.
+        finding: What students keep of their teacher, in a sentence; None where nothing can be said.
+    """
 
     label: str
     source: Basis
@@ -135,6 +145,9 @@ class Section:
     tasks: tuple[str, ...]
     columns: tuple[Column, ...]
     rows: tuple[SystemRow, ...]
+    outdated: bool = False
+    notes: tuple[str, ...] = ()
+    finding: str | None = None
 
     @property
     def judged(self) -> tuple[Column, ...]:

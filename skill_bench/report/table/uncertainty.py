@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,9 +16,11 @@ from skill_bench.report.statistics.interval import (
     too_few,
 )
 from skill_bench.report.statistics.mean import Part, part_of
-from skill_bench.report.statistics.sample import Predictions, Sample, knows_speakers, sample_of
+from skill_bench.report.statistics.sample import Predictions, Sample, knows_speakers, mean_of, sample_of
 from skill_bench.report.table.entry import FoundRecord
+from skill_bench.report.table.finding import finding_of
 from skill_bench.report.table.table import Score, SystemRow, Table
+from skill_bench.report.table.telling import with_telling_tasks
 from skill_bench.report.table.whole import with_whole_rows
 
 _BY_HAND = "made in memory: it has no predictions"
@@ -34,7 +37,13 @@ def with_intervals(table: Table) -> Table:
         if section.source == "measured":
             rows = [_row(row, problems) for row in section.rows]
             judged = [column for column in section.judged if column.has_points]
-            section = replace(section, rows=with_whole_rows(rows, judged))
+            telling, judged, left_out = with_telling_tasks(rows, judged)
+            section = replace(
+                section,
+                rows=with_whole_rows(telling, judged),
+                finding=finding_of(telling, judged),
+                notes=(*section.notes, *([] if left_out is None else [left_out])),
+            )
         sections.append(section)
     return Table(sections=tuple(sections), problems=tuple(problems))
 
@@ -63,6 +72,23 @@ def samples_of(
         if sample.units != samples[0].units:
             raise RecordError(f"{entry.file}: was tested on other items than {found[0][0].file}.")
     return samples
+
+
+def repetitions(
+    found: Sequence[tuple[FoundRecord, Predictions]], metric: str, *, by_speaker: bool = False
+) -> dict[str, Sample]:
+    """A sample for each model by its identity where there are several, else one by each seed.
+
+    Raises:
+        RecordError: see `samples_of`.
+    """
+    by_model: dict[str, list[Sample]] = defaultdict(list)
+    samples = samples_of(found, metric, by_speaker=by_speaker)
+    for (entry, _), sample in zip(found, samples, strict=True):
+        by_model[entry.record.system.identity].append(sample)
+    if len(by_model) > 1:
+        return {identity: mean_of(own) for identity, own in by_model.items()}
+    return {f"seed {entry.record.key.seed}": sample for (entry, _), sample in zip(found, samples, strict=True)}
 
 
 def _row(row: SystemRow, problems: dict[str, None]) -> tuple[SystemRow, dict[str, tuple[Part, ...]]]:
@@ -99,18 +125,17 @@ def _cell(
         readable.append((entry, rows))
     metric = cell.column.metric
     try:
-        samples = samples_of(readable, metric)
+        samples = repetitions(readable, metric)
         ways = [samples]
-        interval = interval_of(samples)
+        interval = interval_of([*samples.values()])
         speakers = None
         if all(knows_speakers(rows, metric) for _, rows in readable):
-            by_speaker = samples_of(readable, metric, by_speaker=True)
-            speakers = speaker_interval_of(by_speaker)
-            ways = [by_speaker, samples] if enough_speakers(by_speaker[0]) else ways
+            by_speaker = repetitions(readable, metric, by_speaker=True)
+            speakers = speaker_interval_of([*by_speaker.values()])
+            ways = [by_speaker, samples] if enough_speakers(next(iter(by_speaker.values()))) else ways
     except RecordError as error:
         return replace(cell, no_interval=str(error)), ()
-    no_interval = None if interval is not None else too_few(samples[0]) or NO_SPREAD
+    no_interval = None if interval is not None else too_few(next(iter(samples.values()))) or NO_SPREAD
     judged = cell.column.primary and cell.column.has_points
-    seeds = [f"seed {entry.record.key.seed}" for entry, _ in readable]
-    parts = tuple(part_of(dict(zip(seeds, way, strict=True))) for way in ways) if judged else ()
+    parts = tuple(part_of(way) for way in ways) if judged else ()
     return replace(cell, interval=interval, speaker_interval=speakers, no_interval=no_interval), parts

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -162,11 +163,13 @@ def _row(section: Section, row: SystemRow, again: Mapping[int, Mapping[str, Metr
     where = f"{section.label}: {row.title}"
     values: dict[str, float] = {}
     for name, cell in row.scores.items():
-        own = [e for e in row.entries if e.record.key.task == cell.column.task and e.record.status == "finished"]
-        metrics = [again[id(entry)].get(cell.column.metric) for entry in own]
-        by_seed = [metric.value for metric in metrics if metric is not None and metric.value is not None]
-        if len(by_seed) == len(cell.by_seed):
-            values[name] = statistics.fmean(by_seed)
+        by_model: dict[str, list[float | None]] = defaultdict(list)
+        for entry in row.entries_of(cell.column):
+            metric = again[id(entry)].get(cell.column.metric)
+            by_model[entry.record.system.identity].append(None if metric is None else metric.value)
+        found_again = [[value for value in own if value is not None] for own in by_model.values()]
+        if found_again and [*map(len, found_again)] == [*map(len, by_model.values())]:
+            values[name] = statistics.fmean(map(statistics.fmean, found_again))
             found.compare(f"{where}: {name}", cell.value, values[name])
     if (mean := row.value(MEAN)) is not None and all(column.name in values for column in section.judged):
         points = [column.points(values[column.name]) for column in section.judged]

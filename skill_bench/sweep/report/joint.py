@@ -16,17 +16,12 @@ from skill_bench.report.statistics.paired import Comparison, Overall, holm, over
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.quantities import PARAMETERS
 from skill_bench.report.table.table import Score, Section
+from skill_bench.report.table.telling import RULE, Lead
 from skill_bench.sweep.report.cells import bullets, cost, difference, estimate, grid, seeds
-from skill_bench.sweep.report.counted import CONTROLS, STANDARD_ERRORS, Lead
 from skill_bench.sweep.report.groups import Estimate, Group, estimate_of
 from skill_bench.sweep.report.paired import differences
 
 REFERENCE = "skill"
-_RULE = (
-    f"A task counts where the teacher is better than an untrained encoder ({CONTROLS[0]}) and than log-mel features "
-    f"({CONTROLS[1]}) by {STANDARD_ERRORS:g} standard errors of the difference. The others do not tell what was "
-    "learnt: they are shown, not averaged."
-)
 _HOW = (
     "Mean of points (error rates as 100 minus them) over the tasks that count [95 % interval], only where none is "
     "missing. A student's interval is Student's t over its distillation seeds, each averaged over the probe seeds; "
@@ -58,7 +53,7 @@ def counted_tasks(suites: Sequence[Suite]) -> list[str]:
         for suite in suites
         for lead in suite.leads
     ]
-    return ["## Tasks that count", _RULE, "Standard errors by which the teacher leads:", bullets(lines)]
+    return ["## Tasks that count", RULE, "Standard errors by which the teacher leads:", bullets(lines)]
 
 
 def means(suites: Sequence[Suite]) -> list[str]:

@@ -20,10 +20,10 @@ from skill_bench.report.table.quantities import MACS_SUPERB, PARAMETERS
 from skill_bench.report.table.table import Section
 from skill_bench.sweep.report.cells import bullets, cost, grid, systems
 from skill_bench.sweep.report.compared import against_reference, teacher_against_controls
-from skill_bench.sweep.report.counted import leads
 from skill_bench.sweep.report.groups import Group, Wanted, groups_of
 from skill_bench.sweep.report.joint import Suite, ablation, counted_tasks, means
 from skill_bench.sweep.report.kept import kept
+from skill_bench.sweep.report.leads import leads
 from skill_bench.sweep.report.missing import missing
 
 _HOW = (
@@ -62,7 +62,7 @@ def write_up(
     Raises:
         RecordError: predictions of a record are missing or changed, or were made on other test items.
     """
-    sections = build([collection]).sections
+    sections = build([collection], by_training=True).sections
     parts = [
         "# Evidence",
         f"Written from {counted(len(collection.records), 'record')} by `{command}`. Nothing here is typed by hand.",

@@ -1,0 +1,77 @@
+"""One task, or one score, as bars: best first, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import altair as alt
+
+from skill_bench.report.render.figure_files import ROLES, Row, Spec
+from skill_bench.report.render.rows import Named
+from skill_bench.report.statistics.interval import Interval
+from skill_bench.report.table.columns import Column
+from skill_bench.report.table.quantity import Quantity
+
+MOST_BARS = 30
+_STEP = 20
+_NAME_SHARE = 0.55
+"""Of the bars' width, at most, for a name."""
+
+
+def task_bars(rows: Sequence[Named], column: Column, *, width: int = 420, most: int | None = MOST_BARS) -> Spec | None:
+    """The metric that judges a task; None where no row has it.
+
+    Args:
+        most: The best so many; None for all.
+    """
+    cells = {named.number: cell for named in rows if (cell := named.row.scores.get(column.name)) is not None}
+    found = [
+        _bar(named, cells[named.number].value, cells[named.number].interval) for named in rows if named.number in cells
+    ]
+    return _bars(found, column.heading, higher_is_better=column.higher_is_better, width=width, most=most)
+
+
+def score_bars(
+    rows: Sequence[Named], score: Quantity, *, width: int = 420, most: int | None = MOST_BARS
+) -> Spec | None:
+    """A score of whole systems; None where no row has it."""
+    found = [
+        _bar(named, value, named.row.intervals.get(score.name))
+        for named in rows
+        if (value := named.row.value(score)) is not None
+    ]
+    return _bars(found, score.heading, higher_is_better=score.better == "higher", width=width, most=most)
+
+
+def _bar(named: Named, value: float, interval: Interval | None) -> Row:
+    ends = {} if interval is None else {"low": interval.low, "high": interval.high}
+    # Bars are told apart by their number: two systems of one name are two bars.
+    return {**named.identity, "key": str(named.number), "value": value, **ends}
+
+
+def _bars(found: list[Row], title: str, *, higher_is_better: bool, width: int, most: int | None) -> Spec | None:
+    shown = sorted(found, key=lambda bar: -bar["value"] if higher_is_better else bar["value"])[:most]
+    if not shown:
+        return None
+    roles = alt.Color("role:N").scale(domain=list(ROLES)).legend(None)
+    base = alt.Chart(alt.InlineData(values=shown)).encode(alt.Y("key:N").sort([bar["key"] for bar in shown]).axis(None))
+    ends = [bar[end] for bar in shown for end in ("value", "low", "high") if end in bar]
+    x = alt.X("value:Q").title(title).axis(tickCount=5).scale(domain=[min(0, *ends), max(0, *ends)], nice=True)
+    bars = base.mark_bar(height={"band": 0.7}).encode(
+        x, roles,
+        fillOpacity=alt.condition("datum.source === 'published'", alt.value(0.4), alt.value(0.9)),
+        tooltip=[
+            alt.Tooltip("label:N", title="system"), alt.Tooltip("value:Q", title=title, format=".2f"),
+            alt.Tooltip("low:Q", title="95 % from", format=".2f"), alt.Tooltip("high:Q", title="to", format=".2f"),
+        ],
+    )  # fmt: skip
+    whiskers = [base.mark_rule(style="whisker").encode(alt.X("low:Q"), alt.X2("high:Q"))]
+    whiskers += [
+        base.mark_tick(style="whisker", height=6, thickness=1.2).encode(alt.X(f"{end}:Q")) for end in ("low", "high")
+    ]
+    whiskers = whiskers if any("low" in bar for bar in shown) else []
+    names = base.mark_text(align="right", baseline="middle", limit=max(110, round(width * _NAME_SHARE))).encode(
+        x=alt.value(-8), text="label:N"
+    )
+    chart = alt.layer(bars, *whiskers, names).properties(width=width, height={"step": _STEP})
+    return dict(chart.to_dict())

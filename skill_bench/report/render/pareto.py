@@ -1,0 +1,187 @@
+"""Quality against cost: who is beaten by nobody at their price."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeVar
+
+import altair as alt
+
+from skill_bench.report.render.figure_files import ROLES, Row, Spec, words
+from skill_bench.report.render.labels import place_labels
+from skill_bench.report.render.rows import Named
+from skill_bench.report.table.quantities import MEAN, SUPERB
+from skill_bench.report.table.quantity import Quantity
+from skill_bench.report.table.table import Section
+
+_SHORT = 26
+Channel = TypeVar("Channel", alt.Color, alt.Fill, alt.Shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Points:
+    """What is drawn, and why the rest is not: a sentence each."""
+
+    drawn: tuple[Row, ...]
+    left_out: tuple[str, ...]
+
+
+def quality_of(section: Section) -> Quantity | None:
+    """The score that ranks the section's systems; None where there is none."""
+    return next((one for one in (SUPERB, MEAN) if any(row.value(one) is not None for row in section.rows)), None)
+
+
+def points_of(rows: Sequence[Named], quality: Quantity, cost: Quantity) -> Points:
+    """Every row with both numbers that the axes can hold, best first; what they cannot hold is listed instead."""
+    both = [(named, named.row.value(cost), named.row.value(quality)) for named in rows]
+    known = [(named, price, value) for named, price, value in both if price is not None and value is not None]
+    floor = _floor([value for _, price, value in known if price > 0])
+    drawn, left_out = [], []
+    for named, price, value in sorted(known, key=lambda found: -found[2]):
+        if price <= 0 or value < floor:
+            costs = f"no {cost.title}" if price <= 0 else f"{price:.4g} {cost.unit}".rstrip()
+            left_out.append(f"{named.label} ({quality.text(value, absent='')}, {costs})")
+            continue
+        interval = named.row.intervals.get(quality.name)
+        ends = {} if interval is None else {"low": interval.low, "high": interval.high}
+        drawn.append({**named.identity, "cost": price, "quality": value, **ends})
+    return Points(drawn=tuple(drawn), left_out=tuple(left_out))
+
+
+def front(points: Sequence[Row]) -> list[Row]:
+    """Of the points, those that none beats in quality at their cost or less; cheapest first."""
+    kept: list[Row] = []
+    for point in sorted(points, key=lambda point: (point["cost"], -point["quality"])):
+        if not kept or point["quality"] > kept[-1]["quality"]:
+            kept.append(point)
+    return kept
+
+
+def pareto(section: Section, rows: Sequence[Named], cost: Quantity, *, width: int = 640) -> Spec | None:
+    """The section's score against a cost on a logarithmic axis; None where no row has both.
+
+    Args:
+        rows: Of the section, and further ones on the same data.
+        width: Of the plot in pixels: names are placed for it.
+    """
+    quality = quality_of(section)
+    found = None if quality is None else points_of(rows, quality, cost)
+    if quality is None or found is None or not found.drawn:
+        return None
+    height = round(width * 0.55) if width > 500 else width
+    x, y = _domains(found.drawn)
+    best = front(found.drawn)
+    named = _with_names(found.drawn, best, x, y, (width, height))
+    roles = [role for role in ROLES if any(point["role"] == role for point in found.drawn)]
+    base = alt.Chart().encode(
+        alt.X("cost:Q")
+        .scale(type="log", domain=x, nice=False)
+        .title(cost.axis)
+        .axis(grid=False, tickCount=6, format="~g"),
+        alt.Y("quality:Q").scale(domain=y, nice=False, zero=False).title(f"{quality.axis} (higher is better)"),
+    )
+    stairs = alt.Chart(alt.InlineData(values=_stairs(best))).mark_line(style="front", interpolate="step-after").encode(
+        alt.X("cost:Q"), alt.Y("quality:Q")
+    )  # fmt: skip
+    whiskers = base.mark_rule(strokeOpacity=0.6).encode(
+        alt.Y("low:Q"), alt.Y2("high:Q"), _role(alt.Color("role:N"), roles)
+    ).transform_filter("isValid(datum.low)")  # fmt: skip
+    marks = base.mark_point(size=80, opacity=1).encode(
+        _role(alt.Color("role:N"), roles),
+        _role(alt.Fill("role:N"), roles),
+        _role(alt.Shape("role:N"), roles),
+        fillOpacity=alt.condition("datum.source === 'published'", alt.value(0.15), alt.value(1)),
+        tooltip=[
+            alt.Tooltip("label:N", title="system"),
+            alt.Tooltip("quality:Q", title=quality.title, format=f".{quality.decimals or 0}f"),
+            alt.Tooltip("cost:Q", title=cost.axis or cost.title, format=".4~g"),
+        ],
+    )
+    texts = base.mark_text(align="left", baseline="middle").encode(alt.X("at:Q"), alt.Y("up:Q"), text="short:N")
+    chart = alt.layer(
+        stairs, whiskers, marks, texts.transform_filter("isValid(datum.at)"), data=alt.InlineData(values=named)
+    )
+    chart = chart.properties(width=width, height=height, title=_title(section, found, width))
+    return dict(chart.to_dict())
+
+
+def _role(channel: Channel, there: Sequence[str]) -> Channel:
+    return channel.scale(domain=list(ROLES)).legend(values=list(there))
+
+
+def _title(section: Section, found: Points, width: int) -> alt.TitleParams:
+    lines = _wrapped(f"Not drawn: {'; '.join(found.left_out)}", width // 6) if found.left_out else []
+    return alt.TitleParams(words(section.label), subtitle=lines)
+
+
+def _wrapped(text: str, most: int) -> list[str]:
+    lines = [""]
+    for word in text.split(" "):
+        if lines[-1] and len(lines[-1]) + len(word) >= most:
+            lines.append(word)
+        else:
+            lines[-1] = f"{lines[-1]} {word}".strip()
+    return lines
+
+
+def _floor(values: Sequence[float]) -> float:
+    """Where the axis begins: what is farther below the others than they reach would press them together."""
+    order, floor = sorted(values), -math.inf
+    for below, above in pairwise(order):
+        if not above - below > order[-1] - above > 0:
+            break
+        floor = above
+    return floor
+
+
+def _domains(points: Sequence[Row]) -> tuple[list[float], list[float]]:
+    """Of both axes, with room for names at the right."""
+    costs = [point["cost"] for point in points]
+    values = [
+        value for point in points for name in ("quality", "low", "high") if (value := point.get(name)) is not None
+    ]
+    margin = 0.08 * ((max(values) - min(values)) or 1)
+    reach = (max(costs) / min(costs)) ** 0.12 * 1.15
+    return [min(costs) / reach, max(costs) * reach], [min(values) - margin, max(values) + margin]
+
+
+def _stairs(best: Sequence[Row]) -> list[Row]:
+    """Only corners: a step is drawn from each to the next."""
+    return (
+        [{"cost": point["cost"], "quality": point["quality"], "row": point["row"]} for point in best]
+        if len(best) > 1
+        else []
+    )
+
+
+def _with_names(
+    points: Sequence[Row], best: Sequence[Row], x: list[float], y: list[float], size: tuple[int, int]
+) -> list[Row]:
+    """The points, those on the front first, with the place of their name in the units of the axes where it has room."""
+    width, height = size
+    across, up = width / math.log(x[1] / x[0]), height / (y[1] - y[0])
+    on_front = {point["row"] for point in best}
+    order = sorted(points, key=lambda point: point["row"] not in on_front)
+    marks = [(across * math.log(p["cost"] / x[0]), up * (p["quality"] - y[0])) for p in order]
+    lines = [
+        (px - 2, up * (point["low"] - y[0]), px + 2, up * (point["high"] - y[0]))
+        for (px, _), point in zip(marks, order, strict=True)
+        if "low" in point
+    ]
+    corners = [mark for mark, point in zip(marks, order, strict=True) if point["row"] in on_front]
+    for (left, low), (right, high) in pairwise(sorted(corners)):  # the front goes right, then up
+        lines += [(left, low - 1, right, low + 1), (right - 1, low, right + 1, high)]
+    texts = [_shortened(point["label"]) for point in order]
+    spots = place_labels(marks, texts, width=width, height=height, taken=lines)
+    named = []
+    for point, text, spot in zip(order, texts, spots, strict=True):
+        at = {} if spot is None else {"at": x[0] * math.exp(spot[0] / across), "up": y[0] + spot[1] / up, "short": text}
+        named.append({**point, **at})
+    return named
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHORT else f"{text[: _SHORT - 1]}…"

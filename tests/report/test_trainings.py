@@ -1,0 +1,158 @@
+"""Seeds of a recipe as one row, sections in order, and what synthetic speech does not get."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skill_bench.records.record import Metric, Record, System
+from skill_bench.report.comparison.compare import compare_systems
+from skill_bench.report.render.frame import to_frame
+from skill_bench.report.table.build import build
+from skill_bench.report.table.collect import collect
+from skill_bench.report.table.load import load_table
+from skill_bench.report.table.quantities import MEAN, PARAMETERS, RETENTION
+from skill_bench.report.table.table import SystemRow, Table
+from skill_bench.report.table.uncertainty import with_intervals
+from skill_bench.report.table.verify import verify
+
+MakeRecord = Callable[..., Record]
+N_ITEMS = 40
+
+
+def student(name: str, seed: int, n_parameters: int = 1000) -> System:
+    return System(
+        name=f"{name}-s{seed}", title=f"{name.upper()}, seed {seed}", kind="student", identity=f"{name}{seed}",
+        teacher="teacher", n_parameters=n_parameters, details={"evidence_row": name, "distillation_seed": seed},
+    )  # fmt: skip
+
+
+def save(make_record: MakeRecord, folder: Path, system: System, right: int, *, seed: int = 0, **changes: Any) -> None:
+    """A record of so many right answers of 40, with its predictions."""
+    rows = [
+        {
+            "id": f"{n:02}", "fold": "all", "target": "a", "prediction": "a" if n < right else "b",
+            "numerator": int(n < right), "denominator": 1,
+        }
+        for n in range(N_ITEMS)
+    ]  # fmt: skip
+    metric = Metric.percent(right, N_ITEMS, higher_is_better=True)
+    record = make_record(system.name, seed=seed, system=system, metrics={"accuracy": metric}, **changes)
+    assert record.data is not None
+    data = record.data.model_copy(update={"n_test": N_ITEMS})
+    record.model_copy(update={"data": data}).save(folder, predictions=rows)
+
+
+@pytest.fixture
+def folder(make_record: MakeRecord, tmp_path: Path) -> Path:
+    """Two recipes with two distillation and two probe seeds each, and their teacher."""
+    right = {("skill", 0): (20, 22), ("skill", 1): (28, 30), ("dphubert", 0): (24, 24), ("dphubert", 1): (25, 27)}
+    for (name, training), probes in right.items():
+        for seed, n in enumerate(probes):
+            save(make_record, tmp_path, student(name, training, 1000 + 200 * training), n, seed=seed)
+    teacher = System(name="teacher", title="Teacher", kind="teacher", identity="t", n_parameters=4400)
+    for seed in range(2):
+        save(make_record, tmp_path, teacher, 30, seed=seed)
+    return tmp_path
+
+
+def row_of(table: Table, system: str) -> SystemRow:
+    return next(row for section in table.sections for row in section.rows if row.system == system)
+
+
+def test_seeds_of_a_recipe_are_one_row(folder: Path) -> None:
+    table = build([collect(folder)])
+    assert {row.system for row in table.sections[0].rows} == {"skill", "dphubert", "teacher"}
+    skill = row_of(table, "skill")
+    assert (skill.title, skill.n_trainings, skill.identity, len(skill.entries)) == ("SKILL", 2, None, 4)
+    cell = skill.scores["ks_accuracy_percent"]
+    assert cell.by_seed == {0: 52.5, 1: 72.5}, "each training is the mean over its probe seeds"
+    assert (cell.value, skill.value(MEAN)) == (62.5, 62.5)
+    assert cell.std == pytest.approx(20 / 2**0.5)
+    assert skill.value(PARAMETERS) == pytest.approx(0.0011), "the mean of 1000 and 1200"
+    assert skill.value(RETENTION) == pytest.approx(100 * 62.5 / 75)
+    assert to_frame(table)["ks_accuracy_percent_n_seeds"].tolist() == [2, 2, 2]
+    apart = build([collect(folder)], by_training=True)
+    assert len(apart.sections[0].rows) == 5
+
+
+def test_a_training_counts_once_however_many_probes_it_has(make_record: MakeRecord, tmp_path: Path) -> None:
+    for training, seed, right in ((0, 0, 20), (0, 1, 20), (0, 2, 20), (1, 0, 40)):
+        save(make_record, tmp_path, student("skill", training), right, seed=seed)
+    assert row_of(build([collect(tmp_path)]), "skill").value(MEAN) == 75.0
+
+
+def test_the_interval_holds_what_another_training_would_change(folder: Path, make_record: MakeRecord) -> None:
+    """The same answers as two probes of one training would vary less than as two trainings."""
+    table = with_intervals(build([collect(folder)]))
+    skill, dphubert = (row_of(table, name).intervals[MEAN.name] for name in ("skill", "dphubert"))
+    assert skill.high - skill.low > dphubert.high - dphubert.low, "its trainings are farther apart"
+    one = folder.parent / "one"
+    for seed, right in enumerate((20, 22, 28, 30)):
+        save(make_record, one, student("skill", 0), right, seed=seed)
+    probes = row_of(with_intervals(build([collect(one)])), "skill").intervals[MEAN.name]
+    assert skill.high - skill.low > probes.high - probes.low
+
+
+def test_verify_computes_the_mean_over_trainings_again(folder: Path) -> None:
+    found = verify(build([collect(folder)]))
+    assert (found.mismatches, found.unverified) == ([], [])
+    assert found.n_numbers > 20
+
+
+def test_recipes_are_compared_by_trainings(folder: Path) -> None:
+    (found,) = compare_systems(build([collect(folder)]), "skill", "dphubert")
+    assert found.tasks[0].found.n_seeds == (2, 2)
+    assert found.tasks[0].found.difference == pytest.approx(0.0)
+
+
+def test_the_finding_in_a_sentence(folder: Path, make_record: MakeRecord) -> None:
+    (section,) = with_intervals(build([collect(folder)])).sections
+    assert section.finding is not None
+    start, rest = section.finding.split(" ± ", 1)
+    assert start == "2 students keep 83"
+    assert " % of their teacher at 25 % of its size; SKILL and DPHUBERT are not told apart (" in rest
+    for seed in range(2):
+        save(make_record, folder, student("skill", 0), 2 + seed, seed=seed)
+        save(make_record, folder, student("skill", 1), 2 + seed, seed=seed)
+    (section,) = with_intervals(build([collect(folder)])).sections
+    assert section.finding is not None
+    assert "; DPHUBERT is better than SKILL by 5" in section.finding
+
+
+def test_no_finding_without_a_teacher(make_record: MakeRecord, tmp_path: Path) -> None:
+    save(make_record, tmp_path, student("skill", 0), 20)
+    assert with_intervals(build([collect(tmp_path)])).sections[0].finding is None
+
+
+def test_recorded_speech_comes_first_and_synthetic_speech_has_no_ranks(make_record: MakeRecord, tmp_path: Path) -> None:
+    for name, synthetic in (("demo", True), ("local", False)):
+        for system, right in (("a", 20), ("b", 30)):
+            model = System(name=system, title=system, identity=system)
+            save(make_record, tmp_path, model, right, suite=name, synthetic=synthetic)
+    table = with_intervals(build([collect(tmp_path)]))
+    assert [section.suite for section in table.sections] == ["local", "demo"]
+    local, demo = table.sections
+    assert [(row.title, row.rank, row.value(MEAN)) for row in local.rows] == [("b", 1, 75.0), ("a", 2, 50.0)]
+    assert [(row.title, row.rank, row.value(MEAN)) for row in demo.rows] == [("a", None, None), ("b", None, None)]
+    assert all(cell.rank is None for row in demo.rows for cell in row.scores.values())
+    assert all(cell.interval is not None for row in demo.rows for cell in row.scores.values()), "each task is as it is"
+
+
+def test_tasks_stand_in_superbs_order(make_record: MakeRecord, tmp_path: Path) -> None:
+    for task in ("er", "ks", "pr", "zz"):
+        make_record(task=task).save(tmp_path)
+    (section,) = build([collect(tmp_path)]).sections
+    assert section.tasks == ("pr", "ks", "er", "zz")
+    assert [column.task for column in section.columns] == ["pr", "ks", "er", "zz"]
+
+
+def test_the_shipped_table_opens_on_recorded_speech() -> None:
+    first, *_, last = load_table(intervals=False).sections
+    assert (first.source, first.suite, first.synthetic) == ("measured", "local", False)
+    assert {row.system for row in first.rows} >= {"skill", "dphubert", "teacher"}
+    assert row_of(Table(sections=(first,)), "skill").n_trainings == 3
+    assert (last.suite, last.synthetic) == ("demo", True)
