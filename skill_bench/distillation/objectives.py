@@ -54,8 +54,9 @@ class FinalObjective(Objective):
     def forward(
         self, update: int, waves: Float[Tensor, "batch samples"], shared: torch.Generator
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        taught = self.teach(waves)  # first, while nothing of the student has to be kept
         averages = group_averages(self.student.walk(waves, layer_zero=self.layer_zero), self.groups)
-        loss: tuple[Tensor, dict[str, Tensor]] = self.target(averages, self.teach(waves))
+        loss: tuple[Tensor, dict[str, Tensor]] = self.target(averages, taught)
         return loss
 
 
@@ -122,9 +123,10 @@ class JointObjective(Objective):
     def forward(
         self, update: int, waves: Float[Tensor, "batch samples"], shared: torch.Generator
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        taught = self.teach(waves)
         states = self.student.walk(waves, self.gates.masks(shared), layer_zero=self.layer_zero)
         averages = group_averages(states, self.groups)
-        distance, log = self.target(averages, self.teach(waves))
+        distance, log = self.target(averages, taught)
         sparsity = self.sparsity()
         wanted = self.options.target * min(1.0, update / max(1, self.options.ramp_updates))
         log |= {
