@@ -85,7 +85,12 @@ def usable_device(device: str, *, option: str = "--device") -> str:
     return device
 
 
-Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1.", callback=usable_device)]
+def _on_device(device: str) -> str:
+    """Callback of ``--device``; typer would take an option of the check for one of its own."""
+    return usable_device(device)
+
+
+Device = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1.", callback=_on_device)]
 
 
 def bytes_in(text: str, *, option: str) -> int:

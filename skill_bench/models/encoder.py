@@ -81,8 +81,6 @@ class Encoder(nn.Module):
             whole = torch.full((waves.shape[0],), waves.shape[1], device=waves.device)
             lengths_or_whole = whole if lengths is None else lengths
             waves = normalize_waveforms(waves, lengths_or_whole, self.architecture.normalize_eps)
-        if self.norm.weight.dtype in (torch.float16, torch.bfloat16):
-            waves = waves.to(self.norm.weight.dtype)  # so late, since waveforms are normalised in full precision
         frames: tuple[Tensor, Tensor | None] = self.front_end(waves, lengths, None if masks is None else masks.channels)
         return scale_gradient(frames[0], self.in_training.feature_grad_mult), frames[1]
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from skill_bench.models.architecture import Architecture, ConvNorm
 from skill_bench.models.recomputed import recomputed
+from skill_bench.models.window_norm import centred, convolve_and_normalise
 
 
 def valid_positions(lengths: Int[Tensor, " batch"], size: int) -> Bool[Tensor, "batch size"]:
@@ -152,20 +153,68 @@ class FrontEnd(nn.Module):
         channel_masks: list[Float[Tensor, " _channels"] | None] | None = None,
     ) -> tuple[Float[Tensor, "batch frames last_channels"], Int[Tensor, " batch"] | None]:
         """``lengths`` None: no padding. ``channel_masks``: a gate for each channel of each convolution."""
+        if lengths is not None and channel_masks is None and not torch.is_grad_enabled():
+            return self._padded(waves, lengths)
+        waves = self._converted(waves)
+        masks = channel_masks or [None] * len(self.layers)
+        if waves.device.type != "cpu":
+            return self._frames(waves, lengths, masks)
+        # Nothing else in an encoder is as wide: one utterance at a time takes a part of the memory, and no more time.
+        each = [None] * len(waves) if lengths is None else torch.split(lengths, 1)
+        found = [self._frames(wave[None], own, masks) for wave, own in zip(waves, each, strict=True)]
+        counts = [count for _, count in found if count is not None]
+        return torch.cat([frames for frames, _ in found]), torch.cat(counts) if counts else None
+
+    def _frames(
+        self,
+        waves: Float[Tensor, "batch samples"],
+        lengths: Int[Tensor, " batch"] | None,
+        masks: Sequence[Float[Tensor, " _channels"] | None],
+    ) -> tuple[Float[Tensor, "batch frames last_channels"], Int[Tensor, " batch"] | None]:
         layers: Sequence[ConvLayer] = list(self.layers)  # type: ignore[arg-type]
-        masks = channel_masks or [None] * len(layers)
-        x = layers[0].conv(waves[:, None])
         lengths = None if lengths is None else layers[0].n_frames(lengths)
-        for (before, layer), mask in zip(pairwise(layers), masks, strict=False):  # the last one's is applied below
-            x = recomputed(partial(_next, before, layer, lengths, mask), x)
+        # The first convolution, ten multiply-adds a value, is computed again too.
+        x = waves[:, None]
+        entering: nn.Module = layers[0].conv
+        for (before, layer), mask in zip(pairwise(layers), masks, strict=False):  # the last mask follows below
+            x = recomputed(partial(_next, entering, before, layer, lengths, mask), x)
+            entering = nn.Identity()
             lengths = None if lengths is None else layer.n_frames(lengths)
-        x = layers[-1].activated(x, lengths, masks[-1]).transpose(1, 2)
+        x = layers[-1].activated(entering(x), lengths, masks[-1]).transpose(1, 2)
         return (x if self.channel_scale is None else x * self.channel_scale), lengths
+
+    def _padded(
+        self, waves: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, "batch frames last_channels"], Int[Tensor, " batch"]]:
+        """Utterances of different lengths, nothing kept for gradients: the first norm looks at the waveforms."""
+        layers: Sequence[ConvLayer] = list(self.layers)  # type: ignore[arg-type]
+        norm, n_frames = layers[0].norm, layers[0].n_frames(lengths)
+        if isinstance(norm, TimeNorm):
+            waves = self._converted(centred(waves, lengths))
+            x = convolve_and_normalise(layers[0].conv, norm.weight, norm.bias, norm.eps, waves, n_frames)
+            x = F.gelu(x)
+        else:
+            x = layers[0].activated(layers[0].conv(self._converted(waves)[:, None]), n_frames)
+        for layer in layers[1:]:
+            n_frames = layer.n_frames(n_frames)
+            x = layer.activated(layer.conv(x), n_frames)
+        x = x.transpose(1, 2)
+        return (x if self.channel_scale is None else x * self.channel_scale), n_frames
+
+    def _converted(self, waves: Float[Tensor, "batch samples"]) -> Float[Tensor, "batch samples"]:
+        """To the weights' half precision, so late, since waveforms are normalised in full."""
+        dtype: torch.dtype = self.layers[0].conv.weight.dtype  # type: ignore[union-attr, assignment]
+        return waves.to(dtype) if dtype in (torch.float16, torch.bfloat16) else waves
 
 
 def _next(
-    before: ConvLayer, layer: ConvLayer, lengths: Int[Tensor, " batch"] | None, mask: Tensor | None, x: Tensor
-) -> Tensor:
-    """From one convolution's output to the next one's."""
-    found: Tensor = layer.conv(before.activated(x, lengths, mask))
+    entering: nn.Module,
+    before: ConvLayer,
+    layer: ConvLayer,
+    lengths: Int[Tensor, " batch"] | None,
+    mask: Float[Tensor, " _channels"] | None,
+    x: Float[Tensor, "batch _any_channels _any_frames"],
+) -> Float[Tensor, "batch _channels _frames"]:
+    """To the output of ``layer``; ``entering`` makes that of the one before it."""
+    found: Tensor = layer.conv(before.activated(entering(x), lengths, mask))
     return found

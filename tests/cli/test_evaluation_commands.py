@@ -36,6 +36,8 @@ OPTIONS: list[tuple[str, str, str, object]] = [
     ("--cache-dir", "kept", "cache_dir", Path("kept")),
     ("--cache-limit", "2GB", "cache_limit_bytes", 2 * 10**9),
     ("--device", "cuda:1", "device", "cuda:1"),
+    ("--precision", "bf16", "upstreams", [UpstreamRequest(name="skill", precision="bf16")]),
+    ("--batch-seconds", "60", "batch_seconds", 60.0),
     ("--no-profile", "", "profile", False),
 ]
 
