@@ -32,7 +32,7 @@ def teacher(
     *, batch_size: int, utterance_seconds: float, architecture: Architecture | None = None, compiled: bool = True
 ) -> Candidates:
     """WavLM Base+: ours (ONNX Runtime, a thread an utterance), the same with all threads for each utterance, our
-    modules in torch, eager and (if ``compiled``) compiled, torchaudio's and transformers' (Base+ is shaped as Base).
+    modules in torch, eager and (if ``compiled``) compiled, torchaudio's, transformers' (Base+ has the shape of Base).
 
     Raises:
         MissingExtra: transformers is not installed.

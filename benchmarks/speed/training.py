@@ -77,7 +77,7 @@ def upstream_every_step(*, batch_size: int = 32) -> Candidates:
         what=(
             f"{steps} steps of {batch_size} utterances of 1 s, upstream of "
             f"{size_of(encoder) / 1e6:.1f} M parameters. With the cache: all 15 cells, "
-            "features read. Without, as s3prl's trainer does: one cell, the upstream (plain path) run at every step."
+            "features read. Without, as s3prl's trainer does: one cell, the upstream, in torch, run at every step."
         ),
         amount=steps,
         unit="steps",

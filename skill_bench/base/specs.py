@@ -6,9 +6,9 @@ import tomllib
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from skill_bench.base.errors import SpecError, suggest
 from skill_bench.base.text import read_text
@@ -19,6 +19,16 @@ Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 PositiveNumber = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
+
+
+def _false(value: Any) -> Any:
+    if value is not False:
+        raise ValueError("expected false")
+    return value
+
+
+Off = Annotated[Literal[False], BeforeValidator(_false)]
+"""``false`` where an option may be left out. pydantic takes 0 for it too, and a limit of 0 is not no limit."""
 
 
 class Frozen(BaseModel):

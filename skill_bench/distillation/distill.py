@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from skill_bench.base.counted import counted
 from skill_bench.base.errors import SkillBenchError
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.provenance import hardware
@@ -102,8 +103,8 @@ def distill(
     )
     if n_short := len(utterances) - len(batches.utterances):
         progress.note(
-            f"{len(batches.utterances)} of {len(utterances)} utterances take part, {batches.hours:.2f} h; {n_short} "
-            f"are shorter than data.min_seconds = {recipe.data.min_seconds:g}"
+            f"{len(batches.utterances)} of {len(utterances)} utterances take part, {batches.hours:.2f} h; "
+            f"{counted(n_short, 'is', 'are')} shorter than data.min_seconds = {recipe.data.min_seconds:g}"
         )
     plan, alike = _plan(teacher, utterances, recipe, folder, processes, progress, cache_dir=cache_dir or folder)
     shown, answered = layer_groups.averages(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skill_bench.base.specs import Off
 from skill_bench.distillation.recipe import Loss, Norm
 from skill_bench.models.encoder import LayerZero
 from skill_bench.records.similarity import Groups, Weights
@@ -35,7 +35,7 @@ class Averages:
 
     groups: Groups
     weights: Weights | None = None
-    norm: Norm | Literal[False] = False
+    norm: Norm | Off = False
     layer_zero: LayerZero = "first_layer_input"
 
     def __call__(self, states: Iterable[Float[Tensor, "batch frames dim"]]) -> list[Float[Tensor, "batch frames dim"]]:

@@ -45,8 +45,9 @@ class FinalObjective(Objective):
     def forward(
         self, update: int, waves: Float[Tensor, "batch samples"], shared: torch.Generator
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        taught = self.teach(waves)  # first, while nothing of the student has to be kept
         averages = self.averages(self.student.walk(waves, layer_zero=self.averages.layer_zero))
-        loss: tuple[Tensor, dict[str, Tensor]] = self.target(averages, self.teach(waves))
+        loss: tuple[Tensor, dict[str, Tensor]] = self.target(averages, taught)
         return loss
 
 
@@ -112,8 +113,9 @@ class JointObjective(Objective):
     def forward(
         self, update: int, waves: Float[Tensor, "batch samples"], shared: torch.Generator
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        taught = self.teach(waves)
         states = self.student.walk(waves, self.gates.masks(shared), layer_zero=self.averages.layer_zero)
-        distance, log = self.target(self.averages(states), self.teach(waves))
+        distance, log = self.target(self.averages(states), taught)
         sparsity = self.sparsity()
         wanted = self.options.target * min(1.0, update / max(1, self.options.ramp_updates))
         log |= {

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from skill_bench.base import recipes
-from skill_bench.base.specs import Count, Frozen, Positive, PositiveNumber, Weight
+from skill_bench.base.specs import Count, Frozen, Off, Positive, PositiveNumber, Weight
 from skill_bench.layers.options import FixedGroups, RandomGroups, SimilarGroups, UniformGroups
 from skill_bench.models.encoder import LayerZero
 from skill_bench.models.in_training import InTraining
@@ -62,7 +62,7 @@ class Loss(Frozen):
     cosine: Literal["plain", "log_sigmoid"]
     head: Literal["linear", "prediction"]
     heads: Literal["per_group", "shared", "first_alone", "per_layer"]
-    norm: Norm | Literal[False] = False
+    norm: Norm | Off = False
 
     def head_numbers(self, n_groups: int) -> list[int]:
         """Which head each group uses."""
@@ -79,9 +79,9 @@ class Recipe(recipes.Named):
     groups: Annotated[SimilarGroups | FixedGroups | RandomGroups | UniformGroups, Field(discriminator="method")]
     student: StudentShape
     loss: Loss
-    joint: Stage | Literal[False]
+    joint: Stage | Off
     final: Stage
-    sparsity: Sparsity | Literal[False]
+    sparsity: Sparsity | Off
     optimizer: Optimizer
     data: Data
 

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from skill_bench.base.specs import Count, Frozen, Positive
+from skill_bench.base.specs import Count, Frozen, Off, Positive
 from skill_bench.records.similarity import Groups, Largest, Linkage, MeasureName
 
 
@@ -23,7 +23,7 @@ class SimilarGroups(Frozen):
     n_groups: Positive | Literal["auto"]
     contiguous: bool
     largest: Largest = False
-    weights: Literal[False, "inverse_distance"] = False
+    weights: Literal["inverse_distance"] | Off = False
     include_input: bool
     n_calibration_utterances: Positive
 

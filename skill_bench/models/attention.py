@@ -76,7 +76,7 @@ class SelfAttention(nn.Module):
         else:
             assert position_bias is not None
             gated = partial(self._attend_gated, key_is_valid)
-            attended = recomputed(gated, query, key, value, self.gate(x), position_bias[self.gate.index])
+            attended = recomputed(gated, query, key, value, self.gate(x), position_bias)
         if head_mask is not None:
             attended = attended * head_mask[:, None, None]
         projected: Tensor = self.out(attended.transpose(1, 2).flatten(2))
@@ -86,7 +86,8 @@ class SelfAttention(nn.Module):
         self, key_is_valid: Tensor | None, query: Tensor, key: Tensor, value: Tensor, gate: Tensor, bias: Tensor
     ) -> Tensor:
         """The gated bias, (batch, heads, frames, frames), is the largest that a layer makes, and is not kept."""
-        added = gate * bias
+        assert self.gate is not None
+        added = gate * bias[self.gate.index]
         if key_is_valid is not None:
             added = added.masked_fill(~key_is_valid, float("-inf"))
         return self._attend(query, key, value, added)

@@ -22,7 +22,7 @@ from skill_bench.models.encoder import Encoder
 
 FORMAT = "skill-bench"
 VERSION = "1"
-RESERVED = ("format", "version", "architecture")
+RESERVED = ("format", "version", "architecture", "skill_bench")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +44,19 @@ class LoadedModel:
 
 
 def save(
-    encoder: Encoder, path: Path | str, *, metadata: Mapping[str, object], dtype: torch.dtype = torch.float32
+    encoder: Encoder,
+    path: Path | str,
+    *,
+    metadata: Mapping[str, object],
+    dtype: torch.dtype = torch.float32,
+    for_transformers: bool = False,
 ) -> str:
     """Writes one .safetensors file, in one step, and returns the sha256 that :func:`load` will report.
 
     Args:
-        metadata: free strings; the names ``format``, ``version`` and ``architecture`` are ours.
+        metadata: free strings; the names ``format``, ``version``, ``architecture`` and ``skill_bench`` are ours.
         dtype: ``torch.float16`` halves the file; it is read back as float32.
+        for_transformers: the format is called ``pt``, since transformers before 5 reads no other; ours stands beside.
 
     Raises:
         CheckpointError: wrong suffix or dtype, reserved or non-string metadata, weights that are not finite.
@@ -73,6 +79,8 @@ def save(
             "65504 fit into float32 alone (`distill --dtype float32` with the same work folder trains nothing again)."
         )
     header = {"format": FORMAT, "version": VERSION, "architecture": _architecture_json(encoder.architecture)}
+    if for_transformers:
+        header |= {"format": "pt", "skill_bench": FORMAT}
     write_atomic(path, to_safetensors(tensors, metadata={**strings, **header}))
     return weights_sha256(encoder.architecture, tensors)
 
@@ -89,7 +97,7 @@ def load(path: Path | str) -> LoadedModel:
 
 def read(source: Source) -> LoadedModel:
     """As :func:`load`, from what is already in memory."""
-    if source.metadata.get("format") == FORMAT:
+    if FORMAT in (source.metadata.get("format"), source.metadata.get("skill_bench")):
         name, converted = FORMAT, _read_own(source)
     else:
         name, fmt = convert.find(source)

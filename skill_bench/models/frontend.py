@@ -156,14 +156,31 @@ class FrontEnd(nn.Module):
         if lengths is not None and channel_masks is None and not torch.is_grad_enabled():
             return self._padded(waves, lengths)
         waves = self._converted(waves)
+        masks = channel_masks or [None] * len(self.layers)
+        if waves.device.type != "cpu":
+            return self._frames(waves, lengths, masks)
+        # Nothing else in an encoder is as wide: one utterance at a time takes a part of the memory, and no more time.
+        each = [None] * len(waves) if lengths is None else torch.split(lengths, 1)
+        found = [self._frames(wave[None], own, masks) for wave, own in zip(waves, each, strict=True)]
+        counts = [count for _, count in found if count is not None]
+        return torch.cat([frames for frames, _ in found]), torch.cat(counts) if counts else None
+
+    def _frames(
+        self,
+        waves: Float[Tensor, "batch samples"],
+        lengths: Int[Tensor, " batch"] | None,
+        masks: Sequence[Float[Tensor, " _channels"] | None],
+    ) -> tuple[Float[Tensor, "batch frames last_channels"], Int[Tensor, " batch"] | None]:
         layers: Sequence[ConvLayer] = list(self.layers)  # type: ignore[arg-type]
-        masks = channel_masks or [None] * len(layers)
-        x = layers[0].conv(waves[:, None])
         lengths = None if lengths is None else layers[0].n_frames(lengths)
-        for (before, layer), mask in zip(pairwise(layers), masks, strict=False):  # the last one's is applied below
-            x = recomputed(partial(_next, before, layer, lengths, mask), x)
+        # The first convolution, ten multiply-adds a value, is computed again too.
+        x = waves[:, None]
+        entering: nn.Module = layers[0].conv
+        for (before, layer), mask in zip(pairwise(layers), masks, strict=False):  # the last mask follows below
+            x = recomputed(partial(_next, entering, before, layer, lengths, mask), x)
+            entering = nn.Identity()
             lengths = None if lengths is None else layer.n_frames(lengths)
-        x = layers[-1].activated(x, lengths, masks[-1]).transpose(1, 2)
+        x = layers[-1].activated(entering(x), lengths, masks[-1]).transpose(1, 2)
         return (x if self.channel_scale is None else x * self.channel_scale), lengths
 
     def _padded(
@@ -191,8 +208,13 @@ class FrontEnd(nn.Module):
 
 
 def _next(
-    before: ConvLayer, layer: ConvLayer, lengths: Int[Tensor, " batch"] | None, mask: Tensor | None, x: Tensor
-) -> Tensor:
-    """From one convolution's output to the next one's."""
-    found: Tensor = layer.conv(before.activated(x, lengths, mask))
+    entering: nn.Module,
+    before: ConvLayer,
+    layer: ConvLayer,
+    lengths: Int[Tensor, " batch"] | None,
+    mask: Float[Tensor, " _channels"] | None,
+    x: Float[Tensor, "batch _any_channels _any_frames"],
+) -> Float[Tensor, "batch _channels _frames"]:
+    """To the output of ``layer``; ``entering`` makes that of the one before it."""
+    found: Tensor = layer.conv(before.activated(entering(x), lengths, mask))
     return found

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from skill_bench.base.specs import Count, Frozen, Positive, PositiveNumber
+from skill_bench.base.specs import Count, Frozen, Off, Positive, PositiveNumber
 
-DropRate = Annotated[float, Field(gt=0, lt=1)] | Literal[False]
+DropRate = Annotated[float, Field(gt=0, lt=1)] | Off
 
 
 class Sparsity(Frozen):
@@ -34,9 +34,9 @@ class Sparsity(Frozen):
     stretch: PositiveNumber
     epsilon: Annotated[float, Field(gt=0, lt=0.5)]
     evaluation_slope: PositiveNumber
-    remove_after_updates: Positive | Literal[False] = False
+    remove_after_updates: Positive | Off = False
     hold: bool = False
-    tolerance: PositiveNumber | Literal[False] = False
+    tolerance: PositiveNumber | Off = False
 
     @model_validator(mode="after")
     def _something_is_gated(self) -> Self:

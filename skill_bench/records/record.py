@@ -26,6 +26,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, JsonValue, model_validator
 
 from skill_bench.base.archive import find, read_bytes
+from skill_bench.base.counted import counted
 from skill_bench.base.documents import Document, JsonObject, write_atomic
 from skill_bench.base.errors import RecordError
 from skill_bench.base.provenance import Provenance
@@ -294,7 +295,7 @@ def read_predictions(record_file: Path, record: Record) -> list[dict[str, Any]]:
     rows = rows_in(data, metric=record.metric, source=str(path))
     if len(rows) != record.predictions.n:
         raise RecordError(
-            f"{path}: holds {len(rows)} predictions, {record_file.name} says {record.predictions.n}. "
+            f"{path}: holds {counted(len(rows), 'prediction')}, {record_file.name} says {record.predictions.n}. "
             "Run that cell again."
         )
     return rows

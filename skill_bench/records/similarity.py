@@ -8,13 +8,13 @@ from pydantic import Field, model_validator
 
 from skill_bench.base.documents import Document
 from skill_bench.base.provenance import Provenance
-from skill_bench.base.specs import Frozen
+from skill_bench.base.specs import Frozen, Off
 
 MeasureName = Literal["cka", "cosine", "mutual_knn", "whitened_cka"]
 MEASURES: tuple[MeasureName, ...] = get_args(MeasureName)
 Linkage = Literal["average", "complete", "single", "ward"]
 LINKAGES: tuple[Linkage, ...] = get_args(Linkage)
-Largest = Annotated[float, Field(gt=0, le=1)] | Literal[False]
+Largest = Annotated[float, Field(gt=0, le=1, strict=True)] | Off
 """The largest share of the layers that a group may have; False: any."""
 Groups = tuple[tuple[int, ...], ...]
 """A partition of layers."""

@@ -147,7 +147,8 @@ def _s3prl_interface(subject: Subject) -> str | None:
 def _is_frozen(subject: Subject) -> str | None:
     upstream = subject.upstream
     if trainable := [name for name, parameter in upstream.named_parameters() if parameter.requires_grad]:
-        return f"{len(trainable)} parameters that require a gradient, such as {trainable[0]}"
+        n = counted(len(trainable), "parameter that requires", "parameters that require")
+        return f"{n} a gradient, such as {trainable[0]}"
     wave = probe_waves()[1].requires_grad_(True)
     result = upstream.train()([wave])
     if training := [name or "the upstream itself" for name, module in upstream.named_modules() if module.training]:

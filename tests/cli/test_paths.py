@@ -211,6 +211,8 @@ UNKNOWN = {
     "run -u skill --tasks kss": "unknown task 'kss'. Did you mean 'ks'?",
     "plan run -u skill --tasks kss": "unknown task 'kss'. Did you mean 'ks'?",
     "doctor --data-root speech --tasks kss": "'kss'",
+    "leaderboard --tasks kss": "unknown task 'kss'. Did you mean 'ks'?",
+    "run -u skill --columns parms": "unknown column 'parms'. Did you mean 'params'?",
     "compare skil teacher": "unknown measured system 'skil'. Did you mean 'skill'?",
     "export empty.pt --out x --format onxn": "unknown format 'onxn'.",
     "similarity --teacher empty.pt --data speech --measures ckaa": "unknown measure 'ckaa'. Did you mean 'cka'?",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from skill_bench.base import catalog
 from skill_bench.evaluation.cell_record import stated
 from skill_bench.evaluation.task_files import load_task
@@ -13,19 +15,23 @@ from skill_bench.report.render.frame import to_frame
 from skill_bench.report.table.blocks import variant
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import collect
+from skill_bench.report.table.load import FOLDERS
 
 RESULTS = catalog.folder("leaderboard") / "results"
 
 
-def test_shipped_records_are_whole_and_finished() -> None:
-    found = collect(RESULTS, origin="shipped")
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_shipped_records_are_whole_and_finished(folder: str) -> None:
+    found = collect(catalog.folder("leaderboard") / folder, origin="shipped")
     assert found.problems == ()
     assert [record.key for record in found.records if record.status != "finished"] == []
-    assert len(to_frame(build([found]))) >= len({(r.key.suite, r.key.upstream) for r in found.records})
+    rows = to_frame(build([found], by_training=True))
+    assert len(rows) >= len({(r.key.suite, r.key.upstream) for r in found.records}) > 5
 
 
-def test_shipped_records_lie_where_their_keys_say() -> None:
-    found = contents(RESULTS)
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_shipped_records_lie_where_their_keys_say(folder: str) -> None:
+    found = contents(catalog.folder("leaderboard") / folder)
     assert {name: record.path(Path()).as_posix() for name, record in found.records.items()} == {
         name: name for name in found.records
     }

@@ -126,7 +126,7 @@ def _older(file: Path) -> Record:
 
 def test_stale_records_are_marked_and_never_share_a_table_with_current_ones(tmp_path: Path) -> None:
     _older(_copy(tmp_path, "ks"))
-    table = build([collect(tmp_path), collect(RESULTS, origin="shipped", suite="demo")])
+    table = build([collect(tmp_path), collect(RESULTS, origin="shipped")])
     for section in table.sections:
         versions = {e.record.key.task_version for row in section.rows for e in row.entries if e.record.key.task == "ks"}
         assert len(versions) <= 1

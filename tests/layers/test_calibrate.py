@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import random
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from torch import Tensor
 from typer.testing import CliRunner
 
 from skill_bench.base.errors import DataError, UnknownName, UsageError
@@ -18,6 +19,7 @@ from skill_bench.cli.main import app
 from skill_bench.corpora.data import Utterance
 from skill_bench.layers.measure import calibrate, choose, measure
 from skill_bench.models.checkpoint import LoadedModel, save
+from skill_bench.models.runtime import Runtime
 from skill_bench.records.similarity import MEASURES, LayerSimilarity
 from skill_bench.report.render.heat_map import write_figures
 
@@ -83,13 +85,13 @@ def test_of_a_long_recording_the_beginning_counts(
     teacher: LoadedModel, speech: list[Utterance], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: list[int] = []
-    forward = type(teacher.encoder).forward
+    hidden_states = Runtime.hidden_states
 
-    def listening(self: Any, wave: Any, *more: Any) -> Any:
-        heard.append(wave.shape[1])
-        return forward(self, wave, *more)
+    def listening(self: Runtime, waves: Sequence[Tensor]) -> list[Tensor]:
+        heard.extend(len(wave) for wave in waves)
+        return hidden_states(self, waves)
 
-    monkeypatch.setattr(type(teacher.encoder), "forward", listening)
+    monkeypatch.setattr(Runtime, "hidden_states", listening)
     monkeypatch.setattr("skill_bench.layers.measure.MAX_SECONDS", 0.2)
     calibrate(teacher.encoder, speech, n=len(speech), seed=0)
     assert len(heard) == len(speech)

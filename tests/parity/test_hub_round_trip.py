@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 
+from skill_bench.base import catalog
 from skill_bench.models import checkpoint
 from skill_bench.models.architecture import Architecture, ConvShape, LayerShape
 from skill_bench.models.encoder import Encoder
@@ -97,7 +99,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         encoder = Encoder(shape).requires_grad_(False)
         _randomise(encoder)
         huggingface.write(encoder, root / name, metadata={"title": name}, card="# x\n")
-    bundled = checkpoint.load(Path(huggingface.__file__).parents[3] / "upstreams" / "skill" / "skill.safetensors")
+    bundled = checkpoint.load(catalog.entry("upstreams", "skill") / "skill.safetensors")
     huggingface.write(bundled.encoder, root / "skill", metadata=bundled.metadata, card="# x\n")
     generator = torch.Generator().manual_seed(2)
     waves = torch.randn(2, 11234, generator=generator) * torch.tensor([[0.1], [0.6]]) + 0.05
@@ -145,9 +147,21 @@ def test_a_fresh_environment_gives_the_same_states(name: str, written: Path) -> 
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_skill_bench_reads_the_folder_too(name: str, written: Path) -> None:
-    loaded = checkpoint.load(written / name)
-    assert (loaded.metadata, loaded.encoder.architecture) == ({"title": name}, SHAPES[name])
+def test_skill_bench_reads_the_folder_too_and_its_file_alone(name: str, written: Path) -> None:
+    for path in (written / name, written / name / "model.safetensors"):
+        loaded = checkpoint.load(path)
+        assert (loaded.format, loaded.metadata) == ("skill-bench", {"title": name})
+        assert loaded.encoder.architecture == SHAPES[name]
+
+
+def test_the_file_says_what_transformers_4_asks_for(written: Path, tmp_path: Path) -> None:
+    """It reads files of format ``pt`` alone. A folder that was written before says skill-bench there, and is read."""
+    with safe_open(written / "hubert_base" / "model.safetensors", framework="pt") as file:
+        assert file.metadata()["format"] == "pt"
+    loaded = checkpoint.load(written / "hubert_base")
+    checkpoint.save(loaded.encoder, tmp_path / "model.safetensors", metadata=loaded.metadata)
+    (tmp_path / "config.json").write_text('{"model_type": "skill-bench", "architecture": {}}')
+    assert checkpoint.load(tmp_path).sha256 == loaded.sha256
 
 
 def test_the_module_beside_the_weights_is_the_packages(written: Path) -> None:

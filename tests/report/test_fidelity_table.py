@@ -57,7 +57,7 @@ def kept(
 
 
 def table(make_record: Callable[..., Record], documents: Sequence[Fidelity]) -> Table:
-    entries = tuple(FoundRecord(record=make_record(name)) for name in ("skill", "dphubert", "teacher"))
+    entries = tuple(FoundRecord(record=make_record(name, synthetic=False)) for name in ("skill", "dphubert", "teacher"))
     return build([Collection(origin="run", entries=entries, fidelity=tuple(documents))])
 
 
@@ -74,7 +74,7 @@ def test_the_column_is_the_mean_over_corpora(make_record: Any, tmp_path: Path) -
     ]
     made = table(make_record, found)
     assert means(made) == pytest.approx({"skill": 0.5, "dphubert": 0.8, "teacher": None})
-    csv, markdown, latex = write_tables(made, tmp_path)
+    csv, markdown, latex, _ = write_tables(made, tmp_path)
     assert pd.read_csv(csv).set_index("system")["fidelity_r2"].dropna().to_dict() == pytest.approx(
         {"skill": 0.5, "dphubert": 0.8}
     )

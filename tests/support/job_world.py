@@ -12,7 +12,7 @@ from typing import Any
 
 from fake_speech import FakeUpstream
 
-from skill_bench.base.errors import CheckpointError
+from skill_bench.base.errors import CheckpointError, DataError
 from skill_bench.base.progress import Silent
 from skill_bench.corpora.data import TaskData
 from skill_bench.evaluation import evaluate as module
@@ -38,8 +38,8 @@ class Evaluated(FakeUpstream):
 class World:
     """What `in_jobs` takes as ``load``. Where it arrives in a job, data and tasks are the small ones there too.
 
-    A file ``shut-TASK`` in ``folder`` holds cells of that task up, ``begun`` has a line for each cell that was begun.
-    An upstream called "lame" fails in jobs alone.
+    A file ``shut-TASK`` in ``folder`` holds cells of that task up, ``fail-TASK`` makes them fail; ``begun`` has a line
+    for each cell that was begun. An upstream called "lame" fails in jobs alone.
     """
 
     folder: Path
@@ -70,6 +70,8 @@ class World:
             os.close(descriptor)
             while (self.folder / f"shut-{task.name}").exists():
                 time.sleep(0.05)
+            if (self.folder / f"fail-{task.name}").exists():
+                raise DataError("nothing came of it")
             yield from run_cells(upstream, task, data, seeds=(seed,), **options)
 
     def shut(self, task: str) -> None:

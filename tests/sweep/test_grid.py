@@ -112,7 +112,7 @@ def test_the_candidates_are_skill_with_one_or_two_options_changed() -> None:
     changed = [{key for key, value in row.items() if plain.get(key) != value} for row in rows]
     assert {len(keys) for keys in changed} == {1, 2}
     alone = set.union(*(keys for keys in changed if len(keys) == 1))
-    options = {"largest", "weights", "measure", "n_groups"}
+    options = {"largest", "weights", "measure", "n_groups", "include_input"}
     assert alone == {f"groups.{key}" for key in options} | {"loss.norm", "loss.heads"}
 
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from skill_bench.base.counted import counted
 from skill_bench.base.errors import ManifestError
 from skill_bench.base.hashed import digest
 from skill_bench.base.text import is_file, read_lines
@@ -76,8 +77,8 @@ def read_trials(path: Path, ids: Mapping[str, str]) -> tuple[Trial, ...]:
     if absent:
         shown = ", ".join(f"{name} (line {number})" for name, number in list(absent.items())[:5])
         raise ManifestError(
-            f"{path}: {len(absent)} files are named that are not there: {shown}. Complete the corpus, or use the list "
-            "that belongs to it."
+            f"{path}: {counted(len(absent), 'file is named that is', 'files are named that are')} not there: {shown}. "
+            "Complete the corpus, or use the list that belongs to it."
         )
     if not trials:
         raise ManifestError(f"{path}: holds no trial.")

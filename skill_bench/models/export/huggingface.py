@@ -46,7 +46,7 @@ def write(encoder: Encoder, folder: Path, *, metadata: Mapping[str, str], card: 
     else:
         config = _own_config(shape)
         takes = {"do_normalize": False, "return_attention_mask": True}  # our code normalises, and unpads any model
-        checkpoint.save(encoder, weights, metadata=metadata)
+        checkpoint.save(encoder, weights, metadata=metadata, for_transformers=True)
         written.append(write_atomic(folder / CODE.name, CODE.read_bytes()))
     preprocessor = {
         "feature_extractor_type": "Wav2Vec2FeatureExtractor",

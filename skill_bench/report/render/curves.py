@@ -96,7 +96,7 @@ def _panel(
     end: float,
     last: bool,
     size: tuple[int, int],
-) -> alt.LayerChart:
+) -> alt.LayerChart | alt.FacetChart:
     lines = [(stage, name) for stage in stages for name in names if name in stages[stage]]
     raw = [row for stage, name in lines for row in _rows(stages[stage], stage, name, starts[stage], size[1])]
     means = [row for stage, name in lines for row in _rows(stages[stage], stage, name, starts[stage], _WINDOWS)]

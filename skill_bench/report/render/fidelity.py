@@ -8,7 +8,7 @@ from statistics import fmean
 
 import altair as alt
 
-from skill_bench.records.fidelity import LayerFidelity
+from skill_bench.records.fidelity import R2
 from skill_bench.report.render.figure_files import Row, Spec, words
 from skill_bench.report.render.rows import Named
 
@@ -52,7 +52,7 @@ def fidelity(rows: Sequence[Named], *, width: int = 300) -> Spec | None:
 
 
 def _points(named: Named) -> list[Row]:
-    found: dict[tuple[str, str, str, int], list[LayerFidelity]] = defaultdict(list)
+    found: dict[tuple[str, str, str, int], list[R2]] = defaultdict(list)
     for one in named.row.fidelity:
         for layer in one.readings[0].layers:
             for kind in _KINDS:

@@ -108,11 +108,12 @@ def _dendrogram(tree: Merges, order: list[int], ends: alt.Scale, side: int) -> a
             {"merge": number, "step": step, "x": round(x, 4), "y": round(float(y), 5)}
             for step, (x, y) in enumerate(path)
         ]
-    return alt.Chart(alt.InlineData(values=corners)).mark_line(style="tree").encode(
+    lines: alt.Chart = alt.Chart(alt.InlineData(values=corners)).mark_line(style="tree").encode(
         alt.X("x:Q").scale(ends.copy()).axis(None),
         alt.Y("y:Q").title("distance").axis(tickCount=3),
         alt.Order("step:Q"), alt.Detail("merge:N"),
     ).properties(width=side, height=_TREE_PIXELS)  # fmt: skip
+    return lines
 
 
 def _frames(order: list[int], groups: Sequence[Sequence[int]]) -> list[Row]:

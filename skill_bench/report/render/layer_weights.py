@@ -17,7 +17,7 @@ from skill_bench.report.table.table import SystemRow
 Weights = Mapping[str, Float[ndarray, " states"]]
 _CELL_HEIGHT = 22
 _CHOSE_ONE = 0.999
-_PLAIN = {"domain": False, "ticks": False}
+_PLAIN = alt.Axis(labelAngle=0, labelOverlap=True, domain=False, ticks=False)
 
 
 def layer_weights(row: SystemRow) -> Weights:
@@ -48,8 +48,8 @@ def weights_map(named: Named, *, width: int = 560) -> Spec | None:
     ]  # fmt: skip
     states = [f"h{state}" for state in range(max(len(weights) for weights in found.values()))]
     base = alt.Chart(alt.InlineData(values=cells)).encode(
-        alt.X("state:N").sort(states).title("hidden state").axis(labelAngle=0, labelOverlap=True, **_PLAIN),
-        alt.Y("task:N").sort(None).title(None).axis(**_PLAIN),
+        alt.X("state:N").sort(states).title("hidden state").axis(_PLAIN),
+        alt.Y("task:N").sort(None).title(None).axis(_PLAIN),
         tooltip=[
             alt.Tooltip("task:N"), alt.Tooltip("state:N", title="hidden state"),
             alt.Tooltip("weight:Q", format=".3f"), alt.Tooltip("times:Q", title="times equal weights", format=".2f"),

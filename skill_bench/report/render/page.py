@@ -58,7 +58,7 @@ def library() -> str:
     Raises:
         RecordError: it cannot stand inside a script element.
     """
-    script = vl_convert.javascript_bundle()
+    script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     if "</script" in script.lower() or "<!--" in script:
         raise RecordError(
             "vl-convert's bundle holds a tag that would end its element. Install another vl-convert-python."

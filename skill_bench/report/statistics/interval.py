@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from skill_bench.base.counted import counted
 from skill_bench.report.statistics.bootstrap import N_DRAWS, Spread, draws_of, seed_variance, spread_of
 from skill_bench.report.statistics.sample import Sample, mean_of
 from skill_bench.report.statistics.studentised import LEAST_IN_A_FOLD, studentised
@@ -43,8 +44,8 @@ def too_few(sample: Sample) -> str | None:
     if unit == "speaker":
         n = n - len(sample.fold_sizes) + 1
     least = LEAST_SPEAKERS + 1 if unit == "speaker" else LEAST[unit]
-    plural = {"query": "queries"}.get(unit, f"{unit}s")
-    return None if n >= least else f"{n} {plural} are too few to tell how much others would vary; it takes {least}"
+    found = counted(n, f"{unit} is", f"{'queries' if unit == 'query' else f'{unit}s'} are")
+    return None if n >= least else f"{found} too few to tell how much others would vary; it takes {least}"
 
 
 def speaker_interval_of(samples: Sequence[Sample], *, level: float = LEVEL, n_draws: int = N_DRAWS) -> Interval | None:

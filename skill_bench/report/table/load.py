@@ -16,6 +16,8 @@ from skill_bench.report.table.table import Table
 from skill_bench.report.table.uncertainty import with_intervals
 
 RUN, SHIPPED = "run", "shipped"
+FOLDERS = ("results", "evidence")
+"""Below ``leaderboard``: records of bundled models on the demo, and those behind docs/evidence.md."""
 
 
 def load_table(
@@ -83,10 +85,10 @@ def load_collections(
     Raises:
         RecordError: ``out_dir`` does not exist.
     """
-    shipped = catalog.folder("leaderboard") / "results"
     collections = [] if out_dir is None else [collect(out_dir, origin=RUN)]
-    if shipped.is_dir() and (out_dir is None or out_dir.resolve() != shipped.resolve()):
-        collections.append(collect(shipped, origin=SHIPPED, suite=suite))
+    for shipped in (catalog.folder("leaderboard") / name for name in FOLDERS):
+        if shipped.is_dir() and (out_dir is None or out_dir.resolve() != shipped.resolve()):
+            collections.append(collect(shipped, origin=SHIPPED, suite=suite))
     return [
         found.where(lambda record: suite in (None, record.key.suite) and (tasks is None or record.key.task in tasks))
         for found in collections
