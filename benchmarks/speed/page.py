@@ -49,7 +49,11 @@ def markdown(speed: Speed) -> str:
         lines += ["", *_section(measured)]
     for reason in dict.fromkeys(speed.reasons.values()):  # one section for all that miss the same
         names = [name for name, own in speed.reasons.items() if own == reason]
-        lines += ["", f"## {', '.join(names)}", "", *_wrapped(f"Not measured: {reason}")]
+        first, kinds = names[0].partition("-")[0], {name.partition("-")[0] for name in names}
+        title = ", ".join(names)
+        if len(kinds) == 1 < len(names):
+            title = f"{first.upper()}: {', '.join(name.removeprefix(f'{first}-') for name in names)}"
+        lines += ["", f"## {title}", "", *_wrapped(f"Not measured: {reason}")]
     return "\n".join(lines) + "\n"
 
 

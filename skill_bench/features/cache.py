@@ -86,7 +86,7 @@ class FeatureCache:
                 raise _cannot_store(self.folder, error) from error
             self.is_writable = False  # nobody else removes shards from it either
         self._places: dict[str, Place] = {}
-        self._known: set[Path] = set()
+        self._known: set[str] = set()
         self._mapped: OrderedDict[Path, mmap.mmap] = OrderedDict()
         self._checked: set[str] = set()
         self.refresh()
@@ -100,17 +100,20 @@ class FeatureCache:
 
     def refresh(self) -> None:
         """Takes in what other processes have written or removed; a shard with a damaged header is removed."""
-        present = set(self.folder.glob(f"*{SUFFIX}"))
+        # Names alone: a GPU writes thousands of shards within minutes, and looks at the folder for each.
+        names = os.listdir(self.folder) if self.folder.exists() else []
+        present = {name for name in names if name.endswith(SUFFIX)}
         if self._known - present:
-            self._places = {key: place for key, place in self._places.items() if place.shard in present}
-        for path in present - self._known:
+            self._places = {key: place for key, place in self._places.items() if place.shard.name in present}
+        for name in present - self._known:
+            path = self.folder / name
             try:
                 self._places.update(read_index(path))
             except DamagedShard:
                 self._remove(path)
-                present.discard(path)
+                present.discard(name)
             except OSError:
-                present.discard(path)  # removed meanwhile
+                present.discard(name)  # removed meanwhile
         self._known = present
 
     def read(self, key: str) -> KeptFeatures | None:
@@ -172,7 +175,7 @@ class FeatureCache:
     def _forget(self, path: Path) -> None:
         self._remove(path)
         self._mapped.pop(path, None)
-        self._known.discard(path)
+        self._known.discard(path.name)
         lost = {key for key, place in self._places.items() if place.shard == path}
         self._checked -= lost
         for key in lost:

@@ -18,7 +18,7 @@ from skill_bench.base.neighbours import neighbours
 from skill_bench.base.progress import Advance
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.data import Utterance
-from skill_bench.features import freed_memory, stored
+from skill_bench.features import stored
 from skill_bench.features.cache import FeatureCache, KeptFeatures
 from skill_bench.features.lanes import CudaLanes
 from skill_bench.features.memory import estimate_of, refusal, too_long
@@ -222,7 +222,6 @@ class Extraction:
             entries = {key: entry for key, entry in block.entries.items() if key not in self.cache}
             self.n_extracted += len(entries)
             without_place = self._store(entries)
-            freed_memory.return_to_system()
             if is_finished:
                 self._finish(block.block, without_place)
 

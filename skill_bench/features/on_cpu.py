@@ -10,6 +10,7 @@ import torch
 
 from skill_bench.corpora.audio.audio import load_utterance
 from skill_bench.corpora.data import Utterance
+from skill_bench.features import freed_memory
 from skill_bench.features.kept import kept
 from skill_bench.features.memory import at_once, estimate_of
 from skill_bench.features.policy import Policy, cut
@@ -34,11 +35,12 @@ class OnCpu:
         for block in blocks:
             if getattr(self.upstream, "runs_concurrently", False):
                 yield from self._together(block)
-                continue
-            for batch in block:
-                with threads(self.n_threads):
-                    computed = self._batch(batch)
-                yield computed
+            else:
+                for batch in block:
+                    with threads(self.n_threads):
+                        computed = self._batch(batch)
+                    yield computed
+            freed_memory.return_to_system()
 
     def _together(self, block: Batches) -> Generator[Computed]:
         estimate, most = estimate_of(self.upstream), self.policy.max_samples

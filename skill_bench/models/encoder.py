@@ -66,10 +66,6 @@ class Encoder(nn.Module):
         self.dropout = nn.Dropout(self.in_training.residual)
         _initialise(self)
 
-    def frame_counts(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
-        """Frames of utterances of ``lengths`` samples."""
-        return torch.tensor([self.architecture.n_frames(int(n)) for n in lengths], device=lengths.device)
-
     def frames(
         self,
         waves: Float[Tensor, "batch samples"],

@@ -171,6 +171,18 @@ def test_frames_without_place_are_planned_as_often_as_they_are_read(
         assert found.recomputed_audio_seconds == pytest.approx((1 - share) * read, rel=0.02)
 
 
+def test_a_second_task_has_the_room_that_the_first_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Prober, "_training", lambda *_: NOTHING)
+    data = sequence_data(tmp_path / "a", task="pr", n_train=8)
+    other = sequence_data(tmp_path / "b", task="asr", n_train=8)
+    alone = [prober(tmp_path / t).probe(short(t), d, d).disk_bytes for t, d in (("pr", data), ("asr", other))]
+    limited = Prober(
+        upstream=FakeUpstream(), seeds=(0,), cache_dir=tmp_path / "limited", cache_limit_bytes=max(alone) + 1
+    )
+    assert limited.probe(short("pr"), data, data).recomputed_audio_seconds == 0
+    assert limited.probe(short("asr"), other, other).recomputed_audio_seconds > 0
+
+
 def test_a_full_disk_is_planned_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "free_bytes", lambda folder: 0)
     monkeypatch.setattr(Prober, "_training", lambda *_: NOTHING)

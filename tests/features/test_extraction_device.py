@@ -64,7 +64,7 @@ def test_the_plan_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
         return upstream
 
     monkeypatch.setattr(evaluate, "_on", on)
-    monkeypatch.setattr(evaluate, "_cells", lambda *given, **more: None)
+    monkeypatch.setattr(evaluate, "_cells", lambda *given, **more: [])
     monkeypatch.setattr(evaluate, "_load_data", lambda task, plan: SkillBenchError("none"))
     plan = Plan(
         upstreams=[UpstreamRequest(name="fbank")], suite="demo", tasks=["ks"], seeds=[0],

@@ -11,6 +11,7 @@ from speed.figures import (
     Contest,
     EndToEnd,
     EndToEndTask,
+    Facts,
     Floor,
     Forecasts,
     ForecastTask,
@@ -110,11 +111,12 @@ def test_the_page_says_everything(tmp_path: Path) -> None:
         "d": CONTEST.model_copy(update={"name": "D", "floor": None, "timings": (ours, remembered)}),
         "j": EndToEnd(name="J", what="W.", tasks=(END_TO_END,)),
         "g": Growth(name="G", what="W.", loads=loads),
+        "t": Facts(name="T", what="W.", heads=("a", "b"), rows=(("1", "2"),)),
         "f": Forecasts(name="F", what="W.", tasks=(ForecastTask(task="ks", expected_seconds=10.0, seconds=12.0),)),
     }
     speed = Speed(
         items={name: measured(item) for name, item in items.items()},
-        reasons={"teacher": "no transformers"},
+        reasons={"teacher": "no transformers", "gpu-a": "no GPU", "gpu-b": "no GPU"},
         provenance=provenance.collect(),
     )
     assert Speed.read(speed.write(tmp_path / "speed.json")) == speed
@@ -127,9 +129,11 @@ def test_the_page_says_everything(tmp_path: Path) -> None:
     assert "| ks | 10.0 s | 12.0 s | 1.20 |" in text
     assert "| all | 10.0 s | 12.0 s | 1.20 |" in text
     assert "with 2 threads, load average 1.5 when it began" in text
-    assert "Not measured: no transformers" in text
+    assert "## teacher\n\nNot measured: no transformers\n" in text
+    assert "## GPU: a, b\n\nNot measured: no GPU\n" in text
+    assert "| a | b |\n|---|---|\n| 1 | 2 |" in text
     assert "Floor: 0.0 G multiply-adds" in text
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
-    assert len(tables) == 5
+    assert len(tables) == len(items)
     for table in tables:
         assert len({line.count("|") for line in table}) == 1
