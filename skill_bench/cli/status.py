@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skill_bench.base.first_few import first_few
 from skill_bench.cli.paths import folder_if_there
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def status(
 def lines(found: Status) -> list[str]:
     """A launch as text: counts, jobs, and what went wrong."""
     counts = ", ".join(f"{n} {state}" for state in STATES if (n := found.count(state)))
-    jobs = ", ".join(f"{job} {state}" for job, state in found.jobs.items()) or "all ended"
+    jobs = first_few(f"{job} {state}" for job, state in found.jobs.items()) or "all ended"
     left = "unknown" if found.hours_left is None else f"{found.hours_left:.2f}"
     shown = [
         f"{found.launched.started_at} {found.launched.launcher}, {found.folder}",

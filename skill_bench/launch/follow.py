@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from skill_bench.base.errors import SkillBenchError
+from skill_bench.base.first_few import first_few
 from skill_bench.base.locks import claim
 from skill_bench.base.progress import Advance, Progress
 from skill_bench.base.provenance import now
@@ -58,13 +59,14 @@ class Follower:
     def run(self, missing: list[Missing], unmeasured: Sequence[UpstreamRequest], outcome: Outcome) -> None:
         """Round after round, until no cell is missing or nothing comes of those that are."""
         self._open(missing)
+        if self.options.detach:
+            self._submit(missing, unmeasured, number=0)
+            return
         fruitless = number = 0
         with self.progress.stage("cells", total=len(missing)) as advance:
             while missing or unmeasured:
                 n_before = len(missing)
                 submitted = self._submit(missing, unmeasured, number=number)
-                if self.options.detach:
-                    return
                 with self._interruptible(submitted):
                     missing = self._until_they_end(submitted, missing, outcome, advance)
                     missing = self._until_others_end(missing, outcome, advance)
@@ -109,7 +111,7 @@ class Follower:
         self.journal = self.journal.model_copy(update={"jobs": (*self.journal.jobs, *found)})
         self.journal.write(self.folder / FILE)
         self.progress.note(
-            f"{len(found)} jobs for {len(missing)} cells: {', '.join(job.id for job in found)}; logs in {self.folder}"
+            f"{len(found)} jobs for {len(missing)} cells: {first_few(job.id for job in found)}; logs in {self.folder}"
         )
         return found
 

@@ -24,13 +24,17 @@ from skill_bench.launch.options import Launcher, LaunchOptions
 
 
 @pytest.fixture(scope="session")
-def slurm() -> None:
-    """A real SLURM on this machine."""
+def slurm() -> Iterator[None]:
+    """A real SLURM on this machine; one that is started here ends with the tests."""
     start = os.environ.get("SKILL_BENCH_SLURM_START")
     if not start:
         pytest.skip("SKILL_BENCH_SLURM_START is not set")
-    if subprocess.run(["sinfo"], capture_output=True, check=False).returncode:
+    there = subprocess.run(["sinfo"], capture_output=True, check=False).returncode == 0
+    if not there:
         subprocess.run(["bash", start], check=True)
+    yield
+    if not there:
+        subprocess.run(["scontrol", "shutdown"], check=True)
 
 
 @pytest.fixture(params=["local", "slurm"])
