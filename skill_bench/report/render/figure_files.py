@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
+import altair as alt
 import vl_convert
 
 from skill_bench.base.documents import write_atomic
@@ -30,6 +34,24 @@ _INKS = {
         "low_to_high": ["#1b2531", "#3f74ad", "#a8d4ff"], "below_to_above": ["#f5a861", "#222d3a", "#6db3ff"],
     },
 }  # fmt: skip
+
+
+class Datasets:
+    """The data of a figure's charts, which name them: Altair copies and checks what a chart holds at every step."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[Row]] = {}
+
+    def __call__(self, rows: Iterable[Row]) -> alt.NamedData:
+        """The rows as data of a chart; equal rows have one name."""
+        found = list(rows)
+        name = f"data-{hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]}"
+        self._found[name] = found
+        return alt.NamedData(name=name)
+
+    def of(self, chart: alt.TopLevelMixin) -> Spec:
+        """The whole figure."""
+        return {**chart.to_dict(validate=False), "datasets": self._found}
 
 
 def words(text: str) -> str:
