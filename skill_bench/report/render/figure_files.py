@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -100,8 +101,18 @@ def save(spec: Spec, base: Path) -> list[Path]:
     """Writes ``<base>.svg``, ``.png`` and ``.pdf``; the same figure gives the same SVG."""
     shown = themed(spec)
     contents = {
-        "svg": vl_convert.vegalite_to_svg(shown).encode(),
+        "svg": _numbered(vl_convert.vegalite_to_svg(shown)).encode(),
         "png": vl_convert.vegalite_to_png(shown, ppi=PIXELS_PER_INCH),
         "pdf": vl_convert.vegalite_to_pdf(shown),
     }
     return [write_atomic(base.with_name(f"{base.name}.{suffix}"), data) for suffix, data in contents.items()]
+
+
+def _numbered(svg: str) -> str:
+    """With gradients and clips numbered from 0: Vega counts on through all figures of a process."""
+    found: dict[str, str] = {}
+
+    def renamed(match: re.Match[str]) -> str:
+        return found.setdefault(match[0], f"{match[1]}{len(found)}")
+
+    return re.sub(r"\b(gradient_|clip)\d+\b", renamed, svg)
