@@ -159,11 +159,11 @@ def _stairs(best: Sequence[Row]) -> list[Row]:
 def _with_names(
     points: Sequence[Row], best: Sequence[Row], x: list[float], y: list[float], size: tuple[int, int]
 ) -> list[Row]:
-    """The points, those on the front first, with the place of their name in the units of the axes where it has room."""
+    """The points, those on the front first, then students, with the place of their name where it has room."""
     width, height = size
     across, up = width / math.log(x[1] / x[0]), height / (y[1] - y[0])
     on_front = {point["row"] for point in best}
-    order = sorted(points, key=lambda point: point["row"] not in on_front)
+    order = sorted(points, key=lambda point: (point["row"] not in on_front, point["role"] != "student"))
     marks = [(across * math.log(p["cost"] / x[0]), up * (p["quality"] - y[0])) for p in order]
     lines = [
         (px - 2, up * (point["low"] - y[0]), px + 2, up * (point["high"] - y[0]))
