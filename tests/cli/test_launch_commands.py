@@ -60,7 +60,15 @@ def test_each_option_alone_reaches_the_launch(
             assert command(*plain, option, *([given] if given else [])).code == 0
             assert launched[-1][1] == before.model_copy(update={name: value}), option
     names = {name for _, _, name, _ in (*OPTIONS, *ONLY_SLURM)}
-    assert set(LaunchOptions.model_fields) - names == {"account", "qos", "constraint", "setup", "sbatch"}, "in files"
+    elsewhere = {
+        "account",
+        "qos",
+        "constraint",
+        "setup",
+        "sbatch",
+        "devices",
+    }  # in files; --devices, which says launcher
+    assert set(LaunchOptions.model_fields) - names == elsewhere
 
 
 def test_detached_it_says_where_to_look_and_shows_no_table(

@@ -26,6 +26,7 @@ FILES = {
     "plan distill --teacher empty.pt --data speech": ("--out",),
     "export empty.pt": ("--out",),
     "evidence write --records records": ("--out",),
+    "groups --teacher empty.pt --data speech --held-out speech": ("--out",),
     "results pack records": ("--out",),
 }
 FOLDERS = {
@@ -40,6 +41,7 @@ FOLDERS = {
     "export empty.pt --format huggingface": ("--out",),
     "distill --teacher empty.pt --data speech --out s.safetensors": ("--work-dir",),
     "pretrain --data speech --out s.safetensors": ("--work-dir",),
+    "groups --teacher empty.pt --data speech --held-out speech --out s.toml": ("--work-dir",),
     "check --update --reason x": ("--against",),
     "cache list": ("--cache-dir",),
 }
@@ -54,7 +56,7 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("empty.pt", "grid.toml", "r.zip", "file"):
         (tmp_path / name).touch()
-    for name in ("speech", "records", "folder.safetensors", "folder.json", "folder.md", "folder.zip"):
+    for name in ("speech", "records", "folder.safetensors", "folder.json", "folder.md", "folder.zip", "folder.toml"):
         (tmp_path / name).mkdir()
 
 
@@ -65,7 +67,7 @@ def each(table: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:
 def suffix(command: str, option: str) -> str:
     """Of a name that the command accepts."""
     name = command.split()[0] if option == "--out" else ""
-    return {"similarity": ".json", "evidence": ".md", "results": ".zip"}.get(name, ".safetensors")
+    return {"similarity": ".json", "evidence": ".md", "results": ".zip", "groups": ".toml"}.get(name, ".safetensors")
 
 
 def commands(group: Any = None, names: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:

@@ -205,6 +205,7 @@ def test_the_page_says_who_wins_and_what_is_not_there(with_controls: Path) -> No
     assert "- filters: no records" in text
     assert "## Decided beforehand\n\nDecided: nothing.\n" in text
     assert "No similarity of its layers has been recorded." in text
+    assert "The speech is synthetic." not in text
     means, _, systems = text.partition("## The mean over the tasks that count")[2].partition("## Systems")
     row = next(line for line in systems.splitlines() if line.startswith("| SKILL "))
     assert "63.5 [54.5, 72.5]" in row
@@ -229,7 +230,7 @@ def test_a_task_counts_where_the_teacher_leads_both_controls(folder: Path, make_
     text = write_up(collect(folder), similarity=None, command="x")
     counted = text.partition("## Tasks that count")[2].partition("## The mean")[0]
     assert "before random" in counted
-    assert [line.rpartition(": ")[2] for line in counted.splitlines() if line.startswith("- demo")] == [
+    assert [line.rpartition(": ")[2] for line in counted.splitlines() if line.startswith("- local")] == [
         "counts" if found[task].counts else "does not count" for task in ("pr", "ks")
     ]
     means = text.partition("## The mean over the tasks that count")[2].partition("## Ablation")[0]
@@ -335,6 +336,11 @@ def test_a_student_that_was_not_measured_on_a_corpus_has_no_mean() -> None:
     text = "\n".join(kept([*documents, made_fidelity("other-s0", 0.7, "a", three)]))
     row = next(line for line in text.splitlines() if line.startswith("| OTHER "))
     assert [cell.strip() for cell in row.split("|")[2:-1]] == ["–", "–", "0.700", "–", "1", "–", "–"]
+
+
+def test_synthetic_speech_is_said(tmp_path: Path, make_record: MakeRecord) -> None:
+    save(make_record("fbank", "ks", 20, synthetic=True), tmp_path)
+    assert "The speech is synthetic." in write_up(collect(tmp_path), similarity=None, command="x")
 
 
 def test_the_teacher_is_held_against_what_learnt_nothing(folder: Path, make_record: MakeRecord) -> None:

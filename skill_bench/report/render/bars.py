@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from skill_bench.report.render.figure_files import ROLES, Row, Spec
+from skill_bench.report.render.figure_files import ROLES, Datasets, Row, Spec
 from skill_bench.report.render.rows import Named
 from skill_bench.report.statistics.interval import Interval
 from skill_bench.report.table.columns import Column
@@ -53,8 +53,9 @@ def _bars(found: list[Row], title: str, *, higher_is_better: bool, width: int, m
     shown = sorted(found, key=lambda bar: -bar["value"] if higher_is_better else bar["value"])[:most]
     if not shown:
         return None
+    data = Datasets()
     roles = alt.Color("role:N").scale(domain=list(ROLES)).legend(None)
-    base = alt.Chart(alt.InlineData(values=shown)).encode(alt.Y("key:N").sort([bar["key"] for bar in shown]).axis(None))
+    base = alt.Chart(data(shown)).encode(alt.Y("key:N").sort([bar["key"] for bar in shown]).axis(None))
     ends = [bar[end] for bar in shown for end in ("value", "low", "high") if end in bar]
     x = alt.X("value:Q").title(title).axis(tickCount=5).scale(domain=[min(0, *ends), max(0, *ends)], nice=True)
     bars = base.mark_bar(height={"band": 0.7}).encode(
@@ -74,4 +75,4 @@ def _bars(found: list[Row], title: str, *, higher_is_better: bool, width: int, m
         x=alt.value(-8), text="label:N"
     )
     chart = alt.layer(bars, *whiskers, names).properties(width=width, height={"step": _STEP})
-    return dict(chart.to_dict())
+    return data.of(chart)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skill_bench.base.errors import DataError
-from skill_bench.report.render.figure_files import Row, Spec, save, words
+from skill_bench.report.render.figure_files import Datasets, Row, Spec, save, words
 
 DISTANCE = "distance"
 PANELS = {
@@ -78,13 +78,12 @@ def draw(
         starts[stage] = start
         start += float(columns["update"][-1]) + 1
     used = [(label, names) for label in panels if known & set(names := PANELS[label])]
+    data = Datasets()
     parts = [
-        _panel(label, names, shown, starts, end=start, last=label == used[-1][0], size=(width, most_points))
+        _panel(label, names, shown, starts, end=start, last=label == used[-1][0], size=(width, most_points), data=data)
         for label, names in used
     ]
-    return dict(
-        alt.vconcat(*parts, spacing=12).properties(title=words(title)).resolve_scale(color="independent").to_dict()
-    )
+    return data.of(alt.vconcat(*parts, spacing=12).properties(title=words(title)).resolve_scale(color="independent"))
 
 
 def _panel(
@@ -96,6 +95,7 @@ def _panel(
     end: float,
     last: bool,
     size: tuple[int, int],
+    data: Datasets,
 ) -> alt.LayerChart | alt.FacetChart:
     lines = [(stage, name) for stage in stages for name in names if name in stages[stage]]
     raw = [row for stage, name in lines for row in _rows(stages[stage], stage, name, starts[stage], size[1])]
@@ -106,17 +106,13 @@ def _panel(
     x = alt.X("update:Q").scale(domain=[0, end], nice=False).title("update" if last else None).axis(grid=False)
     y = alt.Y("value:Q").title(label).scale(zero=False).axis(tickCount=4)
     detail = alt.Detail("stage:N")
-    pale = (
-        alt.Chart(alt.InlineData(values=raw))
-        .mark_line(strokeWidth=0.8, strokeOpacity=0.35)
-        .encode(x, y, colour, detail)
-    )
-    bold = alt.Chart(alt.InlineData(values=means)).mark_line(strokeWidth=1.8).encode(
+    pale = alt.Chart(data(raw)).mark_line(strokeWidth=0.8, strokeOpacity=0.35).encode(x, y, colour, detail)
+    bold = alt.Chart(data(means)).mark_line(strokeWidth=1.8).encode(
         x, y, colour, detail,
         tooltip=["stage:N", alt.Tooltip("update:Q", format=".0f"), "name:N", alt.Tooltip("value:Q", format=".4g")],
     )  # fmt: skip
     bounds = [{"update": starts[stage], "stage": stage} for stage in stages]
-    begin = alt.Chart(alt.InlineData(values=bounds)).encode(alt.X("update:Q"))
+    begin = alt.Chart(data(bounds)).encode(alt.X("update:Q"))
     names_at = begin.mark_text(style="quiet", align="left", dx=4, baseline="top").encode(y=alt.value(0), text="stage:N")
     return alt.layer(begin.mark_rule(style="stage"), pale, bold, names_at).properties(width=size[0], height=110)
 

@@ -9,7 +9,7 @@ from statistics import fmean
 import altair as alt
 
 from skill_bench.records.fidelity import R2
-from skill_bench.report.render.figure_files import Row, Spec, words
+from skill_bench.report.render.figure_files import Datasets, Row, Spec, words
 from skill_bench.report.render.rows import Named
 
 _KINDS = {"whitened": "R2, each direction alike", "plain": "R2, by variance"}
@@ -27,16 +27,16 @@ def fidelity(rows: Sequence[Named], *, width: int = 300) -> Spec | None:
     own = [named for named in rows if named.row.fidelity]
     lines = alt.Color("label:N").scale(domain=[named.label for named in own]).legend(orient="bottom", columns=2)
     states = [f"h{state}" for state in sorted({point["layer"] for point in points})]
-    panels = []
+    panels, data = [], Datasets()
     for kind, title in _KINDS.items():
         across = []
-        for corpus, data in corpora:
+        for corpus, fingerprint in corpora:
             found = [
                 {**point, "state": f"h{point['layer']}"}
                 for point in points
-                if (point["data"], point["kind"]) == (data, kind)
+                if (point["data"], point["kind"]) == (fingerprint, kind)
             ]
-            base = alt.Chart(alt.InlineData(values=found)).encode(
+            base = alt.Chart(data(found)).encode(
                 alt.X("state:N").sort(states).title("teacher's layer").axis(labelAngle=0),
                 alt.Y("value:Q").title(title).scale(zero=False),
                 lines,
@@ -48,7 +48,7 @@ def fidelity(rows: Sequence[Named], *, width: int = 300) -> Spec | None:
             line = base.mark_line(point={"size": 20}).encode(alt.Detail("row:N"))
             across.append(alt.layer(band, line).properties(width=width, height=180, title=words(corpus)))
         panels.append(alt.hconcat(*across))
-    return dict(alt.vconcat(*panels).to_dict())
+    return data.of(alt.vconcat(*panels))
 
 
 def _points(named: Named) -> list[Row]:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
+import altair as alt
 import vl_convert
 
 from skill_bench.base.documents import write_atomic
@@ -30,6 +35,24 @@ _INKS = {
         "low_to_high": ["#1b2531", "#3f74ad", "#a8d4ff"], "below_to_above": ["#f5a861", "#222d3a", "#6db3ff"],
     },
 }  # fmt: skip
+
+
+class Datasets:
+    """The data of a figure's charts, which name them: Altair copies and checks what a chart holds at every step."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[Row]] = {}
+
+    def __call__(self, rows: Iterable[Row]) -> alt.NamedData:
+        """The rows as data of a chart; equal rows have one name."""
+        found = list(rows)
+        name = f"data-{hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]}"
+        self._found[name] = found
+        return alt.NamedData(name=name)
+
+    def of(self, chart: alt.TopLevelMixin) -> Spec:
+        """The whole figure."""
+        return {**chart.to_dict(validate=False), "datasets": self._found}
 
 
 def words(text: str) -> str:
@@ -78,8 +101,18 @@ def save(spec: Spec, base: Path) -> list[Path]:
     """Writes ``<base>.svg``, ``.png`` and ``.pdf``; the same figure gives the same SVG."""
     shown = themed(spec)
     contents = {
-        "svg": vl_convert.vegalite_to_svg(shown).encode(),
+        "svg": _numbered(vl_convert.vegalite_to_svg(shown)).encode(),
         "png": vl_convert.vegalite_to_png(shown, ppi=PIXELS_PER_INCH),
         "pdf": vl_convert.vegalite_to_pdf(shown),
     }
     return [write_atomic(base.with_name(f"{base.name}.{suffix}"), data) for suffix, data in contents.items()]
+
+
+def _numbered(svg: str) -> str:
+    """With gradients and clips numbered from 0: Vega counts on through all figures of a process."""
+    found: dict[str, str] = {}
+
+    def renamed(match: re.Match[str]) -> str:
+        return found.setdefault(match[0], f"{match[1]}{len(found)}")
+
+    return re.sub(r"\b(gradient_|clip)\d+\b", renamed, svg)

@@ -8,7 +8,7 @@ from pathlib import Path
 import altair as alt
 
 from skill_bench.records.similarity import LayerSimilarity, Similarity
-from skill_bench.report.render.figure_files import Row, Spec, save, words
+from skill_bench.report.render.figure_files import Datasets, Row, Spec, save, words
 
 TITLES = {
     "cka": "linear CKA",
@@ -41,7 +41,8 @@ def draw(
     lowest = min(0.0, min(min(line) for line in matrix))
     frames = _frames(order, similarity.groups)
     axis = alt.Axis(labelAngle=0, labelOverlap=True, domain=False, ticks=False)
-    heat = alt.Chart(alt.InlineData(values=cells)).mark_rect().encode(
+    data = Datasets()
+    heat = alt.Chart(data(cells)).mark_rect().encode(
         alt.X("b:N").sort(labels).title(None).axis(axis),
         alt.Y("a:N").sort(labels).title(None).axis(axis),
         alt.Color("similarity:Q").scale(range="heatmap", domain=[lowest, 1], interpolate="rgb").legend(
@@ -50,16 +51,16 @@ def draw(
         tooltip=["a:N", "b:N", alt.Tooltip("similarity:Q", format=".3f")],
     )  # fmt: skip
     ends = alt.Scale(domain=[0, len(matrix)], nice=False)
-    framed = alt.Chart(alt.InlineData(values=frames)).mark_rect(style="frame", fillOpacity=0).encode(
+    framed = alt.Chart(data(frames)).mark_rect(style="frame", fillOpacity=0).encode(
         alt.X("from:Q").scale(ends).axis(None), alt.X2("to:Q"),
         alt.Y("from:Q").scale(domain=[0, len(matrix)], nice=False, reverse=True).axis(None), alt.Y2("to:Q"),
     )  # fmt: skip
     below = alt.layer(heat, framed).resolve_scale(x="independent", y="independent").properties(width=side, height=side)
     parts = [below]
     if len(similarity.tree):
-        parts.insert(0, _dendrogram(similarity.tree, order, ends, side))
+        parts.insert(0, _dendrogram(similarity.tree, order, ends, side, data))
     name = alt.TitleParams(words(title), subtitle=inversions(similarity.tree))
-    return dict(alt.vconcat(*parts, spacing=2).properties(title=name).resolve_scale(color="independent").to_dict())
+    return data.of(alt.vconcat(*parts, spacing=2).properties(title=name).resolve_scale(color="independent"))
 
 
 def leaves(tree: Merges, n_layers: int) -> list[int]:
@@ -97,7 +98,7 @@ def write_figures(found: LayerSimilarity, base: Path) -> list[Path]:
     return written
 
 
-def _dendrogram(tree: Merges, order: list[int], ends: alt.Scale, side: int) -> alt.Chart:
+def _dendrogram(tree: Merges, order: list[int], ends: alt.Scale, side: int, data: Datasets) -> alt.Chart:
     at: dict[int, tuple[float, float]] = {layer: (place + 0.5, 0.0) for place, layer in enumerate(order)}
     corners: list[Row] = []
     for number, (a, b, distance, *_) in enumerate(tree):
@@ -108,7 +109,7 @@ def _dendrogram(tree: Merges, order: list[int], ends: alt.Scale, side: int) -> a
             {"merge": number, "step": step, "x": round(x, 4), "y": round(float(y), 5)}
             for step, (x, y) in enumerate(path)
         ]
-    lines: alt.Chart = alt.Chart(alt.InlineData(values=corners)).mark_line(style="tree").encode(
+    lines: alt.Chart = alt.Chart(data(corners)).mark_line(style="tree").encode(
         alt.X("x:Q").scale(ends.copy()).axis(None),
         alt.Y("y:Q").title("distance").axis(tickCount=3),
         alt.Order("step:Q"), alt.Detail("merge:N"),

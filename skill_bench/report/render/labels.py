@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 Box = tuple[float, float, float, float]
 """Left, bottom, right, top, in pixels."""
-PIXELS_PER_CHARACTER = 7.0
+PIXELS_PER_CHARACTER = 7.4
 """Of 11 pixels' size, on the wide side: a name that is shorter leaves room, one that is longer would meet another."""
 _HEIGHT = 13.0
 _RADIUS = 7.0
@@ -38,10 +38,10 @@ def place_labels(
 
 
 def _spots(x: float, y: float, long: float) -> list[tuple[float, float]]:
-    """Beside the mark, then above and below it, then at its corners, then farther away."""
+    """Beside the mark, then above and below it, then at its corners: farther away it would seem another mark's."""
     sides = [(x + 10, y), (x - 10 - long, y), (x - long / 2, y + 15), (x - long / 2, y - 15)]
     corners = [(x + side, y + up) for up in (11, -11) for side in (9, -9 - long)]
-    return [*sides, *corners, *((x + side, y + up) for up in (22, -22) for side in (5, -5 - long))]
+    return [*sides, *corners]
 
 
 def _box(spot: tuple[float, float], long: float) -> Box:

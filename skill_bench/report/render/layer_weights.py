@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from skill_bench.report.render.figure_files import Spec
+from skill_bench.report.render.figure_files import Datasets, Spec
 from skill_bench.report.render.rows import Named
 from skill_bench.report.table.columns import in_order
 from skill_bench.report.table.table import SystemRow
@@ -47,7 +47,8 @@ def weights_map(named: Named, *, width: int = 560) -> Spec | None:
         for state, weight in enumerate(weights)
     ]  # fmt: skip
     states = [f"h{state}" for state in range(max(len(weights) for weights in found.values()))]
-    base = alt.Chart(alt.InlineData(values=cells)).encode(
+    data = Datasets()
+    base = alt.Chart(data(cells)).encode(
         alt.X("state:N").sort(states).title("hidden state").axis(_PLAIN),
         alt.Y("task:N").sort(None).title(None).axis(_PLAIN),
         tooltip=[
@@ -63,4 +64,4 @@ def weights_map(named: Named, *, width: int = 560) -> Spec | None:
     chosen = base.transform_filter("datum.alone && datum.weight > 0.5").mark_point(
         size=70, style="whisker", filled=True
     )
-    return dict(alt.layer(summed, chosen).properties(width=width, height=_CELL_HEIGHT * len(found)).to_dict())
+    return data.of(alt.layer(summed, chosen).properties(width=width, height=_CELL_HEIGHT * len(found)))

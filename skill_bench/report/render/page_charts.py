@@ -20,7 +20,7 @@ from skill_bench.report.table.quantities import quantities
 from skill_bench.report.table.table import Section
 
 Json = dict[str, Any]
-WIDE, NARROW = 760, 320
+WIDE, NARROW = 980, 320
 """Of a plot in pixels, on a screen and on a telephone."""
 _NARROW_BARS = 170
 _PANELS = ("distance", "sparsity")
@@ -70,7 +70,7 @@ def _of_systems(rows: Sequence[Named]) -> Iterator[Json]:
             if (alike := layers_alike(system)) is not None:
                 title = f"Layers of the teacher, {len(alike.groups)} groups of {one.label}"
                 wide, narrow = (
-                    heat_map.draw(alike, title=title, most_pixels=most) for most in (WIDE - 280, NARROW - 80)
+                    heat_map.draw(alike, title=title, most_pixels=most) for most in (WIDE - 420, NARROW - 80)
                 )
                 yield _chart("similarity", one.label, wide, narrow, row=one.number)
         with suppress(RecordError):

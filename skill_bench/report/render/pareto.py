@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import altair as alt
 
-from skill_bench.report.render.figure_files import ROLES, Row, Spec, words
+from skill_bench.report.render.figure_files import ROLES, Datasets, Row, Spec, words
 from skill_bench.report.render.labels import place_labels
 from skill_bench.report.render.rows import Named
 from skill_bench.report.table.quantities import MEAN, SUPERB
@@ -76,6 +76,7 @@ def pareto(section: Section, rows: Sequence[Named], cost: Quantity, *, width: in
     best = front(found.drawn)
     named = _with_names(found.drawn, best, x, y, (width, height))
     roles = [role for role in ROLES if any(point["role"] == role for point in found.drawn)]
+    data = Datasets()
     base = alt.Chart().encode(
         alt.X("cost:Q")
         .scale(type="log", domain=x, nice=False)
@@ -83,7 +84,7 @@ def pareto(section: Section, rows: Sequence[Named], cost: Quantity, *, width: in
         .axis(grid=False, tickCount=6, format="~g"),
         alt.Y("quality:Q").scale(domain=y, nice=False, zero=False).title(f"{quality.axis} (higher is better)"),
     )
-    stairs = alt.Chart(alt.InlineData(values=_stairs(best))).mark_line(style="front", interpolate="step-after").encode(
+    stairs = alt.Chart(data(_stairs(best))).mark_line(style="front", interpolate="step-after").encode(
         alt.X("cost:Q"), alt.Y("quality:Q")
     )  # fmt: skip
     whiskers = base.mark_rule(strokeOpacity=0.6).encode(
@@ -101,11 +102,9 @@ def pareto(section: Section, rows: Sequence[Named], cost: Quantity, *, width: in
         ],
     )
     texts = base.mark_text(align="left", baseline="middle").encode(alt.X("at:Q"), alt.Y("up:Q"), text="short:N")
-    chart = alt.layer(
-        stairs, whiskers, marks, texts.transform_filter("isValid(datum.at)"), data=alt.InlineData(values=named)
-    )
+    chart = alt.layer(stairs, whiskers, marks, texts.transform_filter("isValid(datum.at)"), data=data(named))
     chart = chart.properties(width=width, height=height, title=_title(section, found, width))
-    return dict(chart.to_dict())
+    return data.of(chart)
 
 
 def _role(channel: Channel, there: Sequence[str]) -> Channel:
@@ -160,11 +159,11 @@ def _stairs(best: Sequence[Row]) -> list[Row]:
 def _with_names(
     points: Sequence[Row], best: Sequence[Row], x: list[float], y: list[float], size: tuple[int, int]
 ) -> list[Row]:
-    """The points, those on the front first, with the place of their name in the units of the axes where it has room."""
+    """The points, those on the front first, then students, with the place of their name where it has room."""
     width, height = size
     across, up = width / math.log(x[1] / x[0]), height / (y[1] - y[0])
     on_front = {point["row"] for point in best}
-    order = sorted(points, key=lambda point: point["row"] not in on_front)
+    order = sorted(points, key=lambda point: (point["row"] not in on_front, point["role"] != "student"))
     marks = [(across * math.log(p["cost"] / x[0]), up * (p["quality"] - y[0])) for p in order]
     lines = [
         (px - 2, up * (point["low"] - y[0]), px + 2, up * (point["high"] - y[0]))
