@@ -99,7 +99,7 @@ def test_a_job_out_of_time_comes_back_and_goes_on(
     plan = replace(plan, upstreams=plan.upstreams[:1], tasks=["ks", "sid"], seeds=[0])
     expected = plain(plan)
     world.shut("sid")
-    running = begin(plan, max_jobs=1, time="1m" if launcher == "slurm" else "15s", cpus_per_job=1)
+    running = begin(plan, max_jobs=1, time="1m" if launcher == "slurm" else "30s", cpus_per_job=1)
     first = world.wait_for("sid")
     assert world.wait_for("sid", times=2) != first
     world.open("sid")

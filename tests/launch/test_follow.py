@@ -14,13 +14,17 @@ from fake_speech import sequence_data
 from job_world import Heard, World
 
 from skill_bench.base.errors import SkillBenchError
+from skill_bench.base.provenance import collect
+from skill_bench.evaluation.forecast import Forecast, TaskForecast
 from skill_bench.evaluation.plan import Plan
 from skill_bench.launch import follow, launch
 from skill_bench.launch.engine import Jobs, State
 from skill_bench.launch.job import Job
+from skill_bench.launch.journal import FILE, Launched, launches
 from skill_bench.launch.launch import in_jobs
 from skill_bench.launch.local import Local
 from skill_bench.launch.options import LaunchOptions
+from skill_bench.records.profile import Band
 
 
 @dataclass
@@ -105,3 +109,33 @@ def test_each_job_of_this_machine_has_gpus_of_its_own(
     jobs = Local(LaunchOptions(launcher="local", gpus_per_job=n))
     assert jobs.submit([print, print], folder=tmp_path, on_gpu=True, after=()) == ["1", "2"]  # type: ignore[list-item]
     assert seen == [(gpus, True) for gpus in expected]
+
+
+@pytest.mark.parametrize(("identity", "known"), [("one", True), ("another model", False)])
+def test_groups_follow_the_forecast_of_the_same_model(
+    identity: str, known: bool, nobody: Nobody, world: World, plan: Plan
+) -> None:
+    seconds = {"ks": 1.0, "sid": 60.0}
+    plan = replace(plan, upstreams=plan.upstreams[:1])
+    forecast = Forecast(
+        upstream="one", identity=identity, suite="demo", protocol="strict", seeds=(0, 1), peak_memory_bytes=band(1.0),
+        tasks=tuple(
+            TaskForecast(
+                task=task, missing_audio_seconds=1.0, features_seconds=band(found), training_seconds=band(found),
+                disk_bytes=1, resident_bytes=1,
+            )
+            for task, found in seconds.items()
+        ),
+        provenance=collect(),
+    )  # fmt: skip
+    forecast.write(forecast.path(plan.out_dir))
+    in_jobs(plan, LaunchOptions(launcher="slurm", max_jobs=1, detach=True), load=world)
+    assert [list(job.groups[0].plan.tasks) for job in nobody.jobs] == (
+        [["sid"], ["ks"]] if known else [["ks"], ["sid"]]
+    )
+    journal = Launched.read(launches(plan.out_dir)[-1] / FILE)
+    assert [cell.seconds for cell in journal.cells] == ([1.0, 1.0, 60.0, 60.0] if known else [None] * 4)
+
+
+def band(seconds: float) -> Band:
+    return Band(low=seconds, estimate=seconds, high=seconds)
