@@ -157,7 +157,7 @@ def refused(ended: Any, message: str, place: Path) -> None:
     assert ended.code == 2, ended
     assert message in ended.err
     assert ended.out == ""
-    assert len(list(place.iterdir())) == 10, "nothing was made"
+    assert len(list(place.iterdir())) == 11, "nothing was made"
 
 
 def test_the_folder_of_work_beside_the_student_is_checked_too(command: Callable[..., Any], tmp_path: Path) -> None:

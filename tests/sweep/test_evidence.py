@@ -230,7 +230,7 @@ def test_a_task_counts_where_the_teacher_leads_both_controls(folder: Path, make_
     text = write_up(collect(folder), similarity=None, command="x")
     counted = text.partition("## Tasks that count")[2].partition("## The mean")[0]
     assert "before random" in counted
-    assert [line.rpartition(": ")[2] for line in counted.splitlines() if line.startswith("- local")] == [
+    assert [line.rpartition(": ")[2] for line in counted.splitlines() if line.startswith("- demo")] == [
         "counts" if found[task].counts else "does not count" for task in ("pr", "ks")
     ]
     means = text.partition("## The mean over the tasks that count")[2].partition("## Ablation")[0]
