@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -50,6 +51,23 @@ def test_others_means_are_not_timed(small: Architecture, monkeypatch: pytest.Mon
         gpu.extraction("fp32", CPU, seconds=2.0, architecture=small),
     ):
         pass
+
+
+def test_a_stream_that_mixes_up_its_batches_is_found(
+    small: Architecture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream = gpu._upstream(gpu._encoder(small), "fp32", CPU)
+    spoken = gpu._speech(tmp_path / "audio", 20.0)
+    gpu._check_stream(upstream, spoken, tmp_path, "fp32")
+    whole = vars(gpu)["extract"]
+
+    def shifted(*given: Any, **options: Any) -> dict[str, torch.Tensor]:
+        found = whole(*given, **options)
+        return dict(zip(found, [found[name] for name in [*list(found)[1:], next(iter(found))]], strict=True))
+
+    monkeypatch.setattr(gpu, "extract", shifted)
+    with pytest.raises(AssertionError, match="the stream's means of 0 differ by"):
+        gpu._check_stream(upstream, spoken, tmp_path, "fp32")
 
 
 def test_busy_without_a_gpu_is_not_seen(small: Architecture) -> None:
