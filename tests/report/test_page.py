@@ -6,6 +6,8 @@ import base64
 import io
 import json
 import re
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -77,6 +79,17 @@ def test_the_page_needs_nothing_else_and_can_be_sent(shipped: Table, shipped_pag
     page = write_page(Table(sections=shipped.sections[:1]), tmp_path)
     assert [path.name for path in tmp_path.rglob("*")] == [page.name], "no file beside it"
     assert len(shipped_page.encode()) < 1_500_000
+
+
+def test_table_and_page_need_no_torch() -> None:
+    """Which takes seconds to import, and is not there where only tables are made."""
+    code = (
+        "import sys; from skill_bench.report.render import figures, page; from skill_bench.report.table import load; "
+        "page.render_page(load.load_table(suite='superb')); "
+        "print([name for name in ('torch', 'matplotlib', 's3prl') if name in sys.modules])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "[]\n"
 
 
 def test_no_folder_of_this_machine_is_in_it(tmp_path: Path, make_record: Callable[..., Record]) -> None:
