@@ -319,6 +319,10 @@ def test_what_is_kept_is_over_seeds_speakers_and_corpora() -> None:
     df = variance**2 / sum(term**2 / own for term, own in terms)
     assert found.half_width == pytest.approx(stats.t.ppf(0.975, df) * variance**0.5)
     assert found.p_value == pytest.approx(2 * stats.t.sf(0.10 / variance**0.5, df))
+    single = [made_fidelity(f"{name}-s0", 0.5, "a", (0.4, 0.5, 0.6)) for name in ("skill", "other")]
+    assert "nobody knows what another seed would change" in "\n".join(kept(single))
+    unknown = rows_of(single)
+    assert difference(unknown["skill"], unknown["other"], rows=[*unknown.values()], corpora=["a"]).p_value is None
     alone = difference(rows["skill"], rows["once"], rows=[*rows.values()], corpora=["a", "b"])
     assert alone.half_width > found.half_width, "one seed says less, with the spread that the others have"
     text = "\n".join(kept(documents))

@@ -30,6 +30,10 @@ _HOW = (
     "distillation seeds and other speakers would change, the spread over seeds being taken from all rows that have "
     "several. p: after Holm for the number of rows."
 )
+_ONE_SEED = (
+    "No row has several distillation seeds, so that nobody knows what another seed would change: intervals are over "
+    "speakers alone, and there is no test."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +73,11 @@ class Kept:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """In the whitened mean, with half of its 95 % interval."""
+    """In the whitened mean, with half of its 95 % interval; no p where nobody knows how much a seed matters."""
 
     value: float
     half_width: float
-    p_value: float
+    p_value: float | None
 
 
 def kept(documents: Sequence[Fidelity]) -> list[str]:
@@ -98,7 +102,8 @@ def _of_one_teacher(documents: Sequence[Fidelity]) -> list[str]:
         for name in names
         if REFERENCE in rows and name != REFERENCE and found[name] is not None and found[REFERENCE] is not None
     }
-    p_values = dict(zip(against, holm([one.p_value for one in against.values()]), strict=True))
+    tested = {name: one.p_value for name, one in against.items() if one.p_value is not None}
+    p_values = dict(zip(tested, holm([*tested.values()]), strict=True))
     table = [
         [
             rows[name].title,
@@ -122,6 +127,7 @@ def _of_one_teacher(documents: Sequence[Fidelity]) -> list[str]:
     return [
         grid(table, headings),
         f"{_HOW} Corpora: {listed}.",
+        *([] if tested or not against else [_ONE_SEED]),
         "### By layer of the teacher, whitened",
         grid(by_layer, ["student", *(f"h{layer}" for layer in range(n_layers))]),
     ]
@@ -160,10 +166,11 @@ def difference(reference: Kept, other: Kept, *, rows: Sequence[Kept], corpora: S
     below = sum(term**2 / df for term, df in terms if term)
     value = b.value - a.value
     if not variance:
-        return Difference(value=value, half_width=0.0, p_value=float(value == 0))
+        return Difference(value=value, half_width=0.0, p_value=float(value == 0) if df_seeds else None)
     df, error = variance**2 / below, math.sqrt(variance)
     half = float(stats.t.ppf(0.5 + LEVEL / 2, df)) * error
-    return Difference(value=value, half_width=half, p_value=2 * float(stats.t.sf(abs(value) / error, df)))
+    p_value = 2 * float(stats.t.sf(abs(value) / error, df)) if df_seeds else None
+    return Difference(value=value, half_width=half, p_value=p_value)
 
 
 def _estimate(found: Estimate | None) -> str:
