@@ -155,7 +155,7 @@ class FrontEnd(nn.Module):
         if waves.device.type != "cpu":
             return self._frames(waves, lengths, masks)
         # Nothing else in an encoder is as wide: one utterance at a time takes a part of the memory, and no more time.
-        each = [None] * len(waves) if lengths is None else lengths.split(1)
+        each: Sequence[Tensor | None] = [None] * len(waves) if lengths is None else list(lengths[:, None])
         found = [self._frames(wave[None], own, masks) for wave, own in zip(waves, each, strict=True)]
         counts = [count for _, count in found if count is not None]
         return torch.cat([frames for frames, _ in found]), torch.cat(counts) if counts else None
@@ -169,7 +169,8 @@ class FrontEnd(nn.Module):
         layers: Sequence[ConvLayer] = list(self.layers)  # type: ignore[arg-type]
         lengths = None if lengths is None else layers[0].n_frames(lengths)
         # The first convolution, ten multiply-adds a value, is computed again too.
-        x, entering = waves[:, None], layers[0].conv
+        x = waves[:, None]
+        entering: nn.Module = layers[0].conv
         for (before, layer), mask in zip(pairwise(layers), masks, strict=False):  # the last mask follows below
             x = recomputed(partial(_next, entering, before, layer, lengths, mask), x)
             entering = nn.Identity()
