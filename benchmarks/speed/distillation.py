@@ -88,8 +88,7 @@ def before_and_after_removal(
             f"One update of the joint stage on {batch_size} utterances of {utterance_seconds:g} s, teacher included, "
             f"with the student of {_millions(full.student)} parameters, and with the "
             f"{_millions(removed.student)} that are left once the units whose gates stay shut have been removed "
-            "(recipe option sparsity.remove_after_updates). Channels, heads and feed-forward units that are shut in an "
-            "update are not computed either way."
+            "(recipe option sparsity.remove_after_updates)."
         ),
         amount=batch_size * utterance_seconds,
         unit="s of audio",

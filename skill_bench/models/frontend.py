@@ -160,7 +160,7 @@ class FrontEnd(nn.Module):
         if waves.device.type != "cpu":
             return self._frames(waves, lengths, masks)
         # Nothing else in an encoder is as wide: one utterance at a time takes a part of the memory, and no more time.
-        each = [None] * len(waves) if lengths is None else torch.split(lengths, 1)
+        each: Sequence[Tensor | None] = [None] * len(waves) if lengths is None else list(lengths[:, None])
         found = [self._frames(wave[None], own, masks) for wave, own in zip(waves, each, strict=True)]
         counts = [count for _, count in found if count is not None]
         return torch.cat([frames for frames, _ in found]), torch.cat(counts) if counts else None
