@@ -27,7 +27,7 @@ ACCURACIES = {
 KINDS = {"teacher": "teacher", "skill": "student", "dphubert": "student", "random": "control", "logmel": "baseline"}
 
 
-def section(folder: Path, make_record: MakeRecord, without: str = "") -> Section:
+def section(folder: Path, make_record: MakeRecord, without: str = "", *, synthetic: bool = False) -> Section:
     for name, scores in ACCURACIES.items():
         for task, accuracy in scores.items():
             if name != without:
@@ -35,7 +35,7 @@ def section(folder: Path, make_record: MakeRecord, without: str = "") -> Section
                     name=name, title=name.title(), kind=KINDS[name], identity=name, n_parameters=1500,  # type: ignore[arg-type]
                     teacher="teacher" if KINDS[name] == "student" else None,
                 )  # fmt: skip
-                record = make_record(name, task, accuracy, suite="local", synthetic=False, identity=name)
+                record = make_record(name, task, accuracy, suite="local", synthetic=synthetic, identity=name)
                 rows = made.label_rows(np.arange(100) < accuracy)
                 record.model_copy(update={"system": system}).save(folder, predictions=rows)
     (found,) = with_intervals(build([collect(folder)])).sections
@@ -63,3 +63,9 @@ def test_where_nobody_knows_all_tasks_are_averaged(tmp_path: Path, make_record: 
     found = section(tmp_path, make_record, without)
     assert {row.system: row.value(MEAN) for row in found.rows}["skill"] == pytest.approx(np.mean([70, 90, 40]))
     assert found.notes == ()
+
+
+def test_synthetic_speech_has_no_mean(tmp_path: Path, make_record: MakeRecord) -> None:
+    found = section(tmp_path, make_record, synthetic=True)
+    assert {row.value(MEAN) for row in found.rows} == {None}
+    assert {row.rank for row in found.rows} == {None}

@@ -37,7 +37,8 @@ def with_intervals(table: Table) -> Table:
         if section.source == "measured":
             rows = [_row(row, problems) for row in section.rows]
             judged = [column for column in section.judged if column.has_points]
-            telling, judged, left_out = with_telling_tasks(rows, judged)
+            # Synthetic speech has no mean from which a task could be left out.
+            telling, judged, left_out = (rows, judged, None) if section.synthetic else with_telling_tasks(rows, judged)
             section = replace(
                 section,
                 rows=with_whole_rows(telling, judged),
