@@ -69,3 +69,12 @@ def test_synthetic_speech_has_no_mean(tmp_path: Path, make_record: MakeRecord) -
     found = section(tmp_path, make_record, synthetic=True)
     assert {row.value(MEAN) for row in found.rows} == {None}
     assert {row.rank for row in found.rows} == {None}
+
+
+def test_a_row_without_a_task_that_does_not_count_has_no_mean(tmp_path: Path, make_record: MakeRecord) -> None:
+    section(tmp_path, make_record)
+    for path in (tmp_path / "local" / "dphubert").glob("er-*"):
+        path.unlink()
+    (found,) = with_intervals(build([collect(tmp_path)])).sections
+    means = {row.system: row.value(MEAN) for row in found.rows}
+    assert (means["dphubert"], means["skill"]) == (None, 70)

@@ -91,10 +91,12 @@ def _lead(teacher: Parts, control: Parts, column: Column) -> float | None:
 
 
 def _averaged(rows: Sequence[Found], counting: Sequence[Column]) -> list[Found]:
+    """Rows that lack a task of the section have no mean, whether or not it counts."""
     plain = []
     for row, _ in rows:
         kept = {name: value for name, value in row.quantities.items() if name not in (MEAN.name, RETENTION.name)}
-        plain.append(with_mean(replace(row, quantities=kept), counting))
+        without = replace(row, quantities=kept)
+        plain.append(without if row.value(MEAN) is None else with_mean(without, counting))
     parts = {_key(row): own for row, own in rows}
     return [(row, parts[_key(row)]) for row in with_retention(with_ranks(plain, by=MEAN), by=MEAN)]
 
