@@ -266,7 +266,9 @@ def test_silence_needs_enough_noise(root: Path, write_audio: WriteAudio) -> None
 
 
 def test_wrong_names_and_options(root: Path) -> None:
-    with pytest.raises(UnknownName, match=r"unknown suite 'locl'\. Did you mean 'local'\? Known: demo, local"):
+    with pytest.raises(
+        UnknownName, match=r"unknown suite 'locl'\. Did you mean 'local'\? Known: demo, dspspeech20, local"
+    ):
         load_task_data("locl", "ks", data_root=root, cache_dir=root)
     with pytest.raises(UnknownName, match=r"unknown task of .*suite\.toml 'kss'\. Did you mean 'ks'\?"):
         load(root, "kss")

@@ -36,6 +36,22 @@ def test_which_rows_have_a_published_score() -> None:
             "ARMHuBERT-S (100h)",
             "STaRHuBERT (100h)",
             OTHER_SOURCE,
+            "APC",
+            "CoBERT Base",
+            "DeCoAR 2.0",
+            "DistilHuBERT",
+            "FaST-VGS+",
+            "LightHuBERT Stage 1",
+            "Mockingjay",
+            "NPC",
+            "PASE+",
+            "TERA",
+            "VQ-APC",
+            "ccc-wav2vec 2.0 Base",
+            "data2vec-aqc Base",
+            "modified CPC",
+            "vq-wav2vec",
+            "wav2vec",
         ]
     )
 
