@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 import traceback
@@ -86,6 +87,8 @@ class Job:
         """
         import torch
 
+        # Shells start what runs in their background with this signal ignored, and children inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         torch.set_num_threads(self.n_threads or int(os.environ.get("SLURM_CPUS_ON_NODE", "1")))
         sys.argv[:] = self.command
         self._began, self._records_before = time.monotonic(), self._records()

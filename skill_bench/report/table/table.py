@@ -134,6 +134,7 @@ class Section:
         tasks: In SUPERB's order, as the columns are.
         outdated: Whether a task has a newer version by now, which ``notes`` name.
         notes: What holds for every row.
+        left_out: Tasks that are shown and not averaged, see `skill_bench.report.table.telling`.
         finding: What students keep of their teacher, in a sentence; None where nothing can be said.
     """
 
@@ -147,12 +148,18 @@ class Section:
     rows: tuple[SystemRow, ...]
     outdated: bool = False
     notes: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     finding: str | None = None
 
     @property
     def judged(self) -> tuple[Column, ...]:
         """The columns by which tasks are judged, in order."""
         return tuple(column for column in self.columns if column.primary)
+
+    @property
+    def averaged(self) -> tuple[Column, ...]:
+        """The judged columns of the tasks that the mean is over."""
+        return tuple(column for column in self.judged if column.task not in self.left_out)
 
     @property
     def shown(self) -> tuple[Column, ...]:

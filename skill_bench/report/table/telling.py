@@ -52,8 +52,8 @@ def in_standard_errors(difference: float, standard_error: float) -> float:
     return math.copysign(math.inf, difference) if difference else 0.0
 
 
-def with_telling_tasks(rows: Sequence[Found], judged: Sequence[Column]) -> tuple[list[Found], list[Column], str | None]:
-    """The rows with means, ranks and retention over the tasks that count; their columns; a note on the others.
+def with_telling_tasks(rows: Sequence[Found], judged: Sequence[Column]) -> tuple[list[Found], list[Column], list[str]]:
+    """The rows with means, ranks and retention over the tasks that count; their columns; the names of the others.
 
     Args:
         rows: Each with its parts of the judged columns, as far as its predictions can be read.
@@ -61,10 +61,9 @@ def with_telling_tasks(rows: Sequence[Found], judged: Sequence[Column]) -> tuple
     """
     leads = _leads(rows, judged)
     if not leads or not all(lead.is_known for lead in leads) or all(lead.counts for lead in leads):
-        return [*rows], [*judged], None
+        return [*rows], [*judged], []
     counting = [lead.column for lead in leads if lead.counts]
-    left_out = ", ".join(lead.column.task for lead in leads if not lead.counts)
-    return _averaged(rows, counting), counting, f"the mean leaves out {left_out}. {RULE}"
+    return _averaged(rows, counting), counting, [lead.column.task for lead in leads if not lead.counts]
 
 
 def _leads(rows: Sequence[Found], judged: Sequence[Column]) -> list[Lead]:

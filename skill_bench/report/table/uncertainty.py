@@ -20,7 +20,7 @@ from skill_bench.report.statistics.sample import Predictions, Sample, knows_spea
 from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.finding import finding_of
 from skill_bench.report.table.table import Score, SystemRow, Table
-from skill_bench.report.table.telling import with_telling_tasks
+from skill_bench.report.table.telling import RULE, with_telling_tasks
 from skill_bench.report.table.whole import with_whole_rows
 
 _BY_HAND = "made in memory: it has no predictions"
@@ -38,12 +38,13 @@ def with_intervals(table: Table) -> Table:
             rows = [_row(row, problems) for row in section.rows]
             judged = [column for column in section.judged if column.has_points]
             # Synthetic speech has no mean from which a task could be left out.
-            telling, judged, left_out = (rows, judged, None) if section.synthetic else with_telling_tasks(rows, judged)
+            telling, judged, left_out = (rows, judged, []) if section.synthetic else with_telling_tasks(rows, judged)
             section = replace(
                 section,
                 rows=with_whole_rows(telling, judged),
                 finding=finding_of(telling, judged),
-                notes=(*section.notes, *([] if left_out is None else [left_out])),
+                left_out=tuple(left_out),
+                notes=(*section.notes, *([f"the mean leaves out {', '.join(left_out)}. {RULE}"] if left_out else [])),
             )
         sections.append(section)
     return Table(sections=tuple(sections), problems=tuple(problems))

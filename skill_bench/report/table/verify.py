@@ -171,6 +171,6 @@ def _row(section: Section, row: SystemRow, again: Mapping[int, Mapping[str, Metr
         if found_again and [*map(len, found_again)] == [*map(len, by_model.values())]:
             values[name] = statistics.fmean(map(statistics.fmean, found_again))
             found.compare(f"{where}: {name}", cell.value, values[name])
-    if (mean := row.value(MEAN)) is not None and all(column.name in values for column in section.judged):
-        points = [column.points(values[column.name]) for column in section.judged]
+    if (mean := row.value(MEAN)) is not None and all(column.name in values for column in section.averaged):
+        points = [column.points(values[column.name]) for column in section.averaged]
         found.compare(f"{where}: {MEAN.name}", mean, statistics.fmean(points))
