@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from skill_bench.features.freed_memory import return_to_system
 from skill_bench.measure.resident import reset_peak, resident_peak_bytes
 from skill_bench.models.architecture import Architecture, LayerShape, RelativePosition
 from skill_bench.models.encoder import Encoder
@@ -67,6 +68,7 @@ def test_an_utterance_takes_what_is_said(name: str) -> None:
     waves, made = [torch.randn(N_SAMPLES)], Runtime(Encoder(model).eval())
     with torch.inference_mode():
         made.hidden_states(waves)
+        return_to_system()  # what earlier tests left free would be taken first, and not seen
         reset_peak()
         before = resident_peak_bytes()
         made.hidden_states(waves)
