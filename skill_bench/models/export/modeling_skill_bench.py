@@ -68,6 +68,12 @@ class FrontEnd(nn.Module):
         self.channel_scale = nn.Parameter(torch.ones(widths[-1])) if sizes.get("channel_scale") else None
 
     def forward(self, waves: Tensor) -> Tensor:
+        if waves.device.type != "cpu":
+            return self._frames(waves)
+        # One utterance at a time takes a part of the memory, and no more time.
+        return torch.cat([self._frames(wave[None]) for wave in waves])
+
+    def _frames(self, waves: Tensor) -> Tensor:
         x = waves[:, None]
         for layer in self.layers:
             x = layer(x)
