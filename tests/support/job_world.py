@@ -106,7 +106,7 @@ class Heard(Silent):
 
 def until(condition: Callable[[], object]) -> None:
     """Waits for something that happens within seconds on a quiet machine; a test that fails does not wait for ever."""
-    end = time.monotonic() + 600
+    end = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < end, "it does not happen"
         time.sleep(0.05)

@@ -19,13 +19,17 @@ def start(command: Sequence[str], *, variables: Mapping[str, str] | None = None)
 
 
 def call(function: Callable[..., object], *given: object, **named: object) -> ForkServerProcess:
-    """``function``, in one thread."""
-    process = _CONTEXT.Process(target=_call, args=(function, given, named))
+    """``function``, in one thread, with the environment as it is now: the server has that of its own start."""
+    process = _CONTEXT.Process(target=_call, args=(function, given, named, dict(os.environ)))
     process.start()
     return process
 
 
-def _call(function: Callable[..., object], given: Sequence[object], named: Mapping[str, object]) -> None:
+def _call(
+    function: Callable[..., object], given: Sequence[object], named: Mapping[str, object], variables: Mapping[str, str]
+) -> None:
+    os.environ.clear()
+    os.environ.update(variables)
     import torch
 
     torch.set_num_threads(1)
