@@ -18,10 +18,14 @@ def interval(value: float, without: Sequence[float]) -> R2:
 
     Delete-one-group jackknife (Efron and Tibshirani, An Introduction to the Bootstrap, eq. 11.5), with Student's t.
     """
-    n, middle = len(without), fmean(without)
-    error = ((n - 1) / n * sum((one - middle) ** 2 for one in without)) ** 0.5
-    half = float(student_t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
+    half = float(student_t.ppf((1 + CONFIDENCE) / 2, len(without) - 1)) * jackknife_variance(without) ** 0.5
     return R2(value=value, low=value - half, high=value + half)
+
+
+def jackknife_variance(without: Sequence[float]) -> float:
+    """Of a value, from the same value without each group; it has one degree of freedom fewer than there are groups."""
+    n, middle = len(without), fmean(without)
+    return (n - 1) / n * sum((one - middle) ** 2 for one in without)
 
 
 def difference(one: Fidelity, other: Fidelity) -> R2:

@@ -250,11 +250,13 @@ class Drive:
 
     def _hold_against_teacher(self, name: str, students: dict[str, tuple[Job, Path]]) -> None:
         """Writes how much of the teacher a student keeps, a document a corpus, where there is none of it yet."""
+        if not self.grid.fidelity:
+            return
         try:
+            teacher = self._teacher_upstream.to(self.device)
+            student = self._upstreams(students)(UpstreamRequest(name=name)).to(self.device)
             for corpus, speech in self._held_out.items():
-                student = self._upstreams(students)(UpstreamRequest(name=name))
                 if not is_measured(find(self._records, self._fidelity_path(name, corpus)), student.system()):
-                    teacher, student = self._teacher_upstream.to(self.device), student.to(self.device)
                     (found,) = measure_fidelity(teacher, [student], speech, corpus=corpus, progress=self.progress)
                     found.write(found.path(self._records))
         except (SkillBenchError, OSError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from statistics import fmean
 
@@ -15,8 +15,8 @@ from skill_bench.report.table.columns import Column
 from skill_bench.report.table.quantities import MEAN, PARAMETERS
 from skill_bench.report.table.relative import teacher_of
 from skill_bench.report.table.table import SystemRow
+from skill_bench.report.table.whole import Parts
 
-Parts = Mapping[str, Sequence[Part]]
 Found = tuple[SystemRow, list[Part]]
 """A row and its part in the mean of each judged column."""
 _ASKED = ("skill", "dphubert")

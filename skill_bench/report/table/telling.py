@@ -9,11 +9,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from skill_bench.report.statistics.mean import Part, difference_of, spread_over_tasks
+from skill_bench.report.statistics.mean import difference_of, spread_over_tasks
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.quantities import MEAN, RETENTION
 from skill_bench.report.table.relative import with_mean, with_ranks, with_retention
 from skill_bench.report.table.table import SystemRow
+from skill_bench.report.table.whole import Parts
 
 CONTROLS = ("random", "logmel")
 """Names of the untrained encoder and of the filter bank."""
@@ -23,7 +24,6 @@ RULE = (
     f"({CONTROLS[1]}) by {STANDARD_ERRORS:g} standard errors of the difference. The others do not tell what was "
     "learnt: they are shown, not averaged."
 )
-Parts = Mapping[str, Sequence[Part]]
 Found = tuple[SystemRow, Parts]
 
 

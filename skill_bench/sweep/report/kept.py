@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from skill_bench.base.escape import markdown_cell
+from skill_bench.fidelity.interval import jackknife_variance
 from skill_bench.records.fidelity import Fidelity, Reading
 from skill_bench.report.comparison.text import p_text
 from skill_bench.report.render.layout import ABSENT
@@ -160,8 +161,7 @@ def difference(reference: Kept, other: Kept, *, rows: Sequence[Kept], corpora: S
     terms = [(pooled * (1 / len(a.values) + 1 / len(b.values)), df_seeds)]
     for corpus in corpora:
         without = other.without(corpus) - reference.without(corpus)
-        n = len(without)
-        terms.append(((n - 1) / n * float(((without - without.mean()) ** 2).sum()) / len(corpora) ** 2, n - 1))
+        terms.append((jackknife_variance(without.tolist()) / len(corpora) ** 2, len(without) - 1))
     variance = sum(term for term, _ in terms)
     below = sum(term**2 / df for term, df in terms if term)
     value = b.value - a.value
