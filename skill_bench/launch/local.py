@@ -33,12 +33,10 @@ class Local(Jobs):
         """As `Jobs.submit`; ``after`` is what the jobs see to."""
         options, ids = self.options, []
         for number, job in enumerate(jobs):
-            executor = _executor(folder)
+            executor = _executor(folder, gpus=options.gpus_of(number))
             executor.update_parameters(
                 timeout_min=options.seconds / 60,
                 signal_delay_s=options.warning_seconds,
-                gpus_per_node=options.gpus_per_job,
-                visible_gpus=options.gpus_of(number),
             )
             ids.append(str(executor.submit(job).job_id))
         return ids
@@ -58,7 +56,7 @@ class Local(Jobs):
         return f"on {socket.gethostname()}: kill -INT {' '.join(ids)}"
 
 
-def _executor(folder: Path) -> Any:
+def _executor(folder: Path, *, gpus: Sequence[str]) -> Any:
     from submitit.local.local import LocalExecutor, LocalJob
 
     class Apart(LocalExecutor):
@@ -78,7 +76,8 @@ def _executor(folder: Path) -> Any:
                 "SUBMITIT_STDERR_TO_STDOUT": "",
                 "SUBMITIT_EXECUTOR": "local",
                 "SUBMITIT_LOCAL_WITH_SHELL": "",
-                "CUDA_VISIBLE_DEVICES": ",".join(self.parameters["visible_gpus"]),
+                # submitit's own parameter takes numbers alone; a GPU may be named "GPU-5a1f..." or "MIG-...".
+                "CUDA_VISIBLE_DEVICES": ",".join(gpus),
             }
             with (self.folder / "controllers.log").open("ab") as log:
                 process = subprocess.Popen(

@@ -69,7 +69,7 @@ def test_bundled_student(tmp_path: Path) -> None:
     records = [
         record
         for record in collect(catalog.folder("leaderboard") / "results").records
-        if record.system.checkpoint_sha256 == sha256
+        if record.system.checkpoint_sha256 == sha256 and record.key.upstream == "skill"
     ]
     demo = [record for record in records if record.key.suite == "demo"]
     judged = {(record.key.task, record.metric): record.metrics[record.metric].value for record in demo}

@@ -11,6 +11,7 @@ from tabulate import tabulate
 
 from skill_bench.base import escape
 from skill_bench.base.strict_json import parse_json
+from skill_bench.records.record import Record
 from skill_bench.records.similarity import CARRIED
 from skill_bench.report.render.card_header import UNKNOWN, header
 from skill_bench.report.render.render import markdown
@@ -79,7 +80,11 @@ def model_card(
 
 
 def _own(sha256: str, collections: Sequence[Collection]) -> Table:
-    found = [collection.where(lambda record: record.system.checkpoint_sha256 == sha256) for collection in collections]
+    def is_own(record: Record) -> bool:
+        # A graph made from these weights is a file of its own, with scores of its own.
+        return record.system.checkpoint_sha256 == sha256 and "graph_precision" not in record.system.details
+
+    found = [collection.where(is_own) for collection in collections]
     return build([replace(collection, problems=()) for collection in found])
 
 

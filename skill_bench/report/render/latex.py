@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from skill_bench.base.escape import one_line
 from skill_bench.report.render.layout import ABSENT, RANKING, TextColumn, columns_of, name_of
 from skill_bench.report.render.panels import panels
-from skill_bench.report.table.quantities import COMPRESSION, PEAK_MEMORY, THROUGHPUT
+from skill_bench.report.table.quantities import COLD_START, COMPRESSION, PEAK_MEMORY, REAL_TIME_FACTOR, THROUGHPUT
 from skill_bench.report.table.table import Section, Table
 
 _SPECIAL = {
@@ -22,7 +22,7 @@ _ANY = re.compile("|".join(re.escape(character) for character in _SPECIAL))
 _COLUMN_POINTS, _PAGE_POINTS = 236.0, 480.0
 """Widths of one column and of both, in the narrower of Interspeech's and IEEE's styles."""
 _SIZES = {9: "small", 8: "footnotesize", 7: "scriptsize"}
-_LEFT_OUT = ("source", *map(name_of, (THROUGHPUT, PEAK_MEMORY, COMPRESSION)))
+_LEFT_OUT = ("source", *map(name_of, (THROUGHPUT, PEAK_MEMORY, REAL_TIME_FACTOR, COLD_START, COMPRESSION)))
 """What is of a machine rather than of a model."""
 _TITLE_EMS = 10.5
 """Longer titles are broken into lines."""
