@@ -15,7 +15,7 @@ from skill_bench.features.kept import kept
 from skill_bench.features.memory import at_once, estimate_of
 from skill_bench.features.policy import Policy, cut
 from skill_bench.features.source import Batches, Computed, FeatureSource
-from skill_bench.models.threads import threads
+from skill_bench.models.arithmetic import threads
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from skill_bench.features.lanes import Lanes
 from skill_bench.features.policy import Policy, cut
 from skill_bench.features.room import LITTLE_SECONDS, Room, room_for
 from skill_bench.features.source import Batches, Computed, FeatureSource
-from skill_bench.features.tf32 import without_tf32
+from skill_bench.models.arithmetic import without_tf32
 
 N_AHEAD = 2
 """Batches that are decoded, or being so, while one is computed."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from skill_bench.base.errors import SkillBenchError
 from skill_bench.measure.throughput import noise
-from skill_bench.models.threads import threads
+from skill_bench.models.arithmetic import threads
 from skill_bench.records.profile import ColdStart
 
 FIRST_SECONDS = 1.0

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
-from skill_bench.models.threads import threads
+from skill_bench.models.arithmetic import threads
 from skill_bench.records.profile import Throughput
 
 Encode = Callable[[list[Tensor]], object]

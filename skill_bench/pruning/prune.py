@@ -10,7 +10,7 @@ from torch import Tensor
 
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.encoder import Encoder
-from skill_bench.models.masks import EncoderMasks
+from skill_bench.models.layer import EncoderMasks
 from skill_bench.pruning.kept import Kept, Units
 
 

@@ -10,10 +10,9 @@ import pytest
 import soundfile
 
 from skill_bench.base.errors import DataError, ManifestError, SpecError
+from skill_bench.corpora.described.lists import read_rttm, read_trials
 from skill_bench.corpora.described.manifest import read_manifest
-from skill_bench.corpora.described.rttm import read_rttm
 from skill_bench.corpora.described.suite_toml import read_suite
-from skill_bench.corpora.described.trials import read_trials
 from skill_bench.corpora.load import load_task_data
 from skill_bench.corpora.official.files import pairs_of
 from skill_bench.metrics.diarization import activity, diarization_errors

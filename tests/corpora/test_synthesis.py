@@ -14,11 +14,9 @@ from hypothesis import strategies as st
 from skill_bench.base.errors import SkillBenchError, UnknownName
 from skill_bench.corpora.described.manifest import read_manifest
 from skill_bench.corpora.synthetic import varied as pretraining
-from skill_bench.corpora.synthetic.espeak import Voice
-from skill_bench.corpora.synthetic.sentences import grammar, languages
+from skill_bench.corpora.synthetic.espeak import VARIANTS, Voice
 from skill_bench.corpora.synthetic.synthesis import Line, record, synthesise
-from skill_bench.corpora.synthetic.varied import synthesise_speech
-from skill_bench.corpora.synthetic.voices import VARIANTS
+from skill_bench.corpora.synthetic.varied import grammar, languages, synthesise_speech
 
 
 @pytest.mark.parametrize("language", languages())

@@ -22,7 +22,7 @@ from skill_bench.features.on_gpu import N_AHEAD, OnGpu
 from skill_bench.features.policy import Policy
 from skill_bench.features.room import MOST_SECONDS, Cost, Room, room_for
 from skill_bench.features.source import Batches
-from skill_bench.features.tf32 import without_tf32
+from skill_bench.models.arithmetic import without_tf32
 from skill_bench.models.checkpoint import load
 from skill_bench.records.record import System
 from skill_bench.upstream.encoder import EncoderUpstream

@@ -15,7 +15,7 @@ from skill_bench.features import on_cpu
 from skill_bench.features.extract import extract
 from skill_bench.features.memory import at_once
 from skill_bench.models.checkpoint import load
-from skill_bench.models.memory import utterance_bytes
+from skill_bench.models.size import utterance_bytes
 from skill_bench.records.record import System
 from skill_bench.upstream.encoder import EncoderUpstream
 

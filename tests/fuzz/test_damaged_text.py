@@ -12,10 +12,9 @@ from bytes_mutations import generators, mutated_list
 
 from skill_bench.base.errors import SkillBenchError
 from skill_bench.base.text import read_csv
+from skill_bench.corpora.described.lists import read_rttm, read_trials
 from skill_bench.corpora.described.manifest import escapes, read_manifest
-from skill_bench.corpora.described.rttm import read_rttm
 from skill_bench.corpora.described.suite_toml import read_suite
-from skill_bench.corpora.described.trials import read_trials
 from skill_bench.corpora.official.files import lines_of, pairs_of
 from skill_bench.corpora.official.readers import fluent_speech_commands, libri2mix, quesst14, voxceleb1
 from skill_bench.report.table.published import published_rows

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from skill_bench.models.frontend import TimeNorm
-from skill_bench.models.window_norm import centred, convolve_and_normalise
+from skill_bench.models.frontend import TimeNorm, centred, convolve_and_normalise
 
 
 def layer(channels: int, kernel: int, stride: int, *, bias: bool, dtype: torch.dtype) -> tuple[nn.Conv1d, TimeNorm]:
