@@ -17,7 +17,7 @@ from skill_bench.distillation.recipe import load_recipe
 from skill_bench.models import checkpoint
 from skill_bench.report.render.distilled import write_distilled
 from skill_bench.training.engine import Engine, Processes
-from skill_bench.upstream.weights import weights
+from skill_bench.upstream.spec import weights
 
 
 @dataclass(frozen=True, kw_only=True)

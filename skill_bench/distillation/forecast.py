@@ -27,7 +27,7 @@ from skill_bench.corpora.data import Utterance
 from skill_bench.distillation.distill import distill
 from skill_bench.distillation.recipe import Recipe
 from skill_bench.layers.options import SimilarGroups
-from skill_bench.measure.resident import reset_peak, resident_peak_bytes
+from skill_bench.measure.memory import reset_peak, resident_peak_bytes
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.records.profile import Band
 from skill_bench.training.batches import cached_bytes, long_enough

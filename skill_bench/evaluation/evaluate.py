@@ -25,10 +25,9 @@ from skill_bench.corpora.load import load_task_data
 from skill_bench.evaluation import kinds
 from skill_bench.evaluation.cell_record import CellRecord, EvaluatedUpstream, FailedCell
 from skill_bench.evaluation.cell_result import CellResult, run_cells
-from skill_bench.evaluation.cells import Cells, wait_for
+from skill_bench.evaluation.cells import Cells, Outcome, wait_for
 from skill_bench.evaluation.costs import ensure_profile
 from skill_bench.evaluation.forecast import Forecast
-from skill_bench.evaluation.outcome import Outcome
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.evaluation.probe import PROBE_LIMIT, Prober, peak_memory_bytes
 from skill_bench.evaluation.solve import requests
@@ -156,10 +155,10 @@ def _cells(model: _Model, tasks: Sequence[TaskCase], *, plan: Plan, progress: Pr
 
 def _require_known(plan: Plan) -> None:
     """What is wrong with the plan itself is found before anything is loaded."""
-    from skill_bench.upstream.hub import PREFIX
+    from skill_bench.upstream.load import HUB_PREFIX
 
     for request in plan.upstreams:
-        if not request.name.startswith(PREFIX):
+        if not request.name.startswith(HUB_PREFIX):
             catalog.upstream(request.name)
 
 

@@ -19,8 +19,8 @@ from skill_bench.base.locks import claim
 from skill_bench.base.progress import Advance, Progress
 from skill_bench.base.provenance import now
 from skill_bench.evaluation.cell_record import CellRecord, FailedCell
+from skill_bench.evaluation.cells import Outcome
 from skill_bench.evaluation.evaluate import Load
-from skill_bench.evaluation.outcome import Outcome
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.launch.engine import Jobs
 from skill_bench.launch.job import Group, Job

@@ -31,8 +31,8 @@ from skill_bench.base.unfinished import remove_leftovers
 from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.listing import content_fingerprint, list_audio, speech_fingerprint
 from skill_bench.distillation.distill import distill
+from skill_bench.evaluation.cells import Outcome
 from skill_bench.evaluation.evaluate import Load, evaluate
-from skill_bench.evaluation.outcome import Outcome
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.fidelity.measure import measure as measure_fidelity
 from skill_bench.layers.measure import measure

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from skill_bench.base.memory import available_bytes
+from skill_bench.features.memory import available_bytes
 
 KIB = 1024
 

@@ -14,7 +14,7 @@ import torch
 from speed import distillation, encoders, training
 from speed.contest import Candidates
 
-from skill_bench.pretraining.shape import SMALL_TEACHER
+from skill_bench.pretraining.pretrain import SMALL_TEACHER
 
 CONTESTS: dict[str, tuple[Callable[[], Candidates], tuple[str, ...]]] = {
     "teacher": (

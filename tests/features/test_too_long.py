@@ -8,10 +8,9 @@ import pytest
 from fake_speech import FakeUpstream, tone_file, utterance
 from small_models import small_teacher
 
-from skill_bench.base import memory
 from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import Utterance
-from skill_bench.features import on_cpu
+from skill_bench.features import memory, on_cpu
 from skill_bench.features.extract import extract
 from skill_bench.features.memory import at_once
 from skill_bench.models.checkpoint import load

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skill_bench.layers.weights import inverse_distance
+from skill_bench.layers.cluster import inverse_distance
 
 # Layers 1, 2 and 3: mean distances to the other two are 0.1, 0.2 and 0.25.
 ALIKE = np.array([[1.0, 0.5, 0.5, 0.5], [0.5, 1.0, 0.95, 0.85], [0.5, 0.95, 1.0, 0.65], [0.5, 0.85, 0.65, 1.0]])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from skill_bench.pretraining.corruption import corrupted, masked_spans
+from skill_bench.pretraining.objective import corrupted, masked_spans
 from skill_bench.pretraining.recipe import Corruption, Masking
 
 CPU = torch.device("cpu")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from skill_bench.probes.optimizer import ADAMW_DECAY, GridAdam
+from skill_bench.probes.parameters import ADAMW_DECAY, GridAdam
 
 RATES = [0.1, 0.01, 1e-4]
 

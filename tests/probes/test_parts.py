@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skill_bench.probes import batches
-from skill_bench.probes.specaugment import spec_augment
+from skill_bench.probes.heads import spec_augment
 from skill_bench.probes.tokens import Tokens
 from skill_bench.tasks import SpecAugment, Target
 

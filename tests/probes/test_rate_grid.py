@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skill_bench.probes.grid import LARGEST, SMALLEST, beyond
+from skill_bench.evaluation.solving.trained import LARGEST, SMALLEST, beyond
 
 
 @pytest.mark.parametrize(

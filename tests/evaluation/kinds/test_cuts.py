@@ -8,8 +8,8 @@ import torch
 from fake_speech import FakeUpstream, class_data, tone_file, utterance
 from one_cell import run_cell
 
-from skill_bench.evaluation.solving.cut_sampler import CutSampler
-from skill_bench.evaluation.solving.cuts import cuts
+from skill_bench.evaluation.solving.requests import cuts
+from skill_bench.evaluation.solving.trained import CutSampler
 from skill_bench.evaluation.task_files import load_task
 from skill_bench.features.policy import cut
 from skill_bench.tasks import TaskSpec

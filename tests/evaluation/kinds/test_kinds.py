@@ -16,7 +16,7 @@ from one_cell import run_cell
 from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import Effects, Segment, TaskData, Trial
 from skill_bench.evaluation.cell_result import CellResult
-from skill_bench.evaluation.kinds.verification.short import long_enough
+from skill_bench.evaluation.kinds.verification.problem import long_enough
 from skill_bench.evaluation.task_files import load_task
 from skill_bench.features.extract import extract
 from skill_bench.tasks import TaskSpec, TrainedSpec
