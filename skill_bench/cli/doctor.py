@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from skill_bench.base.cache_folder import cache_folder
 from skill_bench.base.counted import counted
+from skill_bench.base.places import cache_folder
 from skill_bench.base.suites import OFFICIAL_SUITES
 from skill_bench.cli.options import CacheDir, SuiteFile, names_in
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
 
 import typer
 
-from skill_bench.base.cache_folder import cache_folder
+from skill_bench.base.places import cache_folder
 from skill_bench.base.precision import Precision
 from skill_bench.cli.options import bytes_in, names_in, seeds_in
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from skill_bench.base.documents import Document
-from skill_bench.base.neighbours import neighbours
+from skill_bench.base.in_order import neighbours
 from skill_bench.base.progress import Advance, Progress, Silent
 from skill_bench.base.specs import Frozen
 from skill_bench.corpora.data import Utterance

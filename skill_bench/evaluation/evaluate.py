@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import torch
 
 from skill_bench.base import catalog
-from skill_bench.base.errors import DataError, SkillBenchError, UsageError
+from skill_bench.base.errors import DataError, SkillBenchError, UsageError, explained
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.provenance import collect, now
-from skill_bench.base.system_errors import explained
 from skill_bench.base.unfinished import remove_leftovers
 from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.load import load_task_data

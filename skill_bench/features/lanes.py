@@ -1,8 +1,9 @@
 """What extraction needs of a GPU: copies beside the computation, and how much audio it computes at a time.
 
-On a CPU copies are plain, so that all the rest can be tested. CUDA's rules that matter here: a copy overlaps with kernels only from or to pinned memory, in a stream of its own;
-memory that another stream than its maker's uses must be marked (``record_stream``), or it is given out again too early;
-and an event says when one copy is done without waiting for anything else.
+On a CPU copies are plain, so that all the rest can be tested. CUDA's rules that matter here: a copy overlaps with
+kernels only from or to pinned memory, in a stream of its own; memory that another stream than its maker's uses must be
+marked (``record_stream``), or it is given out again too early; and an event says when one copy is done without waiting
+for anything else.
 """
 
 from __future__ import annotations

@@ -17,9 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from skill_bench.base.ahead import ahead
 from skill_bench.base.errors import DataError
-from skill_bench.base.neighbours import neighbours
+from skill_bench.base.in_order import ahead, neighbours
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.audio.audio import Audio, load_utterance
 from skill_bench.corpora.data import Utterance

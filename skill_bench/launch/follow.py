@@ -24,8 +24,7 @@ from skill_bench.evaluation.evaluate import Load
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.launch.engine import Jobs
 from skill_bench.launch.job import Group, Job
-from skill_bench.launch.journal import FILE, FOLDER, Launched, LaunchedJob, launched_cell
-from skill_bench.launch.logs import last_words
+from skill_bench.launch.journal import FILE, FOLDER, Launched, LaunchedJob, last_words, launched_cell
 from skill_bench.launch.options import LaunchOptions
 from skill_bench.launch.share import Missing, share
 

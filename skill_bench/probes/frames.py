@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from skill_bench.base.ahead import ahead
+from skill_bench.base.in_order import ahead
 from skill_bench.corpora.data import Utterance
 from skill_bench.features.extract import Features
 from skill_bench.probes.training import Batch

@@ -1,8 +1,9 @@
 """Gates to smaller dense layers: the pruned encoder computes what the gated one computes in evaluation.
 
-`Kept` says which units stay; an encoder's shape, and any state of its parameters, follow. While it is trained, units
-whose gates have stayed shut leave the student, its gates and the optimiser. Everything that is kept then stays what it was: weights, the optimiser's moments, gates and the random numbers of their
-samples. Nothing is folded, since the gates go on changing.
+`Kept` says which units stay; an encoder's shape, and any state of its parameters, follow. While a student is trained,
+units whose gates have stayed shut leave it, its gates and the optimiser: everything that is kept stays what it was,
+weights, the optimiser's moments, gates and the random numbers of their samples. Nothing is folded then, since the gates
+go on changing.
 """
 
 from __future__ import annotations

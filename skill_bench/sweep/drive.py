@@ -23,10 +23,9 @@ from typing import Protocol
 import torch
 
 from skill_bench.base.archive import find
-from skill_bench.base.errors import CheckpointError, SkillBenchError
+from skill_bench.base.errors import CheckpointError, SkillBenchError, explained
 from skill_bench.base.locks import claim
 from skill_bench.base.progress import Progress
-from skill_bench.base.system_errors import explained
 from skill_bench.base.unfinished import remove_leftovers
 from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.listing import content_fingerprint, list_audio, speech_fingerprint

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from skill_bench.base.neighbours import neighbours
+from skill_bench.base.in_order import neighbours
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.models import runtime, size
 from skill_bench.models.checkpoint import LoadedModel

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from skill_bench.base.system_errors import explained
+from skill_bench.base.errors import explained
 from skill_bench.cli import main
 
 UNKNOWN_PLACE = "the system does not say where. Check the space where output and files go, and this user's limits."

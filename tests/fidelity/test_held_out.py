@@ -13,8 +13,7 @@ from sklearn.linear_model import Ridge as DirectRidge
 from skill_bench.base.errors import DataError
 from skill_bench.fidelity.heldout import HeldOut, held_out
 from skill_bench.fidelity.interval import interval
-from skill_bench.fidelity.moments import Moments, RunningMoments
-from skill_bench.fidelity.ridge import PENALTIES
+from skill_bench.fidelity.ridge import PENALTIES, Moments, RunningMoments
 
 Frames = NDArray[np.float64]
 FOLD_OF = (0, 1, 2, 0, 1, 2, 0)

@@ -15,9 +15,8 @@ from job_world import Evaluated
 from skill_bench.evaluation.evaluate import TaskCase
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.evaluation.task_files import load_task
-from skill_bench.launch.groups import Work, grouped
 from skill_bench.launch.options import LaunchOptions
-from skill_bench.launch.share import Missing, share
+from skill_bench.launch.share import Missing, Work, grouped, share
 
 work_lists = st.lists(
     st.builds(

@@ -29,10 +29,8 @@ from skill_bench.sweep.report import joint
 from skill_bench.sweep.report.groups import Group, Wanted, groups_of
 from skill_bench.sweep.report.joint import Suite
 from skill_bench.sweep.report.kept import difference, kept, rows_of
-from skill_bench.sweep.report.leads import leads
-from skill_bench.sweep.report.missing import missing
-from skill_bench.sweep.report.page import write_up
-from skill_bench.sweep.report.paired import differences
+from skill_bench.sweep.report.page import missing, write_up
+from skill_bench.sweep.report.paired import differences, leads
 
 MakeRecord = Callable[..., Record]
 SCORES = {"skill": (60, 62, 67), "dphubert": (50, 52, 51), "skill-k2": (61,)}
