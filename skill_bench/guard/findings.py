@@ -1,4 +1,4 @@
-"""What a check found, a finding for each task and cost, and the verdict; as Markdown for pull requests, JUnit XML for CI."""
+"""What a check found, a finding for each task and cost; as Markdown for pull requests and as JUnit XML for CI."""
 
 from __future__ import annotations
 
