@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 from fake_speech import FakeUpstream, tone_file, utterance
-from host_lanes import ElsewhereUpstream, HostLanes
+from host_lanes import ElsewhereUpstream, HostLanes, Waits
 from small_models import noise, small_teacher
 from torch import Tensor
-from waits import Waits
 
 from skill_bench.base.errors import AudioError, DataError
 from skill_bench.corpora.data import Utterance

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from bytes_mutations import generators, mutated_audio
 from corpora_helpers import utterance
+from mutations import generators, mutated_audio
 
 from skill_bench.base.errors import SkillBenchError
 from skill_bench.corpora.audio.audio import load_audio

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bytes_mutations import generators, mutated_list
+from mutations import generators, mutated_list
 
 from skill_bench.base.errors import SkillBenchError
 from skill_bench.base.text import read_csv

@@ -11,7 +11,7 @@ from pathlib import Path
 import onnx
 import pytest
 from mutations import generators, mutated_bytes, mutated_tree, n_mutants
-from small_graph import properties, small_graph
+from small_encoders import properties, small_graph
 
 from skill_bench.base.errors import CheckpointError
 from skill_bench.upstream.graph import from_file

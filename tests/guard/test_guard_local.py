@@ -8,7 +8,6 @@ from typing import Any
 import made_samples as made
 import numpy as np
 import pytest
-from worsened import saved, swapped, worse
 
 from skill_bench.evaluation import evaluate as evaluate_module
 from skill_bench.evaluation.evaluate import evaluate
@@ -46,7 +45,7 @@ def baseline(corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Baselin
 
 
 def caught(folder: Path, before: FoundRecord, rows: made.Rows, level: float = 0.05) -> bool:
-    (finding,) = judge_tasks({"ks": [before]}, {"ks": [saved(folder, before.record, rows)]}, Rules(level=level))
+    (finding,) = judge_tasks({"ks": [before]}, {"ks": [made.saved(folder, before.record, rows)]}, Rules(level=level))
     assert finding.status != "error", finding.message
     return finding.status == "failed"
 
@@ -54,9 +53,9 @@ def caught(folder: Path, before: FoundRecord, rows: made.Rows, level: float = 0.
 def test_a_drop_of_three_points_is_caught(baseline: Baseline, tmp_path: Path) -> None:
     record, rows = baseline
     assert len(rows) == 390
-    lost = worse(record, rows, 3)
+    lost = made.worse(record, rows, 3)
     assert sum(row["numerator"] for row in rows) - sum(row["numerator"] for row in lost) == 12
-    before = saved(tmp_path / "before", record, rows)
+    before = made.saved(tmp_path / "before", record, rows)
     assert caught(tmp_path / "after", before, lost)
     assert not caught(tmp_path / "same", before, rows, level=0.5)
 
@@ -64,11 +63,13 @@ def test_a_drop_of_three_points_is_caught(baseline: Baseline, tmp_path: Path) ->
 def test_how_often_it_is_caught_beside_other_changes(baseline: Baseline, tmp_path: Path) -> None:
     """Where a rerun also changes words in both directions, 390 of them show 3 points less often; docs/guard.md."""
     record, rows = baseline
-    before = saved(tmp_path / "before", record, rows)
-    lost = worse(record, rows, 3)
+    before = made.saved(tmp_path / "before", record, rows)
+    lost = made.worse(record, rows, 3)
     g = np.random.default_rng(0)
     found = {
-        share: np.mean([caught(tmp_path / f"{share}-{n}", before, swapped(record, lost, share, g)) for n in range(40)])
+        share: np.mean(
+            [caught(tmp_path / f"{share}-{n}", before, made.swapped(record, lost, share, g)) for n in range(40)]
+        )
         for share in (0.02, 0.3)
     }
     assert found[0.02] >= 0.9
@@ -77,7 +78,7 @@ def test_how_often_it_is_caught_beside_other_changes(baseline: Baseline, tmp_pat
 
 def test_reruns_that_only_change_words_both_ways_pass(baseline: Baseline, tmp_path: Path) -> None:
     record, rows = baseline
-    before = saved(tmp_path / "before", record, rows)
+    before = made.saved(tmp_path / "before", record, rows)
     g = np.random.default_rng(0)
-    alarms = sum(caught(tmp_path / str(n), before, swapped(record, rows, 0.2, g)) for n in range(100))
+    alarms = sum(caught(tmp_path / str(n), before, made.swapped(record, rows, 0.2, g)) for n in range(100))
     assert alarms <= 9, "5 of 100 are expected; more than 9 have a probability of 3 %, and the draws are seeded"

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from jaxtyping import Float
 from numpy import ndarray
-from worsened import saved, worse
 
 from skill_bench.base import catalog
 from skill_bench.base.archive import files
@@ -115,7 +114,7 @@ def shipped(name: str = "skill") -> dict[str, tuple[Record, made.Rows]]:
 def on_disk(folder: Path, name: str, points: float) -> Entries:
     found: Entries = {}
     for task, (record, rows) in shipped(name).items():
-        found[task] = [saved(folder, record, worse(record, rows, points) if points else rows)]
+        found[task] = [made.saved(folder, record, made.worse(record, rows, points) if points else rows)]
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_architectures import architectures, awake
+from small_encoders import architectures, awake
 
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.encoder import Encoder, pad

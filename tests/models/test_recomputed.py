@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_architectures import architectures, awake
+from small_encoders import architectures, awake
 from torch import Tensor
 
 from skill_bench.distillation.recipe import load_recipe

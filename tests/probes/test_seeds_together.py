@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from fake_speech import FakeUpstream, class_data, sequence_data
-from trained_task import load_trained
+from kind_data import load_trained
 
 from skill_bench.corpora.data import TaskData
 from skill_bench.evaluation.cell_result import run_cells

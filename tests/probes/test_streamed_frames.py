@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from fake_speech import FakeUpstream, sequence_data
-from one_cell import run_cell
+from kind_data import run_cell
 from torch import Tensor
 
 from skill_bench.corpora.data import Utterance

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from fake_speech import FakeUpstream, class_data, tone_file, utterance
-from one_cell import run_cell
+from kind_data import run_cell
 
 from skill_bench.evaluation.solving.requests import cuts
 from skill_bench.evaluation.solving.trained import CutSampler

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from fake_speech import FakeUpstream, tone_file, utterance
-from kind_data import SETTINGS, conversations, documents, intents, speakers
-from one_cell import run_cell
+from kind_data import SETTINGS, conversations, documents, intents, run_cell, speakers
 
 from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import Effects, Segment, TaskData, Trial

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 from fake_speech import FakeUpstream, class_data, sequence_data
-from kind_data import SETTINGS
-from one_cell import run_cell
+from kind_data import SETTINGS, run_cell
 
 from skill_bench.corpora.data import Effects, TaskData, Utterance
 from skill_bench.evaluation import kinds, probe, solve

@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 import torch
 from fake_speech import FakeUpstream, class_data
-from kind_data import conversations, documents
-from one_cell import run_cell
+from kind_data import conversations, documents, load_trained, run_cell
 from torch import Tensor
-from trained_task import load_trained
 
 from skill_bench.base import catalog
 from skill_bench.base.errors import DataError
