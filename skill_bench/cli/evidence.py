@@ -96,8 +96,8 @@ def write_page(
     from skill_bench.report.render.heat_map import write_figures
     from skill_bench.report.table.collect import collect
     from skill_bench.sweep.grid import read_grid
+    from skill_bench.sweep.recorded import same_students
     from skill_bench.sweep.report.page import write_up
-    from skill_bench.sweep.same_students import same_students
 
     if out.suffix != ".md":
         raise UsageError(f"--out {out}: expected a name ending in .md.")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skill_bench.models.architecture import Architecture, ConvNorm
-from skill_bench.models.recomputed import recomputed
+from skill_bench.models.in_training import recomputed
 
 
 def valid_positions(lengths: Int[Tensor, " batch"], size: int) -> Bool[Tensor, "batch size"]:

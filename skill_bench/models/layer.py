@@ -14,8 +14,7 @@ from torch.nn import functional as F
 
 from skill_bench.models.architecture import Architecture, LayerShape
 from skill_bench.models.attention import SelfAttention
-from skill_bench.models.in_training import InTraining
-from skill_bench.models.recomputed import recomputed
+from skill_bench.models.in_training import InTraining, recomputed
 
 
 @dataclass(frozen=True, kw_only=True)

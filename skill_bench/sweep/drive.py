@@ -40,8 +40,7 @@ from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.records.fidelity import fidelity_path
 from skill_bench.records.similarity import SIMILARITY_FILE, LayerSimilarity
 from skill_bench.sweep.grid import Grid, Job, by_suite
-from skill_bench.sweep.recorded import is_measured, is_recorded, read_recipe
-from skill_bench.sweep.same_students import same_students
+from skill_bench.sweep.recorded import is_measured, is_recorded, read_recipe, same_students
 from skill_bench.sweep.upstreams import TEACHER, Upstreams, title_of
 from skill_bench.training.engine import Engine, Processes
 from skill_bench.upstream.interface import Upstream

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from corpora_helpers import WriteAudio, utterance
+from small_suite import WriteAudio, utterance
 
 from skill_bench.base.errors import AudioError
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ

@@ -13,9 +13,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pytest
 import soundfile
-from corpora_helpers import WriteAudio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_suite import WriteAudio
 
 from skill_bench.base.errors import AudioError, DataError, ManifestError, SpecError, UsageError
 from skill_bench.corpora.described.lists import read_rttm, read_trials

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from corpora_helpers import utterance
 from mutations import generators, mutated_audio, mutated_list
+from small_suite import utterance
 
 from skill_bench.base.errors import SkillBenchError
 from skill_bench.base.text import read_csv

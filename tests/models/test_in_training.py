@@ -27,8 +27,7 @@ from skill_bench.models import attention, checkpoint, factories, frontend, layer
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.encoder import Encoder, pad
 from skill_bench.models.frontend import TimeNorm, centred, convolve_and_normalise
-from skill_bench.models.in_training import InTraining
-from skill_bench.models.recomputed import recomputed
+from skill_bench.models.in_training import InTraining, recomputed
 from skill_bench.pruning.gates import Gates
 
 WAVES = 0.1 * torch.randn(2, 8000, generator=torch.Generator().manual_seed(0))
