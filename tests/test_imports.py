@@ -49,7 +49,7 @@ def test_loads_without(module: str, allowed: tuple[str, ...]) -> None:
         ("skill_bench.SkillBenchError", ()),
         (f"{TABLES} str(r)", LIGHT),
         ("skill_bench.compare('skill', 'dphubert', suite='demo').frame", LIGHT),
-        ("from skill_bench.report.render import page, render, run_table", (*LIGHT, "rich")),
+        ("from skill_bench.report.render import page, render, terminal", (*LIGHT, "rich")),
     ],
 )
 def test_a_program_loads_without(code: str, allowed: tuple[str, ...]) -> None:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from skill_bench.base.errors import MissingExtra, SpecError, UsageError
 from skill_bench.base.progress import Silent
-from skill_bench.cli import launch_options
+from skill_bench.cli import run_options
 from skill_bench.cli.main import app
 from skill_bench.evaluation.evaluate import evaluate
 from skill_bench.evaluation.plan import Plan
@@ -168,10 +168,10 @@ def test_two_devices_share_the_cells_of_a_plain_run(world: World, plan: Plan, tm
 
 
 def test_the_command_line_names_them(tmp_path: Path) -> None:
-    assert launch_options._devices("cpu, cpu") == ("cpu", "cpu")
-    assert launch_options._devices(None) is None
+    assert run_options._devices("cpu, cpu") == ("cpu", "cpu")
+    assert run_options._devices(None) is None
     with pytest.raises(UsageError, match=r"--devices 'gpu': expected cpu, cuda or cuda:1\."):
-        launch_options._devices("cpu,gpu")
+        run_options._devices("cpu,gpu")
     both = ["run", "-u", "fbank", "--out", str(tmp_path / "out"), "--devices", "cpu,cpu", "--max-jobs", "3"]
     found = CliRunner().invoke(app, both)
     assert "devices say that max_jobs is 2, found 3. Leave max_jobs out." in str(found.exception)
@@ -179,10 +179,10 @@ def test_the_command_line_names_them(tmp_path: Path) -> None:
 
 def test_all_are_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
-    assert launch_options._devices("all") == ("cuda:0", "cuda:1", "cuda:2")
-    assert launch_options._devices("cuda:2,cuda:0") == ("cuda:2", "cuda:0")
+    assert run_options._devices("all") == ("cuda:0", "cuda:1", "cuda:2")
+    assert run_options._devices("cuda:2,cuda:0") == ("cuda:2", "cuda:0")
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     with pytest.raises(UsageError, match=r"--devices all: torch can use no GPU here. Give --devices cpu,cpu for two"):
-        launch_options._devices("all")
+        run_options._devices("all")
     with pytest.raises(UsageError, match=r"--devices cuda:0: torch can use 0 GPUs here"):
-        launch_options._devices("cuda:0")
+        run_options._devices("cuda:0")

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skill_bench.metrics.accuracy import accuracy
 from skill_bench.metrics.edits import character_error_rate, edits, word_error_rate
-from skill_bench.metrics.ratio import Ratio, pooled, standard_error_percent
+from skill_bench.metrics.ratio import Ratio, accuracy, pooled, standard_error_percent
 from skill_bench.metrics.verification import equal_error_noise
 
 words = st.lists(st.sampled_from(["A", "B", "AB", "ABBA", "C"]), min_size=1, max_size=8)

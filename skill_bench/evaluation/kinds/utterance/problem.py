@@ -20,8 +20,7 @@ from skill_bench.evaluation.solving.checks import Slots, one_slot
 from skill_bench.evaluation.solving.requests import cuts
 from skill_bench.evaluation.solving.trained import CutSampler, train_folds
 from skill_bench.features.extract import Features
-from skill_bench.metrics.accuracy import accuracy
-from skill_bench.metrics.ratio import pooled, standard_error_percent
+from skill_bench.metrics.ratio import accuracy, pooled, standard_error_percent
 from skill_bench.probes import batches, heads
 from skill_bench.probes.frames import MeanRows
 from skill_bench.probes.parameters import Parameters
