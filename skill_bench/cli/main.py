@@ -13,27 +13,19 @@ import typer
 from skill_bench import __version__
 from skill_bench.base.errors import SkillBenchError, explained
 from skill_bench.cli import (
-    bench,
-    cache,
     check,
-    compare,
     distill,
-    doctor,
     evidence,
     export,
     fidelity,
     groups,
-    leaderboard,
-    listing,
+    machine,
     plan,
     pretrain,
     profile,
-    rescore,
-    results,
     run,
-    show,
     similarity,
-    status,
+    tables,
     torch_pair,
     upstream,
 )
@@ -69,18 +61,18 @@ def options(
 _GROUPS: dict[str, tuple[tuple[str, Any], ...]] = {
     "Evaluate": (
         ("run", run.run),
-        ("status", status.status),
+        ("status", run.status),
         ("plan", plan.app),
         ("profile", profile.profile),
         ("fidelity", fidelity.fidelity),
         ("check", check.check),
     ),
     "Tables": (
-        ("leaderboard", leaderboard.leaderboard),
-        ("compare", compare.compare),
-        ("show", show.show),
-        ("rescore", rescore.rescore),
-        ("results", results.app),
+        ("leaderboard", tables.leaderboard),
+        ("compare", tables.compare),
+        ("show", tables.show),
+        ("rescore", tables.rescore),
+        ("results", tables.archives),
     ),
     "Models": (
         ("distill", distill.distill),
@@ -92,10 +84,10 @@ _GROUPS: dict[str, tuple[tuple[str, Any], ...]] = {
         ("export", export.export),
     ),
     "This machine": (
-        ("list", listing.list_all),
-        ("doctor", doctor.doctor),
-        ("cache", cache.app),
-        ("bench", bench.bench),
+        ("list", machine.list_all),
+        ("doctor", machine.doctor),
+        ("cache", machine.caches),
+        ("bench", machine.bench),
     ),
 }
 """In the order in which --help lists them."""

@@ -15,7 +15,7 @@ from typing import Any
 from tabulate import tabulate
 
 from skill_bench.base import escape
-from skill_bench.base.strict_json import parse_json
+from skill_bench.base.documents import parse_json
 from skill_bench.records.record import Record
 from skill_bench.records.similarity import CARRIED
 from skill_bench.report.render.render import markdown
