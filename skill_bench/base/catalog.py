@@ -1,4 +1,4 @@
-"""Finds what people add: tasks/, upstreams/, leaderboard/, in a checkout or in an installed package; and the suites by name."""
+"""Finds what people add: tasks/, upstreams/, leaderboard/, in a checkout or in a package; and the suites by name."""
 
 from __future__ import annotations
 
