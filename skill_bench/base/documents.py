@@ -15,8 +15,7 @@ from typing import Any, NoReturn, Self
 from pydantic import JsonValue, ValidationError
 
 from skill_bench.base.archive import read_bytes
-from skill_bench.base.errors import RecordError
-from skill_bench.base.first_few import first_few
+from skill_bench.base.errors import RecordError, first_few
 from skill_bench.base.specs import Frozen
 from skill_bench.base.unfinished import unfinished_file
 

@@ -16,8 +16,7 @@ from skill_bench.base import catalog
 from skill_bench.base.catalog import OFFICIAL_SUITES, suites
 from skill_bench.base.counted import counted
 from skill_bench.base.places import cache_folder
-from skill_bench.cli.help_groups import commands
-from skill_bench.cli.options import CacheDir, SuiteFile, bytes_in, names_in
+from skill_bench.cli.options import CacheDir, SuiteFile, bytes_in, commands, names_in
 from skill_bench.cli.paths import file_to_write
 
 if TYPE_CHECKING:

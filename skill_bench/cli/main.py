@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
+import traceback
 from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -26,11 +30,11 @@ from skill_bench.cli import (
     run,
     similarity,
     tables,
-    torch_pair,
     upstream,
 )
-from skill_bench.cli.help_groups import InGroups
+from skill_bench.cli.options import InGroups
 
+_TORCH_PAIR = ("torch", "torchaudio")
 app = typer.Typer(
     name="skill-bench",
     cls=InGroups,
@@ -119,7 +123,7 @@ def main() -> None:
     except BrokenPipeError:  # whoever read has left, and misses no message
         _end(None, 1)
     except Exception as error:
-        message = torch_pair.explain(error) or explained(error)
+        message = explained_for_torch(error) or explained(error)
         if message is None:
             raise
         _end(message, 1)
@@ -137,3 +141,26 @@ def _end(message: str | None, code: int) -> NoReturn:
         except OSError:  # Python would try again at its end
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(code)
+
+
+def explained_for_torch(error: BaseException) -> str | None:
+    """What to install, if ``error`` came from torchaudio loading its compiled parts; None otherwise.
+
+    torchaudio raises an OSError where it was built against another torch, a RuntimeError where CUDA versions differ.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    if not any({"torchaudio", "_extension"} <= set(Path(frame.filename).parts) for frame in frames):
+        return None
+    found = " and ".join(f"{name} {_version(name)}" for name in _TORCH_PAIR)
+    wanted = [need for need in requires("skill-bench") or [] if re.split(r"[^\w-]", need)[0] in _TORCH_PAIR]
+    return (
+        f"{found} do not load together ({str(error).splitlines()[0]}). Expected the pair that skill-bench is tested "
+        f"with; run: pip install {' '.join(wanted)}"
+    )
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "(not installed)"

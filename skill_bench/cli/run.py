@@ -9,9 +9,18 @@ import typer
 
 from skill_bench.base.catalog import DEFAULT_SUITE
 from skill_bench.base.counted import counted
-from skill_bench.base.first_few import first_few
-from skill_bench.cli.interruption import interruptible
-from skill_bench.cli.options import CacheDir, Checkpoint, Columns, DataRoot, Device, OutDir, SuiteFile, names_in
+from skill_bench.base.errors import first_few
+from skill_bench.cli.options import (
+    CacheDir,
+    Checkpoint,
+    Columns,
+    DataRoot,
+    Device,
+    OutDir,
+    SuiteFile,
+    interruptible,
+    names_in,
+)
 from skill_bench.cli.paths import folder_if_there
 from skill_bench.cli.run_options import (
     BatchSeconds,

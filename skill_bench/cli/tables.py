@@ -11,8 +11,7 @@ import typer
 
 from skill_bench.base import catalog
 from skill_bench.base.counted import counted
-from skill_bench.cli.help_groups import commands
-from skill_bench.cli.options import names_in
+from skill_bench.cli.options import commands, names_in
 from skill_bench.cli.paths import file_to_write, folder_to_write, there
 
 if TYPE_CHECKING:

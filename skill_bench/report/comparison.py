@@ -11,9 +11,8 @@ from typing import Any
 
 from tabulate import tabulate
 
-from skill_bench.base.errors import RecordError, UnknownName, UsageError
+from skill_bench.base.errors import RecordError, UnknownName, UsageError, first_few
 from skill_bench.base.escape import spreadsheet
-from skill_bench.base.first_few import first_few
 from skill_bench.base.provenance import Provenance
 from skill_bench.report.statistics.interval import LEVEL, Interval, enough_speakers
 from skill_bench.report.statistics.paired import Comparison, Overall, compare, holm, overall

@@ -21,7 +21,7 @@ from skill_bench.records.similarity import CARRIED
 from skill_bench.report.render.render import markdown
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection
-from skill_bench.report.table.score import WHOLE_SUPERB
+from skill_bench.report.table.quantities import WHOLE_SUPERB
 from skill_bench.report.table.table import Section, SystemRow, Table
 
 _SHOWN = (
