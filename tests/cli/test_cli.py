@@ -152,7 +152,7 @@ def test_torchaudio_of_another_torch_is_said_in_words(tmp_path: Path, kind: str)
 def test_other_errors_are_left_alone() -> None:
     with pytest.raises(OSError, match="nowhere") as raised:
         Path("/nowhere/at/all").read_text()
-    assert main.explain(raised.value) is None
+    assert main.explained_for_torch(raised.value) is None
 
 
 def started(*arguments: str, out: Any, err: Any = subprocess.PIPE, **variables: str) -> tuple[int, str]:
