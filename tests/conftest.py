@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def _the_process_stays_as_it_is() -> Iterator[None]:
+    """What a test leaves in the process the next ones would find: threads change the bits of what they train."""
+    n_threads, arguments = _n_threads(), [*sys.argv]
+    yield
+    left = {"threads": (n_threads, _n_threads()), "arguments": (arguments, sys.argv)}
+    assert all(before in (None, after) for before, after in left.values()), left
+
+
+def _n_threads() -> int | None:
+    """Of torch; None before something has imported it."""
+    torch = sys.modules.get("torch")
+    return None if torch is None else int(torch.get_num_threads())
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from job_world import Evaluated, World
 
 from skill_bench.base.errors import SkillBenchError
@@ -18,9 +20,11 @@ from skill_bench.launch.job import MOST_TRIES, Group, Job
 
 
 @pytest.fixture
-def job(plan: Plan, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job]:
-    """With a group a task; `seconds` is what it may take."""
+def job(plan: Plan, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Job]]:
+    """With a group a task; `seconds` is what it may take. The process is the test's again when it is over."""
     monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr("sys.argv", [*sys.argv])
+    n_threads = torch.get_num_threads()
     one = replace(plan, upstreams=plan.upstreams[:1], seeds=[0], profile=False)
     names = dict(zip(("a", "b"), plan.tasks, strict=True))
 
@@ -30,7 +34,8 @@ def job(plan: Plan, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         given: dict[str, Any] = {"groups": tuple(groups), "seconds": 3600.0, "n_threads": 1, "n_threads_alone": None}
         return Job(**(given | {"folder": tmp_path, "load": world, "command": ("skill-bench", "run")} | changes))
 
-    return made
+    yield made
+    torch.set_num_threads(n_threads)
 
 
 def tasks(world: World) -> list[str]:
