@@ -27,10 +27,10 @@ from skill_bench.corpora.data import Utterance
 from skill_bench.evaluation.evaluate import evaluate
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.features.extract import extract
-from skill_bench.features.tf32 import without_tf32
 from skill_bench.measure.memory import peak_on_cpu, peak_on_gpu
 from skill_bench.measure.throughput import noise
 from skill_bench.models.architecture import Architecture
+from skill_bench.models.arithmetic import without_tf32
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder, pad
 from skill_bench.records.record import Record, System, read_predictions

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skill_bench.base.cache_folder import cache_folder
 from skill_bench.base.counted import counted
+from skill_bench.base.places import cache_folder
 from skill_bench.cli.help_groups import commands
 from skill_bench.cli.options import CacheDir, bytes_in
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from skill_bench.base.cache_folder import cache_folder
 from skill_bench.base.counted import counted
+from skill_bench.base.places import cache_folder
 from skill_bench.base.suites import OFFICIAL_SUITES
 from skill_bench.cli.options import CacheDir, SuiteFile, names_in
 
@@ -60,8 +60,7 @@ Examine = Callable[[str], tuple[str, bool]]
 
 
 def _official(tasks: list[str] | None, data_root: Path) -> tuple[list[str], Examine]:
-    from skill_bench.corpora.official.catalogue import official_task, official_tasks
-    from skill_bench.corpora.official.doctor import examine
+    from skill_bench.corpora.official.doctor import examine, official_task, official_tasks
 
     wanted = tasks or sorted(official_tasks())
     for task in wanted:

@@ -11,8 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from skill_bench import __version__
-from skill_bench.base.errors import SkillBenchError
-from skill_bench.base.system_errors import explained
+from skill_bench.base.errors import SkillBenchError, explained
 from skill_bench.cli import (
     bench,
     cache,

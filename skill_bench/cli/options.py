@@ -11,7 +11,7 @@ import typer
 from skill_bench.base.counted import counted
 from skill_bench.base.errors import UsageError
 from skill_bench.cli.paths import folder_if_there, folder_to_write, require_file
-from skill_bench.upstream.weights import weights
+from skill_bench.upstream.spec import weights
 
 Upstream = Annotated[
     str,

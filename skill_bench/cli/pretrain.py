@@ -21,7 +21,7 @@ from skill_bench.cli.training_options import (
     launch,
     work_folder,
 )
-from skill_bench.upstream.weights import weights
+from skill_bench.upstream.spec import weights
 
 
 def pretrain(

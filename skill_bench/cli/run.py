@@ -10,7 +10,6 @@ import typer
 from skill_bench.base.counted import counted
 from skill_bench.base.suites import DEFAULT_SUITE
 from skill_bench.cli.interruption import interruptible
-from skill_bench.cli.launch_options import launchable
 from skill_bench.cli.options import CacheDir, Checkpoint, Columns, DataRoot, Device, OutDir, SuiteFile, names_in
 from skill_bench.cli.run_options import (
     BatchSeconds,
@@ -22,6 +21,7 @@ from skill_bench.cli.run_options import (
     Suite,
     Tasks,
     Upstreams,
+    launchable,
     plan_of,
 )
 from skill_bench.launch.options import LaunchOptions
@@ -57,8 +57,7 @@ def run(
     from skill_bench.corpora.load import title_of
     from skill_bench.evaluation.evaluate import evaluate
     from skill_bench.launch.launch import in_jobs
-    from skill_bench.report.render.run_table import show
-    from skill_bench.report.render.terminal import require_columns
+    from skill_bench.report.render.terminal import require_columns, show
 
     require_columns(shown := names_in(columns) or [])
     plan = plan_of(

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skill_bench.base.errors import DataError
-from skill_bench.fidelity.moments import Moments, total
-from skill_bench.fidelity.ridge import PENALTIES, WHITENING_THRESHOLD, Ridge
+from skill_bench.fidelity.ridge import PENALTIES, WHITENING_THRESHOLD, Moments, Ridge, total
 
 PLAIN, WHITENED = 0, 1
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from skill_bench.base import catalog
 from skill_bench.base.errors import SkillBenchError
-from skill_bench.upstream.folder import package_of
+from skill_bench.upstream.load import package_of
 
 _ours: set[str] = set()
 

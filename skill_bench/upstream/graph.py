@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from skill_bench.base.errors import CheckpointError
-from skill_bench.models import memory, onnx_file
+from skill_bench.models import onnx_file, size
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.onnx_file import OnnxFile
@@ -73,7 +73,7 @@ class GraphUpstream(Upstream):
 
     def utterance_bytes(self, n_samples: int) -> int | None:
         """As of the encoder that it was made from: what grows with the length is the same."""
-        return memory.utterance_bytes(self.architecture, n_samples)
+        return size.utterance_bytes(self.architecture, n_samples)
 
     def written_down(self) -> nn.Module:
         """The encoder as torch computes it, with zeros for weights."""

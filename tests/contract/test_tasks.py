@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from trained_task import load_trained
+from kind_data import load_trained
 
 from skill_bench.base import catalog
 from skill_bench.base.errors import SpecError, UnknownName

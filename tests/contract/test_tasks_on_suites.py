@@ -12,7 +12,7 @@ from typing import Any
 import miniatures
 import pytest
 from fake_speech import FakeUpstream
-from one_cell import run_cell
+from kind_data import run_cell
 
 from skill_bench.base import catalog
 from skill_bench.base.suites import layouts, suites

@@ -10,9 +10,8 @@ import pytest
 
 from skill_bench.base.errors import DataError, ManifestError
 from skill_bench.corpora.data import Fold, Segment, Trial, Utterance
-from skill_bench.corpora.described.rttm import read_rttm
+from skill_bench.corpora.described.lists import read_rttm, read_trials
 from skill_bench.corpora.described.targets import check_slots
-from skill_bench.corpora.described.trials import read_trials
 from skill_bench.corpora.described.validate import validate
 
 

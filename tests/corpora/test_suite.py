@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from corpora_helpers import WriteAudio
+from small_suite import WriteAudio
 
 from skill_bench.base.errors import AudioError, DataError, ManifestError, SpecError, UnknownName, UsageError
 from skill_bench.base.suites import suites

@@ -16,7 +16,7 @@ from skill_bench.distillation.recipe import Norm, Recipe
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.factories import architecture
-from skill_bench.models.masks import EncoderMasks
+from skill_bench.models.layer import EncoderMasks
 from skill_bench.pruning.gates import Gates, HardConcrete, each
 from skill_bench.pruning.options import Sparsity
 from skill_bench.pruning.sparsity import Lagrangian

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from fake_speech import class_data
-from small_graph import small_checkpoint, small_graph
+from small_encoders import small_checkpoint, small_graph
 
 from skill_bench.base.errors import CheckpointError
 from skill_bench.evaluation import evaluate as evaluate_module

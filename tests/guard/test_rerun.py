@@ -18,10 +18,9 @@ from skill_bench.evaluation import evaluate as evaluate_module
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.evaluation.task_files import load_task
 from skill_bench.guard.baseline import Settings, read_baseline
-from skill_bench.guard.findings import CheckReport, Finding
+from skill_bench.guard.findings import CheckReport, Finding, to_junit, to_markdown
 from skill_bench.guard.judge import Rules
 from skill_bench.guard.rerun import RerunOptions, compare, update
-from skill_bench.guard.written import to_junit, to_markdown
 from skill_bench.records.record import System
 from skill_bench.records.store import pack
 

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skill_bench.metrics.accuracy import unweighted_accuracy
 from skill_bench.metrics.diarization import activity, diarization_errors, segment_errors, segments_of
-from skill_bench.metrics.ratio import Ratio
+from skill_bench.metrics.ratio import Ratio, unweighted_accuracy
 from skill_bench.metrics.scales import SCALES
 from skill_bench.metrics.scoring import FURTHER, SCORERS, score, with_counts
 from skill_bench.metrics.search import maximum_term_weighted_value

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import Float
-from random_architectures import architectures, awake
+from small_encoders import architectures, awake
 from torch import Tensor
 
 from skill_bench.base.errors import CheckpointError

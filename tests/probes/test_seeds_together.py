@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 from fake_speech import FakeUpstream, class_data, sequence_data
-from trained_task import load_trained
+from kind_data import load_trained
 
 from skill_bench.corpora.data import TaskData
 from skill_bench.evaluation.cell_result import run_cells
 from skill_bench.evaluation.kinds.utterance.problem import LabelProblem
 from skill_bench.evaluation.task_files import load_task
 from skill_bench.features.extract import extract
-from skill_bench.probes import means
+from skill_bench.probes import frames
 from skill_bench.probes.training import GridResult, train_grid
 from skill_bench.tasks import Protocol, TaskSpec
 
@@ -99,7 +99,7 @@ def test_a_diverging_seed_leaves_the_others_alone(tmp_path: Path) -> None:
 
 def test_means_that_do_not_fit_memory_are_read_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [resident] = train(problem(tmp_path), (0,))
-    monkeypatch.setattr(means, "RESIDENT_BYTES", 100)
+    monkeypatch.setattr(frames, "RESIDENT_BYTES", 100)
     made = problem(tmp_path)
     assert made.rows._resident is None
     [read] = train(made, (0,))

@@ -18,8 +18,7 @@ from skill_bench.base.errors import RecordError, UsageError
 from skill_bench.records.record import Metric
 from skill_bench.report.render.figures import write_figures
 from skill_bench.report.render.render import markdown, write_tables
-from skill_bench.report.render.run_table import show
-from skill_bench.report.render.terminal import print_section
+from skill_bench.report.render.terminal import print_section, show
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection, collect
 from skill_bench.report.table.entry import FoundRecord

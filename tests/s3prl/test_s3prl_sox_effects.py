@@ -12,7 +12,7 @@ import torch
 from sox_signals import ASV, CASES, signal
 
 from skill_bench.base.errors import UsageError
-from skill_bench.corpora.audio.sox_silence import silence
+from skill_bench.corpora.audio.effects import silence
 from skill_bench.s3prl import sox_effects
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -1,9 +1,12 @@
-"""Recipes of a few updates for the teacher of `small_models`."""
+"""Recipes of a few updates for the teacher of `small_models`, and progress that tells of each."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import torch
 
+from skill_bench.base.progress import Silent
 from skill_bench.distillation.distill import Student
 from skill_bench.distillation.recipe import Recipe, load_recipe
 
@@ -24,3 +27,13 @@ def recipe(name: str = "skill", *changes: str, joint: int = 60, final: int = 6) 
 
 def weights(student: Student) -> dict[str, torch.Tensor]:
     return dict(student.encoder.state_dict())
+
+
+class OnUpdate(Silent):
+    """Calls a function after every update: with its number, the number of updates and what it logged."""
+
+    def __init__(self, call: Callable[[int, int, Mapping[str, float]], None]) -> None:
+        self._call = call
+
+    def update(self, training: str, number: int, n_updates: int, log: Mapping[str, float]) -> None:
+        self._call(number, n_updates, log)

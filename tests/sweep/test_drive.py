@@ -36,7 +36,7 @@ from skill_bench.report.table.collect import collect
 from skill_bench.sweep import drive as module
 from skill_bench.sweep.drive import Drive
 from skill_bench.sweep.grid import choose, read_grid
-from skill_bench.sweep.same_students import same_students
+from skill_bench.sweep.recorded import same_students
 from skill_bench.tasks import TaskSpec
 
 GRID = """

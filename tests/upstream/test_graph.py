@@ -7,7 +7,7 @@ from pathlib import Path
 import onnxruntime
 import pytest
 import torch
-from small_graph import small_checkpoint, small_graph
+from small_encoders import small_checkpoint, small_graph
 
 from skill_bench.base import catalog
 from skill_bench.base.errors import CheckpointError

@@ -1,4 +1,7 @@
-"""float32 means float32: convolutions and recurrent layers of a GPU take TF32, ten bits of mantissa, unless told."""
+"""How torch computes: with how many CPU threads, and with all digits of float32.
+
+Convolutions and recurrent layers of a GPU take TF32, ten bits of mantissa, unless told.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """torch computes one operation with ``count`` threads inside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager
