@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,21 @@ if TYPE_CHECKING:
     from skill_bench.models.checkpoint import LoadedModel
     from skill_bench.records.profile import Profile
     from skill_bench.records.record import Record
+
+
+@pytest.fixture(autouse=True)
+def _the_process_stays_as_it_is() -> Iterator[None]:
+    """What a test leaves in the process the next ones would find: threads change the bits of what they train."""
+    n_threads, arguments = _n_threads(), [*sys.argv]
+    yield
+    left = {"threads": (n_threads, _n_threads()), "arguments": (arguments, sys.argv)}
+    assert all(before in (None, after) for before, after in left.values()), left
+
+
+def _n_threads() -> int | None:
+    """Of torch; None before something has imported it."""
+    torch = sys.modules.get("torch")
+    return None if torch is None else int(torch.get_num_threads())
 
 
 @pytest.fixture(scope="session")

@@ -108,8 +108,8 @@ const half = (bounds) => (bounds[1] - bounds[0]) / 2;
 
 function shown(row, column) {
   const value = row.get(column.name), bounds = interval(row, column.name);
-  const digits = bounds === null || half(bounds) < 1 ? column.digits : Math.min(1, column.digits); // no digits that say nothing
-  return [number(value, digits), bounds === null ? "" : `±${half(bounds).toFixed(half(bounds) < 1 ? 1 : 0)}`];
+  const digits = bounds === null ? column.digits : Math.min(1, column.digits); // no digits that say nothing
+  return [number(value, digits), bounds === null ? "" : `±${half(bounds).toFixed(1)}`];
 }
 
 function rankText(row) {
@@ -123,10 +123,10 @@ function explain(row, column) {
   if (value === null) return `${column.heading}: not there`;
   const lines = [`${row.get("title")}`, `${column.heading}: ${number(value, column.digits)}`];
   const bounds = interval(row, column.name);
-  if (bounds) lines.push(`95 % interval ${number(bounds[0], column.digits)} to ${number(bounds[1], column.digits)}${column.task ? ", over test items" : ""}`);
+  if (bounds) lines.push(`95 % interval ${number(bounds[0], column.digits)} to ${number(bounds[1], column.digits)}, over test items${row.n_trainings > 1 || row.get(`${column.name}_n_seeds`) > 1 ? " and seeds" : ""}`);
   const speakers = interval(row, `${column.name}_speaker`);
   if (speakers) lines.push(`over speakers ${number(speakers[0], column.digits)} to ${number(speakers[1], column.digits)}`);
-  else if (bounds && column.task) lines.push("(as if they were independent; how speakers vary is not known)");
+  else if (bounds) lines.push("(as if they were independent; how speakers vary is not known)");
   if (row.no_interval[column.name]) lines.push(`no interval: ${row.no_interval[column.name]}`);
   const seeds = row.get(`${column.name}_n_seeds`), spread = row.get(`${column.name}_std`);
   const what = row.n_trainings > 1 ? "distillation seed" : "seed";

@@ -12,15 +12,15 @@ function orderBy(column) {
 
 function heading(column) {
   const sorted = state.sort === column.name;
-  const [last, ...before] = column.heading.split(" ").reverse();
-  const text = before.length ? [el("small", {}, before.reverse().join(" ")), last] : [column.heading];
+  const name = column.unit ? column.heading.slice(0, -column.unit.length) : column.heading;
+  const text = [name, el("small", {}, column.unit || "\u00a0")];
   const button = el("button", { type: "button", "data-sort": column.name, onclick: () => orderBy(column) }, text,
     sorted ? el("span", { class: "arrow", "aria-hidden": "true" }, state.up ? "▲" : "▼") : null);
   if (column.help) {
     for (const event of ["mouseenter", "focus"]) button.addEventListener(event, () => showTip(button, column.help));
     for (const event of ["mouseleave", "blur"]) button.addEventListener(event, hideTip);
   }
-  return el("th", { scope: "col", class: column.first ? "group" : null, "aria-sort": sorted ? (state.up ? "ascending" : "descending") : null }, button);
+  return el("th", { scope: "col", class: `${column.first ? "group" : ""} ${column.aside ? "aside" : ""}`, "aria-sort": sorted ? (state.up ? "ascending" : "descending") : null }, button);
 }
 
 // The best and the second best value of each column, among all rows of the section; none where nothing is ranked.
@@ -35,7 +35,7 @@ function honours(columns, list) {
 
 function cell(row, column, honour) {
   const value = row.get(column.name), [text, around] = shown(row, column);
-  const classes = [column.group, column.first ? "group" : "", value === null ? "absent" : "", value !== null && value === honour[0] ? "best" : "",
+  const classes = [column.group, column.first ? "group" : "", column.aside ? "aside" : "", value === null ? "absent" : "", value !== null && value === honour[0] ? "best" : "",
     value !== null && value === honour[1] ? "second" : ""].filter(Boolean).join(" ");
   return el("td", { class: classes, role: "gridcell", "data-column": column.name, "data-label": column.heading }, el("span", {}, text,
     around ? el("span", { class: "pm" }, ` ${around}`) : null));
@@ -58,7 +58,7 @@ function explained(body, columns) {
 }
 
 function tableRow(row, columns, best) {
-  const what = [roleOf(row), isPublished(row) ? row.get("teacher") && `of ${row.get("teacher")}` : sourceOf(row),
+  const what = [roleOf(row), isPublished(row) ? row.get("teacher") && `of ${row.get("teacher")}` : row.get("origin") === "run" && sourceOf(row),
     row.n_trainings > 1 ? `${row.n_trainings} trainings` : null].filter(Boolean).join(" · ");
   const box = el("input", { type: "checkbox", class: "pin", "aria-label": `Put ${row.label} side by side` });
   box.checked = state.beside.includes(row.index);
@@ -72,10 +72,9 @@ function tableRow(row, columns, best) {
 }
 
 function caption(list, columns) {
-  const one = section(), said = [...one.notes.length ? ["Measured by earlier versions of the tasks, so not ranked with newer rows."] : []];
-  if (one.synthetic) said.push("Synthetic speech: a proof that everything runs. It says nothing about people's voices, so there is no mean, no rank and no best.");
-  else said.push("Bold is best, underlined second.", isRanked(one) ? "A mean and a rank need every task." : "");
-  if (list.some((row) => columns.some((column) => interval(row, column.name)))) said.push("± is half of the 95 % interval.");
+  const one = section(), said = [...one.said];
+  if (!one.synthetic) said.push("Bold is best, underlined second.", isRanked(one) ? "A mean and a rank need every task." : "");
+  if (list.some((row) => columns.some((column) => interval(row, column.name)))) said.push("± is half of the 95 % interval over test items and seeds; a cell's tooltip also has that over speakers.");
   if (one.machines.length) said.push(`Speed and memory measured on ${one.machines.join("; ")}.`);
   return said.filter(Boolean).join(" ");
 }
@@ -110,7 +109,7 @@ function drawFinding() {
   node.hidden = !one;
   if (!one) return;
   node.replaceChildren(...[one.finding, one.best].filter(Boolean).map((text, index) => el("p", { class: index ? "" : "first" }, text)),
-    el("p", { class: "caption" }, `${one.label}; ± is half of a 95 % interval over test items and seeds.`));
+    el("p", { class: "caption" }, `${one.label}; ± is half of the 95 % interval over test items and seeds.`));
 }
 
 // The right edge fades while there are columns behind it.

@@ -26,13 +26,11 @@ from skill_bench.base.specs import Frozen, Positive, Weight
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.convert.shared.tensors import build_architecture
 from skill_bench.models.encoder import Encoder
-from skill_bench.models.export.onnx import INPUT
+from skill_bench.models.export.onnx import INPUT, MOST_BYTES
 from skill_bench.models.invalid import describe, shown
 from skill_bench.models.size import size_of
 
 FORMAT, VERSION = "skill-bench graph", "1"
-MOST_BYTES = 2**31 - 1
-"""One protobuf message, and so one .onnx file, holds no more."""
 Precision = Literal["float32", "int8", "int8-static"]
 
 

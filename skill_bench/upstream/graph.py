@@ -20,7 +20,7 @@ from skill_bench.models.size import size_of
 from skill_bench.records.record import System
 from skill_bench.upstream.encoder import EncoderUpstream
 from skill_bench.upstream.interface import CODE_VERSION, Upstream
-from skill_bench.upstream.spec import NAME_DIGITS
+from skill_bench.upstream.spec import system_of_weights
 
 SUFFIX = ".onnx"
 
@@ -103,18 +103,10 @@ def from_file(path: Path, *, system: System | None = None, name: str = "") -> Gr
         CheckpointError: as `skill_bench.models.onnx_file.read`, or ONNX Runtime cannot run it.
     """
     file = onnx_file.read(path)
-    said = file.stated.checkpoint
-    return GraphUpstream(
-        file=file,
-        system=system
-        or System(
-            name=f"{name}-{file.sha256[:NAME_DIGITS]}",
-            title=f"{said.get('title', path.stem)} (ONNX {file.stated.precision})",
-            kind="other",
-            identity="",
-            teacher=said.get("teacher"),
-        ),
-    )
+    if system is None:
+        system = system_of_weights(name, file.sha256, metadata=file.stated.checkpoint, title=path.stem)
+        system = system.model_copy(update={"title": f"{system.title} (ONNX {file.stated.precision})"})
+    return GraphUpstream(file=file, system=system)
 
 
 def _session(file: OnnxFile) -> Session:

@@ -6,6 +6,7 @@ And where weights are that a user names.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -79,6 +80,26 @@ class UpstreamSpec(Frozen):
             teacher=self.teacher,
             licence=self.licence,
         )
+
+
+def system_of_weights(name: str, sha256: str, *, metadata: Mapping[str, str], title: str) -> System:
+    """Of weights given in the place of an upstream's own, which make another system of it; one that says its teacher is
+    a student, whatever file it comes in.
+
+    Args:
+        name: Of the upstream.
+        sha256: Of the weights.
+        metadata: What they say of themselves.
+        title: Where that says none.
+    """
+    teacher = metadata.get("teacher")
+    return System(
+        name=f"{name}-{sha256[:NAME_DIGITS]}",
+        title=metadata.get("title", title),
+        kind="student" if teacher else "other",
+        identity="",
+        teacher=teacher,
+    )
 
 
 def read_spec(folder: Path) -> UpstreamSpec:

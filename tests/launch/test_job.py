@@ -5,13 +5,15 @@ How work is shared out: nothing is lost or doubled, a group has one upstream, th
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from fake_speech import class_data, sequence_data
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,9 +41,11 @@ work_lists = st.lists(
 
 
 @pytest.fixture
-def job(plan: Plan, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Job]:
-    """With a group a task; `seconds` is what it may take."""
+def job(plan: Plan, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Job]]:
+    """With a group a task; `seconds` is what it may take. The process is the test's again when it is over."""
     monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr("sys.argv", [*sys.argv])
+    n_threads = torch.get_num_threads()
     one = replace(plan, upstreams=plan.upstreams[:1], seeds=[0], profile=False)
     names = dict(zip(("a", "b"), plan.tasks, strict=True))
 
@@ -51,7 +55,8 @@ def job(plan: Plan, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         given: dict[str, Any] = {"groups": tuple(groups), "seconds": 3600.0, "n_threads": 1, "n_threads_alone": None}
         return Job(**(given | {"folder": tmp_path, "load": world, "command": ("skill-bench", "run")} | changes))
 
-    return made
+    yield made
+    torch.set_num_threads(n_threads)
 
 
 def tasks(world: World) -> list[str]:

@@ -143,14 +143,25 @@ def test_it_begins_with_what_was_found(shipped_page: str) -> None:
         r"students keep \d+ ± \d+ % of their teacher at .* % of its size; SKILL and DPHuBERT", first["finding"]
     )
     assert re.match(
-        r"Best student: .*, mean over tasks [\d.]+ ± [\d.]+ \(rank 1.* M params, .* G MACs\.", first["best"]
+        r"Best student: .*, mean over keyword spotting \(KS\) [\d.]+ ± [\d.]+ \(± [\d.]+ for other speakers\); rank 1.*"
+        r"\. It takes .* M params \(\d+ % of its teacher's\), .* G MACs \(\d+ %\)\.",
+        first["best"],
     )
+    assert any(text.startswith("The mean is over keyword spotting (KS) alone") for text in first["said"])
+    assert any("subsets of Arabic Speech Commands" in text for text in first["said"]), "what was tested on"
+    aside = {column["task"]: column["aside"] for column in first["columns"] if column["group"] == "task"}
+    assert aside == {"pr": True, "asr": True, "ks": False, "sid": True, "er": True}
     assert (demo["synthetic"], demo["finding"], demo["best"]) == (True, None, None)
     assert not {"mean_points", "retention_percent"} & {column["name"] for column in demo["columns"]}
 
 
 def test_columns_that_matter_come_first_and_all_are_explained(shipped_page: str) -> None:
-    for section in data_in(shipped_page)["sections"]:
+    data = data_in(shipped_page)
+    place = data["frame"]["columns"].index
+    for section in data["sections"]:
+        rows = [row for row in data["frame"]["rows"] if row[place("section")] == section["label"]]
+        for column in section["columns"]:
+            assert any(row[place(column["name"])] is not None for row in rows), f"{column['name']} is empty"
         groups = [column["group"] for column in section["columns"]]
         assert groups == sorted(groups, key=["main", "task", "more"].index)
         assert all(column["help"] for column in section["columns"])

@@ -75,6 +75,8 @@ def test_speakers_are_drawn_where_they_are_known(out: Path, tmp_path: Path, make
     assert cell.speaker_interval.low < cell.interval.low < cell.value < cell.interval.high < cell.speaker_interval.high
     frame = to_frame(with_intervals(build([collect(tmp_path / "spoken")])))
     assert frame["ks_accuracy_percent_speaker_low"].tolist() == [cell.speaker_interval.low]
+    speaker_low, low, mean = (frame[f"mean_points{end}"][0] for end in ("_speaker_low", "_low", ""))
+    assert speaker_low < low < mean, "of the mean as of a task"
 
 
 def test_changed_predictions_are_a_problem_and_the_value_stays(out: Path) -> None:

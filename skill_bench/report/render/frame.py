@@ -12,6 +12,7 @@ from skill_bench.report.table.table import Score, Section, SystemRow, Table
 
 _RANK, _RANK_LAST = "rank", "rank_last"
 _N_SEEDS = "_n_seeds"
+_SPEAKER = "_speaker"
 _OF_A_SECTION = ("suite", "synthetic", "protocol")
 _OF_A_ROW = ("source", "origin", "system", "title", "kind", "identity", "teacher")
 _IDENTITY = (
@@ -59,9 +60,8 @@ def to_frame(table: Table) -> Summary:
         if any(f"{column.name}{part}" in row for row in rows)
     ]
     scores, costs = ([one.name for one in quantities(kind)] for kind in ("score", "cost"))
-    scores = [
-        part for name in scores for part in (name, *(end for end in _ends(name) if any(end in row for row in rows)))
-    ]
+    ends = {name: (*_ends(name), *_ends(f"{name}{_SPEAKER}")) for name in scores}
+    scores = [part for name in scores for part in (name, *(e for e in ends[name] if any(e in row for row in rows)))]
     names = [*_IDENTITY, _RANK, _RANK_LAST, *scores, *metrics, *costs, *_MACHINES, "notes"]
     frame = Summary([[row.get(name) for name in names] for row in rows], columns=names)
     counts = [name for name in metrics if name.endswith(_N_SEEDS)]
@@ -74,8 +74,9 @@ def _flat(section: Section, row: SystemRow) -> dict[str, Any]:
     flat |= {name: getattr(row, name) for name in (*_OF_A_ROW, _RANK, _RANK_LAST, *_MACHINES)}
     for name, cell in row.scores.items():
         flat |= {f"{name}{part}": value for part, of in _OF_A_SCORE.items() if (value := of(cell)) is not None}
-    for name, interval in row.intervals.items():
-        flat |= dict(zip(_ends(name), (interval.low, interval.high), strict=True))
+    for part, intervals in (("", row.intervals), (_SPEAKER, row.speaker_intervals)):
+        for name, interval in intervals.items():
+            flat |= dict(zip(_ends(f"{name}{part}"), (interval.low, interval.high), strict=True))
     return {**flat, **row.quantities}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -20,11 +20,12 @@ from skill_bench.report.render.rows import Named, named
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.entry import FoundRecord, newest
 from skill_bench.report.table.quantities import MEAN, SUPERB, Quantity, quantities
+from skill_bench.report.table.relative import teacher_of
 from skill_bench.report.table.table import Section, SystemRow, Table
 
 Json = dict[str, Any]
 MAIN = ("retention_percent", "parameters_millions", "file_megabytes", "macs_superb_giga", "one_thread_real_time_factor")
-"""Beside rank and mean, what decides: whether there are numbers or not, it has a column."""
+"""Beside rank and mean, what decides: these columns come first."""
 _METRICS = {
     "accuracy": "share of test items that are right",
     "unweighted_accuracy": "mean over classes of the share that is right",
@@ -100,10 +101,40 @@ def _section(section: Section) -> Json:
         "published": section.source == "published",
         "finding": section.finding,
         "best": _best(section),
-        "notes": [without_paths(note) for note in section.notes],
+        "said": _said(section),
         "machines": list(dict.fromkeys(row.measured_on for row in section.rows if row.measured_on)),
         "columns": _columns(section),
     }
+
+
+def _said(section: Section) -> list[str]:
+    """What somebody has to know before reading the section's numbers."""
+    said = []
+    if section.synthetic:
+        said.append("Synthetic speech: a proof that everything runs. It says nothing about people's voices, so there "
+                    "is no mean, no rank and no best.")  # fmt: skip
+    else:
+        said += [f"{without_paths(note)[0].upper()}{without_paths(note)[1:]}." for note in _common_notes(section)]
+    if section.left_out:
+        said.append(f"The mean is over {_names(section.averaged)} alone: elsewhere the teacher is not clearly ahead of "
+                    "controls that learnt nothing.")  # fmt: skip
+    if section.outdated:
+        said.append("Measured by earlier versions of the tasks, so not ranked with newer rows.")
+    return said
+
+
+def _common_notes(section: Section) -> list[str]:
+    """What the records of every task say of their data."""
+    by_task: dict[str, set[str]] = {}
+    for entry in (entry for row in section.rows for entry in row.entries if entry.record.data is not None):
+        by_task.setdefault(entry.record.key.task, set()).update(entry.record.data.notes if entry.record.data else ())
+    return sorted(set.intersection(*by_task.values())) if len(by_task) > 1 else []
+
+
+def _names(columns: Sequence[Column]) -> str:
+    """For example ``keyword spotting (KS)``."""
+    titles = _titles({column.task for column in columns})
+    return ", ".join(f"{titles[column.task].lower()} ({column.task.upper()})" for column in columns)
 
 
 def _best(section: Section) -> str | None:
@@ -112,17 +143,27 @@ def _best(section: Section) -> str | None:
     score = next((one for one in (MEAN, SUPERB) if row is not None and row.value(one) is not None), None)
     if row is None or score is None:
         return None
-    interval = row.intervals.get(score.name)
-    around = "" if interval is None else f" ± {(interval.high - interval.low) / 2:.1f}"
+    ends = ((row.intervals, " {}"), (row.speaker_intervals, " ({} for other speakers)"))
+    halves = [(own[score.name], form) for own, form in ends if score.name in own]
+    around = "".join(form.format(f"± {(of.high - of.low) / 2:.1f}") for of, form in halves)
     alike = (row.rank_last or row.rank or 0) - (row.rank or 0)
     place = f"rank {row.rank}" + (f", shared by {alike + 1} systems that are not told apart" if alike else "")
-    costs = [
-        f"{one.text(value, absent='')} {one.unit} {one.title}".strip()
-        for one in _all()
-        if one.name in MAIN and one.kind == "cost" and (value := row.value(one)) is not None
-    ]
-    best = f"{score.axis} {score.text(row.value(score), absent='')}{around}"
-    return f"Best student: {row.title}, {best} ({place}); {', '.join(costs)}."
+    over = f"mean over {_names(section.averaged)}" if section.left_out else score.axis
+    costs = _costs(row, teacher_of(row, section.rows))
+    best = f"Best student: {row.title}, {over} {score.text(row.value(score), absent='')}{around}; {place}."
+    return f"{best} It takes {costs}." if costs else best
+
+
+def _costs(row: SystemRow, teacher: SystemRow | None) -> str:
+    """For example ``0.81 M params (25 % of its teacher's), 31.4 G MACs (41 %)``."""
+    said = []
+    for one in (one for one in _all() if one.name in MAIN and one.kind == "cost"):
+        value, whole = row.value(one), None if teacher is None else teacher.value(one)
+        if value is not None:
+            of = "" if said else " of its teacher's"
+            share = f" ({100 * value / whole:.0f} %{of})" if whole else ""
+            said.append(f"{one.text(value, absent='')} {one.unit} {one.title}".replace("  ", " ") + share)
+    return ", ".join(said)
 
 
 def _columns(section: Section) -> list[Json]:
@@ -130,7 +171,8 @@ def _columns(section: Section) -> list[Json]:
     by_name = {one.name: one for one in _all()}
     scores = [one for one in (SUPERB, MEAN) if any(row.value(one) is not None for row in section.rows)][:1]
     wanted = () if section.synthetic else (*scores, by_name[MAIN[0]])
-    main = [*wanted, *(by_name[name] for name in MAIN[1:] if name in by_name)]
+    main = [*wanted, *(by_name[name] for name in MAIN[1:])]
+    main = [one for one in main if any(row.value(one) is not None for row in section.rows)]
     rest = [
         one
         for kind in ("score", "cost")
@@ -141,7 +183,7 @@ def _columns(section: Section) -> list[Json]:
     return [
         *(_quantity(one, "main") for one in main),
         *(
-            _judged(column, titles)
+            _judged(column, titles, aside=column.task in section.left_out)
             for column in section.shown
             if any(column.name in row.scores for row in section.rows)
         ),
@@ -163,15 +205,18 @@ def _titles(tasks: set[str]) -> Mapping[str, str]:
     return found
 
 
-def _judged(column: Column, titles: Mapping[str, str]) -> Json:
+def _judged(column: Column, titles: Mapping[str, str], *, aside: bool) -> Json:
     better = "higher" if column.higher_is_better else "lower"
     said = f"{titles[column.task]}: {_METRICS.get(column.metric, column.metric)}; {better} is better"
-    return _column(column.name, column.heading, "task", 2, better, said) | {"task": column.task}
+    said += "; not in the mean" if aside else ""
+    unit = column.heading.partition(" ")[2]
+    found = _column(column.name, column.heading, "task", 2, better, said)
+    return found | {"unit": unit, "task": column.task, "aside": aside}
 
 
 def _quantity(one: Quantity, group: str) -> Json:
     said = f"{one.description or one.title}; {one.better} is better"
-    return _column(one.name, one.heading, group, one.decimals, one.better, said) | {"kind": one.kind}
+    return _column(one.name, one.heading, group, one.decimals, one.better, said) | {"unit": one.unit, "kind": one.kind}
 
 
 def _column(name: str, heading: str, group: str, digits: int | None, better: str, said: str) -> Json:

@@ -82,7 +82,8 @@ class SystemRow:
         quantities: Scores and costs by name, see `skill_bench.report.table.quantities`; what is not known is not in it.
         compressed_on: The devices that its compression took, as its checkpoint says.
         measured_on: The machine of throughput and memory.
-        intervals: Of quantities, by name: of the mean and of what is kept of the teacher.
+        intervals: Of quantities, by name: of the mean and of what is kept of the teacher, over test items and seeds.
+        speaker_intervals: The same with whole speakers drawn in those tasks that know them.
         n_trainings: Of how many trainings of one recipe, with other distillation seeds, this row is the mean.
         rank: By mean points (measured) or SUPERB score (published); None for an incomplete row. Shared by rows that the
             paired test does not tell apart, see `skill_bench.report.table.whole`.
@@ -104,6 +105,7 @@ class SystemRow:
     compressed_on: str | None = None
     measured_on: str | None = None
     intervals: Mapping[str, Interval] = field(default_factory=dict)
+    speaker_intervals: Mapping[str, Interval] = field(default_factory=dict)
     n_trainings: int = 1
     rank: int | None = None
     rank_last: int | None = None

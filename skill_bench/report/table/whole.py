@@ -40,9 +40,10 @@ def with_whole_rows(rows: Sequence[tuple[SystemRow, Parts]], judged: Sequence[Co
     for i, row in enumerate(plain):
         teacher = teacher_of(row, plain)
         its = None if teacher is None else parts[next(k for k, other in enumerate(plain) if other is teacher)]
-        intervals = _intervals(row, parts[i], its)
+        over_items = _intervals(row, _over_items(parts[i]), _over_items(its))
+        over_speakers = _intervals(row, parts[i], its) if any(len(ways) > 1 for ways in parts[i] or ()) else {}
         rank, last = ranks.get(i, (None, None))
-        done.append(replace(row, intervals=intervals, rank=rank, rank_last=last))
+        done.append(replace(row, intervals=over_items, speaker_intervals=over_speakers, rank=rank, rank_last=last))
     return tuple(done)
 
 
@@ -54,6 +55,10 @@ def _intervals(row: SystemRow, own: Ways | None, teacher: Ways | None) -> dict[s
         if common is not None:
             found[RETENTION.name] = retention_interval(*common)
     return {name: interval for name, interval in found.items() if interval is not None}
+
+
+def _over_items(ways: Ways | None) -> Ways | None:
+    return None if ways is None else [one[-1:] for one in ways]
 
 
 def _shared_ranks(rows: Sequence[SystemRow], parts: Sequence[Ways | None]) -> dict[int, tuple[int, int]]:
