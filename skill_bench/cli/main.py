@@ -16,22 +16,7 @@ import typer
 
 from skill_bench import __version__
 from skill_bench.base.errors import SkillBenchError, explained
-from skill_bench.cli import (
-    check,
-    distill,
-    evidence,
-    export,
-    fidelity,
-    groups,
-    machine,
-    plan,
-    pretrain,
-    profile,
-    run,
-    similarity,
-    tables,
-    upstream,
-)
+from skill_bench.cli import check, evidence, export, layers, machine, measures, plan, run, tables, training, upstream
 from skill_bench.cli.options import InGroups
 
 _TORCH_PAIR = ("torch", "torchaudio")
@@ -67,8 +52,8 @@ _GROUPS: dict[str, tuple[tuple[str, Any], ...]] = {
         ("run", run.run),
         ("status", run.status),
         ("plan", plan.app),
-        ("profile", profile.profile),
-        ("fidelity", fidelity.fidelity),
+        ("profile", measures.profile),
+        ("fidelity", measures.fidelity),
         ("check", check.check),
     ),
     "Tables": (
@@ -79,10 +64,10 @@ _GROUPS: dict[str, tuple[tuple[str, Any], ...]] = {
         ("results", tables.archives),
     ),
     "Models": (
-        ("distill", distill.distill),
-        ("similarity", similarity.similarity),
-        ("groups", groups.groups),
-        ("pretrain", pretrain.pretrain),
+        ("distill", training.distill),
+        ("similarity", layers.similarity),
+        ("groups", layers.groups),
+        ("pretrain", training.pretrain),
         ("evidence", evidence.app),
         ("upstream", upstream.app),
         ("export", export.export),

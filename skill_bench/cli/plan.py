@@ -11,7 +11,7 @@ from skill_bench.base.counted import counted
 from skill_bench.cli import plan_run
 from skill_bench.cli.options import DataPaths, Teacher, commands
 from skill_bench.cli.paths import file_to_write
-from skill_bench.cli.training_options import (
+from skill_bench.cli.training import (
     Changes,
     MaxSeconds,
     Precision,

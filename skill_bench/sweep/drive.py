@@ -31,19 +31,22 @@ from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.listing import content_fingerprint, list_audio, speech_fingerprint
 from skill_bench.distillation.distill import distill
 from skill_bench.evaluation.cells import Outcome
-from skill_bench.evaluation.evaluate import Load, evaluate
+from skill_bench.evaluation.evaluate import Load, evaluate, load_request
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.fidelity.measure import measure as measure_fidelity
 from skill_bench.layers.measure import measure
 from skill_bench.models import checkpoint
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.records.fidelity import fidelity_path
+from skill_bench.records.record import System
 from skill_bench.records.similarity import SIMILARITY_FILE, LayerSimilarity
 from skill_bench.sweep.grid import Grid, Job, by_suite
 from skill_bench.sweep.recorded import is_measured, is_recorded, read_recipe, same_students
-from skill_bench.sweep.upstreams import TEACHER, Upstreams, title_of
 from skill_bench.training.engine import Engine, Processes
+from skill_bench.upstream.encoder import EncoderUpstream
 from skill_bench.upstream.interface import Upstream
+
+TEACHER = "teacher"
 
 
 class Evaluate(Protocol):
@@ -272,3 +275,43 @@ class Drive:
     def _failed(self, text: str) -> None:
         self.failures.append(text)
         self.progress.note(f"failed: {text}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upstreams:
+    """Loads them by name.
+
+    Attributes:
+        teacher: Its checkpoint.
+        students: By name, with their checkpoints.
+    """
+
+    teacher: Path
+    students: Mapping[str, tuple[Job, Path]]
+
+    def __call__(self, request: UpstreamRequest) -> Upstream:
+        """The upstream, frozen, on the CPU; what is neither teacher nor student is loaded as for `skill-bench run`."""
+        if request.name == TEACHER:
+            loaded = checkpoint.load(self.teacher)
+            title = loaded.metadata.get("title", "Teacher")
+            system = System(name=TEACHER, title=title, kind="teacher", identity="")
+            return EncoderUpstream(loaded=loaded, system=system).freeze()
+        if request.name not in self.students:
+            return load_request(request)
+        job, path = self.students[request.name]
+        return EncoderUpstream(
+            loaded=checkpoint.load(path),
+            system=System(
+                name=job.name,
+                title=title_of(job),
+                kind="student",
+                identity="",
+                teacher=TEACHER,
+                details={"evidence_row": job.row.name, "distillation_seed": job.seed},
+            ),
+        ).freeze()
+
+
+def title_of(job: Job) -> str:
+    """Of a student."""
+    return f"{job.row.title or job.row.name}, seed {job.seed}"

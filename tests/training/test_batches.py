@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skill_bench.base.errors import AudioError, DataError, SpecError, UsageError
-from skill_bench.cli.training_options import launch
+from skill_bench.cli.training import launch
 from skill_bench.corpora.data import Utterance
 from skill_bench.training.batches import Batch, Part, PlannedBatch, SpeechBatches
 from skill_bench.training.engine import Engine

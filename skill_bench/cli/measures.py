@@ -1,4 +1,4 @@
-"""``skill-bench fidelity``: how much of its teacher a student keeps."""
+"""``skill-bench profile`` and ``fidelity``: what a model costs, and how much of its teacher a student keeps."""
 
 from __future__ import annotations
 
@@ -9,12 +9,65 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skill_bench.base.counted import counted
-from skill_bench.cli.options import DataPaths, Device, OutDir
+from skill_bench.cli.options import Checkpoint, DataPaths, Device, OutDir, Upstream
 
 if TYPE_CHECKING:
     from skill_bench.records.fidelity import R2, Fidelity
+    from skill_bench.records.profile import Profile
 
 _MODEL = "Name in `skill-bench list`, hf:ORG/MODEL, or checkpoint of any readable format"
+
+
+def profile(
+    upstream: Upstream,
+    ckpt: Checkpoint = None,
+    out: OutDir = Path("results"),
+    batch_size: Annotated[int, typer.Option(min=1, help="Utterances side by side, for throughput and memory.")] = 1,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length of these utterances.")] = 10.0,
+    repeats: Annotated[int, typer.Option(min=1, help="Timed repeats after warm-up.")] = 5,
+    device: Device = "cpu",
+) -> None:
+    """Measure parameters, multiply-adds of the challenge's 32 utterances, throughput, memory, file, cold start."""
+    from skill_bench.api.profile import profile as measure
+
+    measured = measure(
+        upstream, ckpt=ckpt, batch_size=batch_size, utterance_seconds=seconds, n_repeats=repeats, device=device
+    )
+    path = measured.write(measured.path(out))
+    for line in cost_lines(measured):
+        typer.echo(line)
+    typer.echo(f"written to {path}")
+
+
+def cost_lines(profile: Profile) -> list[str]:
+    """The measurements as text, one a line; what is absent says why."""
+    shown = [f"{profile.system.title} ({profile.system.name})"]
+    if profile.parameters is not None:
+        shown.append(f"parameters   {profile.parameters.total:,} ({profile.parameters.n_bytes / 1e6:.1f} MB in memory)")
+    if profile.macs is not None:
+        buckets = " / ".join(f"{value / 1e9:.2f}" for value in profile.macs.superb_buckets)
+        shown.append(f"MACs         {profile.macs.total / 1e9:.2f} G")
+        shown.append(f"MACs, SUPERB {profile.macs.superb / 1e9:.2f} G ({buckets})")
+    if (speed := profile.throughput) is not None:
+        shown.append(
+            f"throughput   {speed.median:.1f} audio-seconds per second "
+            f"(min {speed.minimum:.1f}, max {speed.maximum:.1f}; "
+            f"{speed.batch_size} x {speed.utterance_seconds:g} s, "
+            f"{speed.dtype}, {speed.device}, {counted(speed.n_threads, 'thread')})"
+        )
+    if (factor := profile.real_time_factor) is not None:
+        shown.append(f"real time    factor {factor:.4f}, one thread")
+    if (memory := profile.memory) is not None:
+        shown.append(
+            f"peak memory  {memory.peak_bytes / 2**20:.1f} MiB above the weights' {memory.weight_bytes / 2**20:.1f}"
+        )
+    if profile.disk_bytes is not None:
+        shown.append(f"file         {profile.disk_bytes / 1e6:.2f} MB")
+    if (start := profile.cold_start) is not None:
+        shown.append(
+            f"cold start   {start.median:.2f} s to the end of a first utterance of {start.utterance_seconds:g} s"
+        )
+    return shown + [f"{name}: {reason}" for name, reason in profile.reasons.items()]
 
 
 def fidelity(
@@ -51,13 +104,13 @@ def fidelity(
             n_groups=groups,
             progress=progress,
         )
-    for line in lines(found):
+    for line in fidelity_lines(found):
         typer.echo(line)
     for one in found:
         typer.echo(f"written to {one.write(one.path(out))}")
 
 
-def lines(found: Sequence[Fidelity]) -> list[str]:
+def fidelity_lines(found: Sequence[Fidelity]) -> list[str]:
     """Students of one pass as text: means first, then each layer's whitened R2, then how they differ from the first."""
     from skill_bench.fidelity.interval import difference
 
