@@ -31,7 +31,7 @@ TABLES = "r = skill_bench.load_results(suite='demo'); r.frame, r.table, r.predic
         ("skill_bench.cli.main", ()),
         ("skill_bench.report", ()),
         ("skill_bench.report.table.published", ()),
-        ("skill_bench.report.table.score", ()),
+        ("skill_bench.report.table.quantities", ()),
         ("skill_bench.report.table.load", ("pandas",)),
     ],
 )

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from skill_bench.base.errors import SkillBenchError
-from skill_bench.base.precision import Precision
 from skill_bench.base.progress import Progress
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
+from skill_bench.base.specs import Precision
 from skill_bench.corpora.data import Utterance
 from skill_bench.evaluation.evaluate import evaluate
 from skill_bench.evaluation.plan import Plan, UpstreamRequest

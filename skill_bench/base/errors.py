@@ -34,8 +34,6 @@ import difflib
 import os
 from collections.abc import Iterable
 
-from skill_bench.base.first_few import first_few
-
 
 class SkillBenchError(Exception):
     """Base of every error shown to a user without a traceback."""
@@ -165,3 +163,10 @@ def _refused(error: OSError) -> str:
 def _is_about_memory(text: str) -> bool:
     """Of torch's allocators."""
     return "can't allocate memory" in text or "CUDA out of memory" in text
+
+
+def first_few(items: Iterable[object], *, most: int = 5, separator: str = ", ", more: str = " and {} more") -> str:
+    """The first ``most`` items as text; where there are others, ``more`` with their number follows."""
+    listed = [str(item) for item in items]
+    n_left = len(listed) - most
+    return separator.join(listed[:most]) + (more.format(n_left) if n_left > 0 else "")

@@ -11,9 +11,7 @@ import typer
 
 from skill_bench.base.counted import counted
 from skill_bench.base.places import cache_folder
-from skill_bench.cli.help_groups import commands
-from skill_bench.cli.interruption import interruptible
-from skill_bench.cli.options import CacheDir, DataPaths, Device, Teacher
+from skill_bench.cli.options import CacheDir, DataPaths, Device, Teacher, commands, interruptible
 from skill_bench.cli.paths import file_to_write, folder_to_write, there
 from skill_bench.cli.run_options import launchable
 from skill_bench.launch.options import LaunchOptions

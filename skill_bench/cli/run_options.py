@@ -15,7 +15,7 @@ import typer
 
 from skill_bench.base.errors import UsageError
 from skill_bench.base.places import cache_folder
-from skill_bench.base.precision import Precision
+from skill_bench.base.specs import Precision
 from skill_bench.cli.options import bytes_in, names_in, seeds_in, usable_device
 from skill_bench.cli.paths import there
 from skill_bench.launch.options import LaunchOptions, read_options

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from skill_bench.base.counted import counted
-from skill_bench.cli.help_groups import commands
-from skill_bench.cli.options import Checkpoint
+from skill_bench.cli.options import Checkpoint, commands
 from skill_bench.cli.paths import folder_to_write
 from skill_bench.upstream.spec import weights
 

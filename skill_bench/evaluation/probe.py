@@ -30,7 +30,7 @@ from skill_bench.features.extraction import BATCH_SECONDS
 from skill_bench.features.policy import Policy, entry_keys
 from skill_bench.features.stored import caches, free_bytes
 from skill_bench.measure.memory import resident_peak_bytes
-from skill_bench.probes.frames import RESIDENT_BYTES
+from skill_bench.probes.batches import RESIDENT_BYTES
 from skill_bench.records.profile import Band
 from skill_bench.tasks import TaskSpec
 

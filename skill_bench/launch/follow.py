@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from skill_bench.base.errors import SkillBenchError
-from skill_bench.base.first_few import first_few
+from skill_bench.base.errors import SkillBenchError, first_few
 from skill_bench.base.locks import claim
 from skill_bench.base.progress import Advance, Progress
 from skill_bench.base.provenance import now

@@ -15,9 +15,8 @@ from pydantic import Field
 from torch import nn
 
 from skill_bench.base.errors import AudioError, UsageError
-from skill_bench.base.precision import Precision
 from skill_bench.base.progress import Progress, Silent
-from skill_bench.base.specs import Frozen, Positive, PositiveNumber
+from skill_bench.base.specs import Frozen, Positive, PositiveNumber, Precision
 from skill_bench.corpora.audio.scan import scan
 from skill_bench.corpora.data import Utterance
 from skill_bench.training.batches import Part

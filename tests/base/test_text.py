@@ -23,8 +23,7 @@ from hypothesis import strategies as st
 
 from skill_bench.base import escape
 from skill_bench.base.counted import counted
-from skill_bench.base.errors import DataError, ManifestError
-from skill_bench.base.first_few import first_few
+from skill_bench.base.errors import DataError, ManifestError, first_few
 from skill_bench.base.text import number, read_csv, read_lines, read_text, split_lines, split_tabs
 from skill_bench.report.render import latex
 

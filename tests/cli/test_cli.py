@@ -25,7 +25,7 @@ from rich.console import Console
 from typer.main import get_command
 
 from skill_bench.base.errors import explained
-from skill_bench.cli import main, torch_pair
+from skill_bench.cli import main
 from skill_bench.cli.console import ConsoleProgress
 from skill_bench.cli.main import app
 from skill_bench.corpora.load import tasks_of
@@ -152,7 +152,7 @@ def test_torchaudio_of_another_torch_is_said_in_words(tmp_path: Path, kind: str)
 def test_other_errors_are_left_alone() -> None:
     with pytest.raises(OSError, match="nowhere") as raised:
         Path("/nowhere/at/all").read_text()
-    assert torch_pair.explain(raised.value) is None
+    assert main.explained_for_torch(raised.value) is None
 
 
 def started(*arguments: str, out: Any, err: Any = subprocess.PIPE, **variables: str) -> tuple[int, str]:

@@ -23,7 +23,7 @@ from skill_bench.corpora.described.manifest import read_manifest
 from skill_bench.corpora.load import load_task_data
 from skill_bench.corpora.synthetic import demo
 from skill_bench.corpora.synthetic import varied as pretraining
-from skill_bench.corpora.synthetic.demo_plan import Item, plan
+from skill_bench.corpora.synthetic.demo import Item, plan
 from skill_bench.corpora.synthetic.espeak import VARIANTS, Voice
 from skill_bench.corpora.synthetic.rendered import checksums
 from skill_bench.corpora.synthetic.synthesis import Line, record, synthesise

@@ -15,11 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skill_bench.base.errors import ManifestError
-from skill_bench.corpora.audio.activity import speech_stretches
 from skill_bench.corpora.audio.audio import load_utterance
 from skill_bench.corpora.data import Fold, TaskData, Utterance
 from skill_bench.corpora.described.partition import cross_validation, folds_fingerprint, limited, limited_fold
-from skill_bench.corpora.described.search import related
+from skill_bench.corpora.described.simulated import related, speech_stretches
 from skill_bench.corpora.described.tables import Folds
 from skill_bench.corpora.load import load_task_data
 

@@ -11,8 +11,8 @@ import pytest
 import soundfile
 from small_suite import WriteAudio
 
+from skill_bench.base.catalog import suites
 from skill_bench.base.errors import AudioError, DataError, ManifestError, SpecError, UnknownName, UsageError
-from skill_bench.base.suites import suites
 from skill_bench.corpora.audio.audio import load_utterance
 from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.described.suite_toml import read_suite

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from small_recipes import recipe
+from small_models import recipe
 
 from skill_bench.distillation import groups as layer_groups
 from skill_bench.distillation.losses import NORMS, Averages, GroupDistillation, group_averages

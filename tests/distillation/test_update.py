@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_recipes import recipe, weights
+from small_models import recipe, weights
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from skill_bench.base.errors import UsageError

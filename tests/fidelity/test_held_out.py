@@ -19,11 +19,10 @@ from sklearn.linear_model import Ridge as DirectRidge
 from skill_bench.base.documents import JsonObject
 from skill_bench.base.errors import DataError, UsageError
 from skill_bench.corpora.data import Utterance
-from skill_bench.fidelity.heldout import HeldOut, held_out
+from skill_bench.fidelity.heldout import HeldOut, divide, held_out
 from skill_bench.fidelity.interval import interval
 from skill_bench.fidelity.mapping import mappings
 from skill_bench.fidelity.ridge import PENALTIES, Moments, RunningMoments
-from skill_bench.fidelity.speakers import divide
 from skill_bench.records.record import System
 
 Frames = NDArray[np.float64]

@@ -26,7 +26,7 @@ from skill_bench.guard.baseline import Costs
 from skill_bench.guard.findings import Finding
 from skill_bench.guard.judge import ALL_TASKS, Rules, judge_costs, judge_tasks
 from skill_bench.records.record import Record, read_predictions
-from skill_bench.report.comparison import compare as comparison
+from skill_bench.report import comparison
 from skill_bench.report.table.entry import FoundRecord
 
 Entries = dict[str, list[FoundRecord]]

@@ -16,8 +16,7 @@ from torch import Tensor
 from skill_bench.corpora.data import Utterance
 from skill_bench.evaluation.task_files import load_task
 from skill_bench.features.extract import extract
-from skill_bench.probes import frames
-from skill_bench.probes.frames import FrameBatches
+from skill_bench.probes.batches import FrameBatches
 
 LENGTHS = {"a": 5, "b": 3, "c": 4}
 UTTERANCES = {
@@ -85,7 +84,7 @@ def test_what_comes_once_and_what_is_too_large_is_read_anew(recurring: bool, mon
     for _ in range(2):
         found.batch([UTTERANCES["c"]], keep=False)
     assert features.reads["c"] == 2
-    monkeypatch.setattr(frames, "RESIDENT_BYTES", 10)
+    monkeypatch.setattr("skill_bench.probes.batches.RESIDENT_BYTES", 10)
     found = _batches(features, recurring=recurring)
     for _ in range(2):
         found.batch([UTTERANCES["a"]])
@@ -146,7 +145,7 @@ def test_what_is_cached_is_read_by_the_caller(tmp_path: Path) -> None:
 
 
 def test_a_run_with_recomputed_frames_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("skill_bench.probes.frames.RESIDENT_BYTES", 0)
+    monkeypatch.setattr("skill_bench.probes.batches.RESIDENT_BYTES", 0)
     task = load_task("pr").for_suite("demo")
     short = task.protocol.model_copy(update={"steps": 6, "evaluate_every_steps": 3})
     data = sequence_data(tmp_path / "a", task="pr", n_train=8)

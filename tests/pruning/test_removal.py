@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_recipes import OnUpdate, recipe, weights
+from small_models import OnUpdate, recipe, weights
 
 from skill_bench.corpora.data import Utterance
 from skill_bench.distillation.distill import distill

@@ -21,7 +21,7 @@ from skill_bench.report.statistics.mean import (
 )
 from skill_bench.report.statistics.paired import overall_of
 from skill_bench.report.table.published import PublishedRow, published_rows
-from skill_bench.report.table.score import ANCHORS, overall_score, superb_score
+from skill_bench.report.table.quantities import ANCHORS, overall_score, superb_score
 
 SIZES = (182, 56, 49, 100, 60)
 N_DRAWS = 300

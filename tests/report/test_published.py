@@ -22,8 +22,7 @@ from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection
 from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.published import PublishedRow, published_rows
-from skill_bench.report.table.quantities import Quantity
-from skill_bench.report.table.score import superb_score
+from skill_bench.report.table.quantities import Quantity, superb_score
 from skill_bench.report.table.table import Table
 
 HEAD = "system,parameters_millions,ks_accuracy_percent,source\n"

@@ -20,7 +20,7 @@ from skill_bench.metrics.scoring import score
 from skill_bench.records.record import Record
 from skill_bench.report.statistics.paired import Comparison, Units, compare, holm, randomised
 from skill_bench.report.statistics.sample import Sample, knows_speakers, mean_of, sample_of
-from skill_bench.report.statistics.speakers import speakers_of
+from skill_bench.report.statistics.weighted import speakers_of
 
 
 def draw(seed: int = 0) -> np.random.Generator:

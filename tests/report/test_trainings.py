@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from skill_bench.records.record import Metric, Record, System
-from skill_bench.report.comparison.compare import compare_systems
+from skill_bench.report.comparison import compare_systems
 from skill_bench.report.render.frame import to_frame
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import collect

@@ -8,8 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from small_models import noise
-from small_recipes import recipe
+from small_models import noise, recipe
 
 from skill_bench.base import catalog
 from skill_bench.base.errors import SpecError, UnknownName, UsageError

@@ -16,8 +16,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from skill_bench.base.errors import DataError, UnknownName
-from skill_bench.base.first_few import first_few
+from skill_bench.base.errors import DataError, UnknownName, first_few
 from skill_bench.corpora.audio.scan import scan
 from skill_bench.corpora.data import Fold, Utterance
 from skill_bench.corpora.described.tables import Strict

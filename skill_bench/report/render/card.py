@@ -15,13 +15,13 @@ from typing import Any
 from tabulate import tabulate
 
 from skill_bench.base import escape
-from skill_bench.base.strict_json import parse_json
+from skill_bench.base.documents import parse_json
 from skill_bench.records.record import Record
 from skill_bench.records.similarity import CARRIED
 from skill_bench.report.render.render import markdown
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection
-from skill_bench.report.table.score import WHOLE_SUPERB
+from skill_bench.report.table.quantities import WHOLE_SUPERB
 from skill_bench.report.table.table import Section, SystemRow, Table
 
 _SHOWN = (

@@ -10,8 +10,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from skill_bench.base import catalog
+from skill_bench.base.documents import parse_json
 from skill_bench.base.errors import DataError, RecordError
-from skill_bench.base.strict_json import parse_json
 from skill_bench.layers.cluster import cluster
 from skill_bench.records.record import System
 from skill_bench.records.similarity import CARRIED, LINKAGES, SIMILARITY_FILE, LayerSimilarity, Similarity

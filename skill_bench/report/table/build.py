@@ -22,9 +22,8 @@ from skill_bench.report.table.collect import Collection
 from skill_bench.report.table.columns import Column, columns_in, in_order, published_column
 from skill_bench.report.table.entry import FoundRecord, newest, staleness
 from skill_bench.report.table.published import PublishedRow
-from skill_bench.report.table.quantities import MEAN, OVERALL, SUPERB, Facts, read_quantities
+from skill_bench.report.table.quantities import MEAN, OVERALL, SUPERB, WHOLE_SUPERB, Facts, read_quantities
 from skill_bench.report.table.relative import with_mean, with_ranks, with_retention
-from skill_bench.report.table.score import WHOLE_SUPERB
 from skill_bench.report.table.table import Score, Section, SystemRow, Table
 from skill_bench.report.table.trainings import one_row_a_recipe
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from scipy import stats
 
+from skill_bench.base.documents import parse_json
 from skill_bench.base.escape import markdown_cell
-from skill_bench.base.strict_json import parse_json
 from skill_bench.report.statistics.interval import LEVEL, Interval
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.table import Section, SystemRow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from skill_bench.report.comparison.compare import compare_entries
+from skill_bench.report.comparison import compare_entries
 from skill_bench.report.statistics.paired import Comparison
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.entry import FoundRecord

@@ -22,7 +22,7 @@ from skill_bench.evaluation.solving.trained import CutSampler, train_folds
 from skill_bench.features.extract import Features
 from skill_bench.metrics.ratio import accuracy, pooled, standard_error_percent
 from skill_bench.probes import batches, heads
-from skill_bench.probes.frames import MeanRows
+from skill_bench.probes.batches import MeanRows
 from skill_bench.probes.parameters import Parameters
 from skill_bench.probes.selection import DevScore
 from skill_bench.probes.training import Batch, stack_batches

@@ -22,7 +22,7 @@ from skill_bench.evaluation.solving.requests import cuts
 from skill_bench.evaluation.solving.trained import CutSampler
 from skill_bench.metrics.verification import equal_error_noise, equal_error_rate
 from skill_bench.probes import batches, heads, xvector
-from skill_bench.probes.frames import FrameBatches
+from skill_bench.probes.batches import FrameBatches
 from skill_bench.probes.parameters import Parameters
 from skill_bench.probes.selection import DevScore
 from skill_bench.probes.training import Batch
