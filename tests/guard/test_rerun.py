@@ -290,8 +290,8 @@ def test_a_graph_gets_a_row_with_what_it_costs(files: Path, tmp_path: Path) -> N
     assert {record.system.checkpoint_sha256 for record in found.records} == {original.sha256}
     frame = to_frame(build([found])).set_index("title")
     assert sorted(frame.index) == ["Small", "Small (ONNX float32)", "Small (ONNX int8)"]
-    files = {"Small": "small.safetensors", "Small (ONNX float32)": "float32.onnx", "Small (ONNX int8)": "int8.onnx"}
-    for title, file in files.items():
+    by_title = {"Small": "small.safetensors", "Small (ONNX float32)": "float32.onnx", "Small (ONNX int8)": "int8.onnx"}
+    for title, file in by_title.items():
         row: Any = frame.loc[title]
         assert row["file_megabytes"] == (files / file).stat().st_size / 1e6
         assert row["one_thread_real_time_factor"] > 0

@@ -186,19 +186,12 @@ def test_a_long_task_is_alone_and_the_short_ones_share() -> None:
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> Plan:
-    return Plan(
-        upstreams=[UpstreamRequest(name="one"), UpstreamRequest(name="two")],
-        suite="demo",
-        tasks=["ks", "pr"],
-        seeds=[0, 1],
-        out_dir=tmp_path / "out",
-        cache_dir=tmp_path / "cache",
-    )
+def phones(plan: Plan) -> Plan:
+    return replace(plan, tasks=["ks", "pr"])
 
 
 @pytest.fixture
-def missing(plan: Plan, tmp_path: Path) -> list[Missing]:
+def missing(phones: Plan, tmp_path: Path) -> list[Missing]:
     """All cells of two upstreams, but a seed of one."""
     cases = [
         TaskCase(load_task("ks").for_suite("demo"), class_data(tmp_path / "ks")),
@@ -206,31 +199,31 @@ def missing(plan: Plan, tmp_path: Path) -> list[Missing]:
     ]
     found = [
         Missing(upstream=number, case=case, cell=cell)
-        for number, request in enumerate(plan.upstreams)
+        for number, request in enumerate(phones.upstreams)
         for case in cases
-        for cell in case.cells(Evaluated(request.name), plan)
+        for cell in case.cells(Evaluated(request.name), phones)
     ]
     return found[1:]
 
 
-def test_groups_ask_for_the_missing_seeds_and_no_others(plan: Plan, missing: list[Missing]) -> None:
+def test_groups_ask_for_the_missing_seeds_and_no_others(phones: Plan, missing: list[Missing]) -> None:
     options = LaunchOptions(launcher="local", max_jobs=1)
-    groups = share(missing, plan.upstreams, plan=plan, options=options, seconds={}, alone=False, prefix="0-")
+    groups = share(missing, phones.upstreams, plan=phones, options=options, seconds={}, alone=False, prefix="0-")
     asked = [(g.plan.upstreams[0].name, list(g.plan.tasks), list(g.plan.seeds), g.plan.profile) for g in groups[:-1]]
     assert sorted(asked) == [
         ("one", ["ks"], [1], False), ("one", ["pr"], [0, 1], False), ("two", ["ks", "pr"], [0, 1], False),
     ]  # fmt: skip
     last = groups[-1]
-    assert (last.does, last.plan.upstreams, list(last.plan.tasks)) == ("profile", plan.upstreams, [])
+    assert (last.does, last.plan.upstreams, list(last.plan.tasks)) == ("profile", phones.upstreams, [])
     assert last.after == tuple(group.name for group in groups[:-1]), "measured where nothing disturbs it"
-    counted = replace(plan, profile="counted")
+    counted = replace(phones, profile="counted")
     groups = share(missing, [], plan=counted, options=options, seconds={}, alone=True, prefix="1-")
     assert [(len(group.plan.tasks), group.plan.profile) for group in groups] == [(1, "counted")] * 4
 
 
-def test_probes_that_need_no_gpu_follow_the_extraction_of_their_features(plan: Plan, missing: list[Missing]) -> None:
+def test_probes_that_need_no_gpu_follow_the_extraction_of_their_features(phones: Plan, missing: list[Missing]) -> None:
     options = LaunchOptions(launcher="slurm", gpus_per_job=1, cpu_partition="cpu", max_jobs=2)
-    groups = share(missing, [], plan=plan, options=options, seconds={}, alone=False, prefix="")
+    groups = share(missing, [], plan=phones, options=options, seconds={}, alone=False, prefix="")
     found = [(g.does, g.plan.upstreams[0].name, list(g.plan.tasks), g.plan.device, g.on_gpu, g.after) for g in groups]
     extraction = ("0", "1")
     assert found == [

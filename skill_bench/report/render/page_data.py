@@ -156,7 +156,7 @@ def _best(section: Section) -> str | None:
 
 def _costs(row: SystemRow, teacher: SystemRow | None) -> str:
     """For example ``0.81 M params (25 % of its teacher's), 31.4 G MACs (41 %)``."""
-    said = []
+    said: list[str] = []
     for one in (one for one in _all() if one.name in MAIN and one.kind == "cost"):
         value, whole = row.value(one), None if teacher is None else teacher.value(one)
         if value is not None:
