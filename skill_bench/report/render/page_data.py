@@ -17,7 +17,7 @@ from skill_bench.report.render.figure_files import theme
 from skill_bench.report.render.frame import to_frame
 from skill_bench.report.render.page_charts import charts_of
 from skill_bench.report.render.rows import Named, named
-from skill_bench.report.table.columns import Column
+from skill_bench.report.table.columns import Column, in_order
 from skill_bench.report.table.entry import FoundRecord, newest
 from skill_bench.report.table.quantities import MEAN, SUPERB, quantities
 from skill_bench.report.table.quantity import Quantity
@@ -157,7 +157,7 @@ def _best(section: Section) -> str | None:
 
 def _costs(row: SystemRow, teacher: SystemRow | None) -> str:
     """For example ``0.81 M params (25 % of its teacher's), 31.4 G MACs (41 %)``."""
-    said = []
+    said: list[str] = []
     for one in (one for one in _all() if one.name in MAIN and one.kind == "cost"):
         value, whole = row.value(one), None if teacher is None else teacher.value(one)
         if value is not None:
@@ -254,7 +254,7 @@ def _commits(row: SystemRow) -> list[str]:
 def _details(row: SystemRow) -> Json | None:
     if not row.entries:
         return None
-    entries = sorted(row.entries, key=lambda entry: (entry.record.key.task, _of(entry)))
+    entries = sorted(row.entries, key=lambda entry: (in_order(entry.record.key.task), _of(entry)))
     return {
         "about": {name: value for name, value in _about(row).items() if value},
         "records": [_record(entry) for entry in entries],
