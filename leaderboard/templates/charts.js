@@ -70,11 +70,11 @@ function drawNumbers(kind, spec) {
   const holder = byId(`${kind}-numbers`), frame = holder.closest("details");
   const fill = () => {
     if (!frame.open) return;
-    holder.replaceChildren(...[...toldIn(spec)].map(([name, told]) => {
+    holder.replaceChildren(...[...toldIn(spec)].map(([name, told], index) => {
       const fields = told.map((one) => ({ ...one, title: one.title || one.field })).filter((one) => spec.datasets[name].some((values) => one.field in values));
       const text = (value, format) => (typeof value !== "number" ? value ?? "–" : /^\.\df$/.test(format || "") ? value.toFixed(Number(format[1])) : String(Number(value.toPrecision(4))));
       const cellOf = (values, one) => (one.field === "label" ? el("button", { type: "button", class: "link", onclick: () => openDetails(rows[values.row]) }, values.label) : text(values[one.field], one.format));
-      return el("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": `${byId(`${kind}-title`).textContent}, numbers` }, el("table", {},
+      return el("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": `${byId(`${kind}-title`).textContent}, numbers ${index + 1}` }, el("table", {},
         el("thead", {}, el("tr", {}, fields.map((one) => el("th", { scope: "col" }, one.title)))),
         el("tbody", {}, spec.datasets[name].map((values) => el("tr", {}, fields.map((one) => el("td", {}, cellOf(values, one))))))));
     }));
