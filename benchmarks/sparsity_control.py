@@ -23,7 +23,7 @@ from torch import Tensor
 from skill_bench.base.documents import write_atomic
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.factories import WAVLM_POSITION, architecture
-from skill_bench.pretraining.shape import SMALL_TEACHER
+from skill_bench.pretraining.pretrain import SMALL_TEACHER
 from skill_bench.pruning.sparsity import Block, Sizes, n_parameters
 from skill_bench.training.loop import Schedule
 

@@ -15,9 +15,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import Field, model_validator
 
+from skill_bench.base.catalog import settings_of
 from skill_bench.base.errors import UnknownName
 from skill_bench.base.specs import Count, Frozen, Positive, validate
-from skill_bench.base.suites import settings_of
 from skill_bench.records.record import DEFAULT_PROTOCOL
 
 

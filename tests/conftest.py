@@ -4,11 +4,33 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from skill_bench.corpora.data import Utterance
+    from skill_bench.models.checkpoint import LoadedModel
+    from skill_bench.records.profile import Profile
+    from skill_bench.records.record import Record
+
+
+@pytest.fixture(autouse=True)
+def _the_process_stays_as_it_is() -> Iterator[None]:
+    """What a test leaves in the process the next ones would find: threads change the bits of what they train."""
+    n_threads, arguments = _n_threads(), [*sys.argv]
+    yield
+    left = {"threads": (n_threads, _n_threads()), "arguments": (arguments, sys.argv)}
+    assert all(before in (None, after) for before, after in left.values()), left
+
+
+def _n_threads() -> int | None:
+    """Of torch; None before something has imported it."""
+    torch = sys.modules.get("torch")
+    return None if torch is None else int(torch.get_num_threads())
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +46,44 @@ def with_demo(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path
         return cache_dir
 
     return put
+
+
+# What these need is imported when they are asked for: packages whose shapes are checked are not loaded before pytest is
+# configured, and few tests need them.
+
+
+@pytest.fixture
+def speech(tmp_path: Path) -> list[Utterance]:
+    """Seconds of noise."""
+    from small_models import noise
+
+    return noise(tmp_path)
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> LoadedModel:
+    """40 k parameters."""
+    from small_models import small_teacher
+
+    from skill_bench.models import checkpoint
+
+    return checkpoint.load(small_teacher(tmp_path / "teacher.safetensors"))
+
+
+@pytest.fixture(scope="session")
+def make_record() -> Callable[..., Record]:
+    """A record made up."""
+    from made_records import record
+
+    return record
+
+
+@pytest.fixture(scope="session")
+def make_profile() -> Callable[..., Profile]:
+    """A profile made up."""
+    from made_records import profile
+
+    return profile
 
 
 @pytest.fixture(scope="session")

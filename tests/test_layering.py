@@ -22,7 +22,7 @@ FLOORS = (
 )
 # The same inside rooms of several folders; files that lie in no folder are `room/`.
 INNER_FLOORS = {
-    "report": ({"statistics"}, {"table"}, {"render", "comparison"}),
+    "report": ({"statistics"}, {"table"}, {"render", ""}),
     "layers": ({"measures"}, {""}),
     "evaluation": ({"solving"}, {"kinds"}, {""}),
     "sweep": ({""}, {"report"}),

@@ -17,7 +17,7 @@ from skill_bench.models.architecture import Architecture
 from skill_bench.models.encoder import Encoder, pad
 from skill_bench.models.size import size_of
 from skill_bench.pruning.options import Sparsity
-from skill_bench.training.adamw import adamw
+from skill_bench.training.engine import adamw
 from speed.contest import Candidates
 from speed.encoders import OURS, base_plus, same_models
 from speed.straightforward import Straightforward

@@ -20,17 +20,17 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from skill_bench.base.errors import SkillBenchError
-from skill_bench.base.precision import Precision
 from skill_bench.base.progress import Progress
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
+from skill_bench.base.specs import Precision
 from skill_bench.corpora.data import Utterance
 from skill_bench.evaluation.evaluate import evaluate
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.features.extract import extract
-from skill_bench.features.tf32 import without_tf32
 from skill_bench.measure.memory import peak_on_cpu, peak_on_gpu
 from skill_bench.measure.throughput import noise
 from skill_bench.models.architecture import Architecture
+from skill_bench.models.arithmetic import without_tf32
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder, pad
 from skill_bench.records.record import Record, System, read_predictions

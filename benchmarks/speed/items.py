@@ -12,9 +12,9 @@ import torch
 from skill_bench.base import provenance
 from skill_bench.base.documents import write_atomic
 from skill_bench.base.errors import SkillBenchError, UnknownName, UsageError
-from skill_bench.base.precision import Precision
 from skill_bench.base.progress import Progress
-from skill_bench.pretraining.shape import SMALL_TEACHER
+from skill_bench.base.specs import Precision
+from skill_bench.pretraining.pretrain import SMALL_TEACHER
 from speed import distillation, encoders, end_to_end, forecasts, gpu, scale, training
 from speed.contest import Candidates, hold
 from speed.figures import Item, Measured, Speed

@@ -20,7 +20,7 @@ from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.synthetic.espeak import Voice
 from skill_bench.corpora.synthetic.synthesis import Line, synthesise
 from skill_bench.features.extract import extract
-from skill_bench.measure.resident import reset_peak, resident_peak_bytes
+from skill_bench.measure.memory import reset_peak, resident_peak_bytes
 from skill_bench.models import factories
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.runtime import Runtime

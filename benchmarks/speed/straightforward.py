@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from skill_bench.distillation.losses import GroupDistillation
-from skill_bench.models.masks import EncoderMasks
+from skill_bench.models.layer import EncoderMasks
 from skill_bench.pruning.gates import Gates
 from skill_bench.records.similarity import Groups
 

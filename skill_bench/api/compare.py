@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from skill_bench.report.comparison.compare import SystemComparison, compare_systems
-from skill_bench.report.comparison.text import rows_of, to_text
+from skill_bench.report.comparison import SystemComparison, compare_systems, rows_of, to_text
 from skill_bench.report.table.load import load_table
 
 

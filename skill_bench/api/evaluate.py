@@ -10,10 +10,10 @@ from torch import nn
 
 from skill_bench.api.models import Model, as_upstream, borrowed
 from skill_bench.api.results import Results
-from skill_bench.base.cache_folder import cache_folder
+from skill_bench.base.catalog import DEFAULT_SUITE
 from skill_bench.base.errors import SkillBenchError
+from skill_bench.base.places import cache_folder
 from skill_bench.base.progress import Progress
-from skill_bench.base.suites import DEFAULT_SUITE
 from skill_bench.corpora.load import tasks_of
 from skill_bench.evaluation import evaluate as cells
 from skill_bench.evaluation.plan import Plan, UpstreamRequest

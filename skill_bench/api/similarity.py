@@ -12,7 +12,7 @@ from skill_bench.corpora.listing import list_audio
 from skill_bench.layers.measure import measure
 from skill_bench.models import checkpoint
 from skill_bench.records.similarity import LINKAGES, MEASURES, LayerSimilarity
-from skill_bench.upstream.weights import weights
+from skill_bench.upstream.spec import weights
 
 
 def similarity(

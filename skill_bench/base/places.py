@@ -1,8 +1,11 @@
-"""What is at a path, for messages: names that no file can have are of nothing."""
+"""What is at a path, for messages; and where what is cached lies unless somebody says otherwise."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+from skill_bench.base.errors import UsageError
 
 
 def exists(path: Path) -> bool:
@@ -16,3 +19,20 @@ def exists(path: Path) -> bool:
 def kind_of(path: Path) -> str:
     """``a folder``, ``a file``, or neither."""
     return "a folder" if path.is_dir() else "a file" if path.is_file() else "neither a file nor a folder"
+
+
+def cache_folder(given: Path | None = None) -> Path:
+    """``given``, else $XDG_CACHE_HOME/skill-bench, else ~/.cache/skill-bench.
+
+    Raises:
+        UsageError: nothing is given, and nobody says where home is.
+    """
+    if given is not None:
+        return given
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "skill-bench"
+    except RuntimeError as error:  # neither $HOME nor an entry for this user
+        raise UsageError(
+            "no folder for the cache: this user has no home. Give one with --cache-dir, or set XDG_CACHE_HOME."
+        ) from error

@@ -19,6 +19,7 @@ Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 PositiveNumber = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 def _false(value: Any) -> Any:

@@ -1,1 +1,1 @@
-"""The command line: one thin file a command."""
+"""The command line: thin files, one a command or a few that belong together."""

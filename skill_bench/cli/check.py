@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from skill_bench.base.cache_folder import cache_folder
+from skill_bench.base.places import cache_folder
 from skill_bench.cli.options import CacheDir, Checkpoint, DataRoot, Device, SuiteFile, names_in, seeds_in
 from skill_bench.cli.paths import file_to_write, require_folder
 
@@ -43,8 +43,8 @@ def check(
     from skill_bench.cli.console import ConsoleProgress
     from skill_bench.guard import rerun
     from skill_bench.guard.baseline import require_settings, settings_of
+    from skill_bench.guard.findings import require_passed, to_markdown, write_report
     from skill_bench.guard.judge import Rules
-    from skill_bench.guard.written import require_passed, to_markdown, write_report
 
     place = rerun.RerunOptions(
         cache_dir=cache_folder(cache_dir),

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from skill_bench.cli.interruption import interruptible
-from skill_bench.cli.options import DataPaths, Teacher, checkpoint_to_write
+from skill_bench.cli.options import DataPaths, Teacher, checkpoint_to_write, interruptible
 from skill_bench.cli.training_options import (
     Changes,
     CheckpointEvery,

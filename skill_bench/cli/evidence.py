@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skill_bench.base.cache_folder import cache_folder
 from skill_bench.base.counted import counted
-from skill_bench.cli.help_groups import commands
-from skill_bench.cli.interruption import interruptible
-from skill_bench.cli.launch_options import launchable
-from skill_bench.cli.options import CacheDir, DataPaths, Device, Teacher
+from skill_bench.base.places import cache_folder
+from skill_bench.cli.options import CacheDir, DataPaths, Device, Teacher, commands, interruptible
 from skill_bench.cli.paths import file_to_write, folder_to_write, there
+from skill_bench.cli.run_options import launchable
 from skill_bench.launch.options import LaunchOptions
 
 if TYPE_CHECKING:
@@ -96,8 +94,8 @@ def write_page(
     from skill_bench.report.render.heat_map import write_figures
     from skill_bench.report.table.collect import collect
     from skill_bench.sweep.grid import read_grid
+    from skill_bench.sweep.recorded import same_students
     from skill_bench.sweep.report.page import write_up
-    from skill_bench.sweep.same_students import same_students
 
     if out.suffix != ".md":
         raise UsageError(f"--out {out}: expected a name ending in .md.")

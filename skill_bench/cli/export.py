@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from skill_bench.cli.paths import require_file, require_folder, there
-from skill_bench.upstream.weights import weights
+from skill_bench.upstream.spec import weights
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,42 +4,37 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
+import traceback
 from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from skill_bench import __version__
-from skill_bench.base.errors import SkillBenchError
-from skill_bench.base.system_errors import explained
+from skill_bench.base.errors import SkillBenchError, explained
 from skill_bench.cli import (
-    bench,
-    cache,
     check,
-    compare,
     distill,
-    doctor,
     evidence,
     export,
     fidelity,
     groups,
-    leaderboard,
-    listing,
+    machine,
     plan,
     pretrain,
     profile,
-    rescore,
-    results,
     run,
-    show,
     similarity,
-    status,
-    torch_pair,
+    tables,
     upstream,
 )
-from skill_bench.cli.help_groups import InGroups
+from skill_bench.cli.options import InGroups
 
+_TORCH_PAIR = ("torch", "torchaudio")
 app = typer.Typer(
     name="skill-bench",
     cls=InGroups,
@@ -70,18 +65,18 @@ def options(
 _GROUPS: dict[str, tuple[tuple[str, Any], ...]] = {
     "Evaluate": (
         ("run", run.run),
-        ("status", status.status),
+        ("status", run.status),
         ("plan", plan.app),
         ("profile", profile.profile),
         ("fidelity", fidelity.fidelity),
         ("check", check.check),
     ),
     "Tables": (
-        ("leaderboard", leaderboard.leaderboard),
-        ("compare", compare.compare),
-        ("show", show.show),
-        ("rescore", rescore.rescore),
-        ("results", results.app),
+        ("leaderboard", tables.leaderboard),
+        ("compare", tables.compare),
+        ("show", tables.show),
+        ("rescore", tables.rescore),
+        ("results", tables.archives),
     ),
     "Models": (
         ("distill", distill.distill),
@@ -93,10 +88,10 @@ _GROUPS: dict[str, tuple[tuple[str, Any], ...]] = {
         ("export", export.export),
     ),
     "This machine": (
-        ("list", listing.list_all),
-        ("doctor", doctor.doctor),
-        ("cache", cache.app),
-        ("bench", bench.bench),
+        ("list", machine.list_all),
+        ("doctor", machine.doctor),
+        ("cache", machine.caches),
+        ("bench", machine.bench),
     ),
 }
 """In the order in which --help lists them."""
@@ -128,7 +123,7 @@ def main() -> None:
     except BrokenPipeError:  # whoever read has left, and misses no message
         _end(None, 1)
     except Exception as error:
-        message = torch_pair.explain(error) or explained(error)
+        message = explained_for_torch(error) or explained(error)
         if message is None:
             raise
         _end(message, 1)
@@ -146,3 +141,26 @@ def _end(message: str | None, code: int) -> NoReturn:
         except OSError:  # Python would try again at its end
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(code)
+
+
+def explained_for_torch(error: BaseException) -> str | None:
+    """What to install, if ``error`` came from torchaudio loading its compiled parts; None otherwise.
+
+    torchaudio raises an OSError where it was built against another torch, a RuntimeError where CUDA versions differ.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    if not any({"torchaudio", "_extension"} <= set(Path(frame.filename).parts) for frame in frames):
+        return None
+    found = " and ".join(f"{name} {_version(name)}" for name in _TORCH_PAIR)
+    wanted = [need for need in requires("skill-bench") or [] if re.split(r"[^\w-]", need)[0] in _TORCH_PAIR]
+    return (
+        f"{found} do not load together ({str(error).splitlines()[0]}). Expected the pair that skill-bench is tested "
+        f"with; run: pip install {' '.join(wanted)}"
+    )
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "(not installed)"

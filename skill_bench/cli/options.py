@@ -1,17 +1,22 @@
-"""Command-line options that several commands share."""
+"""What commands share: options, their place in groups below --help, and how a long one ends when interrupted."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from skill_bench.base.counted import counted
 from skill_bench.base.errors import UsageError
+from skill_bench.base.progress import Progress
+from skill_bench.base.signals import exit_code, terminable
 from skill_bench.cli.paths import folder_if_there, folder_to_write, require_file
-from skill_bench.upstream.weights import weights
+from skill_bench.upstream.spec import weights
 
 Upstream = Annotated[
     str,
@@ -123,3 +128,40 @@ def seeds_in(text: str) -> list[int]:
     if not numbers or min(numbers) < 0 or ("," not in text and numbers[0] < 1):
         raise UsageError(f"--seeds {text!r}: expected how many seeds (3) or which ones (0,1,2).")
     return numbers if "," in text else list(range(numbers[0]))
+
+
+@contextmanager
+def interruptible(progress: Progress, *, kept: str) -> Iterator[None]:
+    """Within, Ctrl-C, SIGTERM and SIGHUP end the command; ``kept`` says what is finished and how to go on."""
+    try:
+        with terminable():
+            yield
+    except KeyboardInterrupt as interruption:
+        progress.note(f"interrupted: {kept}")
+        raise typer.Exit(exit_code(interruption)) from None
+
+
+class InGroups(TyperGroup):
+    """Lists commands below the ``rich_help_panel`` that each was registered with."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        width = max(map(len, self.commands))
+        for name, command in self.commands.items():
+            title = getattr(command, "rich_help_panel", None)
+            groups.setdefault(title if isinstance(title, str) else "Commands", []).append(
+                (name.ljust(width), _first_sentence(command))
+            )
+        for title, lines in groups.items():
+            with formatter.section(title):
+                formatter.write_dl(lines)
+
+
+def _first_sentence(command: Any) -> str:
+    """Whole, where click would cut it."""
+    return " ".join((command.help or "").split("\n\n")[0].split())
+
+
+def commands(help: str) -> typer.Typer:
+    """Commands below one name, to which others are added."""
+    return typer.Typer(help=help, no_args_is_help=True, rich_markup_mode=None, cls=InGroups)

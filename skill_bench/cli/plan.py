@@ -9,8 +9,7 @@ import typer
 
 from skill_bench.base.counted import counted
 from skill_bench.cli import plan_run
-from skill_bench.cli.help_groups import commands
-from skill_bench.cli.options import DataPaths, Teacher
+from skill_bench.cli.options import DataPaths, Teacher, commands
 from skill_bench.cli.paths import file_to_write
 from skill_bench.cli.training_options import (
     Changes,

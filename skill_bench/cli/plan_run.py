@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from skill_bench.base.catalog import DEFAULT_SUITE
 from skill_bench.base.counted import counted
-from skill_bench.base.suites import DEFAULT_SUITE
 from skill_bench.cli.options import CacheDir, Checkpoint, DataRoot, Device, OutDir, SuiteFile
 from skill_bench.cli.run_options import (
     BatchSeconds,

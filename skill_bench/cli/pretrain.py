@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from skill_bench.cli.interruption import interruptible
-from skill_bench.cli.options import DataPaths, checkpoint_to_write
+from skill_bench.cli.options import DataPaths, checkpoint_to_write, interruptible
 from skill_bench.cli.training_options import (
     Changes,
     CheckpointEvery,
@@ -21,7 +20,7 @@ from skill_bench.cli.training_options import (
     launch,
     work_folder,
 )
-from skill_bench.upstream.weights import weights
+from skill_bench.upstream.spec import weights
 
 
 def pretrain(

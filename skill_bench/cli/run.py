@@ -1,17 +1,27 @@
-"""``skill-bench run``: evaluate an upstream and show it beside the bundled systems."""
+"""``skill-bench run`` and ``status``: evaluate an upstream, and how far the jobs of a run are."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skill_bench.base.catalog import DEFAULT_SUITE
 from skill_bench.base.counted import counted
-from skill_bench.base.suites import DEFAULT_SUITE
-from skill_bench.cli.interruption import interruptible
-from skill_bench.cli.launch_options import launchable
-from skill_bench.cli.options import CacheDir, Checkpoint, Columns, DataRoot, Device, OutDir, SuiteFile, names_in
+from skill_bench.base.errors import first_few
+from skill_bench.cli.options import (
+    CacheDir,
+    Checkpoint,
+    Columns,
+    DataRoot,
+    Device,
+    OutDir,
+    SuiteFile,
+    interruptible,
+    names_in,
+)
+from skill_bench.cli.paths import folder_if_there
 from skill_bench.cli.run_options import (
     BatchSeconds,
     CacheLimit,
@@ -22,9 +32,15 @@ from skill_bench.cli.run_options import (
     Suite,
     Tasks,
     Upstreams,
+    launchable,
     plan_of,
 )
 from skill_bench.launch.options import LaunchOptions
+
+if TYPE_CHECKING:
+    from skill_bench.launch.status import CellState, Status
+
+STATES: tuple[CellState, ...] = ("done", "running", "waiting", "failed", "lost")
 
 
 @launchable
@@ -57,8 +73,7 @@ def run(
     from skill_bench.corpora.load import title_of
     from skill_bench.evaluation.evaluate import evaluate
     from skill_bench.launch.launch import in_jobs
-    from skill_bench.report.render.run_table import show
-    from skill_bench.report.render.terminal import require_columns
+    from skill_bench.report.render.terminal import require_columns, show
 
     require_columns(shown := names_in(columns) or [])
     plan = plan_of(
@@ -97,3 +112,38 @@ def run(
             f"{counted(len(outcome.failures), 'cell')} failed{others}:\n{failed}"
         )
     typer.echo(f"{counted(len(outcome.records), 'cell')} in {out}, {outcome.n_skipped} of them finished before.")
+
+
+def status(
+    out: Annotated[Path, typer.Option(help="--out of the run.", callback=folder_if_there)] = Path("results"),
+) -> None:
+    """Say how far the jobs of `run --launcher` or `evidence run --launcher` are, and what failed."""
+    from functools import partial
+
+    from skill_bench.launch.launch import ENGINES
+    from skill_bench.launch.options import LaunchOptions
+    from skill_bench.launch.status import status as found_in
+
+    engines = {name: partial(engine, LaunchOptions(launcher=name)) for name, engine in ENGINES.items()}
+    for found in found_in(out, engines=engines):
+        for line in lines(found):
+            typer.echo(line)
+
+
+def lines(found: Status) -> list[str]:
+    """A launch as text: counts, jobs, and what went wrong."""
+    counts = ", ".join(f"{n} {state}" for state in STATES if (n := found.count(state)))
+    jobs = first_few(f"{job} {state}" for job, state in found.jobs.items()) or "all ended"
+    left = "unknown" if found.hours_left is None else f"{found.hours_left:.2f}"
+    shown = [
+        f"{found.launched.started_at} {found.launched.launcher}, {found.folder}",
+        f"  cells       {len(found.cells)}: {counts or 'none'}",
+        f"  jobs        {len(found.launched.jobs)}: {jobs}",
+        f"  hours left  {left}",
+    ]
+    running = [name for name, state in found.cells.items() if state == "running"]
+    if running:
+        shown.append(f"  now         {'; '.join(running)}")
+    if found.count("lost"):
+        shown.append("  Cells are lost with their jobs. The command of the run continues with them.")
+    return [*shown, *(f"  {line}" for problem in found.problems for line in problem.splitlines())]

@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 
 from skill_bench.base.counted import counted
-from skill_bench.cli.help_groups import commands
-from skill_bench.cli.options import Checkpoint
+from skill_bench.cli.options import Checkpoint, commands
 from skill_bench.cli.paths import folder_to_write
-from skill_bench.upstream.weights import weights
+from skill_bench.upstream.spec import weights
 
 app = commands("Make a folder for a model of your own, and check it.")
 

@@ -27,7 +27,7 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """Recording conditions that are imitated when the audio is loaded, see `skill_bench.corpora.audio.conditions`.
+    """Recording conditions that are imitated when the audio is loaded, see `skill_bench.corpora.audio.effects`.
 
     Attributes:
         gain_db: Root mean square of the speech, in dB of full scale (so it is negative).

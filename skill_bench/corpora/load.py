@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skill_bench.base import catalog
+from skill_bench.base.catalog import OFFICIAL_SUITES, is_local, layouts, suites
 from skill_bench.base.counted import counted
 from skill_bench.base.errors import UnknownName, UsageError
-from skill_bench.base.suites import OFFICIAL_SUITES, is_local, layouts, suites
 from skill_bench.corpora.audio.scan import scan
 from skill_bench.corpora.data import Fold, TaskData
 from skill_bench.corpora.described.assemble import assemble

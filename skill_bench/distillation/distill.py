@@ -34,9 +34,8 @@ from skill_bench.pruning.options import Sparsity
 from skill_bench.pruning.prune import prune
 from skill_bench.pruning.sparsity import require_reachable, settle
 from skill_bench.records.similarity import CARRIED, SIMILARITY_FILE, Groups, LayerSimilarity
-from skill_bench.training.adamw import adamw
 from skill_bench.training.batches import SpeechBatches
-from skill_bench.training.engine import Engine, Processes
+from skill_bench.training.engine import Engine, Processes, adamw
 from skill_bench.training.loop import Objective, Schedule, Training
 from skill_bench.training.options import Stage
 

@@ -20,14 +20,14 @@ import numpy as np
 import torch
 
 from skill_bench.base.documents import Document
-from skill_bench.base.neighbours import neighbours
+from skill_bench.base.in_order import neighbours
 from skill_bench.base.progress import Advance, Progress, Silent
 from skill_bench.base.specs import Frozen
 from skill_bench.corpora.data import Utterance
 from skill_bench.distillation.distill import distill
 from skill_bench.distillation.recipe import Recipe
 from skill_bench.layers.options import SimilarGroups
-from skill_bench.measure.resident import reset_peak, resident_peak_bytes
+from skill_bench.measure.memory import reset_peak, resident_peak_bytes
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.records.profile import Band
 from skill_bench.training.batches import cached_bytes, long_enough

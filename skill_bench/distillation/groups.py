@@ -9,9 +9,8 @@ from skill_bench.base.counted import counted
 from skill_bench.base.errors import UsageError
 from skill_bench.distillation.losses import Averages
 from skill_bench.distillation.recipe import Recipe
-from skill_bench.layers.cluster import layer_groups
+from skill_bench.layers.cluster import inverse_distance, layer_groups
 from skill_bench.layers.options import FixedGroups, RandomGroups, SimilarGroups, UniformGroups
-from skill_bench.layers.weights import inverse_distance
 from skill_bench.records.similarity import Groups, Weights
 
 

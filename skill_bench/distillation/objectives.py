@@ -12,10 +12,10 @@ from skill_bench.distillation.losses import Averages, GroupDistillation
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.size import size_of
-from skill_bench.pruning import removal
+from skill_bench.pruning import prune
 from skill_bench.pruning.gates import Gates
-from skill_bench.pruning.kept import Kept
 from skill_bench.pruning.options import Sparsity
+from skill_bench.pruning.prune import Kept
 from skill_bench.pruning.sparsity import Lagrangian, Sizes, gated_shape, hold, n_parameters
 from skill_bench.training.loop import Objective
 
@@ -80,17 +80,17 @@ class JointObjective(Objective):
 
     def shrink(self, optimizer: torch.optim.Optimizer) -> None:
         """Removes units that no sample has opened since the last call, unless too few would be left for the target."""
-        kept = removal.opened(self.gates, self.student.architecture)
+        kept = prune.opened(self.gates, self.student.architecture)
         smaller = kept.shape(self.shape)
         if n_parameters(smaller, Sizes.of(smaller)) < (1 - self.options.target) * self.teacher_size:
             kept = Kept.everything(self.student.architecture)
-        self.student = removal.remove(self.student, self.gates, kept, optimizer)
+        self.student = prune.remove(self.student, self.gates, kept, optimizer)
 
     def shrink_as(self, modules: Mapping[str, Mapping[str, Tensor]], optimizer: torch.optim.Optimizer) -> None:
         """Removes the units whose gates a checkpoint no longer has."""
         if self.shrink_every_updates is not None:
-            kept = removal.left(self.gates, modules["gates"], self.student.architecture)
-            self.student = removal.remove(self.student, self.gates, kept, optimizer)
+            kept = prune.left(self.gates, modules["gates"], self.student.architecture)
+            self.student = prune.remove(self.student, self.gates, kept, optimizer)
 
     def correct(self, update: int) -> None:
         """Holds the target once the ramp has ended, where the options say so."""

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from skill_bench.base.errors import RecordError, SkillBenchError
+from skill_bench.base.errors import RecordError, SkillBenchError, explained
 from skill_bench.base.provenance import collect, now
-from skill_bench.base.system_errors import explained
 from skill_bench.corpora.data import TaskData
 from skill_bench.evaluation.cell_result import CellResult
 from skill_bench.evaluation.forecast import Forecast, forecast_path

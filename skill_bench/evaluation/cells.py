@@ -1,22 +1,61 @@
-"""The cells of one upstream with one task: found, run, or left to the process that is at them; none is run twice."""
+"""The cells of one upstream with one task: found, run, or left to the process that is at them; none is run twice.
+
+What a run left behind is its outcome: records, and the cells without one.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from skill_bench.base.errors import SkillBenchError
 from skill_bench.base.locks import claim
 from skill_bench.base.progress import Advance, Progress
 from skill_bench.base.provenance import now
-from skill_bench.evaluation.cell_record import CellRecord
+from skill_bench.evaluation.cell_record import CellRecord, FailedCell
 from skill_bench.evaluation.cell_result import CellResult
-from skill_bench.evaluation.outcome import Outcome
+from skill_bench.records.record import Record
 
 POLL_SECONDS = 2.0
 """How often is looked whether another process has finished, or died over, what it had claimed."""
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What a run left behind.
+
+    Attributes:
+        records: Finished records, measured now or found.
+        n_skipped: How many of them were there before.
+        failures: Cells without a result.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    n_skipped: int = 0
+    failures: list[FailedCell] = field(default_factory=list)
+
+    def failed(self, failure: FailedCell, progress: Progress) -> None:
+        """Takes a failure in, and says so."""
+        self.failures.append(failure)
+        progress.note(f"failed: {failure.name}: {failure.error}")
+
+    def take_in(self, cell: CellRecord, progress: Progress) -> bool:
+        """Takes in what there is of a cell: its record, or what another process has just failed at; False for nothing.
+
+        Raises:
+            RecordError: a file is there that cannot be trusted.
+        """
+        record = cell.finished()
+        if record is not None:
+            self.records.append(record)
+            self.n_skipped += not cell.has_changed
+            return True
+        failure = cell.failed_meanwhile()
+        if failure is not None:
+            self.failed(failure, progress)
+        return failure is not None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,20 +15,18 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import torch
 
 from skill_bench.base import catalog
-from skill_bench.base.errors import DataError, SkillBenchError, UsageError
+from skill_bench.base.errors import DataError, SkillBenchError, UsageError, explained
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.provenance import collect, now
-from skill_bench.base.system_errors import explained
 from skill_bench.base.unfinished import remove_leftovers
 from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.load import load_task_data
 from skill_bench.evaluation import kinds
 from skill_bench.evaluation.cell_record import CellRecord, EvaluatedUpstream, FailedCell
 from skill_bench.evaluation.cell_result import CellResult, run_cells
-from skill_bench.evaluation.cells import Cells, wait_for
+from skill_bench.evaluation.cells import Cells, Outcome, wait_for
 from skill_bench.evaluation.costs import ensure_profile
 from skill_bench.evaluation.forecast import Forecast
-from skill_bench.evaluation.outcome import Outcome
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.evaluation.probe import PROBE_LIMIT, Prober, peak_memory_bytes
 from skill_bench.evaluation.solve import requests
@@ -156,10 +154,10 @@ def _cells(model: _Model, tasks: Sequence[TaskCase], *, plan: Plan, progress: Pr
 
 def _require_known(plan: Plan) -> None:
     """What is wrong with the plan itself is found before anything is loaded."""
-    from skill_bench.upstream.hub import PREFIX
+    from skill_bench.upstream.load import HUB_PREFIX
 
     for request in plan.upstreams:
-        if not request.name.startswith(PREFIX):
+        if not request.name.startswith(HUB_PREFIX):
             catalog.upstream(request.name)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from skill_bench.base.precision import Precision
+from skill_bench.base.specs import Precision
 from skill_bench.records.record import DEFAULT_PROTOCOL
 
 

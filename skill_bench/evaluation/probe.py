@@ -21,7 +21,6 @@ from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.data import TaskData, Utterance
 from skill_bench.evaluation import kinds
 from skill_bench.evaluation.forecast import NOTHING, TaskForecast
-from skill_bench.evaluation.reading import audio_read_seconds
 from skill_bench.evaluation.solve import requests, solve
 from skill_bench.evaluation.solving.cell import Cell, CellUpstream
 from skill_bench.evaluation.solving.requests import Request
@@ -30,8 +29,8 @@ from skill_bench.features.extract import extract
 from skill_bench.features.extraction import BATCH_SECONDS
 from skill_bench.features.policy import Policy, entry_keys
 from skill_bench.features.stored import caches, free_bytes
-from skill_bench.measure.resident import resident_peak_bytes
-from skill_bench.probes.frames import RESIDENT_BYTES
+from skill_bench.measure.memory import resident_peak_bytes
+from skill_bench.probes.batches import RESIDENT_BYTES
 from skill_bench.records.profile import Band
 from skill_bench.tasks import TaskSpec
 
@@ -42,6 +41,7 @@ _SAMPLE_BATCHES_A_THREAD = 1.5
 _PROBE_SECONDS = 2.0
 # A forecast from seconds of a machine that also does other things.
 _NOISE = 1.25
+SEARCHED_LAYERS = 13
 
 
 @dataclass(kw_only=True)
@@ -304,3 +304,31 @@ def _n(data: TaskData, split: str) -> int:
 
 def _pairs(data: TaskData) -> int:
     return max(1, sum(len(f.queries) * len(f.test) + len(f.dev_queries) * len(f.dev) for f in data.folds))
+
+
+def audio_read_seconds(task: TaskSpec, data: TaskData, *, n_seeds: int, stays: bool) -> float:
+    """Audio whose frames a run reads, as often as it does, to the last step of the stated learning rates.
+
+    A search, of which nothing is trained, reads everything twice for each of some dozen layers.
+
+    Args:
+        task: Resolved for suite and protocol.
+        data: Of the run.
+        n_seeds: Each reads batches of its own.
+        stays: Whether training and dev are read once and then stay in memory.
+    """
+    protocol, total = task.protocol, 0.0
+    n_dev = -(-protocol.steps // protocol.evaluate_every_steps) if protocol.steps else 0
+    for fold in data.folds:
+        train, dev, test = (_seconds(part) for part in (fold.train, fold.dev, fold.test))
+        if protocol.steps == 0:
+            total += 2 * (SEARCHED_LAYERS * (dev + _seconds(fold.dev_queries)) + test + _seconds(fold.queries))
+            continue
+        drawn = protocol.steps * protocol.accumulate * protocol.batch_size * train / max(1, len(fold.train))
+        total += train + dev if stays else n_seeds * (drawn + n_dev * dev)
+        total += n_seeds * test
+    return total
+
+
+def _seconds(utterances: Iterable[Utterance]) -> float:
+    return sum(utterance.seconds or 0.0 for utterance in utterances)

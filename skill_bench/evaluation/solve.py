@@ -10,8 +10,7 @@ from skill_bench.evaluation import kinds
 from skill_bench.evaluation.solving.cell import Cell, Solved
 from skill_bench.evaluation.solving.requests import Request
 from skill_bench.features.extract import Features, extract
-from skill_bench.features.tf32 import without_tf32
-from skill_bench.models.threads import threads
+from skill_bench.models.arithmetic import threads, without_tf32
 from skill_bench.tasks import TaskSpec
 
 HEAD_THREADS = 1

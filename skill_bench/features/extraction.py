@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from skill_bench.base.counted import counted
-from skill_bench.base.neighbours import neighbours
+from skill_bench.base.in_order import neighbours
 from skill_bench.base.progress import Advance
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.data import Utterance

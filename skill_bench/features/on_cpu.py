@@ -10,12 +10,11 @@ import torch
 
 from skill_bench.corpora.audio.audio import load_utterance
 from skill_bench.corpora.data import Utterance
-from skill_bench.features import freed_memory
-from skill_bench.features.kept import kept
+from skill_bench.features import memory
 from skill_bench.features.memory import at_once, estimate_of
 from skill_bench.features.policy import Policy, cut
-from skill_bench.features.source import Batches, Computed, FeatureSource
-from skill_bench.models.threads import threads
+from skill_bench.features.source import Batches, Computed, FeatureSource, kept
+from skill_bench.models.arithmetic import threads
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class OnCpu:
                     with threads(self.n_threads):
                         computed = self._batch(batch)
                     yield computed
-            freed_memory.return_to_system()
+            memory.return_to_system()
 
     def _together(self, block: Batches) -> Generator[Computed]:
         estimate, most = estimate_of(self.upstream), self.policy.max_samples

@@ -17,19 +17,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from skill_bench.base.ahead import ahead
 from skill_bench.base.errors import DataError
-from skill_bench.base.neighbours import neighbours
+from skill_bench.base.in_order import ahead, neighbours
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.audio.audio import Audio, load_utterance
 from skill_bench.corpora.data import Utterance
 from skill_bench.features.cache import KeptFeatures
-from skill_bench.features.kept import kept, reduced, unusable
-from skill_bench.features.lanes import Lanes
+from skill_bench.features.lanes import LITTLE_SECONDS, Lanes, Room, room_for
 from skill_bench.features.policy import Policy, cut
-from skill_bench.features.room import LITTLE_SECONDS, Room, room_for
-from skill_bench.features.source import Batches, Computed, FeatureSource
-from skill_bench.features.tf32 import without_tf32
+from skill_bench.features.source import Batches, Computed, FeatureSource, kept, reduced, unusable
+from skill_bench.models.arithmetic import without_tf32
 
 N_AHEAD = 2
 """Batches that are decoded, or being so, while one is computed."""

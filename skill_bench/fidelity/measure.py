@@ -17,12 +17,10 @@ from skill_bench.base.provenance import Provenance, collect, now
 from skill_bench.corpora.audio.audio import load_utterance
 from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.listing import speech_fingerprint
-from skill_bench.fidelity.heldout import HeldOut, held_out
+from skill_bench.fidelity.heldout import HeldOut, Speakers, divide, held_out
 from skill_bench.fidelity.interval import CONFIDENCE, interval
 from skill_bench.fidelity.mapping import mappings
-from skill_bench.fidelity.moments import RunningMoments, State
-from skill_bench.fidelity.ridge import PENALTIES, WHITENING_THRESHOLD
-from skill_bench.fidelity.speakers import Speakers, divide
+from skill_bench.fidelity.ridge import PENALTIES, WHITENING_THRESHOLD, RunningMoments, State
 from skill_bench.records.fidelity import Fidelity, FidelitySettings, LayerFidelity, Mapping, Reading
 from skill_bench.records.record import System
 from skill_bench.upstream.interface import Upstream

@@ -1,15 +1,21 @@
-"""Ridge regression from a student's state to a teacher's, and what it leaves unexplained of other frames."""
+"""Ridge regression from a student's state to a teacher's, and what it leaves unexplained of other frames.
+
+All that it needs, of any hours of speech, are sums over frames of states and of their products.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
+from torch import Tensor
 
-from skill_bench.fidelity.moments import Moments
-
+State = tuple[int, int]
+"""Number of a model, and of one of its layers."""
 PENALTIES = tuple(10.0**power for power in range(-8, 0))
 """Relative to the mean variance of the student's dimensions."""
 WHITENING_THRESHOLD = 1e-8
@@ -17,6 +23,102 @@ WHITENING_THRESHOLD = 1e-8
 one that a LayerNorm takes away, mostly rounding is left."""
 
 Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moments:
+    """Sums over the frames of some speakers, x of a student's layer and y of a teacher's.
+
+    Attributes:
+        n: Number of frames.
+        x, y: ``(dim_x,)`` and ``(dim_y,)``, sums.
+        xx, xy, yy: ``(dim_x, dim_x)``, ``(dim_x, dim_y)``, ``(dim_y, dim_y)``, sums of products.
+    """
+
+    n: float
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    xx: NDArray[np.float64]
+    xy: NDArray[np.float64]
+    yy: NDArray[np.float64]
+
+    def about(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> Moments:
+        """The same frames with ``x`` and ``y``, of the sums' shapes, subtracted from each."""
+        return Moments(
+            n=self.n,
+            x=self.x - self.n * x,
+            y=self.y - self.n * y,
+            xx=self.xx - np.outer(self.x, x) - np.outer(x, self.x - self.n * x),
+            xy=self.xy - np.outer(self.x, y) - np.outer(x, self.y - self.n * y),
+            yy=self.yy - np.outer(self.y, y) - np.outer(y, self.y - self.n * y),
+        )
+
+
+def total(parts: Iterable[Moments]) -> Moments:
+    """Of several groups of speakers together."""
+    parts = list(parts)
+
+    def of(name: str) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = np.sum([getattr(part, name) for part in parts], axis=0)
+        return found
+
+    return Moments(n=sum(part.n for part in parts), x=of("x"), y=of("y"), xx=of("xx"), xy=of("xy"), yy=of("yy"))
+
+
+class RunningMoments:
+    """Adds utterances to float64 sums, one set for each group of speakers.
+
+    Memory is ``8 n_groups sum(dim_a dim_b)`` bytes over the products that are needed, whatever the number of frames.
+    Frames are taken relative to the mean of the first ones seen, so that dimensions with a large offset lose no digits
+    when means are subtracted; R2 does not depend on it.
+
+    Args:
+        dims: Width of every state that is needed.
+        pairs: (student's state, teacher's state) to be regressed.
+    """
+
+    def __init__(
+        self, *, dims: Mapping[State, int], pairs: Iterable[tuple[State, State]], n_groups: int, device: torch.device
+    ) -> None:
+        self.pairs = tuple(dict.fromkeys(pairs))
+        used = tuple(dict.fromkeys(state for pair in self.pairs for state in pair))
+        products = dict.fromkeys([*((state, state) for state in used), *self.pairs])
+
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(n_groups, *shape, dtype=torch.float64, device=device)
+
+        self.n_frames = [0] * n_groups
+        self._sums = {state: zeros(dims[state]) for state in used}
+        self._products = {(a, b): zeros(dims[a], dims[b]) for a, b in products}
+        self._origins: dict[State, Tensor] = {}
+
+    @property
+    def n_bytes(self) -> int:
+        """What the sums take."""
+        return sum(sums.nbytes for sums in (*self._sums.values(), *self._products.values()))
+
+    def update(self, group: int, states: Mapping[State, Float[Tensor, "frames dim"]]) -> None:
+        """Adds the frames of one utterance, the same number of each state; states of no pair are passed over."""
+        frames = {state: states[state].to(sums.device, torch.float64) for state, sums in self._sums.items()}
+        (n_frames,) = {len(own) for own in frames.values()}
+        if n_frames == 0:
+            return
+        if not self._origins:
+            self._origins = {state: own.mean(0) for state, own in frames.items()}
+        frames = {state: own - self._origins[state] for state, own in frames.items()}
+        for state, own in frames.items():
+            self._sums[state][group] += own.sum(0)
+        for (a, b), products in self._products.items():
+            products[group].addmm_(frames[a].T, frames[b])
+        self.n_frames[group] += n_frames
+
+    def of(self, student: State, teacher: State) -> list[Moments]:
+        """A pair's moments, one for each group."""
+        x, y = self._sums[student].cpu().numpy(), self._sums[teacher].cpu().numpy()
+        xx, xy, yy = (
+            self._products[a, b].cpu().numpy() for a, b in ((student, student), (student, teacher), (teacher, teacher))
+        )
+        return [Moments(n=n, x=x[g], y=y[g], xx=xx[g], xy=xy[g], yy=yy[g]) for g, n in enumerate(self.n_frames)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,11 +17,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from skill_bench.base.archive import find
+from skill_bench.base.catalog import DEFAULT_SUITE
 from skill_bench.base.documents import Document
 from skill_bench.base.errors import UsageError
 from skill_bench.base.provenance import Provenance
 from skill_bench.base.specs import Frozen
-from skill_bench.base.suites import DEFAULT_SUITE
 from skill_bench.records.record import DEFAULT_PROTOCOL
 
 FILE = "baseline.json"

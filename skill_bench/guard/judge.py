@@ -15,8 +15,7 @@ from skill_bench.base.errors import RecordError
 from skill_bench.guard.baseline import Costs
 from skill_bench.guard.findings import Finding, Status
 from skill_bench.records.record import Record
-from skill_bench.report.comparison.compare import compare_entries
-from skill_bench.report.comparison.text import p_text, signed
+from skill_bench.report.comparison import compare_entries, p_text, signed
 from skill_bench.report.statistics.paired import Comparison, Overall, holm, overall
 from skill_bench.report.table.blocks import variant
 from skill_bench.report.table.columns import Column

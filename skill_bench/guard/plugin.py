@@ -53,10 +53,10 @@ def _check(
     **place: Any,
 ) -> CheckReport:
     __tracebackhide__ = True
-    from skill_bench.base.cache_folder import cache_folder
+    from skill_bench.base.places import cache_folder
     from skill_bench.guard import rerun
+    from skill_bench.guard.findings import to_markdown
     from skill_bench.guard.judge import Rules
-    from skill_bench.guard.written import to_markdown
 
     report = rerun.compare(
         Path(against),

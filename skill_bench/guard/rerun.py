@@ -24,8 +24,8 @@ from skill_bench.guard.baseline import FILE, Baseline, Change, Costs, Settings, 
 from skill_bench.guard.findings import CheckReport
 from skill_bench.guard.judge import Rules, judge_costs, judge_tasks
 from skill_bench.measure.profile import profile
-from skill_bench.measure.reference import NAME, throughput_ratio
-from skill_bench.report.comparison.compare import ONE_SEED
+from skill_bench.measure.throughput import NAME, throughput_ratio
+from skill_bench.report.comparison import ONE_SEED
 from skill_bench.report.table.collect import collect
 from skill_bench.report.table.entry import FoundRecord
 

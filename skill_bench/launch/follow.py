@@ -13,19 +13,17 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from skill_bench.base.errors import SkillBenchError
-from skill_bench.base.first_few import first_few
+from skill_bench.base.errors import SkillBenchError, first_few
 from skill_bench.base.locks import claim
 from skill_bench.base.progress import Advance, Progress
 from skill_bench.base.provenance import now
 from skill_bench.evaluation.cell_record import CellRecord, FailedCell
+from skill_bench.evaluation.cells import Outcome
 from skill_bench.evaluation.evaluate import Load
-from skill_bench.evaluation.outcome import Outcome
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.launch.engine import Jobs
 from skill_bench.launch.job import Group, Job
-from skill_bench.launch.journal import FILE, FOLDER, Launched, LaunchedJob, launched_cell
-from skill_bench.launch.logs import last_words
+from skill_bench.launch.journal import FILE, FOLDER, Launched, LaunchedJob, last_words, launched_cell
 from skill_bench.launch.options import LaunchOptions
 from skill_bench.launch.share import Missing, share
 

@@ -1,4 +1,4 @@
-"""What a launch has started, kept beside the records: `skill-bench status` reads it.
+"""What a launch has started, kept beside the records (`skill-bench status` reads it), and what its jobs last said.
 
 ``OUT/launched/TIME/launch`` is the document; beside it lie what jobs say of their groups (``GROUP.claim`` while one is
 at it, ``GROUP.tried``, ``GROUP.done``), and submitit's files with the jobs' logs.
@@ -6,6 +6,7 @@ at it, ``GROUP.tried``, ``GROUP.done``), and submitit's files with the jobs' log
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +17,8 @@ from skill_bench.launch.options import Launcher
 from skill_bench.records.record import version
 
 FOLDER, FILE = "launched", "launch"  # no .json: what belongs to records is found by that name
+FEW_LINES = 8
+_MOST_BYTES = 2**14
 
 
 class LaunchedCell(Frozen):
@@ -66,3 +69,23 @@ def launched_cell(cell: CellRecord, *, seconds: float | None) -> LaunchedCell:
 def launches(out_dir: Path) -> list[Path]:
     """The folders of launches of a folder of records, the latest last."""
     return sorted(path.parent for path in out_dir.glob(f"{FOLDER}/*/{FILE}"))
+
+
+def end_of(log: Path, *, n_lines: int = FEW_LINES) -> list[str]:
+    """The last lines of a log; none where there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - _MOST_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    return [line for line in text.splitlines() if line.strip()][-n_lines:]
+
+
+def last_words(logs: Iterable[Path]) -> str:
+    """The ends of a job's logs, with their names; a sentence where they are empty."""
+    found = [(log, end) for log in logs if (end := end_of(log))]
+    if not found:
+        return "it left no log"
+    return "\n".join("\n".join([f"{log} ends:", *(f"  {line}" for line in end)]) for log, end in found)

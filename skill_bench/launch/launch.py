@@ -11,9 +11,9 @@ import torch
 from skill_bench.base.errors import RecordError, SkillBenchError
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.evaluation.cell_record import EvaluatedUpstream
+from skill_bench.evaluation.cells import Outcome
 from skill_bench.evaluation.evaluate import Load, TaskCase, load_request, not_loaded, prepare
 from skill_bench.evaluation.forecast import Forecast, forecast_path
-from skill_bench.evaluation.outcome import Outcome
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.launch.engine import Jobs
 from skill_bench.launch.follow import Follower

@@ -10,8 +10,7 @@ from typing import Literal
 
 from skill_bench.base.errors import RecordError, UsageError
 from skill_bench.launch.engine import Jobs, State
-from skill_bench.launch.journal import FILE, Launched, LaunchedCell, launches
-from skill_bench.launch.logs import last_words
+from skill_bench.launch.journal import FILE, Launched, LaunchedCell, last_words, launches
 from skill_bench.launch.options import Launcher
 from skill_bench.records.record import Record
 

@@ -1,4 +1,7 @@
-"""Groups of similar layers: agglomerative clustering of a similarity matrix, with or without a chain constraint."""
+"""Groups of similar layers: agglomerative clustering of a similarity matrix, with or without a chain constraint.
+
+And how much each layer counts in its group.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,12 @@ from scipy.spatial.distance import squareform
 
 from skill_bench.base.counted import counted
 from skill_bench.base.errors import UsageError
-from skill_bench.records.similarity import Groups, Largest, Linkage
+from skill_bench.records.similarity import Groups, Largest, Linkage, Weights
 
 AUTO_RANGE = range(2, 9)
 """Numbers of groups that ``auto`` tries."""
+LEAST_DISTANCE = 1e-3
+"""Layers nearer to the others than this count alike: measures of finitely many frames tell no more apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,3 +213,25 @@ def _joined(method: Linkage, to_a: float, to_b: float, a_to_b: float, n_a: int, 
         return min(to_a, to_b)
     total = (n_k + n_a) * to_a**2 + (n_k + n_b) * to_b**2 - n_k * a_to_b**2
     return float(np.sqrt(max(0.0, total) / (n_a + n_b + n_k)))
+
+
+def inverse_distance(similarity: NDArray[np.float64], groups: Groups) -> Weights:
+    """By one over the mean distance, 1 - similarity, to the other layers of the group; 1 on average.
+
+    A layer that is unlike its group, as those are at the border to the next, tells less of it. The similarity itself
+    would change next to nothing: it is about the same for all layers of a cluster, where distances differ by factors.
+    Under CKA its mean over the group is the cosine between the layer's Gram matrix and the group's mean one, so this is
+    nearness to the group's mean.
+
+    Args:
+        similarity: ``(layers, layers)``, 1 on the diagonal.
+    """
+    found = []
+    for group in groups:
+        if len(group) == 1:
+            found.append((1.0,))
+            continue
+        distance = (1.0 - similarity[np.ix_(group, group)]).sum(1) / (len(group) - 1)
+        weights = 1.0 / np.maximum(distance, LEAST_DISTANCE)
+        found.append(tuple((weights / weights.mean()).tolist()))
+    return tuple(found)

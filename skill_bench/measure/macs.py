@@ -9,22 +9,24 @@ one) is charged for what it computes.
 ``superb`` is the number of the SUPERB challenge: its profiler adds, for each attention layer over T frames with H heads
 and d = H * head width, 4*T*d for the bias additions and 4*H*T*T for scale, mask and softmax. For HuBERT Base that
 gives 1669.2 G over the 32 utterances, as published, where the products alone give 1665.5 G.
+
+Parameters are counted too: what a module holds, never an estimate.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from math import prod
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from skill_bench.records.profile import Macs
+from skill_bench.records.profile import Macs, Parameters
 
 CHALLENGE_LENGTHS_SAMPLES = (
     20560, 34560, 38480, 42560, 45600, 48720, 52000, 55120,
@@ -193,3 +195,35 @@ def _convolution(args: tuple[Any, ...], out: Any) -> int:
 
 def _bucket_sums(values: list[int]) -> tuple[int, ...]:
     return tuple(sum(values[start : start + BUCKET]) for start in range(0, len(values), BUCKET))
+
+
+def count_parameters(module: nn.Module) -> Parameters:
+    """Numbers in ``module``, in all and by its children; a tensor shared by several counts once, for the first.
+
+    ``n_bytes`` is the memory of parameters and buffers as they are stored now.
+    """
+    seen: set[int] = set()
+    outer = module
+    while len(children := list(module.children())) == 1 and not list(module.parameters(recurse=False)):
+        module = children[0]  # a wrapper tells nothing about where its parameters are
+    own = list(module.parameters(recurse=False))
+    by_component = {"(own)": _fresh(own, seen)} if own else {}
+    by_component |= {name: _fresh(child.parameters(), seen) for name, child in module.named_children()}
+    parameters, buffers = list(outer.parameters()), list(outer.buffers())
+    return Parameters(
+        total=sum(p.numel() for p in parameters),
+        trainable=sum(p.numel() for p in parameters if p.requires_grad),
+        buffers=sum(b.numel() for b in buffers),
+        n_bytes=sum(t.numel() * t.element_size() for t in (*parameters, *buffers)),
+        by_component={name: n for name, n in by_component.items() if n},
+    )
+
+
+def _fresh(parameters: Iterable[Tensor], seen: set[int]) -> int:
+    """Numbers in the tensors not in ``seen``, which grows by them."""
+    n = 0
+    for parameter in parameters:
+        if id(parameter) not in seen:
+            seen.add(id(parameter))
+            n += parameter.numel()
+    return n

@@ -3,19 +3,26 @@
 The resident set of a process is not used: it counts libraries, never shrinks, and hides what is allocated from memory
 freed earlier. On a CPU torch's profiler lists every allocation, kernels' scratch space included, and their running sum
 has a peak; on CUDA the allocator keeps that peak itself.
+
+Of a whole process, there is the most that it has held at one time since a reset: what it needs to run.
 """
 
 from __future__ import annotations
 
 import os
+import resource
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from skill_bench.measure.throughput import Encode, noise
 from skill_bench.records.profile import Memory
+
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def measure_memory(
@@ -78,3 +85,23 @@ def _quiet_kineto() -> Iterator[None]:
     finally:
         if before is None:
             del os.environ["KINETO_LOG_LEVEL"]
+
+
+def resident_peak_bytes() -> int:
+    """Linux: VmHWM of proc(5). Elsewhere the peak since the process began, which a reset does not lower."""
+    try:
+        for line in _STATUS.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def reset_peak() -> None:
+    """Linux: sets the peak to what is resident now (proc(5), clear_refs 5). Elsewhere, or where forbidden, nothing."""
+    try:
+        _CLEAR.write_text("5")
+    except OSError:
+        return

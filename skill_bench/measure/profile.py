@@ -10,11 +10,9 @@ from torch import nn
 
 from skill_bench.base import provenance
 from skill_bench.base.errors import SkillBenchError
-from skill_bench.measure.deployed import disk_bytes, measure_cold_start
-from skill_bench.measure.macs import CHALLENGE_LENGTHS_SAMPLES, challenge_macs
+from skill_bench.measure.macs import CHALLENGE_LENGTHS_SAMPLES, challenge_macs, count_parameters
 from skill_bench.measure.memory import measure_memory
-from skill_bench.measure.parameters import count_parameters
-from skill_bench.measure.throughput import Encode, measure_throughput
+from skill_bench.measure.throughput import Encode, disk_bytes, measure_cold_start, measure_throughput
 from skill_bench.records.profile import Memory, Parameters, Profile
 from skill_bench.records.record import System
 

@@ -19,9 +19,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from skill_bench.metrics import diarization, slots
-from skill_bench.metrics.accuracy import accuracy, unweighted_accuracy
 from skill_bench.metrics.edits import character_error_rate, word_error_rate
-from skill_bench.metrics.ratio import Ratio, pooled
+from skill_bench.metrics.ratio import Ratio, accuracy, pooled, unweighted_accuracy
 from skill_bench.metrics.scales import SCALES
 from skill_bench.metrics.search import maximum_term_weighted_value
 from skill_bench.metrics.verification import equal_error_rate

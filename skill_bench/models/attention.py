@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skill_bench.models.recomputed import recomputed
+from skill_bench.models.in_training import recomputed
 
 
 def head_rows(heads: Int[Tensor, " some"], *, head_dim: int) -> Int[Tensor, " rows"]:

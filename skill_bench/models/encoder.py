@@ -14,8 +14,7 @@ from torch.nn import functional as F
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.frontend import FrontEnd, normalize_waveforms, open_layer_norm, valid_positions
 from skill_bench.models.in_training import InTraining, scale_gradient
-from skill_bench.models.layer import Layer
-from skill_bench.models.masks import EncoderMasks
+from skill_bench.models.layer import EncoderMasks, Layer
 from skill_bench.models.position import RelativePositionBias, positional_embedding
 
 LayerZero = Literal["first_layer_input", "projection"]

@@ -1,13 +1,18 @@
-"""What an encoder does while it is trained and not at evaluation."""
+"""What an encoder does while it is trained and not at evaluation.
+
+Some activations are computed again on the way back instead of kept.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,3 +49,15 @@ class _Scaled(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         return gradients[0] * ctx.factor, None
+
+
+def recomputed(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """``function(*inputs)``, of which only the inputs are kept for the backward pass.
+
+    What comes last in ``function`` is not computed again if it is a linear layer or a convolution, for the backward
+    pass needs what enters it and not what leaves it. So a function that ends in one costs what comes before it.
+    """
+    if not torch.is_grad_enabled():
+        return function(*inputs)
+    found: Tensor = checkpoint(function, *inputs, use_reentrant=False)
+    return found

@@ -1,7 +1,11 @@
-"""One Transformer layer; either block may be missing."""
+"""One Transformer layer; either block may be missing.
+
+Masks are gate values that an encoder multiplies its units by: how a student is pruned before it is pruned.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 
 from jaxtyping import Bool, Float
@@ -10,9 +14,25 @@ from torch.nn import functional as F
 
 from skill_bench.models.architecture import Architecture, LayerShape
 from skill_bench.models.attention import SelfAttention
-from skill_bench.models.in_training import InTraining
-from skill_bench.models.masks import LayerMasks
-from skill_bench.models.recomputed import recomputed
+from skill_bench.models.in_training import InTraining, recomputed
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerMasks:
+    """Gates of one Transformer layer; None = not gated."""
+
+    heads: Float[Tensor, " heads"] | None = None
+    ffn: Float[Tensor, " units"] | None = None
+    attention: Float[Tensor, ""] | None = None
+    feed_forward: Float[Tensor, ""] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderMasks:
+    """Gates of a whole encoder: ``channels`` a convolution, ``layers`` a Transformer layer."""
+
+    channels: list[Float[Tensor, " _channels"] | None] | None
+    layers: list[LayerMasks]
 
 
 class FeedForward(nn.Module):

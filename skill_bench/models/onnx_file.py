@@ -19,21 +19,18 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, ValueInfoProto
 from pydantic import Field, ValidationError
 
-from skill_bench.base.errors import CheckpointError, UnknownFormat
-from skill_bench.base.first_few import first_few
+from skill_bench.base.documents import parse_json
+from skill_bench.base.errors import CheckpointError, UnknownFormat, first_few
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.base.specs import Frozen, Positive, Weight
-from skill_bench.base.strict_json import parse_json
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.convert.shared.tensors import build_architecture
 from skill_bench.models.encoder import Encoder
-from skill_bench.models.export.onnx import INPUT
+from skill_bench.models.export.onnx import INPUT, MOST_BYTES
 from skill_bench.models.invalid import describe, shown
 from skill_bench.models.size import size_of
 
 FORMAT, VERSION = "skill-bench graph", "1"
-MOST_BYTES = 2**31 - 1
-"""One protobuf message, and so one .onnx file, holds no more."""
 Precision = Literal["float32", "int8", "int8-static"]
 
 

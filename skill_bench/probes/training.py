@@ -18,8 +18,7 @@ from torch import Tensor
 from skill_bench.base.hashed import seed_from
 from skill_bench.base.progress import Advance
 from skill_bench.probes.heads import Randomness
-from skill_bench.probes.optimizer import ADAMW_DECAY, GridAdam
-from skill_bench.probes.parameters import Parameters, concatenate, repeat
+from skill_bench.probes.parameters import ADAMW_DECAY, GridAdam, Parameters, concatenate, repeat
 from skill_bench.probes.selection import Averages, DevPoint, DevScore, Selection, Trained
 from skill_bench.tasks import Protocol as TrainingProtocol
 

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from skill_bench.models.architecture import Architecture
-from skill_bench.models.masks import EncoderMasks, LayerMasks
+from skill_bench.models.layer import EncoderMasks, LayerMasks
 from skill_bench.pruning.options import Sparsity
 
 

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from skill_bench.base.documents import parse_json
 from skill_bench.base.errors import RecordError
-from skill_bench.base.strict_json import parse_json
 
 MOST_FRAMES = 10_000_000
 """Of one recording: two days."""

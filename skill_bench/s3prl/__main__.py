@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> None:
     if not re.fullmatch(r"[\w.]+", module) or not _exists(name):
         raise UnknownName("module of s3prl", module, COMMANDS)
     _refuse_hugging_face(options)
-    sys.argv = [f"{name}.py", *options]
+    before, sys.argv = sys.argv, [f"{name}.py", *options]
     try:
         runpy.run_module(name, run_name="__main__", alter_sys=True)
     except ModuleNotFoundError as error:
@@ -58,6 +58,8 @@ def main(arguments: list[str]) -> None:
             f"{error.filename}: no such file. s3prl's wheel holds no configurations: give one with -c, for instance "
             f"https://github.com/s3prl/s3prl/blob/main/s3prl/downstream/{named[1]}/config.yaml"
         ) from error
+    finally:
+        sys.argv = before
 
 
 def _exists(name: str) -> bool:

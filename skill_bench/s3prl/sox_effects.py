@@ -18,7 +18,7 @@ from torch import Tensor
 
 from skill_bench.base.errors import UsageError, suggest
 from skill_bench.corpora.audio import effects as ours
-from skill_bench.corpora.audio.sox_silence import silence
+from skill_bench.corpora.audio.effects import silence
 from skill_bench.s3prl.audio_files import load
 
 Effect = Callable[..., tuple[Tensor, int]]

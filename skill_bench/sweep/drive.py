@@ -23,16 +23,15 @@ from typing import Protocol
 import torch
 
 from skill_bench.base.archive import find
-from skill_bench.base.errors import CheckpointError, SkillBenchError
+from skill_bench.base.errors import CheckpointError, SkillBenchError, explained
 from skill_bench.base.locks import claim
 from skill_bench.base.progress import Progress
-from skill_bench.base.system_errors import explained
 from skill_bench.base.unfinished import remove_leftovers
 from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.listing import content_fingerprint, list_audio, speech_fingerprint
 from skill_bench.distillation.distill import distill
+from skill_bench.evaluation.cells import Outcome
 from skill_bench.evaluation.evaluate import Load, evaluate
-from skill_bench.evaluation.outcome import Outcome
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.fidelity.measure import measure as measure_fidelity
 from skill_bench.layers.measure import measure
@@ -41,8 +40,7 @@ from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.records.fidelity import fidelity_path
 from skill_bench.records.similarity import SIMILARITY_FILE, LayerSimilarity
 from skill_bench.sweep.grid import Grid, Job, by_suite
-from skill_bench.sweep.recorded import is_measured, is_recorded, read_recipe
-from skill_bench.sweep.same_students import same_students
+from skill_bench.sweep.recorded import is_measured, is_recorded, read_recipe, same_students
 from skill_bench.sweep.upstreams import TEACHER, Upstreams, title_of
 from skill_bench.training.engine import Engine, Processes
 from skill_bench.upstream.interface import Upstream
@@ -81,6 +79,7 @@ class Drive:
 
     def run(self) -> list[str]:
         """Makes every record that is missing; returns what failed, a line each."""
+        _ = self._held_out  # speech that is not there is missed before any work
         remove_leftovers(self.out / "students")
         remove_leftovers(self._records, below=False)
         similarity = self._similarity()

@@ -42,9 +42,9 @@ from typing import Annotated, Any, Self
 from pydantic import Field, JsonValue, model_validator
 
 from skill_bench.base import catalog, specs
+from skill_bench.base.catalog import suites
 from skill_bench.base.errors import SpecError, UnknownName
 from skill_bench.base.specs import Count, Frozen, Positive, PositiveNumber
-from skill_bench.base.suites import suites
 from skill_bench.distillation.recipe import Recipe, load_recipe
 
 SEED = "{seed}"

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from skill_bench.base.counted import counted
 from skill_bench.base.errors import DataError
-from skill_bench.base.neighbours import neighbours
+from skill_bench.base.in_order import neighbours
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.audio.audio import load_utterance
 from skill_bench.corpora.audio.decode import length

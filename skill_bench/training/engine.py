@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -12,14 +12,15 @@ import torch
 from lightning.fabric import Fabric
 from lightning.fabric.strategies.ddp import DDPStrategy
 from pydantic import Field
+from torch import nn
 
 from skill_bench.base.errors import AudioError, UsageError
-from skill_bench.base.precision import Precision
 from skill_bench.base.progress import Progress, Silent
-from skill_bench.base.specs import Frozen, Positive, PositiveNumber
+from skill_bench.base.specs import Frozen, Positive, PositiveNumber, Precision
 from skill_bench.corpora.audio.scan import scan
 from skill_bench.corpora.data import Utterance
 from skill_bench.training.batches import Part
+from skill_bench.training.options import Optimizer
 
 T = TypeVar("T")
 _FABRIC_PRECISION: dict[Precision, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
@@ -146,3 +147,21 @@ def _started_processes() -> tuple[int, int]:
             f"srun started {world} processes on {nodes} machines, not equally many on each. Ask for --ntasks-per-node."
         )
     return world // nodes, nodes
+
+
+def adamw(
+    parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], *, options: Optimizer, fused: bool = True
+) -> torch.optim.AdamW:
+    """The optimiser of a stage.
+
+    Args:
+        parameters: or groups of them.
+        fused: False where gradients are scaled (fp16): they are clipped before the step, which the kernel cannot await.
+    """
+    return torch.optim.AdamW(
+        parameters,
+        betas=options.betas,
+        eps=options.epsilon,
+        weight_decay=options.weight_decay,
+        fused=fused,
+    )

@@ -24,8 +24,8 @@ from skill_bench.base.counted import counted
 from skill_bench.base.errors import SkillBenchError
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.models.size import size_of
-from skill_bench.upstream.folder import load_folder
 from skill_bench.upstream.interface import Upstream
+from skill_bench.upstream.load import load_folder
 
 LENGTHS = (16000, 800, 7777, 16000, 401)
 """Of the test utterances, in samples: equal, odd, and hardly longer than a frame."""
@@ -239,7 +239,7 @@ def identities_in_another_process(requests: Mapping[Path, Path | None]) -> dict[
         SkillBenchError: that process failed; with the end of what it said.
     """
     code = (
-        "import json, sys; from pathlib import Path; from skill_bench.upstream.folder import load_folder; "
+        "import json, sys; from pathlib import Path; from skill_bench.upstream.load import load_folder; "
         "print(json.dumps([load_folder(Path(f), c).identity for f, c in json.loads(sys.argv[1])]))"
     )
     arguments = json.dumps([(str(folder), None if ckpt is None else str(ckpt)) for folder, ckpt in requests.items()])

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from skill_bench.base.neighbours import neighbours
+from skill_bench.base.in_order import neighbours
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
-from skill_bench.models import memory, runtime
+from skill_bench.models import runtime, size
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder, pad
 from skill_bench.models.position import ConvolutionalPosition
@@ -60,7 +60,7 @@ class EncoderUpstream(Upstream):
 
     def utterance_bytes(self, n_samples: int) -> int | None:
         """On a CPU; what a GPU takes is not known."""
-        return memory.utterance_bytes(self.encoder.architecture, n_samples) if self.runs_concurrently else None
+        return size.utterance_bytes(self.encoder.architecture, n_samples) if self.runs_concurrently else None
 
     def _compute_in(self, dtype: torch.dtype) -> bool:
         if isinstance(self.encoder.position, ConvolutionalPosition):

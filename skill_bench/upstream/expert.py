@@ -19,7 +19,7 @@ from skill_bench.upstream import graph
 from skill_bench.upstream.encoder import EncoderUpstream
 from skill_bench.upstream.filterbank import FilterbankUpstream
 from skill_bench.upstream.interface import Upstream
-from skill_bench.upstream.spec import NAME_DIGITS, UpstreamSpec, read_spec
+from skill_bench.upstream.spec import NAME_DIGITS, UpstreamSpec, read_spec, system_of_weights
 
 
 def make_expert(
@@ -66,13 +66,7 @@ def from_checkpoint(name: str, ckpt: str | Path) -> Upstream:
     if Path(ckpt).suffix == graph.SUFFIX:
         return graph.from_file(Path(ckpt), name=name)
     loaded = checkpoint.load(ckpt)
-    system = System(
-        name=f"{name}-{loaded.sha256[:NAME_DIGITS]}",
-        title=loaded.metadata.get("title", Path(ckpt).name),
-        kind="other",
-        identity="",
-        teacher=loaded.metadata.get("teacher"),
-    )
+    system = system_of_weights(name, loaded.sha256, metadata=loaded.metadata, title=Path(ckpt).name)
     return _over(loaded, Path(ckpt), system)
 
 

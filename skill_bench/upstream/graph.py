@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from skill_bench.base.errors import CheckpointError
-from skill_bench.models import memory, onnx_file
+from skill_bench.models import onnx_file, size
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.onnx_file import OnnxFile
@@ -20,7 +20,7 @@ from skill_bench.models.size import size_of
 from skill_bench.records.record import System
 from skill_bench.upstream.encoder import EncoderUpstream
 from skill_bench.upstream.interface import CODE_VERSION, Upstream
-from skill_bench.upstream.spec import NAME_DIGITS
+from skill_bench.upstream.spec import system_of_weights
 
 SUFFIX = ".onnx"
 
@@ -73,7 +73,7 @@ class GraphUpstream(Upstream):
 
     def utterance_bytes(self, n_samples: int) -> int | None:
         """As of the encoder that it was made from: what grows with the length is the same."""
-        return memory.utterance_bytes(self.architecture, n_samples)
+        return size.utterance_bytes(self.architecture, n_samples)
 
     def written_down(self) -> nn.Module:
         """The encoder as torch computes it, with zeros for weights."""
@@ -103,18 +103,10 @@ def from_file(path: Path, *, system: System | None = None, name: str = "") -> Gr
         CheckpointError: as `skill_bench.models.onnx_file.read`, or ONNX Runtime cannot run it.
     """
     file = onnx_file.read(path)
-    said = file.stated.checkpoint
-    return GraphUpstream(
-        file=file,
-        system=system
-        or System(
-            name=f"{name}-{file.sha256[:NAME_DIGITS]}",
-            title=f"{said.get('title', path.stem)} (ONNX {file.stated.precision})",
-            kind="other",
-            identity="",
-            teacher=said.get("teacher"),
-        ),
-    )
+    if system is None:
+        system = system_of_weights(name, file.sha256, metadata=file.stated.checkpoint, title=path.stem)
+        system = system.model_copy(update={"title": f"{system.title} (ONNX {file.stated.precision})"})
+    return GraphUpstream(file=file, system=system)
 
 
 def _session(file: OnnxFile) -> Session:

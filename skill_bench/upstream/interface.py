@@ -18,8 +18,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from skill_bench.base.errors import UsageError
-from skill_bench.base.precision import Precision
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
+from skill_bench.base.specs import Precision
 from skill_bench.records.record import System
 
 CODE_VERSION = "2"

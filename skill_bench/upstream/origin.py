@@ -11,9 +11,9 @@ from skill_bench.upstream.spec import UpstreamSpec, read_spec
 
 
 def origin(weights: Path, metadata: Mapping[str, str]) -> dict[str, str]:
-    """Licence, teacher, attribution, datasets and languages, as far as they are known; lists with commas.
+    """Title, licence, teacher, attribution, datasets and languages, as far as they are known; lists with commas.
 
-    The licence is that of the upstream folder which holds ``weights``; a checkpoint from elsewhere has only its own.
+    Title and licence are those of the upstream folder which holds ``weights``; a checkpoint from elsewhere has its own.
     Attribution is owed for every teacher before it. What was heard in training is what the nearest of them states.
 
     Args:
@@ -25,7 +25,7 @@ def origin(weights: Path, metadata: Mapping[str, str]) -> dict[str, str]:
     """
     own = _spec_beside(weights)
     line = list(_teachers(own, metadata))
-    found = {} if own is None else {"licence": own.licence, "teacher": own.teacher}
+    found = {} if own is None else {"title": own.title, "licence": own.licence, "teacher": own.teacher}
     found["attribution"] = "; ".join(dict.fromkeys(spec.attribution for spec in line if spec.attribution))
     if own is not None:  # a student made elsewhere may have heard other speech than its teacher
         found["datasets"] = ", ".join(next((spec.datasets for spec in line if spec.datasets), ()))

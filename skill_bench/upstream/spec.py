@@ -1,13 +1,20 @@
-"""``upstream.toml``: what an upstream is, as a frozen object."""
+"""``upstream.toml``: what an upstream is, as a frozen object.
+
+And where weights are that a user names.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from skill_bench.base.errors import SpecError
+from skill_bench.base import catalog
+from skill_bench.base.errors import SpecError, UsageError, suggest
+from skill_bench.base.places import exists, kind_of
 from skill_bench.base.specs import Count, Frozen, Positive, PositiveNumber, read_toml, validate
 from skill_bench.records.record import System
 
@@ -75,6 +82,26 @@ class UpstreamSpec(Frozen):
         )
 
 
+def system_of_weights(name: str, sha256: str, *, metadata: Mapping[str, str], title: str) -> System:
+    """Of weights given in the place of an upstream's own, which make another system of it; one that says its teacher is
+    a student, whatever file it comes in.
+
+    Args:
+        name: Of the upstream.
+        sha256: Of the weights.
+        metadata: What they say of themselves.
+        title: Where that says none.
+    """
+    teacher = metadata.get("teacher")
+    return System(
+        name=f"{name}-{sha256[:NAME_DIGITS]}",
+        title=metadata.get("title", title),
+        kind="student" if teacher else "other",
+        identity="",
+        teacher=teacher,
+    )
+
+
 def read_spec(folder: Path) -> UpstreamSpec:
     """The checked ``upstream.toml`` of an upstream's folder.
 
@@ -86,3 +113,28 @@ def read_spec(folder: Path) -> UpstreamSpec:
     if spec.name != folder.name:
         raise SpecError(f"{path}: name = {spec.name!r}, but the folder is {folder.name!r}. Make them equal.")
     return spec
+
+
+def weights(text: str) -> Path:
+    """What names weights: a file or folder, or an upstream that comes with skill-bench.
+
+    Raises:
+        UsageError: there is no such thing, the upstream has no weights, or the name is a path as well.
+    """
+    path, known = Path(text), catalog.names("upstreams")
+    named = catalog.entry("upstreams", text) if text in known else None
+    if named is not None and exists(path) and not path.samefile(named):
+        raise UsageError(
+            f"{text!r} is {kind_of(path)} here, and an upstream that comes with skill-bench. Write ./{text} for the "
+            f"former, {named} for the latter."
+        )
+    folder = named or path
+    if not (folder / "upstream.toml").is_file():
+        if not exists(path):
+            near = suggest(text, known) if os.sep not in text else ""
+            raise UsageError(f"{text}: no such checkpoint. Check the path. {near}Bundled: {', '.join(known)}.")
+        return path
+    spec = read_spec(folder.resolve())
+    if spec.weights is None:
+        raise UsageError(f"{text}: upstream {spec.name!r} ({spec.kind}) has no weights. Name another one, or a file.")
+    return folder / spec.weights

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skill_bench.base.neighbours import neighbours
+from skill_bench.base.in_order import neighbours
 
 
 @given(st.lists(st.integers(1, 50)), st.integers(1, 100))

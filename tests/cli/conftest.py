@@ -7,11 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from made_records import make_profile, make_record
 
 from skill_bench.cli import main
-
-__all__ = ["command", "make_profile", "make_record"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -230,12 +230,12 @@ def test_failures_stand_last_and_no_old_table_before_them(
     from skill_bench.evaluation import evaluate
     from skill_bench.evaluation.cell_record import FailedCell
     from skill_bench.evaluation.evaluate import Outcome
-    from skill_bench.report.render import run_table
+    from skill_bench.report.render import terminal
 
     failure = FailedCell(upstream="skill", task=None, seed=None, error="upstream.toml: broken", is_usage=usage)
     outcome = Outcome(records=[None] * n_new, failures=[failure])  # type: ignore[list-item]
     monkeypatch.setattr(evaluate, "evaluate", lambda *_, **__: outcome)
-    monkeypatch.setattr(run_table, "show", lambda *_, **__: print("THE TABLE"))
+    monkeypatch.setattr(terminal, "show", lambda *_, **__: print("THE TABLE"))
     ended = command("run", "-u", "skill", "--out", tmp_path)
     assert ended.code == code
     assert ("THE TABLE" in ended.out, "finished before" in ended.out) == (n_new > 0, False)

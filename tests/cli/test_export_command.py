@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,12 @@ from skill_bench.models.encoder import Encoder
 from skill_bench.models.export import FORMATS
 from skill_bench.models.export.huggingface import why_not_transformers
 from skill_bench.models.factories import WAVLM_POSITION, architecture
-from skill_bench.records.record import Key
+from skill_bench.records.record import Key, Record
+from skill_bench.report.table.build import build
+from skill_bench.report.table.collect import Collection
+from skill_bench.report.table.entry import FoundRecord
+from skill_bench.report.table.quantities import RETENTION
+from skill_bench.upstream.load import load_upstream
 
 METADATA = {
     "recipe": '{"name":"skill","seed":3}',
@@ -88,6 +94,22 @@ def test_a_graph_is_written_with_its_parity(options: list[str], student: Path, t
     for name in found.stated.parity:
         assert f"{name} graph and torch, largest difference on {on}: " in output
     assert output.count("(10 s)") == len(found.stated.parity)
+
+
+def test_the_graph_of_a_bundled_student_is_a_student_of_its_teacher(
+    tmp_path: Path, make_record: Callable[..., Record]
+) -> None:
+    """Who the teacher is need not be said: upstream.toml does, and the graph's row is held against that teacher's."""
+    run("skill", "--format", "onnx", "--out", tmp_path / "m.onnx")
+    graph = load_upstream("skill", tmp_path / "m.onnx").system()
+    assert (graph.title, graph.kind, graph.teacher, graph.licence) == (
+        "SKILL student (ONNX float32)", "student", "teacher", "MIT",
+    )  # fmt: skip
+    of = load_upstream("teacher").system()
+    records = make_record(graph.name, "ks", 60, system=graph), make_record("teacher", "ks", 80, system=of)
+    found = build([Collection(origin="run", entries=tuple(FoundRecord(record=r, origin="run") for r in records))], ())
+    kept = {row.system: row.value(RETENTION) for section in found.sections for row in section.rows}
+    assert kept == {graph.name: 75, "teacher": None}
 
 
 def test_half_precision_is_half_as_large(student: Path, tmp_path: Path) -> None:

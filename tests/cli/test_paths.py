@@ -14,7 +14,7 @@ import typer
 from skill_bench.base import catalog
 from skill_bench.base.errors import UsageError
 from skill_bench.cli import main
-from skill_bench.upstream.weights import weights
+from skill_bench.upstream.spec import weights
 
 FILES = {
     "check --against b": ("--junit", "--markdown"),

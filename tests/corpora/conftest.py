@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from corpora_helpers import WriteAudio
+from small_suite import WriteAudio
 
 
 @pytest.fixture

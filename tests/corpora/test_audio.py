@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from corpora_helpers import WriteAudio, utterance
+from small_suite import WriteAudio, utterance
 from torchaudio.functional import resample
 
 from skill_bench.base.errors import AudioError

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from corpora_helpers import utterance
+from small_suite import utterance
 
 from skill_bench.base.errors import AudioError
 from skill_bench.corpora.audio.container import extent_of

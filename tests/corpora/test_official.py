@@ -15,11 +15,10 @@ from skill_bench.base import catalog
 from skill_bench.base.errors import DataError, SkillBenchError, UnknownName, UsageError
 from skill_bench.corpora.data import Fold, Segment
 from skill_bench.corpora.load import load_task_data
-from skill_bench.corpora.official import catalogue
-from skill_bench.corpora.official.catalogue import official_tasks
-from skill_bench.corpora.official.doctor import examine
+from skill_bench.corpora.official import doctor
+from skill_bench.corpora.official.doctor import examine, official_tasks
 from skill_bench.corpora.official.readers.audio_snips import tagged
-from skill_bench.corpora.official.subset import Sizes, mini_sizes, subset
+from skill_bench.corpora.official.suite import Sizes, mini_sizes, subset
 
 TASKS = sorted(official_tasks())
 
@@ -46,7 +45,7 @@ def read(task: str, root: Path) -> tuple[Fold, ...]:
 
 def test_every_task_has_a_reader_counts_and_a_size() -> None:
     assert set(TASKS) == set(catalog.names("tasks")) == set(mini_sizes())
-    for corpus in catalogue.corpora().values():
+    for corpus in doctor.corpora().values():
         assert corpus.downloads
         assert all(download.url.startswith("http") for download in corpus.downloads)
         assert set(corpus.utterances) <= set(TASKS)
@@ -56,9 +55,7 @@ def test_the_reading_of_no_corpus_needs_torch() -> None:
     import subprocess
     import sys
 
-    code = (
-        "import sys, skill_bench.corpora.official.catalogue as c; c.official_tasks(); sys.exit('torch' in sys.modules)"
-    )
+    code = "import sys, skill_bench.corpora.official.doctor as c; c.official_tasks(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from skill_bench.base.suites import layouts
+from skill_bench.base.catalog import layouts
 from skill_bench.corpora.audio.audio import load_utterance
 from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.described.assemble import assemble

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from corpora_helpers import WriteAudio
+from small_suite import WriteAudio
 
+from skill_bench.base.catalog import suites
 from skill_bench.base.errors import AudioError, DataError, ManifestError, SpecError, UnknownName, UsageError
-from skill_bench.base.suites import suites
 from skill_bench.corpora.audio.audio import load_utterance
 from skill_bench.corpora.data import TaskData
 from skill_bench.corpora.described.suite_toml import read_suite

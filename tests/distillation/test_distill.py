@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from on_update import OnUpdate
-from small_recipes import recipe, weights
+from small_models import OnUpdate, recipe, weights
 
 from skill_bench.base.documents import read_object
 from skill_bench.base.errors import CheckpointError, DataError, SkillBenchError, UsageError

@@ -96,7 +96,7 @@ def test_kept_speech_is_bounded() -> None:
 def test_resident_peak_sees_what_was_freed_and_a_reset_forgets_it() -> None:
     # In a small process: pages of mapped libraries may leave a large one at any time, and hide what it takes.
     code = """
-from skill_bench.measure.resident import reset_peak, resident_peak_bytes
+from skill_bench.measure.memory import reset_peak, resident_peak_bytes
 reset_peak()
 before = resident_peak_bytes()
 block = bytearray(b"x") * (80 << 20)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from small_recipes import recipe
+from small_models import recipe
 
 from skill_bench.distillation import groups as layer_groups
 from skill_bench.distillation.losses import NORMS, Averages, GroupDistillation, group_averages
@@ -16,7 +16,7 @@ from skill_bench.distillation.recipe import Norm, Recipe
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.factories import architecture
-from skill_bench.models.masks import EncoderMasks
+from skill_bench.models.layer import EncoderMasks
 from skill_bench.pruning.gates import Gates, HardConcrete, each
 from skill_bench.pruning.options import Sparsity
 from skill_bench.pruning.sparsity import Lagrangian

@@ -1,9 +1,14 @@
-"""Commands, links and numbers of README and the pages: what is shown exists."""
+"""Commands, links and numbers of README and the pages: what is shown exists.
+
+The notebook's cells, run in order as one program.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^ *```bash\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+NOTEBOOK = Path(__file__).parents[2] / "docs" / "python.ipynb"
 
 
 def commands(page: Path) -> list[list[str]]:
@@ -91,3 +97,33 @@ def test_the_citation_names_this_version() -> None:
     text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"\nversion: {skill_bench.__version__}\n" in text
     assert {"arXiv:2402.16830", "arXiv:2305.17651", "arXiv:2105.01051"} <= set(re.findall(r"arXiv:[\d.]+", text))
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    with_demo: Callable[[Path], Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(with_demo(tmp_path / "cache" / "skill-bench").parent))
+    cells = [
+        "".join(cell["source"]) for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"
+    ]
+    assert len(cells) > 5
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for number, cell in enumerate(cells):
+        exec(compile(cell, f"cell {number}", "exec"), names)
+    mine, shipped = names["mine"], names["shipped"]
+    assert list(mine.frame["metric"]) == ["accuracy_percent"]
+    (value,) = mine.frame["value"]
+    (row,) = mine.table[mine.table["origin"] == "run"].to_dict("records")
+    assert row["title"] == "log_spectrum"
+    assert row["ks_accuracy_percent_low"] < row["ks_accuracy_percent"] == value < row["ks_accuracy_percent_high"]
+    assert len(mine.table) > 4, "beside the bundled systems"
+    right = names["right"]
+    own = shipped.frame.query("system == 'skill' and task == 'ks'")
+    assert 100 * right[right["system"] == "skill"]["right"].mean() == pytest.approx(own["value"].item())
+    assert len(mine.predictions["ks"]) == mine.frame["n_test"].item()
+    assert "6416 parameters" in capsys.readouterr().out

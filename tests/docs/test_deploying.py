@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -87,6 +88,25 @@ def test_callers_in_other_languages_name_what_there_is(folder: Path) -> None:
         assert re.search(r'"waveform"|\{ waveform \}', caller)
     assert '"h12"' in blocks("cpp")[0]
     assert len(onnx_file.read(folder / "student-int8.onnx").architecture.layers) == 12
+
+
+@pytest.mark.skipif("SKILL_BENCH_ONNXRUNTIME" not in os.environ, reason="needs headers, g++ and npm: tox -e callers")
+@pytest.mark.parametrize(
+    ("language", "file", "printed"),
+    [
+        ("javascript", "caller.mjs", "h12 [ 1, 49, 144 ]"),
+        ("cpp", "caller.cpp", "49 frames of 144, the first begins with 1.35"),
+    ],
+)
+def test_callers_in_other_languages_run(language: str, file: str, printed: str, folder: Path) -> None:
+    """By the page's own commands, which say what is printed."""
+    (folder / file).write_text(*blocks(language))
+    if language == "cpp":
+        (folder / "onnxruntime").symlink_to(Path(os.environ["SKILL_BENCH_ONNXRUNTIME"]).resolve(strict=True))
+    (commands,) = (text for text in blocks("sh") if f"# {printed}\n" in text)
+    done = subprocess.run(["bash", "-ec", commands], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == printed
 
 
 def test_commands_exist() -> None:

@@ -15,7 +15,6 @@ import pytest
 import soundfile
 from fake_speech import FakeUpstream, class_data
 
-from skill_bench.base import memory
 from skill_bench.base.errors import (
     CheckpointError,
     ManifestError,
@@ -30,6 +29,7 @@ from skill_bench.evaluation import evaluate as module
 from skill_bench.evaluation.evaluate import Outcome, evaluate
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.evaluation.task_files import load_task
+from skill_bench.features import memory
 from skill_bench.records.record import Record, System, read_predictions
 from skill_bench.tasks import TaskSpec
 

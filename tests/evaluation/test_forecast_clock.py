@@ -12,7 +12,7 @@ from torch import Tensor
 from skill_bench.evaluation import probe as forecasts
 from skill_bench.evaluation.probe import Prober
 from skill_bench.evaluation.task_files import load_task
-from skill_bench.probes.optimizer import GridAdam
+from skill_bench.probes.parameters import GridAdam
 from skill_bench.tasks import TaskSpec
 
 STEP_SECONDS, WAVE_SECONDS = 2.0, 1000.0

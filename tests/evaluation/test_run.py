@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from fake_speech import FakeUpstream, class_data, sequence_data, tone_file, utterance
-from one_cell import run_cell
+from kind_data import run_cell
 from torch import Tensor
 
 from skill_bench.base.errors import DataError

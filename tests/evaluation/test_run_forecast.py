@@ -17,8 +17,7 @@ from skill_bench.evaluation import evaluate as module
 from skill_bench.evaluation import probe
 from skill_bench.evaluation.forecast import NOTHING, Forecast, TaskForecast
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
-from skill_bench.evaluation.probe import Prober
-from skill_bench.evaluation.reading import SEARCHED_LAYERS, audio_read_seconds
+from skill_bench.evaluation.probe import SEARCHED_LAYERS, Prober, audio_read_seconds
 from skill_bench.evaluation.task_files import load_task
 from skill_bench.features.extract import extract
 from skill_bench.records.profile import Band

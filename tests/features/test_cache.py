@@ -14,7 +14,7 @@ from fake_speech import FakeUpstream, tone_file, utterance
 from typer.testing import CliRunner
 
 from skill_bench.base.errors import SkillBenchError
-from skill_bench.cli.cache import app
+from skill_bench.cli.machine import caches as app
 from skill_bench.corpora.data import Conditions, Utterance
 from skill_bench.features import stored
 from skill_bench.features.cache import FeatureCache, KeptFeatures

@@ -9,20 +9,19 @@ from pathlib import Path
 import pytest
 import torch
 from fake_speech import FakeUpstream, tone_file, utterance
-from host_lanes import ElsewhereUpstream, HostLanes
+from host_lanes import ElsewhereUpstream, HostLanes, Waits
 from small_models import noise, small_teacher
 from torch import Tensor
-from waits import Waits
 
 from skill_bench.base.errors import AudioError, DataError
 from skill_bench.corpora.data import Utterance
 from skill_bench.features import extraction
 from skill_bench.features.extract import extract
+from skill_bench.features.lanes import MOST_SECONDS, Cost, Room, room_for
 from skill_bench.features.on_gpu import N_AHEAD, OnGpu
 from skill_bench.features.policy import Policy
-from skill_bench.features.room import MOST_SECONDS, Cost, Room, room_for
 from skill_bench.features.source import Batches
-from skill_bench.features.tf32 import without_tf32
+from skill_bench.models.arithmetic import without_tf32
 from skill_bench.models.checkpoint import load
 from skill_bench.records.record import System
 from skill_bench.upstream.encoder import EncoderUpstream

@@ -19,7 +19,7 @@ from skill_bench.corpora.data import Utterance
 from skill_bench.fidelity.heldout import held_out
 from skill_bench.fidelity.interval import difference
 from skill_bench.fidelity.measure import measure
-from skill_bench.fidelity.moments import RunningMoments
+from skill_bench.fidelity.ridge import RunningMoments
 from skill_bench.models import checkpoint
 from skill_bench.models.export.write import write
 from skill_bench.records.fidelity import Fidelity

@@ -1,24 +1,32 @@
-"""Damaged checkpoints of every format: each is refused with a message, or loads to finite weights and features."""
+"""Damaged checkpoints of every format: each is refused with a message, or loads to finite weights and features.
+
+Damaged .onnx files: each is refused with a message, or is another model that runs.
+"""
 
 from __future__ import annotations
 
 import copy
+import json
 import random
 import resource
 import shutil
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 from checkpoint_files import FAMILIES, Parts, write
 from mutations import generators, mutated_bytes, mutated_tree, n_mutants
+from small_encoders import properties, small_graph
 from torch import Tensor
 
 from skill_bench.base.errors import CheckpointError
 from skill_bench.models import checkpoint
+from skill_bench.upstream.graph import from_file
 
 DEFAULT = 70  # of each of nine families
 MAX_BYTES = 2 << 30
@@ -43,6 +51,7 @@ TENSORS: tuple[Callable[[Tensor], Any], ...] = (
     lambda t: {"weight": t},
     lambda t: None,
 )
+OF_GRAPHS = 60  # of each kind of damage
 
 
 def mutate(rng: random.Random, parts: Parts) -> tuple[Parts, str]:
@@ -137,3 +146,47 @@ def test_damaged_checkpoints(family: str, tmp_path: Path) -> None:
 
 def _peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return small_graph(tmp_path_factory.mktemp("graph") / "small.onnx", "int8").read_bytes()
+
+
+def damaged_file(rng: random.Random, whole: bytes) -> tuple[bytes, str]:
+    return mutated_bytes(rng, whole)
+
+
+def damaged_description(rng: random.Random, whole: bytes) -> tuple[bytes, str]:
+    """One value of one entry, the others and the graph whole."""
+    model = onnx.load_model_from_string(whole)
+    said = properties(model)
+    name = rng.choice(sorted(said))
+    try:
+        value, what = mutated_tree(rng, {"it": json.loads(said[name])})
+    except json.JSONDecodeError:
+        value, what = mutated_tree(rng, {"it": said[name]})
+    text = value.get("it") if isinstance(value, dict) else value
+    text = text if isinstance(text, str) else json.dumps(text, default=str)
+    onnx.helper.set_model_props(model, said | {name: text.encode("utf-8", "replace").decode()})
+    return model.SerializeToString(), f"{name}: {what}"
+
+
+@pytest.mark.parametrize("damage", [damaged_file, damaged_description])
+def test_damaged_graphs(damage: Callable[..., tuple[bytes, str]], whole: bytes, tmp_path: Path) -> None:
+    path, outcomes, faults = tmp_path / "m.onnx", Counter[str](), []
+    for rng in generators(damage.__name__, OF_GRAPHS):
+        data, what = damage(rng, whole)
+        path.write_bytes(data)
+        try:
+            from_file(path, name="skill")
+        except CheckpointError as error:
+            outcomes["refused" if 20 < len(str(error)) < 5000 else f"{what}: an error of {len(str(error))}"] += 1
+        except Exception as error:
+            faults.append(f"{what}: {type(error).__name__}: {str(error)[:200]}")
+        else:
+            outcomes["loaded"] += 1
+    assert not faults, "\n".join(faults)
+    assert set(outcomes) <= {"refused", "loaded"}
+    assert outcomes.total() == n_mutants(OF_GRAPHS)
+    assert outcomes["refused"] > n_mutants(OF_GRAPHS) // 4

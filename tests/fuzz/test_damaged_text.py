@@ -1,21 +1,29 @@
-"""Damaged lists of every kind, and suites: read or refused by name; no traceback, no value that is not finite."""
+"""Damaged lists of every kind, and suites: read or refused by name; no traceback, no value that is not finite.
+
+Damaged audio of every container: finite samples or a named refusal; no traceback, no hang, bounded memory.
+"""
 
 from __future__ import annotations
 
 import math
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from bytes_mutations import generators, mutated_list
+import soundfile
+from mutations import generators, mutated_audio, mutated_list
+from small_suite import utterance
 
 from skill_bench.base.errors import SkillBenchError
 from skill_bench.base.text import read_csv
+from skill_bench.corpora.audio.audio import load_audio
+from skill_bench.corpora.audio.scan import scan
+from skill_bench.corpora.described.lists import read_rttm, read_trials
 from skill_bench.corpora.described.manifest import escapes, read_manifest
-from skill_bench.corpora.described.rttm import read_rttm
 from skill_bench.corpora.described.suite_toml import read_suite
-from skill_bench.corpora.described.trials import read_trials
 from skill_bench.corpora.official.files import lines_of, pairs_of
 from skill_bench.corpora.official.readers import fluent_speech_commands, libri2mix, quesst14, voxceleb1
 from skill_bench.report.table.published import published_rows
@@ -54,6 +62,15 @@ target = "speaker"
 train = { gain_db = [-30.0, -20.0], low_hz = [50.0, 99.0], high_hz = [4000.0, 7000.0], snr_db = [9.0, 25.0] }
 test = { gain_db = [-38.0, -28.0], low_hz = [100.0, 300.0], high_hz = [3400.0, 6000.0], snr_db = [5.0, 20.0] }
 """
+CONTAINERS = [
+    ("WAV", "PCM_16"), ("WAV", "GSM610"), ("WAV", "IMA_ADPCM"), ("WAV", "FLOAT"), ("WAVEX", "PCM_24"),
+    ("RF64", "PCM_16"), ("W64", "DOUBLE"), ("AIFF", "PCM_16"), ("AU", "ULAW"), ("CAF", "PCM_16"), ("CAF", "ALAC_16"),
+    ("NIST", "PCM_16"),
+    ("SVX", "PCM_16"), ("VOC", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"),
+    ("MP3", "MPEG_LAYER_III"),
+]  # fmt: skip
+_MUTANTS = 35  # a container
+_MOST_KIB = 2 << 20
 
 
 def manifest(path: Path) -> list[Any]:
@@ -149,3 +166,30 @@ def test_a_damaged_list_is_read_or_refused(kind: str, tmp_path: Path) -> None:
             assert all(math.isfinite(value) for value in values if isinstance(value, float))
     assert refused or kind in ("words", "published")
     assert all(str(tmp_path) in message.split(":")[0] for message in refused)
+
+
+@pytest.mark.parametrize(("form", "subtype"), CONTAINERS)
+def test_damaged_audio_is_read_or_refused(form: str, subtype: str, tmp_path: Path) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # of all that ran in this process so far
+    path = tmp_path / "whole"
+    samples = 0.3 * np.sin(np.arange(6000) / 6) + 0.01 * np.random.default_rng(0).standard_normal(6000)
+    soundfile.write(path, samples, 16_000, format=form, subtype=subtype)
+    data, damaged = path.read_bytes(), tmp_path / "damaged"
+    n_read, refused = 0, []
+    for rng in generators(f"{form} {subtype}", _MUTANTS):
+        damaged.write_bytes(mutated_audio(rng, data))
+        try:
+            summary = scan([utterance(damaged)], threads=1, whole=True)
+            audio = load_audio(damaged, source="m:2")
+        except SkillBenchError as error:
+            refused.append(str(error))
+        else:
+            assert bool(audio.waveform.isfinite().all())
+            found = summary.lengths[damaged]
+            # What the scan measured is what is loaded; resampling rounds.
+            assert abs(len(audio.waveform) - found.seconds * 16_000) <= 1
+            n_read += 1
+    assert refused
+    assert all(message.startswith(f"{damaged} (m") for message in refused)
+    assert n_read > 0
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss <= max(before, _MOST_KIB)

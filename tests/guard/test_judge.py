@@ -1,7 +1,12 @@
-"""The guard's rules: how often it cries wolf, what it catches, what it says. Nothing is run."""
+"""The guard's rules: how often it cries wolf, what it catches, what it says. Nothing is run.
+
+What the documentation of the guard tells people to type exists.
+"""
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,20 +14,24 @@ from typing import Any, ClassVar
 import made_samples as made
 import numpy as np
 import pytest
+import typer
+import yaml
 from jaxtyping import Float
 from numpy import ndarray
-from worsened import saved, worse
 
 from skill_bench.base import catalog
 from skill_bench.base.archive import files
+from skill_bench.cli.main import app
 from skill_bench.guard.baseline import Costs
 from skill_bench.guard.findings import Finding
 from skill_bench.guard.judge import ALL_TASKS, Rules, judge_costs, judge_tasks
 from skill_bench.records.record import Record, read_predictions
-from skill_bench.report.comparison import compare as comparison
+from skill_bench.report import comparison
 from skill_bench.report.table.entry import FoundRecord
 
 Entries = dict[str, list[FoundRecord]]
+DOCS = Path(__file__).parents[2] / "docs"
+COMMANDS = re.findall(r"^(?: *run: )?(skill-bench check .*)$", (DOCS / "guard.md").read_text(), re.MULTILINE)
 
 
 @pytest.fixture
@@ -115,7 +124,7 @@ def shipped(name: str = "skill") -> dict[str, tuple[Record, made.Rows]]:
 def on_disk(folder: Path, name: str, points: float) -> Entries:
     found: Entries = {}
     for task, (record, rows) in shipped(name).items():
-        found[task] = [saved(folder, record, worse(record, rows, points) if points else rows)]
+        found[task] = [made.saved(folder, record, made.worse(record, rows, points) if points else rows)]
     return found
 
 
@@ -201,3 +210,22 @@ def test_another_reference_model_is_not_compared() -> None:
 def test_rules_are_said() -> None:
     assert "paired one-sided test at level 0.05" in Rules().describe()
     assert "worse by more than 2 points" in Rules(level=0, margin_points=2).describe()
+
+
+def workflow_commands() -> list[str]:
+    workflow = yaml.safe_load((DOCS / "examples" / "skill-bench-check.yml").read_text())
+    steps = workflow["jobs"]["check"]["steps"]
+    return [step["run"] for step in steps if step.get("run", "").startswith("skill-bench")]
+
+
+def test_there_are_commands() -> None:
+    assert len(COMMANDS) == 3
+    assert len(workflow_commands()) == 1
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, *workflow_commands()])
+def test_every_option_exists(command: str) -> None:
+    known = {option for parameter in typer.main.get_command(app).commands["check"].params for option in parameter.opts}  # type: ignore[attr-defined]
+    used = {word for word in shlex.split(command) if word.startswith("--")}
+    assert used
+    assert used <= known

@@ -1,4 +1,7 @@
-"""Groups of layers: hand-made cases, scipy, and that they always partition."""
+"""Groups of layers: hand-made cases, scipy, and that they always partition.
+
+Weights within a group: by hand, and where they must be equal.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from scipy.spatial.distance import squareform
 from sklearn.metrics import silhouette_score
 
 from skill_bench.base.errors import UsageError
-from skill_bench.layers.cluster import cluster, layer_groups
+from skill_bench.layers.cluster import cluster, inverse_distance, layer_groups
 from skill_bench.records.similarity import LINKAGES, Groups, Linkage
 
 # Layers 0 and 3 are twins, 1 and 2 are twins: only without the constraint may 0 join 3.
@@ -22,6 +25,8 @@ TWINS = np.array([[1.0, 0.2, 0.1, 0.9], [0.2, 1.0, 0.8, 0.3], [0.1, 0.8, 1.0, 0.
 # Three blocks of 3, 2 and 4 neighbours.
 BLOCKS = 0.1 + 0.8 * (np.subtract.outer([0, 0, 0, 1, 1, 2, 2, 2, 2], [0, 0, 0, 1, 1, 2, 2, 2, 2]) == 0)
 np.fill_diagonal(BLOCKS, 1.0)
+# Layers 1, 2 and 3: mean distances to the other two are 0.1, 0.2 and 0.25.
+ALIKE = np.array([[1.0, 0.5, 0.5, 0.5], [0.5, 1.0, 0.95, 0.85], [0.5, 0.95, 1.0, 0.65], [0.5, 0.85, 0.65, 1.0]])
 
 
 def random_similarity(seed: int, n_layers: int = 9) -> NDArray[np.float64]:
@@ -193,3 +198,36 @@ def test_auto_tries_the_numbers_of_groups_that_hold_all_layers() -> None:
 def test_impossible_limits_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         layer_groups(BLOCKS, n_groups=4, **options)
+
+
+def test_a_layer_counts_by_one_over_its_mean_distance_to_the_others() -> None:
+    alone, together = inverse_distance(ALIKE, ((0,), (1, 2, 3)))
+    assert alone == (1.0,)
+    # 10, 5 and 4, whose mean is 19 / 3.
+    assert together == pytest.approx((30 / 19, 15 / 19, 12 / 19), rel=1e-12)
+
+
+def test_only_the_layers_of_the_group_decide() -> None:
+    changed = ALIKE.copy()
+    changed[0, 1:] = changed[1:, 0] = 0.2
+    assert inverse_distance(changed, ((0,), (1, 2, 3))) == inverse_distance(ALIKE, ((0,), (1, 2, 3)))
+
+
+@given(values=st.lists(st.floats(-1, 1), min_size=15, max_size=15))
+@settings(max_examples=30, deadline=None)
+def test_weights_are_1_on_average_and_equal_in_groups_of_one_or_two(values: list[float]) -> None:
+    similarity = np.eye(6)
+    similarity[np.triu_indices(6, 1)] = values
+    similarity = np.maximum(similarity, similarity.T)
+    found = inverse_distance(similarity, ((0,), (1, 2), (3, 4, 5)))
+    assert found[:2] == ((1.0,), (1.0, 1.0))
+    assert np.mean(found[2]) == pytest.approx(1.0)
+    assert min(found[2]) > 0
+
+
+@pytest.mark.parametrize("similarity", [1.0, 0.7])
+def test_layers_that_are_equally_alike_count_alike(similarity: float) -> None:
+    same = np.full((4, 4), similarity)
+    np.fill_diagonal(same, 1.0)
+    (found,) = inverse_distance(same, ((0, 1, 2, 3),))
+    assert found == pytest.approx((1.0,) * 4, rel=1e-12)

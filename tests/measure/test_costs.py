@@ -14,11 +14,10 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from skill_bench.base.errors import CheckpointError, RecordError, SkillBenchError
-from skill_bench.measure.deployed import measure_cold_start
+from skill_bench.measure.macs import count_parameters
 from skill_bench.measure.memory import measure_memory
-from skill_bench.measure.parameters import count_parameters
 from skill_bench.measure.profile import profile
-from skill_bench.measure.throughput import measure_throughput
+from skill_bench.measure.throughput import measure_cold_start, measure_throughput
 from skill_bench.records.profile import Profile
 from skill_bench.records.record import System
 

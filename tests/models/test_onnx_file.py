@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper
-from small_graph import METADATA, PRUNED, model_in, properties, small_checkpoint, small_graph
+from small_encoders import METADATA, PRUNED, model_in, properties, small_checkpoint, small_graph
 
 from skill_bench.base.errors import CheckpointError, SkillBenchError, UnknownFormat, UsageError
 from skill_bench.models import checkpoint, onnx_file

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from random_architectures import awake
+from small_encoders import awake
 from torch import Tensor
 
 from skill_bench.measure.macs import count

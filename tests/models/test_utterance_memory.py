@@ -10,13 +10,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from skill_bench.features.freed_memory import return_to_system
-from skill_bench.measure.resident import reset_peak, resident_peak_bytes
+from skill_bench.features.memory import return_to_system
+from skill_bench.measure.memory import reset_peak, resident_peak_bytes
 from skill_bench.models.architecture import Architecture, LayerShape, RelativePosition
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.factories import architecture
-from skill_bench.models.memory import utterance_bytes
 from skill_bench.models.runtime import Runtime
+from skill_bench.models.size import utterance_bytes
 
 BIAS = RelativePosition(n_buckets=64, max_distance=256)
 N_FRAMES = 2500
@@ -73,6 +73,7 @@ def test_an_utterance_takes_what_is_said(name: str) -> None:
         before = resident_peak_bytes()
         made.hidden_states(waves)
     found = resident_peak_bytes() - before
+    return_to_system()  # what went into gaps that earlier tests left
     reset_peak()
     assert resident_peak_bytes() - before < 0.1 * found, "a long recording's memory is given back"
     # What fits is not refused (a few pages that were there before are not seen); the rest is small.

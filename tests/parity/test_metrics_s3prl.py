@@ -11,10 +11,9 @@ from pyannote.core import Annotation, Segment, Timeline
 from pyannote.metrics.diarization import DiarizationErrorRate
 
 import skill_bench.s3prl  # noqa: F401  s3prl's modules import only after this
-from skill_bench.metrics.accuracy import accuracy
 from skill_bench.metrics.diarization import diarization_errors, segment_errors, segments_of
 from skill_bench.metrics.edits import character_error_rate, word_error_rate
-from skill_bench.metrics.ratio import pooled
+from skill_bench.metrics.ratio import accuracy, pooled
 from skill_bench.metrics.scoring import score
 from skill_bench.metrics.slots import slot_type_f1, slot_value_edits
 from skill_bench.metrics.verification import equal_error_rate

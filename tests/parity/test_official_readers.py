@@ -12,8 +12,8 @@ import pytest
 
 import skill_bench.s3prl  # noqa: F401  s3prl's modules import only after this
 from skill_bench.corpora.data import Fold, Utterance
-from skill_bench.corpora.official.catalogue import corpora as catalogue
-from skill_bench.corpora.official.catalogue import official_tasks
+from skill_bench.corpora.official.doctor import corpora as catalogue
+from skill_bench.corpora.official.doctor import official_tasks
 from skill_bench.corpora.official.readers.audio_snips import SPEAKERS
 
 

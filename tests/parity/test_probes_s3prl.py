@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 import skill_bench.s3prl  # noqa: F401  s3prl's modules import only after this
-from skill_bench.metrics.accuracy import accuracy
 from skill_bench.metrics.edits import character_error_rate, word_error_rate
+from skill_bench.metrics.ratio import accuracy
 from skill_bench.probes import heads
+from skill_bench.probes.heads import spec_augment
 from skill_bench.probes.parameters import Parameters, repeat, weighted_sum
-from skill_bench.probes.specaugment import spec_augment
 from skill_bench.probes.tokens import Tokens
 from skill_bench.tasks import Head, SpecAugment
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from on_update import OnUpdate
+from small_models import OnUpdate
 from tiny import tone
 
 from skill_bench.base.errors import CheckpointError

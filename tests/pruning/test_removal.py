@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from on_update import OnUpdate
-from small_recipes import recipe, weights
+from small_models import OnUpdate, recipe, weights
 
 from skill_bench.corpora.data import Utterance
 from skill_bench.distillation.distill import distill

@@ -11,8 +11,8 @@ import made_samples as made
 import numpy as np
 import pytest
 
+from skill_bench.base.documents import DEEPEST, parse_json
 from skill_bench.base.errors import RecordError
-from skill_bench.base.strict_json import DEEPEST, parse_json
 from skill_bench.evaluation.rescore import rescore
 from skill_bench.metrics.scoring import SCORERS, score
 from skill_bench.records.prediction_rows import FORMS, rows_in

@@ -16,8 +16,7 @@ from skill_bench.base.errors import UnknownName, UsageError
 from skill_bench.base.provenance import Git
 from skill_bench.cli.main import app
 from skill_bench.records.record import Metric
-from skill_bench.report.comparison.compare import SystemComparison, compare_systems, verdict
-from skill_bench.report.comparison.text import p_text, to_text
+from skill_bench.report.comparison import SystemComparison, compare_systems, p_text, to_text, verdict
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import collect
 from skill_bench.report.table.table import Table

@@ -24,8 +24,7 @@ from skill_bench.report.table.columns import published_column
 from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.load import load_table
 from skill_bench.report.table.published import PublishedRow
-from skill_bench.report.table.quantities import PARAMETERS, SUPERB
-from skill_bench.report.table.score import ANCHORS
+from skill_bench.report.table.quantities import ANCHORS, PARAMETERS, SUPERB
 from skill_bench.report.table.table import Section, Table
 
 Spec = dict[str, Any]

@@ -1,17 +1,43 @@
-"""Published tables: what is in the package, and what a faulty one says."""
+"""Published tables: what is in the package, and what a faulty one says.
+
+The table of scores and costs: a line more there is a column more in everything that shows a table.
+"""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from skill_bench.base import catalog
-from skill_bench.report.table.published import published_rows
-from skill_bench.report.table.score import superb_score
+from skill_bench.report.render.figures import figures_of
+from skill_bench.report.render.frame import to_frame
+from skill_bench.report.render.page_data import page_data
+from skill_bench.report.render.render import write_tables
+from skill_bench.report.table import quantities
+from skill_bench.report.table.build import build
+from skill_bench.report.table.collect import Collection
+from skill_bench.report.table.entry import FoundRecord
+from skill_bench.report.table.published import PublishedRow, published_rows
+from skill_bench.report.table.quantities import Quantity, superb_score
+from skill_bench.report.table.table import Table
 
 HEAD = "system,parameters_millions,ks_accuracy_percent,source\n"
+DISK = Quantity(
+    name="disk_megabytes",
+    title="disk",
+    unit="MB",
+    decimals=1,
+    better="lower",
+    kind="cost",
+    of=lambda facts: None if facts.profile is None or facts.system is None else 12.34,
+    may_be_published=True,
+    description="The size of its file",
+    axis="megabytes on disk",
+)
 
 
 def test_the_packages_own_rows() -> None:
@@ -73,3 +99,60 @@ def test_no_table_at_all_is_a_problem(tmp_path: Path) -> None:
     rows, (problem,) = published_rows(tmp_path)
     assert rows == []
     assert "holds no *.csv" in problem
+
+
+@pytest.fixture
+def table(make_record: Any, make_profile: Any, monkeypatch: pytest.MonkeyPatch) -> Table:
+    """One measured and one published system, with one quantity more than there are."""
+    monkeypatch.setattr(quantities, "QUANTITIES", (*quantities.QUANTITIES, DISK))
+    measured = Collection(origin="run", entries=(FoundRecord(record=make_record()),), profiles=(make_profile(),))
+    published = PublishedRow(
+        suite="superb", system="P", teacher=None, distillation_data=None, citation="x", values={"disk_megabytes": 99.04}
+    )
+    return build([measured], [published])
+
+
+def test_a_new_quantity_is_in_every_rendering(table: Table, tmp_path: Path) -> None:
+    csv, *texts, _ = write_tables(table, tmp_path)
+    assert pd.read_csv(csv)["disk_megabytes"].tolist() == [12.34, 99.04]
+    markdown, latex = (path.read_text() for path in texts)
+    assert markdown.count("disk MB") == 2
+    assert [text in markdown for text in ("12.3 |", "99.0 |")] == [True, True]
+    assert [latex.count(f" & {part} ") for part in ("disk", "MB")] == [2, 2]
+    assert [text in latex for text in ("12.3 ", "99.0 ")] == [True, True]
+    sections = page_data(table, bibliography="")["sections"]
+    found = [[c for c in section["columns"] if c["name"] == "disk_megabytes"] for section in sections]
+    column = {"name": "disk_megabytes", "heading": "disk MB", "group": "more", "digits": 1, "better": "lower"}
+    assert found == [[column | {"help": "The size of its file; lower is better", "kind": "cost"}]] * 2
+    assert "pareto-disk" in dict(figures_of(table.sections[0]))
+
+
+@pytest.mark.parametrize("with_it", [True, False])
+def test_a_published_table_may_state_what_the_table_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_it: bool
+) -> None:
+    if with_it:
+        monkeypatch.setattr(quantities, "QUANTITIES", (*quantities.QUANTITIES, DISK))
+    (tmp_path / "superb.csv").write_text("system,disk_megabytes,source\nA,7,paper\n")
+    rows, problems = published_rows(tmp_path)
+    assert [row.values for row in rows] == ([{"disk_megabytes": 7.0}] if with_it else [])
+    assert ["unknown column 'disk_megabytes'" in problem for problem in problems] == ([] if with_it else [True])
+
+
+def test_names_are_told_once_and_only_costs_follow_scores() -> None:
+    names = [one.name for one in quantities.QUANTITIES]
+    assert len(set(names)) == len(names)
+    kinds = [one.kind for one in quantities.QUANTITIES]
+    assert kinds == sorted(kinds, reverse=True)
+    assert all(one.description for one in quantities.QUANTITIES if one.decimals is not None)
+
+
+def test_the_frame_knows_its_mean_and_its_ranks(make_record: Any) -> None:
+    wrong = {"a": {"ks": 40, "pr": 50}, "b": {"ks": 20, "pr": 60}}
+    records = [make_record(name, "ks", 100 - own["ks"]) for name, own in wrong.items()]
+    records += [make_record(name, "pr", own["pr"]) for name, own in wrong.items()]
+    frame = to_frame(build([Collection(origin="run", entries=tuple(FoundRecord(record=one) for one in records))]))
+    assert frame[frame.mean_column].tolist() == [60, 55]
+    assert frame.rank_columns == ["rank", "pr_per_percent_rank", "ks_accuracy_percent_rank"]
+    assert frame[frame.rank_columns].to_numpy().tolist() == [[1, 2, 1], [2, 1, 2]]
+    assert frame[frame["system"] == "b"].rank_columns == frame.rank_columns, "also of a part of it"

@@ -15,7 +15,7 @@ from skill_bench.report.table.collect import Collection
 from skill_bench.report.table.columns import published_column
 from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.published import PublishedRow
-from skill_bench.report.table.score import ANCHORS
+from skill_bench.report.table.quantities import ANCHORS
 from skill_bench.report.table.table import Table
 
 

@@ -1,4 +1,4 @@
-"""Tiny data of tones for every further kind of task, and settings that learn it in a second or two."""
+"""Tiny data of tones for every further kind of task, settings that learn it in a second or two, and one cell of it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ import soundfile
 from fake_speech import RATE_HZ, TONES_HZ, tone_file, utterance
 
 from skill_bench.corpora.data import Fold, Segment, TaskData, Trial, Utterance
+from skill_bench.evaluation.cell_result import CellResult, run_cells
+from skill_bench.evaluation.solving.cell import CellUpstream
+from skill_bench.evaluation.task_files import load_task
+from skill_bench.tasks import TaskSpec, TrainedSpec
 
 Build = Callable[[Path], TaskData]
 
@@ -133,3 +137,16 @@ SETTINGS: dict[str, tuple[Build, dict[str, Any], dict[str, Any]]] = {
     ),
     "qbe": (documents, {}, {}),
 }
+
+
+def load_trained(name: str) -> TrainedSpec:
+    task = load_task(name)
+    assert isinstance(task, TrainedSpec)
+    return task
+
+
+def run_cell(
+    upstream: CellUpstream, task: TaskSpec, data: TaskData, *, seed: int, cache_dir: Path, **options: Any
+) -> CellResult:
+    """`run_cells` with one seed."""
+    return next(run_cells(upstream, task, data, seeds=(seed,), cache_dir=cache_dir, **options))

@@ -12,8 +12,12 @@ _CONTEXT.set_forkserver_preload(["skill_bench.cli.main", "skill_bench.distillati
 
 
 def start(command: Sequence[str], *, variables: Mapping[str, str] | None = None) -> ForkServerProcess:
-    """``skill-bench COMMAND`` with further environment variables; with any, in one thread."""
-    process = _CONTEXT.Process(target=_run, args=(list(command), dict(variables or {})))
+    """``skill-bench COMMAND`` in as many threads as are used here; with further environment variables, in one."""
+    import torch
+
+    # Several processes that had more threads than cores would wait for each other.
+    n_threads = 1 if variables else torch.get_num_threads()
+    process = _CONTEXT.Process(target=_run, args=(list(command), dict(variables or {}), n_threads))
     process.start()
     return process
 
@@ -36,12 +40,11 @@ def _call(
     function(*given, **named)
 
 
-def _run(command: list[str], variables: dict[str, str]) -> None:
+def _run(command: list[str], variables: dict[str, str], n_threads: int) -> None:
     os.environ.update(variables)
-    if variables:
-        import torch
+    import torch
 
-        torch.set_num_threads(1)  # several processes that had more threads than cores would wait for each other
+    torch.set_num_threads(n_threads)
     from skill_bench.cli.main import app
 
     app(command)

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from kind_data import load_trained
 from lockstep import Pair, answers, features, settings
 from lockstep_material import DIM, FRAME_SECONDS, Material, conversations, labelled, spelt
 from torch import nn
-from trained_task import load_trained
 
 import skill_bench.s3prl  # noqa: F401  s3prl's modules import only after this
 from skill_bench.corpora.data import Utterance

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
-
-import pytest
 
 from skill_bench.base import catalog, provenance
 from skill_bench.evaluation.task_files import load_task
@@ -13,8 +10,6 @@ from skill_bench.records.profile import Macs, Memory, Parameters, Profile, Throu
 from skill_bench.records.record import Data, Failure, Key, Metric, Record, System
 
 PROVENANCE = provenance.collect()
-MakeRecord = Callable[..., Record]
-MakeProfile = Callable[..., Profile]
 
 
 def record(
@@ -50,47 +45,38 @@ def record(
     )
 
 
-@pytest.fixture(scope="session")
-def make_record() -> MakeRecord:
-    return record
-
-
-@pytest.fixture(scope="session")
-def make_profile() -> MakeProfile:
-    def make(upstream: str = "skill", identity: str | None = None) -> Profile:
-        return Profile(
-            system=System(name=upstream, title=upstream.title(), identity=identity or upstream),
-            parameters=Parameters(total=2_500_000, trainable=0, buffers=0, n_bytes=10**7, by_component={}),
-            macs=Macs(
-                total=3 * 10**9,
-                superb=4 * 10**9,
-                buckets=(3 * 10**9,),
-                superb_buckets=(4 * 10**9,),
-                by_operation={"matmul": 3 * 10**9},
-                lengths_samples=(16000,) * 8,
-            ),
-            throughput=Throughput(
-                median=50.0,
-                minimum=40.0,
-                maximum=60.0,
-                batch_seconds=(0.2,),
-                n_warmup=1,
-                batch_size=1,
-                utterance_seconds=10.0,
-                dtype="float32",
-                device="cpu",
-                n_threads=2,
-            ),
-            memory=Memory(
-                peak_bytes=2**20,
-                weight_bytes=2**20,
-                batch_size=1,
-                utterance_seconds=10.0,
-                dtype="float32",
-                device="cpu",
-                method="test",
-            ),
-            provenance=PROVENANCE,
-        )
-
-    return make
+def profile(upstream: str = "skill", identity: str | None = None) -> Profile:
+    return Profile(
+        system=System(name=upstream, title=upstream.title(), identity=identity or upstream),
+        parameters=Parameters(total=2_500_000, trainable=0, buffers=0, n_bytes=10**7, by_component={}),
+        macs=Macs(
+            total=3 * 10**9,
+            superb=4 * 10**9,
+            buckets=(3 * 10**9,),
+            superb_buckets=(4 * 10**9,),
+            by_operation={"matmul": 3 * 10**9},
+            lengths_samples=(16000,) * 8,
+        ),
+        throughput=Throughput(
+            median=50.0,
+            minimum=40.0,
+            maximum=60.0,
+            batch_seconds=(0.2,),
+            n_warmup=1,
+            batch_size=1,
+            utterance_seconds=10.0,
+            dtype="float32",
+            device="cpu",
+            n_threads=2,
+        ),
+        memory=Memory(
+            peak_bytes=2**20,
+            weight_bytes=2**20,
+            batch_size=1,
+            utterance_seconds=10.0,
+            dtype="float32",
+            device="cpu",
+            method="test",
+        ),
+        provenance=PROVENANCE,
+    )

@@ -17,9 +17,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from skill_bench.corpora.official import catalogue
-from skill_bench.corpora.official.catalogue import OfficialTask
-from skill_bench.corpora.official.doctor import counts
+from skill_bench.corpora.official import doctor
+from skill_bench.corpora.official.doctor import OfficialTask, counts
 from skill_bench.evaluation.task_files import load_task
 
 RATE_HZ = 16_000
@@ -33,7 +32,7 @@ def make(name: str, corpora: Path, data_root: Path) -> Path:
 
 def make_all(corpora: Path, data_root: Path) -> Path:
     """The miniatures of all corpora; returns ``data_root``."""
-    for name in catalogue.corpora():
+    for name in doctor.corpora():
         make(name, corpora, data_root)
     return data_root
 
@@ -45,7 +44,7 @@ def pass_for_complete(monkeypatch: pytest.MonkeyPatch, data_root: Path) -> None:
         return counts(self.read(data_root / self.corpus.folder))
 
     monkeypatch.setattr(OfficialTask, "expected", expected)
-    for corpus in catalogue.corpora().values():
+    for corpus in doctor.corpora().values():
         monkeypatch.setitem(corpus.__dict__, "hours", None)
 
 

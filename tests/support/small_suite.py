@@ -1,10 +1,16 @@
-"""A described suite of one task, on twelve recordings of tones."""
+"""A described suite of one task, on twelve recordings of tones.
+
+What several tests of corpora use.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from fake_speech import tone_file
+
+from skill_bench.corpora.data import Utterance
 
 SPLIT = [*["train"] * 4, *["dev"] * 4, *["test"] * 4]
 COLUMNS = ("path", "split", "speaker", "text", "phones", "turns")
@@ -16,6 +22,7 @@ TASKS = {
     "asv": 'target = "speaker"\ntrials = { seed = 0, same_per_speaker = 1, different_per_speaker = 1 }',
     "sd": 'target = "turns"\ntarget_kind = "rttm"',
 }
+WriteAudio = Callable[..., Path]
 
 
 def write(root: Path, task: str, *, cells: dict[tuple[int, str], str], extra: str = "") -> None:
@@ -40,3 +47,9 @@ def write(root: Path, task: str, *, cells: dict[tuple[int, str], str], extra: st
         lines.append("\t".join(row[column] for column in COLUMNS))
     (root / "manifest.tsv").write_text("\n".join(lines) + "\n" + extra)
     (root / "suite.toml").write_text(f'[tasks.{task}]\nmanifest = "manifest.tsv"\n{TASKS[task]}\n')
+
+
+def utterance(path: Path, *, number: int = 2, id: str | None = None, target: str = "a") -> Utterance:
+    return Utterance(
+        id=id or path.name, path=path, target=target, speaker=None, seconds=None, source=f"manifest.tsv:{number}"
+    )

@@ -134,7 +134,7 @@ def _keep(path: Path, made_with: dict[str, Any], measure: Any) -> None:
 
 
 def _ours(task: str, data: TaskData, cache_dir: Path, seed: int) -> dict[str, float | None]:
-    from one_cell import run_cell
+    from kind_data import run_cell
 
     from skill_bench.evaluation.task_files import load_task
     from skill_bench.tasks import TrainedSpec

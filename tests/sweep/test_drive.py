@@ -15,7 +15,7 @@ import pytest
 from fake_speech import class_data
 from small_models import noise, small_teacher
 
-from skill_bench.base.errors import CheckpointError
+from skill_bench.base.errors import CheckpointError, SkillBenchError
 from skill_bench.base.locks import Lock
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.corpora.data import TaskData
@@ -36,7 +36,7 @@ from skill_bench.report.table.collect import collect
 from skill_bench.sweep import drive as module
 from skill_bench.sweep.drive import Drive
 from skill_bench.sweep.grid import choose, read_grid
-from skill_bench.sweep.same_students import same_students
+from skill_bench.sweep.recorded import same_students
 from skill_bench.tasks import TaskSpec
 
 GRID = """
@@ -336,15 +336,31 @@ def test_students_are_held_against_their_teacher_once(
     assert measured == ["uniform-s0"] * 2
 
 
-def test_fidelity_that_fails_costs_itself_alone(run: Callable[..., list[str]], tmp_path: Path) -> None:
+def test_fidelity_that_fails_costs_itself_alone(
+    run: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     head, _, rows = GRID.partition("[[students]]")
-    text = FIDELITY.replace('data = ["tones"]', 'data = ["nothing"]')
-    (tmp_path / "grid.toml").write_text(f"{head}{text}[[students]]{rows}")
+    (tmp_path / "grid.toml").write_text(f"{head}{FIDELITY}[[students]]{rows}")
+
+    def failing(*_: Any, **__: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "measure_fidelity", failing)
     failures = run(only=("uniform",))
     assert "uniform-s0" in names(tmp_path)
     assert len(failures) == 1
     assert "uniform-s0: fidelity: " in failures[0]
-    assert "nothing" in failures[0]
+
+
+def test_speech_of_fidelity_that_is_not_there_is_missed_before_any_work(
+    run: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    head, _, rows = GRID.partition("[[students]]")
+    text = FIDELITY.replace('data = ["tones"]', 'data = ["nothing"]')
+    (tmp_path / "grid.toml").write_text(f"{head}{text}[[students]]{rows}")
+    with pytest.raises(SkillBenchError, match="nothing"):
+        run(only=("uniform",))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_student_that_another_process_is_at_comes_last(run: Callable[..., list[str]], tmp_path: Path) -> None:

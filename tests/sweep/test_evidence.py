@@ -21,18 +21,15 @@ from skill_bench.base.provenance import Git
 from skill_bench.cli.main import app
 from skill_bench.records.fidelity import R2, Fidelity, FidelitySettings, LayerFidelity, Reading
 from skill_bench.records.record import Record, Selection, System
-from skill_bench.report.statistics.repeated import mean_interval
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection, collect
 from skill_bench.report.table.table import Section
 from skill_bench.sweep.report import joint
-from skill_bench.sweep.report.groups import Group, Wanted, groups_of
+from skill_bench.sweep.report.groups import Group, Wanted, groups_of, mean_interval
 from skill_bench.sweep.report.joint import Suite
 from skill_bench.sweep.report.kept import difference, kept, rows_of
-from skill_bench.sweep.report.leads import leads
-from skill_bench.sweep.report.missing import missing
-from skill_bench.sweep.report.page import write_up
-from skill_bench.sweep.report.paired import differences
+from skill_bench.sweep.report.page import missing, write_up
+from skill_bench.sweep.report.paired import differences, leads
 
 MakeRecord = Callable[..., Record]
 SCORES = {"skill": (60, 62, 67), "dphubert": (50, 52, 51), "skill-k2": (61,)}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from jaxtyping import Float
-from on_update import OnUpdate
+from small_models import OnUpdate
 from torch import Tensor, nn
 
 from skill_bench.base.progress import Progress, Silent

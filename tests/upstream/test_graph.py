@@ -7,7 +7,7 @@ from pathlib import Path
 import onnxruntime
 import pytest
 import torch
-from small_graph import small_checkpoint, small_graph
+from small_encoders import small_checkpoint, small_graph
 
 from skill_bench.base import catalog
 from skill_bench.base.errors import CheckpointError
@@ -41,7 +41,7 @@ def test_the_record_says_what_was_scored(precision: Precision, folder: Path) -> 
     assert upstream.name == system.name
     assert upstream.name.startswith("skill-")
     assert (system.title, system.kind, system.teacher, system.licence) == (
-        f"Small (ONNX {precision})", "other", "teacher", "CC0",
+        f"Small (ONNX {precision})", "student", "teacher", "CC0",
     )  # fmt: skip
     assert system.checkpoint_sha256 == original.system().checkpoint_sha256
     assert system.n_parameters == original.system().n_parameters

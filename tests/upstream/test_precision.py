@@ -10,7 +10,7 @@ from small_models import noise, small_teacher
 from torch import Tensor, nn
 
 from skill_bench.base.errors import UsageError
-from skill_bench.base.precision import Precision
+from skill_bench.base.specs import Precision
 from skill_bench.cli.run_options import plan_of
 from skill_bench.evaluation.evaluate import load_request
 from skill_bench.evaluation.plan import UpstreamRequest

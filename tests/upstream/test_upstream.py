@@ -16,11 +16,10 @@ from skill_bench.models.encoder import Encoder
 from skill_bench.models.export import dphubert
 from skill_bench.models.factories import architecture
 from skill_bench.upstream import encoder as encoder_upstream
-from skill_bench.upstream import hub
+from skill_bench.upstream import load
 from skill_bench.upstream.filterbank import FilterbankUpstream
-from skill_bench.upstream.folder import load_folder
 from skill_bench.upstream.interface import Upstream
-from skill_bench.upstream.load import load_upstream
+from skill_bench.upstream.load import load_folder, load_upstream
 from skill_bench.upstream.spec import Filterbank, read_spec
 
 
@@ -282,7 +281,7 @@ def test_hub_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_hub_model_without_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = install(monkeypatch, Hub(tmp_path))
     with pytest.raises(CheckpointError, match="holds no weights"):
-        hub.fetch("org/model")
+        load.fetch("org/model")
     assert len(fake.asked) == 2
 
 
@@ -292,7 +291,7 @@ def test_offline_switch_of_huggingface_hub_is_respected(tmp_path: Path, monkeypa
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(CheckpointError, match="cannot be fetched"):
-        hub.fetch("org/model-that-was-never-fetched")
+        load.fetch("org/model-that-was-never-fetched")
 
 
 def test_wrong_weights_stay_a_checkpoint_error(tmp_path: Path, ckpt: Path) -> None:

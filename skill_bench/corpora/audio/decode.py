@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from skill_bench.base.errors import AudioError
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
-from skill_bench.corpora.audio.container import extent_of
+from skill_bench.corpora.audio.container import View, extent_of
 from skill_bench.corpora.audio.extent import Extent
-from skill_bench.corpora.audio.view import View
 
 MIN_SAMPLES = 400  # 25 ms at 16 kHz: one frame of the convolutional front ends
 _RATES_HZ = (1000, 768_000)

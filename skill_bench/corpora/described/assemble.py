@@ -7,19 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from skill_bench.base.errors import ManifestError, SpecError, suggest
-from skill_bench.corpora.audio.conditions import condition_note, with_conditions
 from skill_bench.corpora.audio.decode import length
+from skill_bench.corpora.audio.effects import condition_note, with_conditions
 from skill_bench.corpora.data import Fold, Segment, Trial, Utterance
+from skill_bench.corpora.described.lists import drawn_trials, read_rttm
 from skill_bench.corpora.described.manifest import Manifest, ManifestLine, escapes, read_manifest
-from skill_bench.corpora.described.mixtures import mixed
-from skill_bench.corpora.described.partition import cross_validation
-from skill_bench.corpora.described.rttm import read_rttm
-from skill_bench.corpora.described.search import concatenated, drawn_queries, related
-from skill_bench.corpora.described.silence import silence_crops
+from skill_bench.corpora.described.partition import cross_validation, silence_crops
+from skill_bench.corpora.described.simulated import concatenated, drawn_queries, mixed, related
 from skill_bench.corpora.described.suite_toml import TaskSource
 from skill_bench.corpora.described.tables import Folds, Recordings, Split
 from skill_bench.corpora.described.targets import target_of
-from skill_bench.corpora.described.trials import drawn_trials
 from skill_bench.corpora.described.validate import validate
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 
-from skill_bench.base.errors import DataError
-from skill_bench.base.first_few import first_few
+from skill_bench.base.errors import DataError, first_few
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.audio.decode import MIN_SAMPLES
 from skill_bench.corpora.data import Fold, Trial, Utterance

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from skill_bench.base.errors import DataError
-from skill_bench.base.first_few import first_few
+from skill_bench.base.errors import DataError, first_few
 from skill_bench.base.text import Line, is_file, read_lines
 from skill_bench.corpora.described.manifest import escapes
 

@@ -1,31 +1,38 @@
-"""Speech for pre-training, distillation and calibration: any folder or manifest, and synthesised speech."""
+"""Speech for pre-training, distillation and calibration: any folder or manifest, and synthesised speech.
+
+What is said are random sentences from the small grammars in words/: text that belongs to nobody.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import tomllib
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
 from skill_bench.base.documents import write_atomic
+from skill_bench.base.errors import UnknownName
 from skill_bench.base.unfinished import unfinished_folder
 from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.listing import list_audio
-from skill_bench.corpora.synthetic.espeak import Voice
-from skill_bench.corpora.synthetic.sentences import grammar
+from skill_bench.corpora.synthetic.espeak import VARIANTS, Voice
 from skill_bench.corpora.synthetic.synthesis import Line, Spoken, synthesise
-from skill_bench.corpora.synthetic.voices import VARIANTS
 
 __all__ = ["list_audio", "synthesise_speech"]
 
 _LINES_A_SHARD = 100
 _RECIPE = 1  # part of every shard's name: another recipe never mixes with this one's files
+_SLOT = re.compile(r"\{(\w+)\}")
 
 
 def synthesise_speech(
@@ -133,3 +140,45 @@ def _write_manifest(folder: Path, rows: list[tuple[Line, Spoken]]) -> list[Utter
         )
         for number, (line, said) in enumerate(rows, start=2)
     ]  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grammar:
+    """Lists of words and templates; ``sentence`` is the start.
+
+    Attributes:
+        language: The file's name, as ``en``.
+        voices: espeak-ng languages that speak it.
+        lists: Entries by name; ``{name}`` in an entry refers to another list.
+    """
+
+    language: str
+    voices: tuple[str, ...]
+    lists: dict[str, tuple[str, ...]]
+
+    def sentence(self, rng: np.random.Generator) -> str:
+        """One lower-case sentence without punctuation."""
+        text = "{sentence}"
+        while match := _SLOT.search(text):
+            entries = self.lists[match.group(1)]
+            text = text[: match.start()] + entries[int(rng.integers(len(entries)))] + text[match.end() :]
+        return text
+
+
+def languages() -> list[str]:
+    """The grammars that exist."""
+    return sorted(path.name.removesuffix(".toml") for path in (files(__package__) / "words").iterdir())
+
+
+@cache
+def grammar(language: str) -> Grammar:
+    """The grammar of a language.
+
+    Raises:
+        UnknownName: there is none.
+    """
+    if language not in languages():
+        raise UnknownName("language", language, languages())
+    content = tomllib.loads((files(__package__) / "words" / f"{language}.toml").read_text(encoding="utf-8"))
+    lists = {name: tuple(entries) for name, entries in content["lists"].items()}
+    return Grammar(language=language, voices=tuple(content["voices"]), lists=lists)

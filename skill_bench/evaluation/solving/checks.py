@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from skill_bench.base.errors import DataError
-from skill_bench.base.first_few import first_few
+from skill_bench.base.errors import DataError, first_few
 from skill_bench.corpora.data import Fold, TaskData, Utterance
 from skill_bench.tasks import TaskSpec
 

@@ -11,7 +11,6 @@ from skill_bench.corpora.data import Fold
 from skill_bench.evaluation.solving.cell import Cell, Solved
 from skill_bench.metrics.scales import SCALES
 from skill_bench.probes import heads
-from skill_bench.probes.grid import beyond
 from skill_bench.probes.parameters import Parameters
 from skill_bench.probes.selection import DevPoint, Trained, merit
 from skill_bench.probes.training import GridResult, Problem, train_grid
@@ -21,6 +20,8 @@ from skill_bench.tasks import TrainedSpec, with_protocol
 
 AnyBatch = TypeVar("AnyBatch")
 AnySpec = TypeVar("AnySpec", bound=TrainedSpec)
+SMALLEST, LARGEST = 1e-7, 1.0
+"""No learning rate is tried beyond these: the ends of the grid that SUPERB's rules name."""
 
 
 class FoldProblem(Problem[AnyBatch], Protocol[AnyBatch]):
@@ -198,3 +199,39 @@ def _notes(task: TrainedSpec, problems: Sequence[FoldProblem[Any]], results: Seq
             found.append(f"training stopped after {result.steps} steps: no learning rate improved on dev any more")
         notes += [f"fold {problem.fold.name}: {note}" if len(problems) > 1 else note for note in found]
     return tuple(notes)
+
+
+class CutSampler:
+    """One cut of each utterance, by number among all cuts of all utterances, in their order.
+
+    Args:
+        counts: How many cuts each utterance has.
+    """
+
+    def __init__(self, counts: Sequence[int]) -> None:
+        self._counts = counts
+        self._first = [0]
+        for count in counts[:-1]:
+            self._first.append(self._first[-1] + count)
+
+    def draw(self, utterances: Sequence[int], generator: torch.Generator) -> list[int]:
+        """Draws nothing where nothing can be chosen, so that the generator's other draws stay as they are."""
+        return [
+            self._first[i] + (int(torch.randint(n, (), generator=generator)) if (n := self._counts[i]) > 1 else 0)
+            for i in utterances
+        ]
+
+
+def beyond(rates: Sequence[float], chosen: float) -> float | None:
+    """The next learning rate outwards, as far from ``chosen`` as its neighbour is, on a logarithmic scale.
+
+    Rounded to three digits. None where ``chosen`` is not at an edge, where there is no neighbour, where the next one
+    would lie outside of `SMALLEST` to `LARGEST`, or where rounding leaves it in the grid.
+    """
+    grid = sorted(rates)
+    if len(grid) < 2 or chosen not in (grid[0], grid[-1]):
+        return None
+    neighbour = grid[1] if chosen == grid[0] else grid[-2]
+    found = float(f"{chosen * (chosen / neighbour):.3g}")
+    outwards = found > grid[-1] if chosen == grid[-1] else found < grid[0]
+    return found if outwards and SMALLEST <= found <= LARGEST else None

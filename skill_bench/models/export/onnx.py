@@ -32,8 +32,8 @@ OPSET = 20
 IR_VERSION = 10
 """The first whose files may use this opset; a higher number would shut out runtimes for nothing."""
 INPUT = "waveform"
-_MOST_BYTES = 2**31 - 1
-"""One protobuf message holds no more."""
+MOST_BYTES = 2**31 - 1
+"""One protobuf message, and so one .onnx file, holds no more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,15 +43,13 @@ class Graph:
     Attributes:
         proto: Serialised model; weights are external data in it.
         weights: By name; views of the encoder's where it stores them as the graph wants them.
-        outputs: Names of the hidden states.
     """
 
     proto: bytes
     weights: Mapping[str, NDArray[np.float32]]
-    outputs: tuple[str, ...]
 
 
-def to_onnx(encoder: Encoder, *, metadata: Mapping[str, str] | None = None) -> onnx.ModelProto:
+def to_onnx(encoder: Encoder) -> onnx.ModelProto:
     """The encoder as one self-contained model.
 
     Input ``waveform`` (1, samples): float32, 16 kHz, as the encoder takes it; a model that normalises its waveforms
@@ -61,14 +59,13 @@ def to_onnx(encoder: Encoder, *, metadata: Mapping[str, str] | None = None) -> o
 
     Args:
         encoder: In evaluation mode, float32 weights on the CPU.
-        metadata: Kept in the file.
 
     Raises:
         CheckpointError: the weights are more than one protobuf message holds.
     """
     made = build(encoder)
     size = sum(weight.nbytes for weight in made.weights.values()) + len(made.proto)
-    if size > _MOST_BYTES:
+    if size > MOST_BYTES:
         raise CheckpointError(
             f"a model of {size / 1e9:.2f} GB does not fit into one .onnx file, which holds 2.15 GB at most. "
             "Export a smaller student, or quantise this one where it is deployed."
@@ -77,7 +74,6 @@ def to_onnx(encoder: Encoder, *, metadata: Mapping[str, str] | None = None) -> o
     for initializer in model.graph.initializer:
         if initializer.name in made.weights:
             initializer.CopyFrom(numpy_helper.from_array(made.weights[initializer.name], initializer.name))
-    helper.set_model_props(model, dict(metadata or {}))
     return model
 
 
@@ -88,7 +84,7 @@ def build(encoder: Encoder) -> Graph:
     x = _front_end(graph, encoder)
     x = _projection(graph, encoder, x)
     states = _transform(graph, encoder, x)
-    outputs = tuple(f"h{index}" for index in range(len(states)))
+    outputs = [f"h{index}" for index in range(len(states))]
     for name, state in zip(outputs, states, strict=True):
         graph.op("Unsqueeze", state, graph.integers(0), name=name)
     dim = encoder.architecture.dim
@@ -107,7 +103,7 @@ def build(encoder: Encoder) -> Graph:
         ir_version=IR_VERSION,
         producer_name="skill-bench",
     )
-    return Graph(proto=model.SerializeToString(), weights=graph.weights, outputs=outputs)
+    return Graph(proto=model.SerializeToString(), weights=graph.weights)
 
 
 def _external(name: str, weight: NDArray[np.float32]) -> TensorProto:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import onnx
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 
 from skill_bench.base.documents import write_atomic
@@ -18,15 +15,15 @@ from skill_bench.base.errors import CheckpointError
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
-from skill_bench.models.export.onnx import INPUT, OPSET, to_onnx
+from skill_bench.models.export.onnx import OPSET, to_onnx
 from skill_bench.models.export.quantise import quantise
 from skill_bench.models.onnx_file import Parity, Precision, Stated, described
+from skill_bench.models.runtime import Session
 
 MOST_RELATIVE = 1e-3
 """Of a float32 graph: sums in another order move a state by some 1e-6; more says that the graph is another model."""
 _ODD_SAMPLES = 59_121
 Waves = Sequence[Float[Tensor, " _own_samples"]]
-Run = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
 
 
 def write(
@@ -92,24 +89,12 @@ def _heard(shortest: int, speech: Waves) -> list[Tensor]:
 
 
 def _parity(model: onnx.ModelProto, encoder: Encoder, heard: Waves) -> tuple[Parity, ...]:
-    run = _runner(model)
+    session = Session(encoder.architecture, model.SerializeToString())
     found = []
     for wave in heard:
         with torch.no_grad():
-            expected = [state.numpy() for state in encoder(wave[None])[0]]
-        differences = [(ours - theirs, theirs) for ours, theirs in zip(run(wave[None].numpy()), expected, strict=True)]
-        found.append(
-            Parity(
-                n_samples=len(wave),
-                largest=max(float(np.abs(difference).max()) for difference, _ in differences),
-                relative=max(float(np.linalg.norm(d) / np.linalg.norm(theirs)) for d, theirs in differences),
-            )
-        )
+            expected = torch.cat(encoder(wave[None])[0])
+        difference = session.hidden_states([wave])[0] - expected
+        relative = difference.flatten(1).norm(dim=1) / expected.flatten(1).norm(dim=1)
+        found.append(Parity(n_samples=len(wave), largest=float(difference.abs().max()), relative=float(relative.max())))
     return tuple(found)
-
-
-def _runner(model: onnx.ModelProto) -> Run:
-    import onnxruntime
-
-    session: Any = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return lambda wave: session.run(None, {INPUT: wave})

@@ -10,7 +10,7 @@ from skill_bench.report.render.figure_files import ROLES, Datasets, Row, Spec
 from skill_bench.report.render.rows import Named
 from skill_bench.report.statistics.interval import Interval
 from skill_bench.report.table.columns import Column
-from skill_bench.report.table.quantity import Quantity
+from skill_bench.report.table.quantities import Quantity
 
 MOST_BARS = 30
 _STEP = 20

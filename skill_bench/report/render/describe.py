@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from skill_bench.records.record import CurvePoint, Metric, Record
-from skill_bench.report.table.stale import staleness
+from skill_bench.report.table.entry import staleness
 
 _BAR = 40
 

@@ -6,8 +6,7 @@ import re
 from collections.abc import Sequence
 
 from skill_bench.base.escape import one_line
-from skill_bench.report.render.layout import ABSENT, RANKING, TextColumn, columns_of, name_of
-from skill_bench.report.render.panels import panels
+from skill_bench.report.render.layout import ABSENT, RANKING, TextColumn, columns_of, name_of, panels
 from skill_bench.report.table.quantities import COLD_START, COMPRESSION, PEAK_MEMORY, REAL_TIME_FACTOR, THROUGHPUT
 from skill_bench.report.table.table import Section, Table
 

@@ -1,4 +1,7 @@
-"""A section as headings and text cells: what Markdown, LaTeX and the console have in common."""
+"""A section as headings and text cells: what Markdown, LaTeX and the console have in common.
+
+Columns that do not fit side by side become panels below each other.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,7 @@ from typing import Literal
 
 from skill_bench.report.statistics.interval import Interval
 from skill_bench.report.table.columns import Column
-from skill_bench.report.table.quantities import MEAN, RETENTION, quantities
-from skill_bench.report.table.quantity import Quantity
+from skill_bench.report.table.quantities import MEAN, RETENTION, Quantity, quantities
 from skill_bench.report.table.relative import place
 from skill_bench.report.table.table import Score, Section, SystemRow
 
@@ -128,3 +130,16 @@ def _quantity(quantity: Quantity, rows: Sequence[SystemRow], certainty: Certaint
         texts=tuple(text + more for text, more in zip(texts, behind, strict=True)),
         places=tuple(place(value, values) for value in values) if quantity.kind == "score" else None,
     )
+
+
+def panels(widths: Sequence[float], room: float) -> list[list[int]]:
+    """Numbers of the columns in each panel, in order: as many as fit into ``room``, and one at least."""
+    found: list[list[int]] = [[]]
+    left = room
+    for number, width in enumerate(widths):
+        if found[-1] and width > left:
+            found.append([])
+            left = room
+        found[-1].append(number)
+        left -= width
+    return found

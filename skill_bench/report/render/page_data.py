@@ -19,8 +19,7 @@ from skill_bench.report.render.page_charts import charts_of
 from skill_bench.report.render.rows import Named, named
 from skill_bench.report.table.columns import Column, in_order
 from skill_bench.report.table.entry import FoundRecord, newest
-from skill_bench.report.table.quantities import MEAN, SUPERB, quantities
-from skill_bench.report.table.quantity import Quantity
+from skill_bench.report.table.quantities import MEAN, SUPERB, Quantity, quantities
 from skill_bench.report.table.relative import teacher_of
 from skill_bench.report.table.table import Section, SystemRow, Table
 

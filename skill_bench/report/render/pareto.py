@@ -13,8 +13,7 @@ import altair as alt
 from skill_bench.report.render.figure_files import ROLES, Datasets, Row, Spec, words
 from skill_bench.report.render.labels import place_labels
 from skill_bench.report.render.rows import Named
-from skill_bench.report.table.quantities import MEAN, SUPERB
-from skill_bench.report.table.quantity import Quantity
+from skill_bench.report.table.quantities import MEAN, SUPERB, Quantity
 from skill_bench.report.table.table import Section
 
 _WIDE = 500

@@ -10,12 +10,13 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from skill_bench.base import catalog
+from skill_bench.base.documents import parse_json
 from skill_bench.base.errors import DataError, RecordError
-from skill_bench.base.strict_json import parse_json
 from skill_bench.layers.cluster import cluster
 from skill_bench.records.record import System
-from skill_bench.records.similarity import CARRIED, LINKAGES, LayerSimilarity, Similarity
-from skill_bench.report.render.curves import Columns, read_log
+from skill_bench.records.similarity import CARRIED, LINKAGES, SIMILARITY_FILE, LayerSimilarity, Similarity
+from skill_bench.report.render.curves import Columns, read_log, write_curves
+from skill_bench.report.render.heat_map import write_figures
 from skill_bench.report.table.entry import newest
 from skill_bench.report.table.table import Table
 
@@ -113,3 +114,11 @@ def _stage(path: Path) -> Columns:
         ) from error
     except DataError as error:
         raise RecordError(f"{path}: holds no update. Delete it, or copy the whole log here.") from error
+
+
+def write_distilled(folder: Path, *, title: str) -> list[Path]:
+    """Draws what the work folder of a distillation holds; returns the paths of the curves."""
+    if (similarity := folder / SIMILARITY_FILE).is_file():
+        write_figures(LayerSimilarity.read(similarity), folder / "similarity")
+    logs = [folder / f"{stage}.csv" for stage in ("joint", "final")]
+    return list(write_curves([log for log in logs if log.exists()], folder / "curves", title=title))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from itertools import chain
+from pathlib import Path
 
 from rich import box
 from rich.cells import cell_len
@@ -15,9 +16,9 @@ from rich.text import Text
 from skill_bench.base import catalog, escape
 from skill_bench.base.counted import counted
 from skill_bench.base.errors import UnknownName
-from skill_bench.report.render.layout import RANKING, TextColumn, columns_of, name_of, notes_of
-from skill_bench.report.render.panels import panels
-from skill_bench.report.table.load import RUN
+from skill_bench.base.escape import one_line
+from skill_bench.report.render.layout import RANKING, TextColumn, columns_of, name_of, notes_of, panels
+from skill_bench.report.table.load import RUN, load_collections, of_run
 from skill_bench.report.table.quantities import MACS_SUPERB, MEAN, PARAMETERS, THROUGHPUT, quantities
 from skill_bench.report.table.relative import teacher_of
 from skill_bench.report.table.table import Section
@@ -153,3 +154,34 @@ def _legend(columns: Sequence[TextColumn], *, has_own: bool) -> list[str]:
 
 def _say(console: Console, line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def show(
+    out_dir: Path,
+    *,
+    suite: str,
+    tasks: Sequence[str] | None = None,
+    columns: Sequence[str] = (),
+    console: Console | None = None,
+) -> None:
+    """Prints every section of ``suite`` in which the run has a record, beside the shipped records on the same data.
+
+    Args:
+        tasks: only these; the mean is then over them.
+        columns: as `skill_bench.report.render.terminal.print_section` takes them.
+    """
+    console = console or Console()
+    if not out_dir.is_dir():
+        console.print(f"{out_dir} holds no record.", markup=False, highlight=False)
+        return
+    found = of_run(load_collections(out_dir, suite=suite, tasks=tasks))
+    for section in found.table.sections:
+        print_section(section, console, columns=columns)
+    if found.others:
+        console.print(
+            f"Not shown, other data or settings: {'; '.join(found.others)}. See skill-bench leaderboard.",
+            markup=False,
+            highlight=False,
+        )
+    for problem in found.table.problems:
+        console.print(f"problem: {one_line(problem)}", style="yellow", markup=False, highlight=False)

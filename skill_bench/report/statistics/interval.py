@@ -122,7 +122,8 @@ def _wilson(spread: Spread, *, n_units: int, level: float) -> tuple[float, float
     z = float(stats.t.ppf(1 - (1 - level) / 2, spread.degrees_of_freedom))
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    return 100 * max(0.0, float(centre - half)), 100 * min(1.0, float(centre + half))
+    # At 0 and at 100 % an end is the value itself, which rounding may miss.
+    return 100 * min(p, max(0.0, float(centre - half))), 100 * max(p, min(1.0, float(centre + half)))
 
 
 def _what(samples: Sequence[Sample]) -> str:

@@ -21,8 +21,7 @@ from skill_bench.base.errors import RecordError
 from skill_bench.metrics.scoring import FURTHER, SCORERS, Scorer
 from skill_bench.records.record import Record
 from skill_bench.report.statistics.search import SearchAtThreshold
-from skill_bench.report.statistics.speakers import VerificationBySpeaker
-from skill_bench.report.statistics.weighted import WEIGHTED, Weighted
+from skill_bench.report.statistics.weighted import WEIGHTED, VerificationBySpeaker, Weighted
 
 Prediction = Mapping[str, Any]
 Predictions = Sequence[Prediction]

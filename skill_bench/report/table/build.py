@@ -10,7 +10,8 @@ from __future__ import annotations
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from statistics import fmean
 
 from skill_bench.base.counted import counted
 from skill_bench.records.fidelity import Fidelity
@@ -19,14 +20,10 @@ from skill_bench.records.record import System
 from skill_bench.report.table.blocks import Block, SystemId, split
 from skill_bench.report.table.collect import Collection
 from skill_bench.report.table.columns import Column, columns_in, in_order, published_column
-from skill_bench.report.table.entry import FoundRecord, newest
-from skill_bench.report.table.fidelity import fidelity_of
+from skill_bench.report.table.entry import FoundRecord, newest, staleness
 from skill_bench.report.table.published import PublishedRow
-from skill_bench.report.table.quantities import MEAN, OVERALL, SUPERB, read_quantities
-from skill_bench.report.table.quantity import Facts
+from skill_bench.report.table.quantities import MEAN, OVERALL, SUPERB, WHOLE_SUPERB, Facts, read_quantities
 from skill_bench.report.table.relative import with_mean, with_ranks, with_retention
-from skill_bench.report.table.score import WHOLE_SUPERB
-from skill_bench.report.table.stale import staleness
 from skill_bench.report.table.table import Score, Section, SystemRow, Table
 from skill_bench.report.table.trainings import one_row_a_recipe
 
@@ -243,3 +240,40 @@ def _told_apart(section: Section) -> Section:
         for row in section.rows
     ]
     return replace(section, rows=tuple(rows))
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnFidelity:
+    """Attributes:
+    found: The newest document of each corpus, by the corpus's name.
+    note: Why there is no mean, if there is none.
+    """
+
+    found: tuple[Fidelity, ...] = ()
+    note: str | None = None
+
+    @property
+    def mean(self) -> float | None:
+        """Whitened R2 over layers and corpora; None unless it is of every corpus."""
+        if not self.found or self.note is not None:
+            return None
+        return fmean(one.readings[0].whitened.value for one in self.found)
+
+
+def fidelity_of(identity: str, documents: Sequence[Fidelity]) -> OwnFidelity:
+    """Of the model ``identity``, beside the teacher of its newest document.
+
+    Corpora are not equally hard, so that only a system that was measured on all on which students of this teacher were
+    measured has a mean.
+    """
+    own = sorted((d for d in documents if d.student.identity == identity), key=lambda d: d.provenance.started_at)
+    if not own:
+        return OwnFidelity()
+    teacher = own[-1].teacher.identity
+    newest = {d.data_fingerprint: d for d in own if d.teacher.identity == teacher}
+    corpora = {d.data_fingerprint: d.corpus for d in documents if d.teacher.identity == teacher}
+    missing = sorted(name for fingerprint, name in corpora.items() if fingerprint not in newest)
+    return OwnFidelity(
+        found=tuple(sorted(newest.values(), key=lambda d: (d.corpus, d.data_fingerprint))),
+        note=f"no mean fidelity: not measured on {', '.join(missing)}" if missing else None,
+    )

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skill_bench.base import catalog
+from skill_bench.base.catalog import suites
 from skill_bench.base.errors import UnknownName
-from skill_bench.base.suites import suites
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection, collect
 from skill_bench.report.table.published import published_rows

@@ -1,14 +1,132 @@
-"""The one table of scores and costs: whatever stands here is in the CSV file and in every rendering."""
+"""The one table of scores and costs: whatever stands here is in the CSV file and in every rendering.
+
+A quantity is a number of a whole system, be it a score over tasks or a cost, and from what it is read.
+
+Two scores are of the whole SUPERB benchmark.
+Two scores of the whole SUPERB benchmark. A missing task makes either undefined: None, never a partial mean.
+
+``superb_score`` is the public board's: per task 1000 * (s - fbank) / (sota - fbank), where s is the metric with higher
+better (100 minus an error rate) and sota the best result when the board opened; slot filling counts once, as the mean
+of its two metrics. Source: superbbenchmark's score code, of the SUPERB challenge at SLT 2022 (arXiv 2210.08634).
+``overall_score`` is what distillation papers print: the mean of the eleven metrics, error rates as 100 minus them
+(for example DPHuBERT, arXiv 2305.17651).
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from skill_bench.records.profile import Profile
-from skill_bench.report.table.quantity import Facts, Quantity
-from skill_bench.report.table.score import overall_score, superb_score
+from skill_bench.records.record import System
+from skill_bench.report.table.columns import published_column
+
+WHOLE_SUPERB = ("official", "superb")
+"""Suites of SUPERB's own corpora: on others the scores' anchors mean nothing."""
+
+ANCHORS: dict[str, tuple[float, float]] = {
+    "pr_per_percent": (17.99, 96.47),
+    "asr_wer_percent": (76.82, 96.38),
+    "ks_accuracy_percent": (41.3826674, 96.66),
+    "ic_accuracy_percent": (9.649354219, 98.76),
+    "sid_accuracy_percent": (20.058174, 90.3),
+    "er_accuracy_percent": (48.23672168, 67.62),
+    "qbe_mtwv_x100": (0.58, 7.36),
+    "sf_f1_percent": (69.64, 89.81),
+    "sf_cer_percent": (47.06, 78.24),
+    "asv_eer_percent": (90.44, 94.89),
+    "sd_der_percent": (89.95, 94.38),
+}
+"""Column -> (fbank, best), with higher better."""
+
+
+def superb_score(values: Mapping[str, float | None]) -> float | None:
+    """The public board's score of metrics by column name, or None where one is missing."""
+    points = _points(values)
+    if points is None:
+        return None
+    scores = {name: 1000 * (points[name] - low) / (high - low) for name, (low, high) in ANCHORS.items()}
+    slot_filling = (scores.pop("sf_f1_percent") + scores.pop("sf_cer_percent")) / 2
+    return (sum(scores.values()) + slot_filling) / (len(scores) + 1)
+
+
+def overall_score(values: Mapping[str, float | None]) -> float | None:
+    """The mean of the eleven metrics, higher better, or None where one is missing."""
+    points = _points(values)
+    return None if points is None else sum(points.values()) / len(points)
+
+
+def _points(values: Mapping[str, float | None]) -> dict[str, float] | None:
+    points = {}
+    for name in ANCHORS:
+        value, column = values.get(name), published_column(name)
+        assert column is not None, name
+        if value is None:
+            return None
+        points[name] = column.points(value)
+    return points
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """All that is known of one system.
+
+    Attributes:
+        values: By column name: a published table's numbers; a measured system's metrics on SUPERB's own corpora.
+        system: As the newest record says; None for a published system.
+        profile: The newest of exactly this model, if there is one.
+        fidelity: Mean share of its teacher that this model keeps, if it was measured.
+    """
+
+    values: Mapping[str, float | None] = field(default_factory=dict)
+    system: System | None = None
+    profile: Profile | None = None
+    fidelity: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """One number of a system.
+
+    Attributes:
+        name: Of its column in the CSV file; a cost's ends in the unit.
+        title, unit: What its heading says, the unit last.
+        decimals: As printed; None for what stands in the CSV file only, in full precision.
+        better: Which direction is better.
+        kind: Scores stand behind the tasks and their best is marked; costs follow.
+        of: Its value for a system, None if that is not known; left out for what only a whole section or a published
+            table tells.
+        may_be_published: Whether a published table may state it.
+        description: A sentence for the page.
+        axis: Its name on the axis of a figure; there is a figure against each cost that has one.
+    """
+
+    name: str
+    title: str
+    unit: str = ""
+    decimals: int | None = None
+    better: Literal["higher", "lower"]
+    kind: Literal["score", "cost"]
+    of: Callable[[Facts], float | None] | None = None
+    may_be_published: bool = False
+    description: str | None = None
+    axis: str | None = None
+
+    @property
+    def heading(self) -> str:
+        """For example ``peak MiB``."""
+        return f"{self.title} {self.unit}".rstrip()
+
+    def read(self, facts: Facts) -> float | None:
+        """What a published table states, else what the records and the profile give."""
+        stated = facts.values.get(self.name)
+        return self.of(facts) if stated is None and self.of is not None else stated
+
+    def text(self, value: float | None, *, absent: str) -> str:
+        """The value with its decimals, or ``absent``."""
+        return absent if value is None else f"{value:.{self.decimals or 0}f}"
 
 
 def _parameters(facts: Facts) -> float | None:

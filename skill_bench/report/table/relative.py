@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from skill_bench.report.table.columns import Column
-from skill_bench.report.table.quantities import MEAN, RETENTION
-from skill_bench.report.table.quantity import Quantity
+from skill_bench.report.table.quantities import MEAN, RETENTION, Quantity
 from skill_bench.report.table.table import Score, SystemRow
 
 

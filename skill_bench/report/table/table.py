@@ -24,7 +24,7 @@ from skill_bench.records.fidelity import Fidelity
 from skill_bench.report.statistics.interval import Interval
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.entry import FoundRecord
-from skill_bench.report.table.quantity import Quantity
+from skill_bench.report.table.quantities import Quantity
 
 Basis = Literal["measured", "published"]
 

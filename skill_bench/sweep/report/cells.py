@@ -9,7 +9,7 @@ from tabulate import tabulate
 from skill_bench.report.render.layout import ABSENT
 from skill_bench.report.statistics.interval import Interval
 from skill_bench.report.statistics.paired import Comparison, Overall
-from skill_bench.report.table.quantity import Quantity
+from skill_bench.report.table.quantities import Quantity
 from skill_bench.report.table.table import Section
 from skill_bench.sweep.report.groups import Estimate, Group
 

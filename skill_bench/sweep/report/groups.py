@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from scipy import stats
+
+from skill_bench.base.documents import parse_json
 from skill_bench.base.escape import markdown_cell
-from skill_bench.base.strict_json import parse_json
-from skill_bench.report.statistics.interval import Interval
-from skill_bench.report.statistics.repeated import mean_interval
+from skill_bench.report.statistics.interval import LEVEL, Interval
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.table import Section, SystemRow
 
@@ -142,3 +144,16 @@ def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[f"{prefix}{key}"] = value
     return found
+
+
+def mean_interval(values: Sequence[float], *, level: float = LEVEL) -> Interval | None:
+    """Student's t interval of the mean of independent ``values``; None for fewer than two.
+
+    What is independent is the training: where a student is evaluated with several seeds, give its mean over them once.
+    """
+    n = len(values)
+    if n < 2:
+        return None
+    half = float(stats.t.ppf(0.5 + level / 2, n - 1)) * statistics.stdev(values) / math.sqrt(n)
+    mean = statistics.fmean(values)
+    return Interval(low=mean - half, high=mean + half, level=level, method=f"Student's t over {n} values")

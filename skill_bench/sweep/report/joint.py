@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from skill_bench.report.comparison.compare import verdict
-from skill_bench.report.comparison.text import p_text
+from skill_bench.report.comparison import p_text, verdict
 from skill_bench.report.render.layout import ABSENT
 from skill_bench.report.statistics.interval import LEVEL
 from skill_bench.report.statistics.paired import Comparison, Overall, holm, overall

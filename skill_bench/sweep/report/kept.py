@@ -16,7 +16,7 @@ from scipy import stats
 from skill_bench.base.escape import markdown_cell
 from skill_bench.fidelity.interval import jackknife_variance
 from skill_bench.records.fidelity import Fidelity, Reading
-from skill_bench.report.comparison.text import p_text
+from skill_bench.report.comparison import p_text
 from skill_bench.report.render.layout import ABSENT
 from skill_bench.report.statistics.interval import LEVEL
 from skill_bench.report.statistics.paired import holm

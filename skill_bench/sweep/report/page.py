@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,18 +13,17 @@ from skill_bench.base.escape import markdown
 from skill_bench.records.similarity import LayerSimilarity
 from skill_bench.report.render.heat_map import TITLES
 from skill_bench.report.render.layout import ABSENT
+from skill_bench.report.statistics.paired import Comparison
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.quantities import MACS_SUPERB, PARAMETERS
-from skill_bench.report.table.table import Section
-from skill_bench.sweep.report.cells import bullets, cost, grid, systems
-from skill_bench.sweep.report.compared import against_reference, teacher_against_controls
+from skill_bench.report.table.table import Section, SystemRow
+from skill_bench.sweep.report.cells import bullets, cost, difference, grid, systems
 from skill_bench.sweep.report.groups import Group, Wanted, groups_of
-from skill_bench.sweep.report.joint import Suite, ablation, counted_tasks, means
+from skill_bench.sweep.report.joint import REFERENCE, Suite, ablation, counted_tasks, means
 from skill_bench.sweep.report.kept import kept
-from skill_bench.sweep.report.leads import leads
-from skill_bench.sweep.report.missing import missing
+from skill_bench.sweep.report.paired import differences, judged_by, leads, tally
 
 _HOW = (
     "Mean [95 % interval]. A student's interval is Student's t over its distillation seeds, each averaged over the "
@@ -37,6 +36,16 @@ _HOW_RATES = (
 )
 _FLOOR_POINTS = 10.0
 """Below which no system's points tell much of it."""
+_HOW_DIFFERENCE = (
+    "Points more than SKILL, error rates as 100 minus them, with 95 % intervals over items (whole speakers, where they "
+    "are known and enough) and distillation seeds, each student being the mean over its probe seeds. The intervals are "
+    "for their own cell, not corrected for the number of cells."
+)
+_HOW_LEAD = (
+    "Points by which the teacher is better, error rates as 100 minus them, on the same test items; 95 % intervals over "
+    "items and probe seeds. Decided: the interval does not hold 0. Both systems choose learning rates and checkpoints "
+    "on dev."
+)
 
 
 def write_up(
@@ -56,7 +65,7 @@ def write_up(
         figures: of ``similarity``, as the page should name them.
         command: that makes this page again.
         design: what was decided before the first result, as Markdown.
-        expected: what should be there, by row, see :func:`skill_bench.sweep.report.missing.missing`.
+        expected: what should be there, by row, see :func:`skill_bench.sweep.report.page.missing`.
         same: rows that were not distilled, and the row whose students theirs would be.
 
     Raises:
@@ -163,3 +172,83 @@ def _layers(found: LayerSimilarity | None, figures: Sequence[Path]) -> list[str]
     rows = [[TITLES[one.measure], json.dumps([list(group) for group in one.groups])] for one in found.measures]
     parts.append(grid(rows, ["measure", "groups of hidden states"]))
     return parts + [f"![{path.stem}]({path.as_posix()})" for path in figures if path.suffix == ".svg"]
+
+
+def missing(suites: Sequence[Suite], expected: Mapping[str, Wanted] | None = None) -> list[str]:
+    """Rows of ``expected``, by name, without a record, and cells that others of their suite have.
+
+    A row that is not in ``expected`` should have every task of its suite.
+    """
+    expected = expected or {}
+    lines = []
+    for name, wanted in expected.items():
+        there = {seed for suite in suites if name in suite.groups for seed in suite.groups[name].rows}
+        absent = [seed for seed in wanted.seeds if seed not in there] if wanted.tasks else []
+        if absent:
+            said = "" if absent == [None] else f", distillation seed {', '.join(map(str, absent))}"
+            lines.append(f"{name}{said}: no records")
+    for suite in suites:
+        found = _cells(suite, expected)
+        lines += [f"{suite.section.suite} {line}" for line in found] if len(suites) > 1 else found
+    return lines
+
+
+def _cells(suite: Suite, expected: Mapping[str, Wanted]) -> list[str]:
+    section, lines = suite.section, []
+    probe_seeds = {seed for row in section.rows for task in section.tasks for seed in _probe_seeds(section, row, task)}
+    wanted = {
+        name: [task for suite_name, _, task in (one.partition("/") for one in own.tasks) if suite_name == section.suite]
+        for name, own in expected.items()
+    }
+    for task in dict.fromkeys((*section.tasks, *(task for own in wanted.values() for task in own))):
+        asked = [g for g in suite.groups.values() if g.name not in wanted or task in wanted[g.name]]
+        lacking: dict[tuple[int, ...], list[str]] = defaultdict(list)
+        for row in (row for group in asked for row in group.rows.values()):
+            if absent_seeds := probe_seeds - _probe_seeds(section, row, task):
+                lacking[tuple(sorted(absent_seeds))].append(row.system)
+        lines += [
+            f"{task}, probe seed {', '.join(map(str, absent_seeds))}: no result of {', '.join(systems)}"
+            for absent_seeds, systems in lacking.items()
+        ]
+    for row in section.rows:
+        lines += [f"{row.system}: {note}" for note in row.notes]
+    return lines
+
+
+def _probe_seeds(section: Section, row: SystemRow, task: str) -> set[int]:
+    """With which the row has a result for the task."""
+    cells = [row.scores[c.name] for c in section.judged if c.task == task and c.name in row.scores]
+    return {seed for cell in cells for seed in cell.by_seed}
+
+
+def against_reference(section: Section, groups: Sequence[Group]) -> list[str]:
+    """Every other row against SKILL; empty without anything to compare."""
+    reference = next((group for group in groups if group.name == REFERENCE), None)
+    others = [group for group in groups if group is not reference]
+    if reference is None or not others:
+        return []
+    rows = [[group.title, *_in_cells(section, differences(section, reference, group))] for group in others]
+    return ["### Against SKILL", grid(rows, ["system", *_headings(section)]), _HOW_DIFFERENCE]
+
+
+def teacher_against_controls(section: Section, groups: Sequence[Group]) -> list[str]:
+    """The teacher against every system that was neither trained nor distilled; empty without one of both."""
+    teacher = next((group for group in groups if group.is_teacher), None)
+    controls = [group for group in groups if not group.is_student and group is not teacher]
+    if teacher is None or not controls:
+        return []
+    leads = [differences(section, control, teacher) for control in controls]
+    rows = [
+        [control.title, *_in_cells(section, lead), tally(lead.values())]
+        for control, lead in zip(controls, leads, strict=True)
+    ]
+    table = grid(rows, ["against", *_headings(section), "tasks"])
+    return ["### The teacher against the controls", table, _HOW_LEAD]
+
+
+def _headings(section: Section) -> list[str]:
+    return [column.label for column in judged_by(section)]
+
+
+def _in_cells(section: Section, found: Mapping[str, Comparison]) -> list[str]:
+    return [difference(found.get(column.name)) for column in judged_by(section)]

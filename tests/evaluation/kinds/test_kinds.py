@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 import soundfile
 from fake_speech import FakeUpstream, tone_file, utterance
-from kind_data import SETTINGS, conversations, documents, intents, speakers
-from one_cell import run_cell
+from kind_data import SETTINGS, conversations, documents, intents, run_cell, speakers
 
 from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import Effects, Segment, TaskData, Trial
 from skill_bench.evaluation.cell_result import CellResult
-from skill_bench.evaluation.kinds.verification.short import long_enough
+from skill_bench.evaluation.kinds.verification.problem import long_enough
 from skill_bench.evaluation.task_files import load_task
 from skill_bench.features.extract import extract
 from skill_bench.tasks import TaskSpec, TrainedSpec

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from fake_speech import FakeUpstream, class_data
-from one_cell import run_cell
+from kind_data import run_cell
 
 from skill_bench.base.errors import DataError, SpecError
 from skill_bench.evaluation import kinds

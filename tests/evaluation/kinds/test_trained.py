@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 from fake_speech import FakeUpstream, class_data
+from kind_data import load_trained
 from torch import Tensor
-from trained_task import load_trained
 
 from skill_bench.base.progress import Silent
 from skill_bench.corpora.data import Fold, TaskData

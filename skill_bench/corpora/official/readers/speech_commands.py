@@ -13,7 +13,7 @@ from pathlib import Path
 
 from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import Fold, Utterance
-from skill_bench.corpora.described.silence import silence_crops
+from skill_bench.corpora.described.partition import silence_crops
 from skill_bench.corpora.described.tables import Silence
 from skill_bench.corpora.official.files import audio_below
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from skill_bench.base.errors import DataError
 from skill_bench.base.hashed import digest
 from skill_bench.corpora.data import Fold, Utterance
+from skill_bench.corpora.described.lists import drawn_trials, read_trials
 from skill_bench.corpora.described.tables import Trials
-from skill_bench.corpora.described.trials import drawn_trials, read_trials
 from skill_bench.corpora.official.files import all_present, audio_below, lines_of, listed
 
 CORPUS = "voxceleb1"

@@ -20,7 +20,7 @@ from skill_bench.evaluation.solving.checks import some
 from skill_bench.metrics.ratio import pooled, standard_error_percent
 from skill_bench.metrics.scoring import SCORERS
 from skill_bench.probes import batches, heads
-from skill_bench.probes.frames import FrameBatches
+from skill_bench.probes.batches import FrameBatches
 from skill_bench.probes.parameters import Parameters
 from skill_bench.probes.selection import DevScore
 from skill_bench.probes.tokens import BLANK, Tokens

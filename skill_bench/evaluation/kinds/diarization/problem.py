@@ -16,7 +16,7 @@ from skill_bench.corpora.data import Fold, Utterance
 from skill_bench.metrics.diarization import activity, segment_errors, segments_of
 from skill_bench.metrics.ratio import Ratio, pooled, standard_error_percent
 from skill_bench.probes import batches, heads, permutation
-from skill_bench.probes.frames import FrameBatches
+from skill_bench.probes.batches import FrameBatches
 from skill_bench.probes.parameters import Parameters
 from skill_bench.probes.selection import DevScore
 from skill_bench.probes.training import Batch

@@ -17,14 +17,12 @@ from torch import Tensor
 from skill_bench.corpora.data import Fold, Utterance
 from skill_bench.evaluation.solving.cell import Cell, Solved
 from skill_bench.evaluation.solving.checks import Slots, one_slot
-from skill_bench.evaluation.solving.cut_sampler import CutSampler
-from skill_bench.evaluation.solving.cuts import cuts
-from skill_bench.evaluation.solving.trained import train_folds
+from skill_bench.evaluation.solving.requests import cuts
+from skill_bench.evaluation.solving.trained import CutSampler, train_folds
 from skill_bench.features.extract import Features
-from skill_bench.metrics.accuracy import accuracy
-from skill_bench.metrics.ratio import pooled, standard_error_percent
+from skill_bench.metrics.ratio import accuracy, pooled, standard_error_percent
 from skill_bench.probes import batches, heads
-from skill_bench.probes.means import MeanRows
+from skill_bench.probes.batches import MeanRows
 from skill_bench.probes.parameters import Parameters
 from skill_bench.probes.selection import DevScore
 from skill_bench.probes.training import Batch, stack_batches

@@ -67,8 +67,7 @@ def requests(task: Spec, data: TaskData) -> list[Request]:
 
 def solve(cell: Cell[Spec], features: Sequence[Features]) -> Iterator[Solved]:
     """Trains on frames."""
-    from skill_bench.evaluation.kinds.verification.problem import VerificationProblem
-    from skill_bench.evaluation.kinds.verification.short import long_enough
+    from skill_bench.evaluation.kinds.verification.problem import VerificationProblem, long_enough
     from skill_bench.evaluation.solving.trained import train_folds
     from skill_bench.probes import xvector
 

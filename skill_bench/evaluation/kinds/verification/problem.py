@@ -1,8 +1,12 @@
-"""The problem of verification tasks: AM-softmax over training's speakers, cosines between new ones."""
+"""The problem of verification tasks: AM-softmax over training's speakers, cosines between new ones.
+
+Training utterances that are too short are left out, as s3prl does (``downstream/sv_voxceleb1/dataset.py``).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,12 +14,15 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from skill_bench.base.errors import DataError
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
+from skill_bench.corpora.audio.audio import load_utterance
 from skill_bench.corpora.data import Fold, Trial, Utterance
-from skill_bench.evaluation.solving.cut_sampler import CutSampler
-from skill_bench.evaluation.solving.cuts import cuts
+from skill_bench.evaluation.solving.requests import cuts
+from skill_bench.evaluation.solving.trained import CutSampler
 from skill_bench.metrics.verification import equal_error_noise, equal_error_rate
 from skill_bench.probes import batches, heads, xvector
-from skill_bench.probes.frames import FrameBatches
+from skill_bench.probes.batches import FrameBatches
 from skill_bench.probes.parameters import Parameters
 from skill_bench.probes.selection import DevScore
 from skill_bench.probes.training import Batch
@@ -156,3 +163,41 @@ class VerificationProblem:
         left = stacked[:, [place_of[trial.enrolment] for trial in trials]]
         right = stacked[:, [place_of[trial.test] for trial in trials]]
         return (left * right).sum(dim=-1)
+
+
+def long_enough(
+    fold: Fold, *, min_seconds: float | None, frame_counts: Mapping[str, int], frame_samples: int, where: str
+) -> Fold:
+    """The fold with the training utterances that are longer than ``min_seconds``, as the upstream hears them.
+
+    Args:
+        fold: Utterances and trials.
+        min_seconds: None keeps all.
+        frame_counts: Frames by id of training utterance.
+        frame_samples: From one frame to the next.
+        where: For messages.
+
+    Raises:
+        DataError: fewer than two speakers are left.
+    """
+    if min_seconds is None:
+        return fold
+    least = round(min_seconds * SAMPLE_RATE_HZ)
+    train = tuple(u for u in fold.train if _is_longer(u, least, frame_counts[u.id], frame_samples=frame_samples))
+    n_speakers = len({utterance.target for utterance in train})
+    if n_speakers < 2:
+        raise DataError(
+            f"{where}: {len(train)} of {len(fold.train)} training utterances are longer than {min_seconds:g} s, of "
+            f"{n_speakers} speakers; at least 2 are needed. Give longer ones, or lower train_min_seconds in the task's "
+            "file."
+        )
+    return replace(fold, train=train)
+
+
+def _is_longer(utterance: Utterance, least: int, n_frames: int, *, frame_samples: int) -> bool:
+    """By the number of frames; where the last one decides, by the audio itself."""
+    if (n_frames - 1) * frame_samples > least:
+        return True
+    if (n_frames + 3) * frame_samples < least:  # an upstream's window may leave so much at the end
+        return False
+    return len(load_utterance(utterance).waveform) > least
