@@ -7,7 +7,7 @@ const CAPTIONS = {
   fidelity: "Held-out R2 from each student's layers to its teacher's, with 95 % intervals over speakers.",
   layers: "How many times the weight of each hidden state, in the sum that feeds the head, is that of equal weights; a dot is the one state that a search chose. States are not normalised before the sum, so a small weight on a large state may still count.",
   similarity: "Similarity of the teacher's hidden states, and above, the order in which they merge. Frames are the groups that the student was distilled by: its average over a group learns the teacher's.",
-  training: "Distance to the teacher, without the penalty that drives the sparsity to its target. Pale as logged, bold as means.",
+  training: "Distance to the teacher (L1 minus the similarity of directions, so it may be below 0), without the penalty that drives the sparsity to its target. Pale as logged, bold as means.",
 };
 const chosen = {};
 const kept = new Map(), latest = new Map();
@@ -36,10 +36,11 @@ function drawChart(kind) {
   const narrow = holder.clientWidth < 560;
   const form = narrow && chart.narrow ? { ...chart.narrow, datasets: { ...chart.wide.datasets, ...chart.narrow.datasets } } : chart.wide;
   const spec = filtered(form, kind, visibleIds());
-  for (const format of ["svg", "png"]) controls.append(el("button", { type: "button", class: "save", "data-format": format, onclick: () => saveChart(kind, chart.name, format) }, format.toUpperCase()));
+  for (const format of ["svg", "png"]) controls.append(el("button", { type: "button", class: "save", "data-format": format, "aria-label": `Save as ${format.toUpperCase()}`, onclick: () => saveChart(kind, chart.name, format) }, format.toUpperCase()));
   byId(`${kind}-caption`).textContent = CAPTIONS[kind];
   holder.setAttribute("role", "img");
-  holder.setAttribute("aria-label", `${byId(`${kind}-title`).textContent}: ${chart.name}. The table holds the same numbers.`);
+  holder.setAttribute("aria-label", `${byId(`${kind}-title`).textContent}: ${chart.name}. Its numbers are in a table below it.`);
+  drawNumbers(kind, spec);
   const themed = { ...spec, config: data.themes[document.documentElement.dataset.theme] };
   const drawing = el("div");
   latest.set(kind, drawing);
@@ -53,6 +54,33 @@ function drawChart(kind) {
     const svg = holder.querySelector("svg");
     if (svg && !svg.hasAttribute("viewBox")) svg.setAttribute("viewBox", `0 0 ${svg.getAttribute("width")} ${svg.getAttribute("height")}`);
   });
+}
+
+// What the tooltips of a chart's marks say, by the name of their data.
+function toldIn(part, outer, found = new Map()) {
+  const name = (part.data && part.data.name) || outer;
+  const told = part.encoding && part.encoding.tooltip;
+  if (name && Array.isArray(told) && !found.has(name)) found.set(name, told);
+  for (const inner of [part.layer, part.vconcat, part.hconcat, part.concat].flatMap((list) => list || [])) toldIn(inner, name, found);
+  return found;
+}
+
+// The same numbers as a table, for keys and for screen readers; a system's name opens its row.
+function drawNumbers(kind, spec) {
+  const holder = byId(`${kind}-numbers`), frame = holder.closest("details");
+  const fill = () => {
+    if (!frame.open) return;
+    holder.replaceChildren(...[...toldIn(spec)].map(([name, told], index) => {
+      const fields = told.map((one) => ({ ...one, title: one.title || one.field })).filter((one) => spec.datasets[name].some((values) => one.field in values));
+      const text = (value, format) => (typeof value !== "number" ? value ?? "–" : /^\.\df$/.test(format || "") ? value.toFixed(Number(format[1])) : String(Number(value.toPrecision(4))));
+      const cellOf = (values, one) => (one.field === "label" ? el("button", { type: "button", class: "link", onclick: () => openDetails(rows[values.row]) }, values.label) : text(values[one.field], one.format));
+      return el("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": `${byId(`${kind}-title`).textContent}, numbers ${index + 1}` }, el("table", {},
+        el("thead", {}, el("tr", {}, fields.map((one) => el("th", { scope: "col" }, one.title)))),
+        el("tbody", {}, spec.datasets[name].map((values) => el("tr", {}, fields.map((one) => el("td", {}, cellOf(values, one))))))));
+    }));
+  };
+  frame.ontoggle = fill;
+  fill();
 }
 
 function visibleIds() {

@@ -28,7 +28,7 @@ async function openDetails(row) {
   dialog.replaceChildren(
     el("div", { class: "head" }, el("h2", { id: "details-title" }, row.label),
       el("button", { type: "button", onclick: () => dialog.close() }, "Close")),
-    el("h3", {}, "Numbers"), el("dl", {}, columns.map((column) => [el("dt", {}, column.heading), el("dd", {}, shown(row, column).join(" ").trim())])),
+    el("h3", {}, "Numbers"), el("dl", { class: "pairs" }, columns.map((column) => [el("dt", {}, column.heading), el("dd", {}, shown(row, column).join(" ").trim())])),
     el("h3", {}, "Where they are from"), el("dl", {}, facts.map(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value))])),
     ...(detail ? [el("h3", {}, "Records"), recordTable(row, detail.records), el("div", { id: "utterances" })] : []));
   if (!dialog.open) dialog.showModal();
@@ -55,25 +55,29 @@ function recordTable(row, records) {
     }))));
 }
 
-// Utterance by utterance, the worst first; where answers are labels, what was taken for what.
+// Item by item, the worst first; where answers are labels, what was taken for what.
 function showUtterances(row, task) {
   const answers = more.answers[`${row.index}/${task}`], items = more.items[`${data.sections.findIndex((one) => one.label === row.get("section"))}/${task}`];
+  const { threshold, scores } = answers;
   const list = items.map(([id, target], index) => {
     const [n, of] = [answers.numerators[index], answers.denominators[index]];
-    const share = of ? n / of : 0;
-    return { id, target, said: answers.said[index] ?? target, n, of, wrong: answers.higher_is_better ? 1 - share : share };
-  }).sort((a, b) => b.wrong - a.wrong);
+    const share = of ? n / of : 0, wrong = answers.higher_is_better ? 1 - share : share;
+    return { id, target, said: answers.said[index] ?? target, n, of, wrong, score: scores ? scores[index] : null };
+  }).sort((a, b) => b.wrong - a.wrong || (scores ? Math.abs(b.score - threshold) - Math.abs(a.score - threshold) : 0));
   const right = list.filter((one) => one.wrong <= 0).length;
   const pairs = new Map();
-  for (const one of list) if (one.said !== one.target && one.target.length < 24) pairs.set(`${one.target} → ${one.said}`, (pairs.get(`${one.target} → ${one.said}`) || 0) + 1);
+  for (const one of list) if (one.said !== one.target && one.target.length < 24 && answers.item !== "query") pairs.set(`${one.target} → ${one.said}`, (pairs.get(`${one.target} → ${one.said}`) || 0) + 1);
   const often = [...pairs].filter(([, n]) => n > 1).sort((a, b) => b[1] - a[1]).slice(0, 8).map(([text, n]) => `${text} (${n})`);
+  const decided = threshold === undefined ? "" : threshold === null ? " Nothing is taken for a hit: at any threshold false ones would cost more." : ` Decided at a score of ${threshold}, the best threshold for all.`;
   byId("utterances").replaceChildren(
-    el("h3", { tabindex: "-1" }, `${task.toUpperCase()}, utterance by utterance`),
-    el("p", { class: "caption" }, `${answers.record}: ${right} of ${list.length} without an error.${often.length ? ` Most often taken for another: ${often.join(", ")}.` : ""}`),
-    el("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": "Utterances" }, el("table", { class: "texts" },
-      el("thead", {}, el("tr", {}, ["utterance", answers.higher_is_better ? "right" : "errors", "target", "answer"].map((name) => el("th", { scope: "col" }, name)))),
-      el("tbody", {}, list.map((one) => el("tr", {}, [one.id, `${short(one.n)} / ${short(one.of)}`, one.target, one.said].map((text) => el("td", {}, text))))))));
-  byId("utterances").querySelector("h3").focus();
+    el("h3", { tabindex: "-1" }, `${task.toUpperCase()}, ${answers.item} by ${answers.item}`),
+    el("p", { class: "caption" }, `${answers.record}: ${right} of ${list.length} without an error.${decided}${often.length ? ` Most often taken for another: ${often.join(", ")}.` : ""}`),
+    el("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": "Item by item" }, el("table", { class: "texts" },
+      el("thead", {}, el("tr", {}, [answers.item, answers.higher_is_better ? "right" : "errors", "target", "answer", scores && "score"].filter(Boolean).map((name) => el("th", { scope: "col" }, name)))),
+      el("tbody", {}, list.map((one) => el("tr", {}, [one.id, `${short(one.n)} / ${short(one.of)}`, one.target, one.said, scores && String(one.score)].filter((text) => text !== undefined).map((text) => el("td", {}, text))))))));
+  const title = byId("utterances").querySelector("h3");
+  title.focus({ preventScroll: true });
+  title.scrollIntoView({ block: "start" });
 }
 
 byId("details").addEventListener("click", (event) => { if (event.target === byId("details")) byId("details").close(); });

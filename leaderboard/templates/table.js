@@ -37,7 +37,7 @@ function cell(row, column, honour) {
   const value = row.get(column.name), [text, around] = shown(row, column);
   const classes = [column.group, column.first ? "group" : "", column.aside ? "aside" : "", value === null ? "absent" : "", value !== null && value === honour[0] ? "best" : "",
     value !== null && value === honour[1] ? "second" : ""].filter(Boolean).join(" ");
-  return el("td", { class: classes, role: "gridcell", "data-column": column.name, "data-label": column.heading }, el("span", {}, text,
+  return el("td", { class: classes, role: "gridcell", "data-column": column.name, "data-label": column.heading.replace(/ (?=[%↑↓])/g, "\u00a0") }, el("span", {}, text,
     around ? el("span", { class: "pm" }, ` ${around}`) : null));
 }
 
@@ -66,15 +66,14 @@ function tableRow(row, columns, best) {
     el("th", { scope: "row", role: "rowheader", class: "system" }, el("div", {}, box,
       el("span", { class: `mark ${isPublished(row) ? "published" : ""}`, style: { "--mark": colour(row) }, "aria-hidden": "true" }),
       el("span", {}, el("button", { type: "button", class: "name" }, row.get("title")), el("span", { class: "what" }, what)))),
-    el("td", { class: "main", role: "gridcell", "data-column": "rank", "data-label": "rank" }, rankText(row)),
+    isRanked(section()) ? el("td", { class: "main", role: "gridcell", "data-column": "rank", "data-label": "rank" }, rankText(row)) : null,
     columns.map((column) => cell(row, column, best.get(column.name))),
     ["machine", "commit"].map((name) => el("td", { class: `more text ${name === "machine" ? "group" : ""}`, role: "gridcell", "data-label": name }, row[name] || "–")));
 }
 
 function caption(list, columns) {
   const one = section(), said = [...one.said];
-  if (!one.synthetic) said.push("Bold is best, underlined second.", isRanked(one) ? "A mean and a rank need every task." : "");
-  if (list.some((row) => columns.some((column) => interval(row, column.name)))) said.push("± is half of the 95 % interval over test items and seeds; a cell's tooltip also has that over speakers.");
+  if (list.some((row) => columns.some((column) => interval(row, column.name)))) said.push("± is half of the 95 % interval over test items and seeds.");
   if (one.machines.length) said.push(`Speed and memory measured on ${one.machines.join("; ")}.`);
   return said.filter(Boolean).join(" ");
 }
@@ -82,12 +81,13 @@ function caption(list, columns) {
 function drawTable() {
   const list = sorted(visibleRows()), all = rowsOf(section());
   const columns = section().columns.map((column, index, other) => ({ ...column, first: index > 0 && other[index - 1].group !== column.group }));
+  const ranks = isRanked(section()) ? [RANK] : [];
   const best = section().synthetic ? new Map(columns.map((column) => [column.name, []])) : honours(columns, all);
   const body = el("tbody", {}, list.map((row) => tableRow(row, columns, best)));
   const title = heading({ name: "title", heading: "system", better: "lower", help: "Press a name for its records, utterance by utterance; tick to put systems side by side" });
   title.classList.add("system");
   const plain = (text, first) => el("th", { scope: "col", class: `text ${first ? "group" : ""}` }, el("span", {}, text));
-  const head = el("thead", {}, el("tr", {}, title, heading(RANK), columns.map(heading), plain("machine", true), plain("commit")));
+  const head = el("thead", {}, el("tr", {}, title, ranks.map(heading), columns.map(heading), plain("machine", true), plain("commit")));
   const holder = byId("table-body"), old = holder.querySelector(".scroll");
   const scroll = el("div", { class: `scroll ${list.length > 15 ? "" : "few"}`, tabindex: "-1" }, el("table", { role: "grid", "aria-labelledby": "table-title" }, head, body));
   const at = old ? old.scrollLeft : 0;
@@ -95,12 +95,13 @@ function drawTable() {
   scroll.scrollLeft = at;
   scroll.addEventListener("scroll", () => fade(scroll), { passive: true });
   fade(scroll);
-  explained(body, [RANK, ...columns]);
-  walk(body, columns.length + 3);
+  explained(body, [...ranks, ...columns]);
+  walk(body, ranks.length + columns.length + 2);
   const hidden = isRanked(section()) && !state.partial ? all.filter((row) => row.get("rank") === null).length : 0;
   byId("count").textContent = `${list.length} of ${all.length} systems${hidden ? `; ${hidden} without every task hidden` : ""}`;
   byId("table-caption").textContent = caption(list, columns);
-  byId("help-body").replaceChildren(...[RANK, ...columns].flatMap((column) => [el("dt", {}, column.heading), el("dd", {}, column.help)]));
+  byId("help-signs").textContent = section().synthetic ? "" : "Bold is best, underlined second. A mean and a rank need every task. Tasks in italics are not in the mean. A cell's tooltip says how sure it is, over speakers too.";
+  byId("help-body").replaceChildren(...[...ranks, ...columns].flatMap((column) => [el("dt", {}, column.heading), el("dd", {}, column.help)]));
 }
 
 function drawFinding() {
@@ -109,7 +110,7 @@ function drawFinding() {
   node.hidden = !one;
   if (!one) return;
   node.replaceChildren(...[one.finding, one.best].filter(Boolean).map((text, index) => el("p", { class: index ? "" : "first" }, text)),
-    el("p", { class: "caption" }, `${one.label}; ± is half of the 95 % interval over test items and seeds.`));
+    el("p", { class: "caption" }, `From ${one.label}; ± is half of the 95 % interval over test items and seeds.`));
 }
 
 // The right edge fades while there are columns behind it.

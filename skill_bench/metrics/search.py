@@ -14,6 +14,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 P_TARGET, COST_FALSE_ALARM, COST_MISS = 0.0008, 1.0, 100.0
 
@@ -27,7 +29,33 @@ def maximum_term_weighted_value(
     cost_false_alarm: float = COST_FALSE_ALARM,
     cost_miss: float = COST_MISS,
 ) -> float | None:
-    """The best term-weighted value over one threshold for all queries; at least 0, at most 1.
+    """The best of `term_weighted_values`; at least 0, at most 1, and None where no query occurs anywhere.
+
+    Raises:
+        ValueError: the sequences differ in length, or a score is not finite.
+    """
+    _, values = term_weighted_values(
+        queries=queries,
+        present=present,
+        scores=scores,
+        p_target=p_target,
+        cost_false_alarm=cost_false_alarm,
+        cost_miss=cost_miss,
+    )
+    # Without any detection everything is missed and nothing alarmed: 0.
+    return max(0.0, float(values.max())) if values.size else None
+
+
+def term_weighted_values(
+    *,
+    queries: Sequence[str],
+    present: Sequence[bool],
+    scores: Sequence[float],
+    p_target: float = P_TARGET,
+    cost_false_alarm: float = COST_FALSE_ALARM,
+    cost_miss: float = COST_MISS,
+) -> tuple[Float[ndarray, " thresholds"], Float[ndarray, " thresholds"]]:
+    """Every threshold for all queries, the highest first, and the term-weighted value there.
 
     Args:
         queries: The query of each trial.
@@ -38,7 +66,7 @@ def maximum_term_weighted_value(
         cost_miss: Cost of a miss.
 
     Returns:
-        None where no query occurs anywhere.
+        Nothing where no query occurs anywhere.
 
     Raises:
         ValueError: the sequences differ in length, or a score is not finite.
@@ -50,7 +78,7 @@ def maximum_term_weighted_value(
     for query, is_there, _ in zip(queries, present, scores, strict=True):
         (true_trials if is_there else false_trials)[query] += 1
     if not true_trials:
-        return None
+        return np.array([]), np.array([])
     beta = cost_false_alarm / cost_miss * (1 / p_target - 1)
     scored = [query in true_trials for query in queries]
     gains = np.array(
@@ -63,5 +91,4 @@ def maximum_term_weighted_value(
     values = np.asarray(scores, dtype=np.float64)[scored]
     order = np.argsort(-values, kind="stable")
     last_of_ties = np.append(np.flatnonzero(np.diff(values[order])), values.size - 1)
-    # Without any detection everything is missed and nothing alarmed: 0.
-    return max(0.0, float(np.cumsum(gains[order])[last_of_ties].max()))
+    return values[order][last_of_ties], np.cumsum(gains[order])[last_of_ties]

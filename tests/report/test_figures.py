@@ -14,7 +14,7 @@ from skill_bench.report.render import heat_map
 from skill_bench.report.render.bars import task_bars
 from skill_bench.report.render.figure_files import theme
 from skill_bench.report.render.figures import figures_of, write_figures
-from skill_bench.report.render.labels import PIXELS_PER_CHARACTER, place_labels
+from skill_bench.report.render.labels import PIXELS_PER_CHARACTER, box_of, place_labels
 from skill_bench.report.render.layer_weights import layer_weights, weights_map
 from skill_bench.report.render.pareto import front, pareto, points_of
 from skill_bench.report.render.rows import named
@@ -85,7 +85,7 @@ def test_a_system_far_below_the_others_is_listed() -> None:
     (section,) = build([], rows).sections
     found = points_of(named(section), SUPERB, PARAMETERS)
     assert [point["label"] for point in found.drawn] == ["a", "b"]
-    assert found.left_out == ("c (100, 10 M)",)
+    assert found.left_out == ("c (100, 10.00 M)",)
 
 
 def metrics_at(share: float) -> dict[str, float | None]:
@@ -112,12 +112,11 @@ def test_names_meet_neither_marks_nor_names() -> None:
     marks = [(100.0, 100.0), (104.0, 101.0), (110.0, 99.0), (300.0, 100.0), (108.0, 130.0)]
     texts = ["one system", "another", "a third one", "alone", "near"]
     spots = place_labels(marks, texts, width=400, height=200)
-    boxes = [
-        (spot[0], spot[1] - 6.5, spot[0] + PIXELS_PER_CHARACTER * len(text), spot[1] + 6.5)
-        for text, spot in zip(texts, spots, strict=True)
-        if spot is not None
-    ]
-    assert len(boxes) >= 4
+    boxes = [box_of(spot, text) for text, spot in zip(texts, spots, strict=True) if spot is not None]
+    assert len(boxes) == len(texts)
+    dense = place_labels([(200.0, 100.0 + n) for n in range(9)], ["name"] * 9, width=400, height=200)
+    assert [spot is not None and spot.is_far for spot in dense] == [True] * 9, "a line leads where there is no room"
+    assert boxes[3] == (310.0, 93.5, 310.0 + PIXELS_PER_CHARACTER * len("alone"), 106.5)
     everything = [*boxes, *((x - 7, y - 7, x + 7, y + 7) for x, y in marks)]
     for number, (left, bottom, right, top) in enumerate(boxes):
         others = [box for place, box in enumerate(everything) if place != number]

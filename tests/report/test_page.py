@@ -186,7 +186,7 @@ def test_a_row_says_where_it_was_measured(shipped_page: str) -> None:
 def test_every_utterance_is_in_the_page(shipped: Table, shipped_page: str) -> None:
     """With the counts that add up to the record's own."""
     more = more_in(shipped_page)
-    n_checked = 0
+    n_checked = n_decided = 0
     for index, row in enumerate(row for section in shipped.sections for row in section.rows):
         for name, cell in row.scores.items():
             answers = more["answers"].get(f"{index}/{cell.column.task}")
@@ -195,11 +195,30 @@ def test_every_utterance_is_in_the_page(shipped: Table, shipped_page: str) -> No
             entry = next(e for e in row.entries if answers["record"] == f"{e.record.key.upstream} on "
                          f"{e.record.key.task}, seed {e.record.key.seed}")  # fmt: skip
             stated = entry.record.metrics[cell.column.metric]
+            if cell.column.metric in ("eer", "mtwv"):
+                assert_decided(answers, entry.record)
+                n_decided += 1
             assert len(answers["said"]) == len(answers["numerators"]) == len(answers["denominators"]), name
             if not entry.record.folds and stated.numerator is not None:
                 assert sum(answers["numerators"]) == pytest.approx(stated.numerator, abs=0.1), name
                 n_checked += 1
     assert n_checked > 30
+    assert n_decided > 15
+
+
+def assert_decided(answers: dict[str, Any], record: Record) -> None:
+    """At the page's threshold errors are as frequent as the metric says."""
+    value = record.metrics[record.metric].value
+    assert value is not None
+    if record.metric == "mtwv":
+        hits, n_true = (np.array(answers[name]) for name in ("numerators", "denominators"))
+        alarms = np.array([int(text.split(", ")[1].split()[0]) for text in answers["said"]])
+        n_false = record.data.n_test - n_true if record.data else n_true
+        assert 100 * np.mean(hits / n_true - 12.49 * alarms / n_false) == pytest.approx(value, abs=0.02)
+        return
+    wrong = [text for text in answers["said"] if text is not None]
+    n = len(answers["said"])
+    assert 100 * len(wrong) / n == pytest.approx(value, abs=100 * 5 / n), "both kinds of errors are as frequent"
 
 
 def test_a_hostile_title_stays_text(make_record: Callable[..., Record]) -> None:

@@ -83,7 +83,7 @@ def draw(
         _panel(label, names, shown, starts, end=start, last=label == used[-1][0], size=(width, most_points), data=data)
         for label, names in used
     ]
-    return data.of(alt.vconcat(*parts, spacing=12).properties(title=words(title)).resolve_scale(color="independent"))
+    return data.of(alt.vconcat(*parts, spacing=14).properties(title=words(title)).resolve_scale(color="independent"))
 
 
 def _panel(
@@ -100,9 +100,9 @@ def _panel(
     lines = [(stage, name) for stage in stages for name in names if name in stages[stage]]
     raw = [row for stage, name in lines for row in _rows(stages[stage], stage, name, starts[stage], size[1])]
     means = [row for stage, name in lines for row in _rows(stages[stage], stage, name, starts[stage], _WINDOWS)]
-    several = len({name for _, name in lines}) > 1
-    colour = alt.Color("name:N").scale(domain=[name for name in names if any(name == other for _, other in lines)])
-    colour = colour.legend(alt.Legend(orient="bottom") if several else None)
+    there = [_said(name) for name in names if any(name == other for _, other in lines)]
+    colour = alt.Color("name:N").scale(domain=there)
+    colour = colour.legend(alt.Legend(orient="bottom") if len(there) > 1 else None)
     x = alt.X("update:Q").scale(domain=[0, end], nice=False).title("update" if last else None).axis(grid=False)
     y = alt.Y("value:Q").title(label).scale(zero=False).axis(tickCount=4)
     detail = alt.Detail("stage:N")
@@ -113,7 +113,7 @@ def _panel(
     )  # fmt: skip
     bounds = [{"update": starts[stage], "stage": stage} for stage in stages]
     begin = alt.Chart(data(bounds)).encode(alt.X("update:Q"))
-    names_at = begin.mark_text(style="quiet", align="left", dx=4, baseline="top").encode(y=alt.value(0), text="stage:N")
+    names_at = begin.mark_text(style="quiet", align="left", baseline="bottom").encode(y=alt.value(-4), text="stage:N")
     return alt.layer(begin.mark_rule(style="stage"), pale, bold, names_at).properties(width=size[0], height=110)
 
 
@@ -124,6 +124,11 @@ def _rows(columns: Columns, stage: str, name: str, start: float, most: int) -> l
     counts = np.diff([*edges, len(columns["update"])])
     at, values = (np.add.reduceat(columns[key], edges) / counts for key in ("update", name))
     return [
-        {"update": round(float(start + u), 1), "value": float(f"{v:.5g}"), "name": name, "stage": stage}
+        {"update": round(float(start + u), 1), "value": float(f"{v:.5g}"), "name": _said(name), "stage": stage}
         for u, v in zip(at, values, strict=True)
     ]
+
+
+def _said(name: str) -> str:
+    """A log's column as people read it."""
+    return name.replace("_", " ")

@@ -80,6 +80,7 @@ def theme(name: Literal["light", "dark"] = "light") -> Row:
         "style": {
             "whisker": {"color": ink, "strokeWidth": 1.2},
             "front": {"color": quiet, "strokeDash": [5, 4], "strokeWidth": 1.2},
+            "leader": {"color": quiet, "strokeWidth": 0.8},
             "tree": {"color": quiet, "strokeWidth": 1.3},
             "frame": {"stroke": inks["roles"][1], "fill": None, "strokeWidth": 2},
             "stage": {"color": quiet, "strokeDash": [2, 3]},

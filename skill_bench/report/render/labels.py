@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple
 
+Align = Literal["left", "right", "center"]
 Box = tuple[float, float, float, float]
 """Left, bottom, right, top, in pixels."""
 PIXELS_PER_CHARACTER = 7.4
 """Of 11 pixels' size, on the wide side: a name that is shorter leaves room, one that is longer would meet another."""
 _HEIGHT = 13.0
 _RADIUS = 7.0
+_NEARER = 12.0
+"""From another mark: a name that is nearer would seem that one's."""
+_FAR = (22, 36, 50, 64)
+
+
+class Place(NamedTuple):
+    """Where a name stands: the point that its text is aligned to, and whether a line has to lead there."""
+
+    x: float
+    y: float
+    align: Align
+    is_far: bool = False
 
 
 def place_labels(
@@ -19,33 +33,52 @@ def place_labels(
     width: float,
     height: float,
     taken: Iterable[Box] = (),
-) -> list[tuple[float, float] | None]:
-    """The left end and the middle height of each name, ``None`` where there is no room; the first names choose first.
+) -> list[Place | None]:
+    """The place of each name, ``None`` where there is no room; the first names choose first.
 
     Args:
         marks: In pixels from the lower left corner.
         taken: What names must not cover, beside the marks themselves.
     """
-    used = [*taken, *((x - _RADIUS, y - _RADIUS, x + _RADIUS, y + _RADIUS) for x, y in marks)]
-    found: list[tuple[float, float] | None] = []
-    for (x, y), text in zip(marks, texts, strict=True):
-        long = PIXELS_PER_CHARACTER * len(text)
-        spot = next((spot for spot in _spots(x, y, long) if _is_free(_box(spot, long), used, width, height)), None)
-        if spot is not None:
-            used.append(_box(spot, long))
-        found.append(spot)
+    used = [*taken, *(_around(mark, _RADIUS) for mark in marks)]
+    found: list[Place | None] = []
+    for mark, text in zip(marks, texts, strict=True):
+        others = [_around(other, _NEARER) for other in marks if other != mark]
+        places = ((place, box_of(place, text)) for place in _places(*mark))
+        free = next(
+            (
+                (place, box)
+                for place, box in places
+                if _is_free(box, used if place.is_far else used + others, width, height)
+            ),
+            None,
+        )
+        if free is not None:
+            used.append(free[1])
+        found.append(None if free is None else free[0])
     return found
 
 
-def _spots(x: float, y: float, long: float) -> list[tuple[float, float]]:
-    """Beside the mark, then above and below it, then at its corners: farther away it would seem another mark's."""
-    sides = [(x + 10, y), (x - 10 - long, y), (x - long / 2, y + 15), (x - long / 2, y - 15)]
-    corners = [(x + side, y + up) for up in (11, -11) for side in (9, -9 - long)]
-    return [*sides, *corners]
+def _around(mark: tuple[float, float], radius: float) -> Box:
+    return mark[0] - radius, mark[1] - radius, mark[0] + radius, mark[1] + radius
 
 
-def _box(spot: tuple[float, float], long: float) -> Box:
-    return spot[0], spot[1] - _HEIGHT / 2, spot[0] + long, spot[1] + _HEIGHT / 2
+def box_of(place: Place, text: str) -> Box:
+    """What a name covers."""
+    long = PIXELS_PER_CHARACTER * len(text)
+    left = place.x - {"left": 0.0, "center": 0.5, "right": 1.0}[place.align] * long
+    return left, place.y - _HEIGHT / 2, left + long, place.y + _HEIGHT / 2
+
+
+def _places(x: float, y: float) -> Iterator[Place]:
+    """Beside the mark, above and below it, at its corners; then farther away, where a line leads to it."""
+    sides: tuple[tuple[float, Align], ...] = ((1, "left"), (-1, "right"))
+    yield from (Place(x + 10 * side, y, align) for side, align in sides)
+    yield from (Place(x, y + up, "center") for up in (15, -15))
+    yield from (Place(x + 9 * side, y + up, align) for up in (11, -11) for side, align in sides)
+    yield from (
+        Place(x + 24 * side, y + up, align, True) for away in _FAR for up in (-away, away) for side, align in sides
+    )
 
 
 def _is_free(box: Box, used: Sequence[Box], width: float, height: float) -> bool:

@@ -59,7 +59,7 @@ def weights_map(named: Named, *, width: int = 560) -> Spec | None:
     summed = base.transform_filter("!datum.alone").mark_rect().encode(
         alt.Color("times:Q")
         .scale(range="diverging", domain=[0, 1, 3], clamp=True, interpolate="rgb")
-        .legend(title="times equal weights", orient="right", values=[0, 0.5, 1, 2, 3])
+        .legend(title="times equal weights", orient="right", values=[0, 0.5, 1, 2, 3], format="~g")
     )  # fmt: skip
     chosen = base.transform_filter("datum.alone && datum.weight > 0.5").mark_point(
         size=70, style="whisker", filled=True

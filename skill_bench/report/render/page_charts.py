@@ -20,7 +20,7 @@ from skill_bench.report.table.quantities import quantities
 from skill_bench.report.table.table import Section
 
 Json = dict[str, Any]
-WIDE, NARROW = 980, 320
+WIDE, NARROW = 1080, 320
 """Of a plot in pixels, on a screen and on a telephone."""
 _NARROW_BARS = 170
 _PANELS = ("distance", "sparsity")

@@ -17,7 +17,7 @@ from skill_bench.report.render.figure_files import theme
 from skill_bench.report.render.frame import to_frame
 from skill_bench.report.render.page_charts import charts_of
 from skill_bench.report.render.rows import Named, named
-from skill_bench.report.table.columns import Column
+from skill_bench.report.table.columns import Column, in_order
 from skill_bench.report.table.entry import FoundRecord, newest
 from skill_bench.report.table.quantities import MEAN, SUPERB, Quantity, quantities
 from skill_bench.report.table.relative import teacher_of
@@ -253,7 +253,7 @@ def _commits(row: SystemRow) -> list[str]:
 def _details(row: SystemRow) -> Json | None:
     if not row.entries:
         return None
-    entries = sorted(row.entries, key=lambda entry: (entry.record.key.task, _of(entry)))
+    entries = sorted(row.entries, key=lambda entry: (in_order(entry.record.key.task), _of(entry)))
     return {
         "about": {name: value for name, value in _about(row).items() if value},
         "records": [_record(entry) for entry in entries],

@@ -1,50 +1,54 @@
-"""What the page knows of single utterances: for each task, the items, and what each system made of them."""
+"""What the page knows of single test items: for each task, the items, and what each system made of them."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
+import numpy as np
+
 from skill_bench.base.errors import RecordError
+from skill_bench.metrics.search import term_weighted_values
 from skill_bench.report.statistics.sample import Predictions
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.entry import FoundRecord
-from skill_bench.report.table.table import Section, SystemRow, Table
+from skill_bench.report.table.table import SystemRow, Table
 from skill_bench.report.table.uncertainty import predictions_of
 
 Json = dict[str, Any]
 MOST_CHARACTERS = 3_000_000
-"""Of all predictions together: a page of hundreds of systems names records instead of repeating them."""
-_PAIRS = ("eer", "mtwv")
-"""Metrics whose rows are pairs of recordings with a score: right or wrong is a matter of the threshold."""
+"""Of all items and answers together: a page of hundreds of systems names records instead of repeating them."""
+_OF_A_NUMBER = 6
+"""Characters."""
 
 
 def utterances(table: Table) -> Json:
     """By section and task the items, by row and task the answers to them, of the first record of each.
 
-    ``items``: ``"<section>/<task>"`` -> ``[[id, target], ...]``. ``answers``: ``"<row>/<task>"`` -> the record's key,
-    and for each item the counts and the answer (null where it is the target).
+    Items are utterances, trials of two recordings (EER) or queries (MTWV). ``items``: ``"<section>/<task>"`` ->
+    ``[[id, target], ...]``. ``answers``: ``"<row>/<task>"`` -> the record's key, what an item is, and for each the
+    counts and the answer (null where it is the target); of trials and queries also the threshold, of trials the scores.
     """
     items: dict[str, list[list[str]]] = {}
     answers: dict[str, Json] = {}
     left, number = MOST_CHARACTERS, 0
     for place, section in enumerate(table.sections):
         for row in section.rows:
-            for column in _columns(section):
+            for column in section.judged:
                 found = _first(row, column)
                 if found is None or left <= 0:
                     continue
                 entry, rows = found
-                own = items.setdefault(f"{place}/{column.task}", [[str(r["id"]), _text(r["target"])] for r in rows])
-                if [item[0] for item in own] == [str(r["id"]) for r in rows]:
-                    said = _answers(entry, rows)
-                    answers[f"{number}/{column.task}"] = said
-                    left -= sum(len(text) for text in said["said"] if text)
+                own, said = _OF[column.metric](rows) if column.metric in _OF else _utterances(rows)
+                key = f"{place}/{column.task}"
+                if key not in items:
+                    items[key] = own
+                    left -= sum(len(text) for item in own for text in item)
+                if [item[0] for item in items[key]] == [item[0] for item in own]:
+                    answers[f"{number}/{column.task}"] = _named(entry, column) | said
+                    left -= sum(len(text) for text in said["said"] if text) + _OF_A_NUMBER * len(said.get("scores", ()))
             number += 1
     return {"items": items, "answers": answers}
-
-
-def _columns(section: Section) -> list[Column]:
-    return [column for column in section.judged if column.metric not in _PAIRS]
 
 
 def _first(row: SystemRow, column: Column) -> tuple[FoundRecord, Predictions] | None:
@@ -56,15 +60,68 @@ def _first(row: SystemRow, column: Column) -> tuple[FoundRecord, Predictions] | 
         return None
 
 
-def _answers(entry: FoundRecord, rows: Predictions) -> Json:
+def _named(entry: FoundRecord, column: Column) -> Json:
     key = entry.record.key
-    return {
-        "record": f"{key.upstream} on {key.task}, seed {key.seed}",
-        "higher_is_better": entry.record.metrics[entry.record.metric].higher_is_better,
+    is_rate = column.metric not in _OF and not column.higher_is_better
+    return {"record": f"{key.upstream} on {key.task}, seed {key.seed}", "higher_is_better": not is_rate}
+
+
+def _utterances(rows: Predictions) -> tuple[list[list[str]], Json]:
+    return [[str(row["id"]), _text(row["target"])] for row in rows], {
+        "item": "utterance",
         "numerators": [_short(row.get("numerator")) for row in rows],
         "denominators": [_short(row.get("denominator")) for row in rows],
         "said": [None if row["prediction"] == row["target"] else _text(row["prediction"]) for row in rows],
     }
+
+
+def _trials(rows: Predictions) -> tuple[list[list[str]], Json]:
+    """At the threshold at which errors of both kinds are most nearly as frequent."""
+    same = np.array([row["target"] == "same" for row in rows])
+    scores = np.array([row["score"] for row in rows], dtype=np.float64)
+    thresholds = np.unique(scores)
+    missed = np.searchsorted(np.sort(scores[same]), thresholds) / max(same.sum(), 1)
+    accepted = 1 - np.searchsorted(np.sort(scores[~same]), thresholds) / max((~same).sum(), 1)
+    threshold = float(thresholds[np.argmin(np.abs(missed - accepted))])
+    said = np.where(scores >= threshold, "same", "different").tolist()
+    return [[str(row["id"]), str(row["target"])] for row in rows], {
+        "item": "trial",
+        "numerators": [int(answer == row["target"]) for answer, row in zip(said, rows, strict=True)],
+        "denominators": [1] * len(rows),
+        "said": [None if answer == row["target"] else answer for answer, row in zip(said, rows, strict=True)],
+        "scores": [float(f"{score:.3g}") for score in scores],
+        "threshold": float(f"{threshold:.3g}"),
+    }
+
+
+def _queries(rows: Predictions) -> tuple[list[list[str]], Json]:
+    """Queries that occur somewhere, at the threshold of the best term-weighted value; None where that takes nothing."""
+    by_query: dict[str, list[tuple[float, bool]]] = defaultdict(list)
+    for row in rows:
+        by_query[str(row["query"])].append((float(row["score"]), row["target"] == "present"))
+    known = {query: found for query, found in by_query.items() if any(there for _, there in found)}
+    thresholds, values = term_weighted_values(
+        queries=[str(row["query"]) for row in rows],
+        present=[row["target"] == "present" for row in rows],
+        scores=[float(row["score"]) for row in rows],
+    )
+    threshold = float(thresholds[values.argmax()]) if values.size and values.max() > 0 else None
+    hits, n_true, alarms = [], [], []
+    for found in known.values():
+        taken = [there for score, there in found if threshold is not None and score >= threshold]
+        hits.append(sum(taken))
+        alarms.append(len(taken) - sum(taken))
+        n_true.append(sum(there for _, there in found))
+    return [[query, f"in {n} of {len(known[query])} documents"] for query, n in zip(known, n_true, strict=True)], {
+        "item": "query",
+        "numerators": hits,
+        "denominators": n_true,
+        "said": [f"{hit} found, {alarm} false" for hit, alarm in zip(hits, alarms, strict=True)],
+        "threshold": None if threshold is None else float(f"{threshold:.3g}"),
+    }
+
+
+_OF = {"eer": _trials, "mtwv": _queries}
 
 
 def _text(value: Any) -> str:

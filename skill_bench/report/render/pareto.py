@@ -16,7 +16,9 @@ from skill_bench.report.render.rows import Named
 from skill_bench.report.table.quantities import MEAN, SUPERB, Quantity
 from skill_bench.report.table.table import Section
 
-_SHORT = 26
+_WIDE = 500
+"""Pixels from which on a plot is wider than high, and holds long names."""
+_SHORT, _SHORTER = 34, 22
 Channel = TypeVar("Channel", alt.Color, alt.Fill, alt.Shape)
 
 
@@ -41,7 +43,7 @@ def points_of(rows: Sequence[Named], quality: Quantity, cost: Quantity) -> Point
     drawn, left_out = [], []
     for named, price, value in sorted(known, key=lambda found: -found[2]):
         if price <= 0 or value < floor:
-            costs = f"no {cost.title}" if price <= 0 else f"{price:.4g} {cost.unit}".rstrip()
+            costs = f"no {cost.title}" if price <= 0 else f"{cost.text(price, absent='')} {cost.unit}".rstrip()
             left_out.append(f"{named.label} ({quality.text(value, absent='')}, {costs})")
             continue
         interval = named.row.intervals.get(quality.name)
@@ -70,7 +72,7 @@ def pareto(section: Section, rows: Sequence[Named], cost: Quantity, *, width: in
     found = None if quality is None else points_of(rows, quality, cost)
     if quality is None or found is None or not found.drawn:
         return None
-    height = round(width * 0.55) if width > 500 else width
+    height = round(width * 0.5) if width > _WIDE else width
     x, y = _domains(found.drawn)
     best = front(found.drawn)
     named = _with_names(found.drawn, best, x, y, (width, height))
@@ -97,11 +99,19 @@ def pareto(section: Section, rows: Sequence[Named], cost: Quantity, *, width: in
         tooltip=[
             alt.Tooltip("label:N", title="system"),
             alt.Tooltip("quality:Q", title=quality.title, format=f".{quality.decimals or 0}f"),
+            alt.Tooltip("low:Q", title="95 % from", format=f".{quality.decimals or 0}f"),
+            alt.Tooltip("high:Q", title="to", format=f".{quality.decimals or 0}f"),
             alt.Tooltip("cost:Q", title=cost.axis or cost.title, format=".4~g"),
         ],
     )
-    texts = base.mark_text(align="left", baseline="middle").encode(alt.X("at:Q"), alt.Y("up:Q"), text="short:N")
-    chart = alt.layer(stairs, whiskers, marks, texts.transform_filter("isValid(datum.at)"), data=data(named))
+    texts = [
+        base.mark_text(align=align, baseline="middle")
+        .encode(alt.X("at:Q"), alt.Y("up:Q"), text="short:N")
+        .transform_filter(f"datum.align === '{align}'")
+        for align in ("left", "right", "center")
+    ]
+    leaders = base.mark_rule(style="leader").encode(alt.X2("at:Q"), alt.Y2("up:Q")).transform_filter("datum.far")
+    chart = alt.layer(stairs, whiskers, marks, leaders, *texts, data=data(named))
     chart = chart.properties(width=width, height=height, title=_title(section, found, width))
     return data.of(chart)
 
@@ -172,14 +182,11 @@ def _with_names(
     corners = [mark for mark, point in zip(marks, order, strict=True) if point["row"] in on_front]
     for (left, low), (right, high) in pairwise(sorted(corners)):  # the front goes right, then up
         lines += [(left, low - 1, right, low + 1), (right - 1, low, right + 1, high)]
-    texts = [_shortened(point["label"]) for point in order]
-    spots = place_labels(marks, texts, width=width, height=height, taken=lines)
-    named = []
-    for point, text, spot in zip(order, texts, spots, strict=True):
-        at = {} if spot is None else {"at": x[0] * math.exp(spot[0] / across), "up": y[0] + spot[1] / up, "short": text}
-        named.append({**point, **at})
-    return named
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _SHORT else f"{text[: _SHORT - 1]}…"
+    most = _SHORT if width > _WIDE else _SHORTER
+    texts = [text if len(text := point["label"]) <= most else f"{text[: most - 1]}…" for point in order]
+    places = place_labels(marks, texts, width=width, height=height, taken=lines)
+    named = [point if place is None else {
+        **point, "short": text, "align": place.align, "far": place.is_far,
+        "at": x[0] * math.exp(place.x / across), "up": y[0] + place.y / up,
+    } for point, text, place in zip(order, texts, places, strict=True)]  # fmt: skip
+    return sorted(named, key=lambda point: -point["quality"])
