@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from skill_bench.corpora.audio.effects import _drawn
+from skill_bench.corpora.audio.conditions import _drawn
 from skill_bench.corpora.data import Conditions, Utterance
 from skill_bench.corpora.described.tables import ConditionRanges
 from skill_bench.features.policy import cut

@@ -20,8 +20,8 @@ from skill_bench.base.errors import AudioError
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.audio import content
 from skill_bench.corpora.audio.audio import load_utterance
+from skill_bench.corpora.audio.conditions import apply_conditions, condition_note, with_conditions
 from skill_bench.corpora.audio.content import content_hashes
-from skill_bench.corpora.audio.effects import apply_conditions, condition_note, with_conditions
 from skill_bench.corpora.data import Conditions, Effects, Fold
 from skill_bench.corpora.described.tables import ConditionRanges, ConditionTable
 

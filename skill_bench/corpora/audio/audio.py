@@ -13,8 +13,9 @@ from torchaudio.functional import resample
 
 from skill_bench.base.errors import AudioError
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
+from skill_bench.corpora.audio.conditions import apply_conditions
 from skill_bench.corpora.audio.decode import MIN_SAMPLES, check_finite, decode
-from skill_bench.corpora.audio.effects import apply_conditions, apply_effects
+from skill_bench.corpora.audio.effects import apply_effects
 from skill_bench.corpora.data import Utterance
 
 

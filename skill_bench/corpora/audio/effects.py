@@ -1,4 +1,4 @@
-"""What is done to audio before an upstream hears it: a protocol's effects, and imitated recording conditions.
+"""What a protocol does to audio before an upstream hears it.
 
 s3prl lowers it for some tasks, and cuts its silence by sox's ``silence`` effect, here vectorised and for one channel.
 The behaviour is that of SoX 14.4.2, src/silence.c, read there and compared with the program's output:
@@ -9,17 +9,11 @@ The behaviour is that of SoX 14.4.2, src/silence.c, read there and compared with
 - *Copying* keeps everything until ``stop_duration`` quiet samples follow each other; these are dropped.
   With ``stop_periods = -1`` trimming then starts again, with ``1`` the output ends.
 - A shorter quiet stretch at the end of the file is kept; a loud stretch too short to end trimming is dropped.
-
-Conditions are level, band and noise, imitated so that they do not tell who speaks or how. On small closed sets the
-means of a log-mel spectrum recognise the recording, and with it the label. Here every utterance gets a level, a pass
-band and a noise of its own, from ranges that differ between train and the other parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,13 +21,8 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from skill_bench.base.errors import AudioError
-from skill_bench.base.hashed import seed_from
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
-from skill_bench.corpora.data import Conditions, Effects, Fold, Utterance
-from skill_bench.corpora.described.tables import ConditionRanges, ConditionTable
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from skill_bench.corpora.data import Effects
 
 # The largest value of sox's 32-bit sample, as a float: gain clips there.
 _LARGEST = 1.0 - 2.0**-31
@@ -43,8 +32,6 @@ Booleans = Bool[np.ndarray[Any, Any], "samples"]
 
 _WINDOWS_PER_SECOND = 50
 _FULL_SCALE = 2.0**31
-_ORDER = 4
-_QUANTITIES = tuple(ConditionRanges.model_fields)
 
 
 def gain(waves: Float[Tensor, "*channels samples"], decibels: float) -> Float[Tensor, "*channels samples"]:
@@ -175,75 +162,3 @@ def _level(threshold: str) -> float:
     if threshold.endswith("d"):
         return float(10.0 ** (float(threshold[:-1]) / 20.0)) * (_FULL_SCALE - 1)
     return float(threshold.removesuffix("%")) / 100.0 * (_FULL_SCALE - 1)
-
-
-def with_conditions(folds: Sequence[Fold], table: ConditionTable) -> tuple[Fold, ...]:
-    """The folds with conditions drawn for every utterance, by a hash of the seed and its id.
-
-    With one fold, train draws from ``table.train``, dev and test from ``table.test``: dev chooses among learning rates,
-    and has to see those that only know the conditions of train (VoxCeleb1's dev and test are other videos as well).
-    With several, an utterance is tested in one and trained on in the others, under the same conditions: those of fold
-    ``i`` of ``n`` come from the ranges ``i / (n - 1)`` of the way from train's to test's.
-    """
-    if len(folds) == 1:
-        ranges = {u.id: table.train for u in folds[0].train}
-        ranges |= {u.id: table.test for part in (folds[0].dev, folds[0].test) for u in part}
-    else:
-        steps = [_between(table.train, table.test, i / (len(folds) - 1)) for i in range(len(folds))]
-        ranges = {u.id: step for fold, step in zip(folds, steps, strict=True) for u in fold.test}
-
-    def changed(part: tuple[Utterance, ...]) -> tuple[Utterance, ...]:
-        return tuple(replace(u, conditions=_drawn(u, ranges[u.id], table.seed)) for u in part)
-
-    return tuple(
-        replace(fold, train=changed(fold.train), dev=changed(fold.dev), test=changed(fold.test)) for fold in folds
-    )
-
-
-def condition_note(table: ConditionTable, *, n_folds: int) -> str:
-    """What was imitated, for the record."""
-    where = ("train", "dev and test") if n_folds == 1 else ("from the first fold's test", "to the last fold's test")
-
-    def shown(ranges: ConditionRanges) -> str:
-        return ", ".join(f"{name} {getattr(ranges, name)[0]:g}..{getattr(ranges, name)[1]:g}" for name in _QUANTITIES)
-
-    return (
-        f"recording conditions imitated on load (seed {table.seed}): {where[0]} {shown(table.train)}; "
-        f"{where[1]} {shown(table.test)}"
-    )
-
-
-def apply_conditions(samples: NDArray[np.float32], conditions: Conditions) -> NDArray[np.float32]:
-    """``(samples,)`` at 16 kHz through a Butterworth band pass of order 4, at the level asked for, with seeded noise.
-
-    The same samples and conditions give the same result. Values are clipped to [-1, 1].
-    """
-    from scipy.signal import butter, lfilter, sosfilt
-
-    band = butter(_ORDER, [conditions.low_hz, conditions.high_hz], "bandpass", fs=SAMPLE_RATE_HZ, output="sos")
-    speech = sosfilt(band, samples.astype(np.float64))
-    rms = 10 ** (conditions.gain_db / 20)
-    noise = np.random.default_rng(conditions.seed).standard_normal(len(samples))
-    noise = lfilter([1], [1, -conditions.noise_tilt], noise)
-    mixed = _unit(speech) * rms + _unit(noise) * rms * 10 ** (-conditions.snr_db / 20)
-    clipped: NDArray[np.float32] = np.clip(mixed, -1, 1).astype(np.float32)
-    return clipped
-
-
-def _unit(wave: NDArray[np.float64]) -> NDArray[np.float64]:
-    return wave / max(float(np.sqrt(np.mean(wave**2))), 1e-9)
-
-
-def _drawn(utterance: Utterance, ranges: ConditionRanges, seed: int) -> Conditions:
-    number = seed_from(seed, utterance.id, separator=":", n_bytes=8)
-    rng = np.random.default_rng(number)
-    drawn = {name: round(float(rng.uniform(*getattr(ranges, name))), 3) for name in _QUANTITIES}
-    return Conditions(**drawn, seed=number % 2**32)
-
-
-def _between(first: ConditionRanges, last: ConditionRanges, share: float) -> ConditionRanges:
-    mixed = {
-        name: [a + share * (b - a) for a, b in zip(getattr(first, name), getattr(last, name), strict=True)]
-        for name in _QUANTITIES
-    }
-    return ConditionRanges(**mixed)

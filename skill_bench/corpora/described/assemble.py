@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from skill_bench.base.errors import ManifestError, SpecError, suggest
+from skill_bench.corpora.audio.conditions import condition_note, with_conditions
 from skill_bench.corpora.audio.decode import length
-from skill_bench.corpora.audio.effects import condition_note, with_conditions
 from skill_bench.corpora.data import Fold, Segment, Trial, Utterance
 from skill_bench.corpora.described.lists import drawn_trials, read_rttm
 from skill_bench.corpora.described.manifest import Manifest, ManifestLine, escapes, read_manifest
