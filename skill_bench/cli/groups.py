@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skill_bench.base.errors import UsageError
+from skill_bench.base.filled import filled
 from skill_bench.cli.options import DataPaths, Teacher
 from skill_bench.cli.paths import file_to_write
 from skill_bench.cli.training_options import (
@@ -79,7 +80,7 @@ def groups(
     if not processes.is_first:
         return
     for line in lines(tried):
-        typer.echo(line)
+        typer.echo(filled(line))
     write_atomic(out, _recipe(recipe, tried[0], out).encode())
     typer.echo(f"written to {out}")
 

@@ -9,6 +9,7 @@ import typer
 
 from skill_bench.base.catalog import DEFAULT_SUITE
 from skill_bench.base.counted import counted
+from skill_bench.base.filled import filled
 from skill_bench.cli.options import CacheDir, Checkpoint, DataRoot, Device, OutDir, SuiteFile
 from skill_bench.cli.run_options import (
     BatchSeconds,
@@ -73,7 +74,7 @@ def plan_run(
         found = forecast(plan, progress=progress)
     for one in found:
         for line in lines(one):
-            typer.echo(line)
+            typer.echo(filled(line))
 
 
 def lines(found: Forecast) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skill_bench.base.counted import counted
+from skill_bench.base.filled import filled
 from skill_bench.cli.options import Checkpoint, Device, OutDir, Upstream
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def profile(
     )
     path = measured.write(measured.path(out))
     for line in lines(measured):
-        typer.echo(line)
+        typer.echo(filled(line, hanging=13))
     typer.echo(f"written to {path}")
 
 

@@ -10,6 +10,7 @@ import typer
 from skill_bench.base.catalog import DEFAULT_SUITE
 from skill_bench.base.counted import counted
 from skill_bench.base.errors import first_few
+from skill_bench.base.filled import filled
 from skill_bench.cli.options import (
     CacheDir,
     Checkpoint,
@@ -127,7 +128,7 @@ def status(
     engines = {name: partial(engine, LaunchOptions(launcher=name)) for name, engine in ENGINES.items()}
     for found in found_in(out, engines=engines):
         for line in lines(found):
-            typer.echo(line)
+            typer.echo(filled(line))
 
 
 def lines(found: Status) -> list[str]:
