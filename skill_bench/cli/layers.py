@@ -11,6 +11,7 @@ import typer
 
 from skill_bench.base.counted import counted
 from skill_bench.base.errors import UsageError
+from skill_bench.base.filled import filled
 from skill_bench.cli.options import DataPaths, Device, Teacher, names_in
 from skill_bench.cli.paths import file_to_write
 from skill_bench.cli.training import (
@@ -144,7 +145,7 @@ def groups(
     if not processes.is_first:
         return
     for line in trial_lines(tried):
-        typer.echo(line)
+        typer.echo(filled(line))
     write_atomic(out, _recipe(recipe, tried[0], out).encode())
     typer.echo(f"written to {out}")
 

@@ -15,6 +15,7 @@ import typer
 from skill_bench.base import catalog
 from skill_bench.base.catalog import OFFICIAL_SUITES, suites
 from skill_bench.base.counted import counted
+from skill_bench.base.filled import filled
 from skill_bench.base.places import cache_folder
 from skill_bench.cli.options import CacheDir, SuiteFile, bytes_in, commands, names_in
 from skill_bench.cli.paths import file_to_write
@@ -49,7 +50,7 @@ def _show(heading: str, titles: Mapping[str, str]) -> None:
     width = max(map(len, titles), default=0)
     typer.echo(f"{heading}:")
     for name, title in titles.items():
-        typer.echo(f"  {name:<{width}}  {title}")
+        typer.echo(filled(f"  {name:<{width}}  {title}", hanging=width + 4))
 
 
 def doctor(
@@ -82,13 +83,14 @@ def doctor(
     incomplete = []
     for task in wanted:
         text, is_complete = examine(task)
-        typer.echo(text)
+        for line in text.split("\n"):
+            typer.echo(filled(line))
         if not is_complete:
             incomplete.append(task)
     if incomplete:
         rest = counted(len(wanted) - len(incomplete), "task")
         raise DataError(f"not complete for {', '.join(incomplete)}; {rest} can run.")
-    typer.echo(f"complete for {', '.join(wanted)}.")
+    typer.echo(filled(f"complete for {', '.join(wanted)}."))
 
 
 Examine = Callable[[str], tuple[str, bool]]
@@ -121,7 +123,7 @@ def _local(
         if task not in known:
             raise UnknownName("task of the suite", task, known)
     if (title := title_of("local", data_root=data_root, suite_file=suite_file)) is not None:
-        typer.echo(f"local: {title}")
+        typer.echo(filled(f"local: {title}"))
 
     def of(task: str) -> tuple[str, bool]:
         examined = examine(task, data_root=data_root, suite_file=suite_file, cache_dir=cache_dir)

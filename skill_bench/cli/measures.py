@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skill_bench.base.counted import counted
+from skill_bench.base.filled import COLUMNS, filled
 from skill_bench.cli.options import Checkpoint, DataPaths, Device, OutDir, Upstream
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def profile(
     )
     path = measured.write(measured.path(out))
     for line in cost_lines(measured):
-        typer.echo(line)
+        typer.echo(filled(line, hanging=13))
     typer.echo(f"written to {path}")
 
 
@@ -105,7 +106,7 @@ def fidelity(
             progress=progress,
         )
     for line in fidelity_lines(found):
-        typer.echo(line)
+        typer.echo(filled(line))
     for one in found:
         typer.echo(f"written to {one.write(one.path(out))}")
 
@@ -119,24 +120,36 @@ def fidelity_lines(found: Sequence[Fidelity]) -> list[str]:
         f"{first.corpus}: {counted(first.n_utterances, 'utterance')}, {first.audio_seconds / 60:.1f} min, "
         f"{counted(first.n_speakers, 'speaker')} in {counted(first.settings.n_groups, 'group')}; "
         f"teacher {first.teacher.name}; R2 [95 % over speakers]",
-        "",
-        f"{'student':<24} {'layers':<12} {'whitened':<24} plain",
     ]
-    readings = [(one.student.name, reading) for one in found for reading in one.readings]
-    shown += [
-        f"{name:<24} {reading.mapping:<12} {_text(reading.whitened):<24} {_text(reading.plain)}"
-        for name, reading in readings
-    ]
+    readings = [(f"{one.student.name}, {reading.mapping}", reading) for one in found for reading in one.readings]
+    means = ("whitened", [_text(r.whitened) for _, r in readings]), ("plain", [_text(r.plain) for _, r in readings])
     n_layers = len(first.readings[0].layers)
-    shown += ["", f"{'whitened, by layer':<24} {'':<12} " + " ".join(f"{f'h{at}':>5}" for at in range(n_layers))]
-    shown += [
-        f"{name:<24} {reading.mapping:<12} " + " ".join(f"{layer.whitened.value:5.3f}" for layer in reading.layers)
-        for name, reading in readings
-    ]
+    layers = [(f"h{at}", [f"{r.layers[at].whitened.value:.3f}" for _, r in readings]) for at in range(n_layers)]
+    shown += _panels(("student, layers", [name for name, _ in readings]), means)
+    shown += _panels(("whitened, by layer", [name for name, _ in readings]), layers)
     if len(found) > 1:
+        width = max(len(one.student.name) for one in found)
         shown += ["", f"whitened, less that of {first.student.name} on the same speakers"]
-        shown += [f"{one.student.name:<37} {_text(difference(one, first), sign='+')}" for one in found[1:]]
+        shown += [f"{one.student.name:<{width}}  {_text(difference(one, first), sign='+')}" for one in found[1:]]
     return [*shown, *(f"note: {note}" for note in dict.fromkeys(note for one in found for note in one.notes))]
+
+
+Texts = tuple[str, Sequence[str]]
+"""A column: its heading, and a text for each row."""
+
+
+def _panels(first: Texts, others: Sequence[Texts]) -> list[str]:
+    """Columns as text, as many side by side as a terminal holds, the first at the head of every panel."""
+    from skill_bench.report.render.layout import panels
+
+    widths = [max(map(len, (heading, *texts))) for heading, texts in (first, *others)]
+    shown = []
+    for panel in panels([width + 2 for width in widths[1:]], COLUMNS - widths[0]):
+        columns = [(widths[0], first), *((widths[1 + at], others[at]) for at in panel)]
+        shown += ["", "  ".join(f"{heading:<{width}}" for width, (heading, _) in columns).rstrip()]
+        for row in range(len(first[1])):
+            shown.append("  ".join(f"{texts[row]:<{width}}" for width, (_, texts) in columns).rstrip())
+    return shown
 
 
 def _text(r2: R2, *, sign: str = "") -> str:

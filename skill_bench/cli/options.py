@@ -47,8 +47,8 @@ Teacher = Annotated[
 Columns = Annotated[
     str | None,
     typer.Option(
-        help="Columns of the printed table, comma-separated: names of tasks, tasks, rank, mean, of_teacher, params, "
-        "macs, audio, peak, source, all. By default those that matter."
+        help="Columns of the printed table, comma-separated: names of tasks, tasks, rank, mean, of_teacher, fidelity, "
+        "params, macs, audio, peak, file, rtf, cold_start, source, all. By default those that matter."
     ),
 ]
 CacheDir = Annotated[

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skill_bench.base.counted import counted
+from skill_bench.base.filled import filled
 from skill_bench.cli import plan_run
 from skill_bench.cli.options import DataPaths, Teacher, commands
 from skill_bench.cli.paths import file_to_write
@@ -73,7 +74,7 @@ def plan_distill(
             progress=progress,
         )
     for line in lines(found):
-        typer.echo(line)
+        typer.echo(filled(line, hanging=13))
     if out is not None:
         typer.echo(found.write(out))
 

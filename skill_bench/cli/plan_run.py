@@ -2,49 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from skill_bench.base.catalog import DEFAULT_SUITE
 from skill_bench.base.counted import counted
-from skill_bench.cli.options import CacheDir, Checkpoint, DataRoot, Device, OutDir, SuiteFile
-from skill_bench.cli.run_options import (
-    BatchSeconds,
-    CacheLimit,
-    ComputePrecision,
-    Limit,
-    ProtocolName,
-    Seeds,
-    Suite,
-    Tasks,
-    Upstreams,
-    plan_of,
-)
+from skill_bench.base.filled import filled
+from skill_bench.cli.run_options import Asked, planned
 
 if TYPE_CHECKING:
     from skill_bench.evaluation.forecast import Forecast
     from skill_bench.records.profile import Band
 
 
-def plan_run(
-    upstream: Upstreams,
-    ckpt: Checkpoint = None,
-    suite: Suite = DEFAULT_SUITE,
-    tasks: Tasks = None,
-    protocol: ProtocolName = "strict",
-    seeds: Seeds = "1",
-    limit: Limit = None,
-    out: OutDir = Path("results"),
-    data_root: DataRoot = None,
-    suite_file: SuiteFile = None,
-    cache_dir: CacheDir = None,
-    cache_limit: CacheLimit = None,
-    device: Device = "cpu",
-    precision: ComputePrecision = "fp32",
-    batch_seconds: BatchSeconds = None,
-) -> None:
+@planned
+def plan_run(asked: Asked) -> None:
     """Probe this machine and say what a run takes; its records will hold forecast and truth.
 
     Give the options of the run. Features that are in the cache already cost nothing; what the probe extracts stays.
@@ -52,28 +24,11 @@ def plan_run(
     from skill_bench.cli.console import ConsoleProgress
     from skill_bench.evaluation.evaluate import forecast
 
-    plan = plan_of(
-        upstream=upstream,
-        ckpt=ckpt,
-        suite=suite,
-        tasks=tasks,
-        protocol=protocol,
-        seeds=seeds,
-        limit=limit,
-        out=out,
-        data_root=data_root,
-        suite_file=suite_file,
-        cache_dir=cache_dir,
-        cache_limit=cache_limit,
-        device=device,
-        precision=precision,
-        batch_seconds=batch_seconds,
-    )
     with ConsoleProgress() as progress:
-        found = forecast(plan, progress=progress)
+        found = forecast(asked(), progress=progress)
     for one in found:
         for line in lines(one):
-            typer.echo(line)
+            typer.echo(filled(line))
 
 
 def lines(found: Forecast) -> list[str]:

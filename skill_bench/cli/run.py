@@ -7,59 +7,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skill_bench.base.catalog import DEFAULT_SUITE
 from skill_bench.base.counted import counted
 from skill_bench.base.errors import first_few
-from skill_bench.cli.options import (
-    CacheDir,
-    Checkpoint,
-    Columns,
-    DataRoot,
-    Device,
-    OutDir,
-    SuiteFile,
-    interruptible,
-    names_in,
-)
+from skill_bench.base.filled import filled
+from skill_bench.cli.options import Columns, interruptible, names_in
 from skill_bench.cli.paths import folder_if_there
-from skill_bench.cli.run_options import (
-    BatchSeconds,
-    CacheLimit,
-    ComputePrecision,
-    Limit,
-    ProtocolName,
-    Seeds,
-    Suite,
-    Tasks,
-    Upstreams,
-    launchable,
-    plan_of,
-)
+from skill_bench.cli.run_options import Asked, launchable, planned
 from skill_bench.launch.options import LaunchOptions
 
 if TYPE_CHECKING:
+    from skill_bench.evaluation.plan import Plan
     from skill_bench.launch.status import CellState, Status
 
 STATES: tuple[CellState, ...] = ("done", "running", "waiting", "failed", "lost")
 
 
 @launchable
+@planned
 def run(
-    upstream: Upstreams,
-    ckpt: Checkpoint = None,
-    suite: Suite = DEFAULT_SUITE,
-    tasks: Tasks = None,
-    protocol: ProtocolName = "strict",
-    seeds: Seeds = "1",
-    limit: Limit = None,
-    out: OutDir = Path("results"),
-    data_root: DataRoot = None,
-    suite_file: SuiteFile = None,
-    cache_dir: CacheDir = None,
-    cache_limit: CacheLimit = None,
-    device: Device = "cpu",
-    precision: ComputePrecision = "fp32",
-    batch_seconds: BatchSeconds = None,
+    asked: Asked,
     profile: Annotated[bool, typer.Option(help="Also measure parameters, MACs, throughput and memory.")] = True,
     columns: Columns = None,
     launch: LaunchOptions | None = None,
@@ -76,34 +42,18 @@ def run(
     from skill_bench.report.render.terminal import require_columns, show
 
     require_columns(shown := names_in(columns) or [])
-    plan = plan_of(
-        upstream=upstream,
-        ckpt=ckpt,
-        suite=suite,
-        tasks=tasks,
-        protocol=protocol,
-        seeds=seeds,
-        limit=limit,
-        out=out,
-        data_root=data_root,
-        suite_file=suite_file,
-        cache_dir=cache_dir,
-        cache_limit=cache_limit,
-        device=device,
-        precision=precision,
-        batch_seconds=batch_seconds,
-        profile="timed" if profile else False,
-    )
+    plan: Plan = asked(profile="timed" if profile else False)
+    out = plan.out_dir
     kept = f"finished cells are in {out}; the same command continues with the others"
     with ConsoleProgress() as progress, interruptible(progress, kept=kept):
-        if (title := title_of(suite, data_root=data_root, suite_file=suite_file)) is not None:
-            progress.note(f"suite {suite}: {title}")
+        if (title := title_of(plan.suite, data_root=plan.data_root, suite_file=plan.suite_file)) is not None:
+            progress.note(f"suite {plan.suite}: {title}")
         outcome = evaluate(plan, progress=progress) if launch is None else in_jobs(plan, launch, progress=progress)
     if launch is not None and launch.detach:
         typer.echo(f"`skill-bench status --out {out}` says how far the jobs are.")
         return
     if not outcome.failures or len(outcome.records) > outcome.n_skipped:  # not a table of what was there before
-        show(out, suite=suite, tasks=plan.tasks, columns=shown)
+        show(out, suite=plan.suite, tasks=plan.tasks, columns=shown)
     if outcome.failures:
         failed = "\n".join(f"  {f.name}: {f.error}" for f in outcome.failures)
         as_given = not outcome.records and all(failure.is_usage for failure in outcome.failures)
@@ -127,7 +77,7 @@ def status(
     engines = {name: partial(engine, LaunchOptions(launcher=name)) for name, engine in ENGINES.items()}
     for found in found_in(out, engines=engines):
         for line in lines(found):
-            typer.echo(line)
+            typer.echo(filled(line))
 
 
 def lines(found: Status) -> list[str]:

@@ -7,42 +7,88 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
 import typer
 
+from skill_bench.base.catalog import DEFAULT_SUITE
 from skill_bench.base.errors import UsageError
 from skill_bench.base.places import cache_folder
 from skill_bench.base.specs import Precision
-from skill_bench.cli.options import bytes_in, names_in, seeds_in, usable_device
+from skill_bench.cli.options import (
+    CacheDir,
+    Checkpoint,
+    DataRoot,
+    Device,
+    OutDir,
+    SuiteFile,
+    bytes_in,
+    names_in,
+    seeds_in,
+    usable_device,
+)
 from skill_bench.cli.paths import there
 from skill_bench.launch.options import LaunchOptions, read_options
 
 if TYPE_CHECKING:
     from skill_bench.evaluation.plan import Plan, UpstreamRequest
 
-Upstreams = Annotated[
-    list[str],
-    typer.Option("--upstream", "-u", help="Name in `skill-bench list`, folder, or hf:ORG/MODEL; repeat for several."),
-]
-Suite = Annotated[
-    str,
-    typer.Option(help="What to evaluate on: demo needs no data; local, superb, mini and dspspeech20 need --data-root."),
-]
-Tasks = Annotated[str | None, typer.Option(help="Names of tasks, comma-separated; by default all.")]
-ProtocolName = Annotated[str, typer.Option("--protocol", help="strict, or s3prl with its learning rates and quirks.")]
-Seeds = Annotated[str, typer.Option(help="How many seeds (3), or which ones (0,1,2).")]
-ComputePrecision = Annotated[
-    str, typer.Option("--precision", help="Upstreams compute in fp32, bf16 or fp16; a half one is a system of its own.")
-]
-BatchSeconds = Annotated[
-    float | None,
-    typer.Option(help="Padded audio in one batch of extraction. [default: what the GPU's memory holds]", min=0.1),
-]
-CacheLimit = Annotated[str | None, typer.Option(help="Keep at most so much in the cache of features, such as 50GB.")]
-Limit = Annotated[int | None, typer.Option(help="Take at most so many utterances of each split.", min=1)]
+Asked = Callable[..., Any]
+"""Makes the plan of the options; what else `plan_of` takes can be given."""
+_ASKED: dict[str, tuple[Any, Any]] = {
+    "upstream": (
+        Annotated[
+            list[str],
+            typer.Option(
+                "--upstream", "-u", help="Name in `skill-bench list`, folder, or hf:ORG/MODEL; repeat for several."
+            ),
+        ],
+        inspect.Parameter.empty,
+    ),
+    "ckpt": (Checkpoint, None),
+    "suite": (
+        Annotated[
+            str,
+            typer.Option(
+                help="What to evaluate on: demo needs no data; local, superb, mini and dspspeech20 need --data-root."
+            ),
+        ],
+        DEFAULT_SUITE,
+    ),
+    "tasks": (Annotated[str | None, typer.Option(help="Names of tasks, comma-separated; by default all.")], None),
+    "protocol": (Annotated[str, typer.Option(help="strict, or s3prl with its learning rates and quirks.")], "strict"),
+    "seeds": (Annotated[str, typer.Option(help="How many seeds (3), or which ones (0,1,2).")], "1"),
+    "limit": (
+        Annotated[int | None, typer.Option(help="Take at most so many utterances of each split.", min=1)],
+        None,
+    ),
+    "out": (OutDir, Path("results")),
+    "data_root": (DataRoot, None),
+    "suite_file": (SuiteFile, None),
+    "cache_dir": (CacheDir, None),
+    "cache_limit": (
+        Annotated[str | None, typer.Option(help="Keep at most so much in the cache of features, such as 50GB.")],
+        None,
+    ),
+    "device": (Device, "cpu"),
+    "precision": (
+        Annotated[
+            str, typer.Option(help="Upstreams compute in fp32, bf16 or fp16; a half one is a system of its own.")
+        ],
+        "fp32",
+    ),
+    "batch_seconds": (
+        Annotated[
+            float | None,
+            typer.Option(
+                help="Padded audio in one batch of extraction. [default: what the GPU's memory holds]", min=0.1
+            ),
+        ],
+        None,
+    ),
+}
 
 
 def plan_of(
@@ -150,20 +196,35 @@ _OPTIONS: dict[str, Any] = {
 
 def launchable(command: Callable[..., None]) -> Callable[..., None]:
     """Adds these options to a command, which gets them together as ``launch``: None where there is no launcher."""
+    options = {name: (annotation, False if name == "detach" else None) for name, annotation in _OPTIONS.items()}
+    return _together(command, "launch", options, _read)
+
+
+def planned(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options of an evaluation to a command, which gets them as ``asked``."""
+    return _together(command, "asked", _ASKED, lambda **given: functools.partial(plan_of, **given))
+
+
+def _together(
+    command: Callable[..., None], name: str, options: Mapping[str, tuple[Any, Any]], read: Callable[..., Any]
+) -> Callable[..., None]:
+    """The command with options, each an annotation and a default, in place of its parameter ``name``."""
     own = inspect.signature(command, eval_str=True)
 
     @functools.wraps(command)
     def with_options(**given: Any) -> None:
-        options = {name: given.pop(name) for name in _OPTIONS}
-        command(**given, launch=_read(**options))
+        taken = {option: given.pop(option) for option in options}
+        command(**given, **{name: read(**taken)})
 
     added = [
-        inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=False if name == "detach" else None, annotation=annotation
-        )
-        for name, annotation in _OPTIONS.items()
+        inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for option, (annotation, default) in options.items()
     ]
-    parameters = [one for one in own.parameters.values() if one.name != "launch"] + added
+    parameters = [
+        one.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in own.parameters.values()
+        for one in (added if parameter.name == name else [parameter])
+    ]
     with_options.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
     with_options.__annotations__ = {one.name: one.annotation for one in parameters}
     return with_options

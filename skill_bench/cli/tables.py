@@ -11,6 +11,7 @@ import typer
 
 from skill_bench.base import catalog
 from skill_bench.base.counted import counted
+from skill_bench.base.filled import filled
 from skill_bench.cli.options import commands, names_in
 from skill_bench.cli.paths import file_to_write, folder_to_write, there
 
@@ -67,7 +68,7 @@ def leaderboard(
         typer.echo(path)
     labels = [section.label for section in table.sections]
     n_rows = sum(len(section.rows) for section in table.sections)
-    typer.echo(f"{counted(n_rows, 'row')} in {counted(len(labels), 'section')}: {'; '.join(labels)}")
+    typer.echo(filled(f"{counted(n_rows, 'row')} in {counted(len(labels), 'section')}: {'; '.join(labels)}"))
     if table.problems:
         typer.echo(f"{counted(len(table.problems), 'problem')}:\n{listed}", err=True)
     for one in unverified:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from tabulate import tabulate
 
 from skill_bench.base.errors import RecordError, UnknownName, UsageError, first_few
 from skill_bench.base.escape import spreadsheet
+from skill_bench.base.filled import COLUMNS, filled
 from skill_bench.base.provenance import Provenance
 from skill_bench.report.statistics.interval import LEVEL, Interval, enough_speakers
 from skill_bench.report.statistics.paired import Comparison, Overall, compare, holm, overall
@@ -28,7 +28,6 @@ ONE_SEED = (
 )
 
 BY_SPEAKER = "tested over whole speakers, since utterances of one speaker are alike"
-WIDTH = 80
 _COLUMNS = (
     "section", "a", "b", "task", "metric", "unit", "a_value", "b_value", "difference_points", "low_points",
     "high_points", "p_value", "p_value_holm", "units", "n_units", "a_n_seeds", "b_n_seeds", "method", "verdict",
@@ -277,7 +276,7 @@ def to_text(found: SystemComparison) -> str:
 
 def _filled(block: Sequence[str]) -> list[str]:
     """Lines that are too long, broken; tables stay as they are."""
-    return [line if "\n" in line else textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in block]
+    return [line if "\n" in line else filled(line, columns=COLUMNS, hanging=2) for line in block]
 
 
 def rows_of(found: SystemComparison) -> list[dict[str, Any]]:

@@ -42,6 +42,10 @@ def test_it_says_and_writes_what_each_student_keeps(command: Callable[..., Any],
     assert f"{mine.readings[0].whitened.value:.4f} [" in own
     assert f"{mine.readings[0].plain.value:.4f} [" in own
     assert f"whitened, less that of {mine.student.name} on the same speakers" in ended.out
+    assert [line for line in ended.out.splitlines() if len(line) > 80 and not line.startswith("written to")] == []
+    by_layer = [line for line in ended.out.splitlines() if line.startswith("whitened, by layer")]
+    n_layers = len(teacher.readings[0].layers)
+    assert [name for line in by_layer for name in line.split()[3:]] == [f"h{at}" for at in range(n_layers)]
     assert "note: 8 files name no speaker" in ended.out
     assert f"written to {mine.path(Path('r'))}" in ended.out
 

@@ -17,6 +17,7 @@ from skill_bench.base import catalog, escape
 from skill_bench.base.counted import counted
 from skill_bench.base.errors import UnknownName
 from skill_bench.base.escape import one_line
+from skill_bench.base.filled import filled
 from skill_bench.report.render.layout import RANKING, TextColumn, columns_of, name_of, notes_of, panels
 from skill_bench.report.table.load import RUN, load_collections, of_run
 from skill_bench.report.table.quantities import MACS_SUPERB, MEAN, PARAMETERS, THROUGHPUT, quantities
@@ -68,7 +69,7 @@ def print_section(section: Section, console: Console, *, columns: Sequence[str] 
     if section.synthetic:
         notes.append("Synthetic speech: this shows that everything works, and ranks nothing.")
     for line in (*notes, *_legend(chosen, has_own=bool(own)), *map(escape.one_line, notes_of(section, shown))):
-        _say(console, textwrap.fill(line, console.width, initial_indent="  ", subsequent_indent="    "))
+        _say(console, filled(f"  {line}", columns=console.width))
 
 
 def _rows(section: Section) -> tuple[list[int], list[int]]:
