@@ -43,7 +43,7 @@ Booleans = Bool[np.ndarray[Any, Any], "samples"]
 
 _WINDOWS_PER_SECOND = 50
 _FULL_SCALE = 2.0**31
-_BAND_PASS_ORDER = 4
+_BAND_ORDER = 4
 _QUANTITIES = tuple(ConditionRanges.model_fields)
 
 
@@ -220,9 +220,7 @@ def apply_conditions(samples: NDArray[np.float32], conditions: Conditions) -> ND
     """
     from scipy.signal import butter, lfilter, sosfilt
 
-    band = butter(
-        _BAND_PASS_ORDER, [conditions.low_hz, conditions.high_hz], "bandpass", fs=SAMPLE_RATE_HZ, output="sos"
-    )
+    band = butter(_BAND_ORDER, [conditions.low_hz, conditions.high_hz], "bandpass", fs=SAMPLE_RATE_HZ, output="sos")
     speech = sosfilt(band, samples.astype(np.float64))
     rms = 10 ** (conditions.gain_db / 20)
     noise = np.random.default_rng(conditions.seed).standard_normal(len(samples))
