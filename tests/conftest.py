@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from skill_bench.models.checkpoint import LoadedModel
     from skill_bench.records.profile import Profile
     from skill_bench.records.record import Record
+    from skill_bench.report.table.table import Table
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +85,14 @@ def make_profile() -> Callable[..., Profile]:
     from made_records import profile
 
     return profile
+
+
+@pytest.fixture(scope="session")
+def shipped() -> Table:
+    """The table of what comes with the package, with all intervals; seconds, so once a run."""
+    from skill_bench.report.table.load import load_table
+
+    return load_table()
 
 
 @pytest.fixture(scope="session")

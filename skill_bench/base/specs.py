@@ -20,6 +20,7 @@ Count = Annotated[int, Field(ge=0)]
 PositiveNumber = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 Precision = Literal["fp32", "bf16", "fp16"]
+"""What numbers are computed in."""
 
 
 def _false(value: Any) -> Any:

@@ -26,9 +26,8 @@ from skill_bench.report.render.terminal import print_section, require_columns
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection, collect
 from skill_bench.report.table.entry import FoundRecord
-from skill_bench.report.table.load import load_table
 from skill_bench.report.table.published import PublishedRow
-from skill_bench.report.table.table import Section
+from skill_bench.report.table.table import Section, Table
 from skill_bench.report.table.uncertainty import with_intervals
 
 TEX = next((found for name in ("tectonic", "pdflatex") if (found := shutil.which(name))), None)
@@ -96,10 +95,9 @@ def test_columns_go_into_as_many_panels_as_they_need() -> None:
 
 
 @pytest.mark.skipif(TEX is None, reason="no tectonic and no pdflatex (Debian: texlive-latex-recommended)")
-def test_the_shipped_tables_fit_a_page_of_two_columns(tmp_path: Path) -> None:
+def test_the_shipped_tables_fit_a_page_of_two_columns(shipped: Table, tmp_path: Path) -> None:
     assert TEX is not None
-    table = load_table()
-    body = latex(table) + latex(table, tasks=["ks"])
+    body = latex(shipped) + latex(shipped, tasks=["ks"])
     assert r"\begin{table}[t]" in body, "one as wide as one column"
     assert body.count(r"\begin{tabular}") >= body.count(r"\caption{") >= 2
     assert re.search(r"\d\{\\tiny\$\\,\\pm\$\d", body), "intervals"

@@ -60,11 +60,6 @@ def more_in(page: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def shipped() -> Table:
-    return load_table()
-
-
-@pytest.fixture(scope="module")
 def shipped_page(shipped: Table) -> str:
     return render_page(shipped)
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def table() -> Table:
-    return load_table()
+def table(shipped: Table) -> Table:
+    return shipped
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,7 @@ from skill_bench.report.render.render import markdown
 from skill_bench.report.statistics.interval import NO_SPREAD
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import collect
-from skill_bench.report.table.load import load_table
-from skill_bench.report.table.table import Score
+from skill_bench.report.table.table import Score, Table
 from skill_bench.report.table.uncertainty import with_intervals
 
 
@@ -35,9 +34,8 @@ def out(tmp_path: Path, make_record: Any) -> Path:
     return tmp_path
 
 
-def test_every_cell_of_the_shipped_records_has_one() -> None:
-    table = load_table(published=True)
-    cells = [cell for s in table.sections if s.source == "measured" for row in s.rows for cell in row.scores.values()]
+def test_every_cell_of_the_shipped_records_has_one(shipped: Table) -> None:
+    cells = [cell for s in shipped.sections if s.source == "measured" for row in s.rows for cell in row.scores.values()]
     assert len(cells) >= 30
     for cell in cells:
         assert (cell.interval is None) == (cell.no_interval is not None)
