@@ -33,7 +33,7 @@ def test_coverage_of_metrics_of_pairs(case: Case, make_record: Any) -> None:
     ("case", "said"),
     [
         (rates("der", 10, mean=0.2, tail=0.8, what=""),
-         "10 test items are too few to tell how much others would vary; it takes 16"),
+         "10 test items are too few to tell how much others would vary; it takes 24"),
         (verification(5, 6, 60, 90, 0.3), "5 speakers are too few to tell how much others would vary; it takes 6"),
         (search(12, 20, 2.5, document=0), "12 queries are too few to tell how much others would vary; it takes 30"),
     ],

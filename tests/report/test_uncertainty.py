@@ -69,7 +69,7 @@ def test_speakers_are_drawn_where_they_are_known(out: Path, tmp_path: Path, make
     assert problems == ()
     assert cell.interval is not None
     assert cell.speaker_interval is not None
-    assert cell.speaker_interval.method == "bootstrap of 8 speakers"
+    assert cell.speaker_interval.method == "Student's t with skewness over 8 speakers"
     assert cell.speaker_interval.low < cell.interval.low < cell.value < cell.interval.high < cell.speaker_interval.high
     frame = to_frame(with_intervals(build([collect(tmp_path / "spoken")])))
     assert frame["ks_accuracy_percent_speaker_low"].tolist() == [cell.speaker_interval.low]

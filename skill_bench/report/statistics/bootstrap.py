@@ -2,8 +2,7 @@
 
 Seeds share their test items, so the design is crossed: every draw of items is used for all seeds, and what seeds add
 is drawn beside it. ``variance = variance over items + s^2 / n_seeds``, with s the standard deviation of the seeds'
-values (which contains some of the items' noise: a little too wide rather than too narrow). Degrees of freedom after
-Satterthwaite (Biometrics Bulletin 1946, 2(6), 110-114).
+values (which contains some of the items' noise: a little too wide rather than too narrow).
 """
 
 from __future__ import annotations
@@ -101,15 +100,24 @@ def combine(
     over_items = float(draws.var()) * shortfall
     wide = value + (draws - value) * np.sqrt(shortfall)
     variance = over_items + over_seeds
-    if not df_seeds or not variance:
-        return Spread(value=value, draws=wide, variance=variance, degrees_of_freedom=df_items)
     noise = np.random.default_rng(_SEED).standard_normal(len(draws)) * np.sqrt(over_seeds)
     return Spread(
         value=value,
         draws=wide + noise,
         variance=variance,
-        degrees_of_freedom=variance**2 / (over_items**2 / df_items + over_seeds**2 / df_seeds),
+        degrees_of_freedom=satterthwaite([(over_items, df_items), (over_seeds, df_seeds)]),
     )
+
+
+def satterthwaite(terms: Sequence[tuple[float, float]]) -> float:
+    """Degrees of freedom of a sum of variances, each with its own (Biometrics Bulletin 1946, 2(6), 110-114).
+
+    Terms of 0 do not count; of nothing but these, it is the first one's.
+    """
+    known = [(term, df) for term, df in terms if term] or terms[:1]
+    if len(known) == 1:
+        return known[0][1]
+    return sum(term for term, _ in known) ** 2 / sum(term**2 / df for term, df in known)
 
 
 @lru_cache(maxsize=3)

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy import stats
 
-from skill_bench.report.statistics.bootstrap import N_DRAWS, mean_under, seed_variance
+from skill_bench.report.statistics.bootstrap import N_DRAWS, mean_under, satterthwaite, seed_variance
 from skill_bench.report.statistics.interval import LEVEL, Interval
 from skill_bench.report.statistics.sample import Sample
 
@@ -113,12 +113,10 @@ def spread_over_tasks(parts: Sequence[Part], *, weights: Sequence[float] | None 
         # A fold of n items drawn n times varies by (n - 1) / n of what it should.
         terms.append((float(draws.var()) * len(units) / df, df))
     terms.append(_over_seeds(parts, weights))
-    variance = sum(term for term, _ in terms)
-    below = sum(term**2 / df for term, df in terms if term)
     return MeanSpread(
         value=float(np.mean([part.value for part in parts])),
-        variance=variance,
-        degrees_of_freedom=variance**2 / below if below else 1.0,
+        variance=sum(term for term, _ in terms),
+        degrees_of_freedom=satterthwaite(terms),
         optimism=float(np.mean([part.optimism for part in parts])),
     )
 

@@ -15,6 +15,7 @@ from skill_bench.report.statistics.bootstrap import N_DRAWS, combine, seed_varia
 from skill_bench.report.statistics.interval import LEVEL, Interval
 from skill_bench.report.statistics.mean import Part, difference_of, part_of, spread_over_tasks
 from skill_bench.report.statistics.sample import Sample
+from skill_bench.report.statistics.skewed import Counts, contributions, skewed_t
 
 N_PERMUTATIONS = 10_000
 _AT_ONCE = 2_000_000
@@ -98,18 +99,24 @@ def compare(
         df_seeds=df_seeds,
     )
     two_sided, worse = _student(spread.value, spread.standard_error, spread.degrees_of_freedom)
-    shares = _shares(a, b)
+    counts = _gained(a, b, sign)
     method = f"t over {units} and seeds" if df_seeds else f"t over {units}"
-    if shares is not None:
-        both, down = randomised(sign * shares)
+    interval = None
+    if counts is not None:
+        interval = skewed_t(
+            spread.value, counts, fold_sizes=one.shares, over_seeds=over_seeds, df_seeds=df_seeds, level=level
+        )
+        both, down = randomised(contributions(counts, one.shares))
         two_sided, worse = (max(two_sided, both), max(worse, down)) if df_seeds else (both, down)
         method = f"randomisation, {method}" if df_seeds else "randomisation"
-    low, high = spread.percentiles(level)
+    low, high = interval or spread.percentiles(level)
     return Comparison(
         a=float(np.mean(values_a)),
         b=float(np.mean(values_b)),
         difference=spread.value,
-        interval=Interval(low=low, high=high, level=level, method="paired bootstrap"),
+        interval=Interval(
+            low=low, high=high, level=level, method=f"paired {'bootstrap' if interval is None else 't with skewness'}"
+        ),
         standard_error=spread.standard_error,
         degrees_of_freedom=spread.degrees_of_freedom,
         p_value=two_sided,
@@ -166,8 +173,8 @@ def _student(difference: float, standard_error: float, df: float) -> tuple[float
     return 2 * float(stats.t.sf(abs(t), df)), float(stats.t.cdf(t, df))
 
 
-def _shares(a: Sequence[Sample], b: Sequence[Sample]) -> Float[ndarray, " items"] | None:
-    """What each item adds to b's value minus a's; None where the value is no sum over items."""
+def _gained(a: Sequence[Sample], b: Sequence[Sample], sign: float) -> Counts | None:
+    """By how much each item is better in b, and the denominators; None where the value is no sum over items."""
     counts = [sample.counts for sample in (*a, *b)]
     known = [pair for pair in counts if pair is not None]
     denominators = known[0][1] if known else None
@@ -175,10 +182,7 @@ def _shares(a: Sequence[Sample], b: Sequence[Sample]) -> Float[ndarray, " items"
         return None
     numerators = [n for n, _ in known]
     gained = np.mean(numerators[len(a) :], axis=0) - np.mean(numerators[: len(a)], axis=0)
-    sizes = a[0].fold_sizes if a[0].mean_of_folds else (len(gained),)
-    fold = np.repeat(np.arange(len(sizes)), sizes)
-    totals = np.bincount(fold, weights=denominators)
-    return np.asarray(100 * gained / totals[fold] / len(sizes))
+    return sign * gained, denominators
 
 
 def randomised(shares: Float[ndarray, " items"]) -> tuple[float, float]:

@@ -67,6 +67,11 @@ class Sample:
         return float(self.under(np.ones((1, len(self.units))))[0])
 
     @property
+    def shares(self) -> tuple[int, ...]:
+        """Units of each part that has a share of its own in the value: each fold, or all together."""
+        return self.fold_sizes if self.mean_of_folds else (len(self.units),)
+
+    @property
     def is_proportion(self) -> bool:
         """Whether every unit counts the same and lies between 0 and 1, as right and wrong labels do."""
         if self.counts is None:
