@@ -123,7 +123,7 @@ def test_a_new_quantity_is_in_every_rendering(table: Table, tmp_path: Path) -> N
     sections = page_data(table, bibliography="")["sections"]
     found = [[c for c in section["columns"] if c["name"] == "disk_megabytes"] for section in sections]
     column = {"name": "disk_megabytes", "heading": "disk MB", "group": "more", "digits": 1, "better": "lower"}
-    assert found == [[column | {"help": "The size of its file; lower is better", "kind": "cost"}]] * 2
+    assert found == [[column | {"help": "The size of its file; lower is better", "kind": "cost", "unit": "MB"}]] * 2
     assert "pareto-disk" in dict(figures_of(table.sections[0]))
 
 
