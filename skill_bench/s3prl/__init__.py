@@ -19,8 +19,9 @@ the same state. s3prl's hub takes seconds: it imports thirty models. Of skill-be
 
 from __future__ import annotations
 
+from skill_bench.s3prl.after_import import after_import
 from skill_bench.s3prl.compat import apply
-from skill_bench.s3prl.registry import after_import, register
+from skill_bench.s3prl.registry import register
 
 apply()
 after_import("s3prl.hub", register)
