@@ -9,9 +9,9 @@ import typer
 
 from skill_bench.base.counted import counted
 from skill_bench.base.filled import filled
-from skill_bench.cli import plan_run
 from skill_bench.cli.options import DataPaths, Teacher, commands
 from skill_bench.cli.paths import file_to_write
+from skill_bench.cli.run_options import Asked, planned
 from skill_bench.cli.training import (
     Changes,
     MaxSeconds,
@@ -24,6 +24,7 @@ from skill_bench.cli.training import (
 
 if TYPE_CHECKING:
     from skill_bench.distillation.forecast import TrainingForecast
+    from skill_bench.evaluation.forecast import Forecast
     from skill_bench.records.profile import Band
 
 app = commands("Say how many hours, how much memory and disk a long run takes, from a short probe.")
@@ -34,7 +35,21 @@ def plan() -> None:
     """Say how many hours, how much memory and disk a long run takes, from a short probe."""
 
 
-app.command("run")(plan_run.plan_run)
+@app.command("run")
+@planned
+def plan_run(asked: Asked) -> None:
+    """Probe this machine and say what a run takes; its records will hold forecast and truth.
+
+    Give the options of the run. Features that are in the cache already cost nothing; what the probe extracts stays.
+    """
+    from skill_bench.cli.console import ConsoleProgress
+    from skill_bench.evaluation.evaluate import forecast
+
+    with ConsoleProgress() as progress:
+        found = forecast(asked(), progress=progress)
+    for one in found:
+        for line in run_lines(one):
+            typer.echo(filled(line))
 
 
 @app.command("distill")
@@ -73,13 +88,13 @@ def plan_distill(
             n_updates=updates,
             progress=progress,
         )
-    for line in lines(found):
+    for line in training_lines(found):
         typer.echo(filled(line, hanging=13))
     if out is not None:
         typer.echo(found.write(out))
 
 
-def lines(found: TrainingForecast) -> list[str]:
+def training_lines(found: TrainingForecast) -> list[str]:
     """The forecast as text, one a line."""
     shared = "" if found.devices == 1 else f", 1 of {found.devices} that share each batch (their exchange not seen)"
     shown = [
@@ -102,6 +117,27 @@ def lines(found: TrainingForecast) -> list[str]:
     ]
 
 
-def _band(band: Band, unit: float, digits: int = 2) -> str:
+def run_lines(found: Forecast) -> list[str]:
+    """The forecast as text, one line a task."""
+    shown = [f"{found.upstream} on {found.suite}, {counted(len(found.seeds), 'seed')}; minutes [least, most]"]
+    for task in found.tasks:
+        shown.append(
+            f"  {task.task:<6} extraction {_band(task.features_seconds, 60, digits=1)} of "
+            f"{task.missing_audio_seconds / 3600:.2f} h of audio, training {_band(task.training_seconds, 60, digits=1)}"
+        )
+        if task.recomputed_audio_seconds:
+            shown.append(
+                f"         frames that find no place are computed again at every use: "
+                f"{task.recomputed_audio_seconds / 3600:.2f} h of audio, {_band(task.recomputed_seconds, 60, digits=1)}"
+            )
+    disk = sum(task.disk_bytes for task in found.tasks)
+    return [
+        *shown,
+        f"  hours {_band(found.seconds, 3600)}, disk {disk / 1e9:.2f} GB, "
+        f"peak memory {_band(found.peak_memory_bytes, 1e9, digits=1)} GB",
+    ]
+
+
+def _band(band: Band, unit: float, *, digits: int = 2) -> str:
     low, estimate, high = (f"{value / unit:.{digits}f}" for value in (band.low, band.estimate, band.high))
     return f"{estimate} [{low}, {high}]"

@@ -32,8 +32,8 @@ from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.records.profile import Band
 from skill_bench.training.batches import cached_bytes, long_enough
 from skill_bench.training.engine import Processes
+from skill_bench.training.loop import Log
 from skill_bench.training.options import Stage
-from skill_bench.training.training_log import Log
 
 WARM_UP_UPDATES = 1
 

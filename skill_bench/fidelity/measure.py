@@ -1,7 +1,11 @@
-"""One pass of held-out speech through a teacher and its students, and a document for each student."""
+"""One pass of held-out speech through a teacher and its students, and a document for each student.
+
+Which layer of a student each layer of the teacher is predicted from, is never chosen by how well it goes.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,16 +23,52 @@ from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.listing import speech_fingerprint
 from skill_bench.fidelity.heldout import HeldOut, Speakers, divide, held_out
 from skill_bench.fidelity.interval import CONFIDENCE, interval
-from skill_bench.fidelity.mapping import mappings
 from skill_bench.fidelity.ridge import PENALTIES, WHITENING_THRESHOLD, RunningMoments, State
 from skill_bench.records.fidelity import Fidelity, FidelitySettings, LayerFidelity, Mapping, Reading
 from skill_bench.records.record import System
 from skill_bench.upstream.interface import Upstream
 
+Layers = tuple[int, ...]
+"""The student's layer for each of the teacher's, h0 first."""
 MAX_SECONDS = 30.0
 """Of one utterance: memory of attention grows with the square of its length."""
 _TEACHER = 0
 """The teacher's number among the models; students follow."""
+
+
+def mappings(student: System, *, n_student: int, n_teacher: int) -> dict[Mapping, Layers]:
+    """One or several mappings by name, the one to show first.
+
+    A student with as many states as the teacher: each layer from the same one (``same``). Of another depth: as its
+    checkpoint says that it was taught (``recipe``), and a layer that was not taught like the nearest one that was, the
+    deeper of two; else by depth (``proportional``) and, since the last layer of a shallow student often holds most, all
+    from that one (``last``).
+
+    Args:
+        n_student, n_teacher: Numbers of hidden states, h0 included.
+    """
+    if n_student == n_teacher:
+        return {"same": tuple(range(n_teacher))}
+    if (taught := _taught(student, n_student=n_student, n_teacher=n_teacher)) is not None:
+        return {"recipe": tuple(taught[min(taught, key=lambda t: (abs(t - layer), -t))] for layer in range(n_teacher))}
+    steps = max(1, n_teacher - 1)
+    proportional = tuple((2 * layer * (n_student - 1) + steps) // (2 * steps) for layer in range(n_teacher))
+    return {"proportional": proportional, "last": (n_student - 1,) * n_teacher}
+
+
+def _taught(student: System, *, n_student: int, n_teacher: int) -> dict[int, int] | None:
+    """The student's layer for each layer that its recipe taught; None where the checkpoint does not say so.
+
+    Of several layers that stood for one target together, the deepest.
+    """
+    try:
+        groups = json.loads(str(student.details["layer_groups"]))
+        stood = json.loads(str(student.details["recipe"]))["groups"]["student_layers"]
+        found = {int(layer): max(map(int, own)) for group, own in zip(groups, stood, strict=True) for layer in group}
+    except (KeyError, TypeError, ValueError):
+        return None
+    fits = all(0 <= t < n_teacher and 0 <= s < n_student for t, s in found.items())
+    return found if found and fits else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,11 @@
-"""The one training loop: schedule, clipping, processes, atomic checkpoints, exact continuation."""
+"""The one training loop: schedule, clipping, processes, atomic checkpoints, exact continuation.
+
+It reports a CSV line an update, and TensorBoard's event files where asked for.
+"""
 
 from __future__ import annotations
 
+import csv
 import io
 import math
 import pickle
@@ -10,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from types import TracebackType
+from typing import Any, NoReturn, Self
 
 import torch
 from jaxtyping import Float
@@ -18,7 +23,7 @@ from lightning.fabric.wrappers import _FabricModule, _FabricOptimizer
 from torch import Tensor, nn
 
 from skill_bench.base.documents import write_atomic
-from skill_bench.base.errors import CheckpointError, SkillBenchError, UsageError
+from skill_bench.base.errors import CheckpointError, MissingExtra, SkillBenchError, UsageError
 from skill_bench.base.hashed import seed_from
 from skill_bench.base.locks import Lock
 from skill_bench.base.progress import Progress, Silent
@@ -26,7 +31,8 @@ from skill_bench.base.signals import Noted, noted
 from skill_bench.base.unfinished import remove_leftovers
 from skill_bench.training.batches import Batch, PlannedBatch, SpeechBatches
 from skill_bench.training.engine import Processes
-from skill_bench.training.training_log import Log, TrainingLog
+
+Log = Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,3 +288,57 @@ class Training:
 
 def _seed(*parts: object) -> int:
     return seed_from(*parts, separator="\0")
+
+
+class TrainingLog:
+    """``folder/name.csv``; lines of updates that will be made again are dropped when it is opened.
+
+    Raises:
+        MissingExtra: TensorBoard is asked for and not installed.
+    """
+
+    def __init__(self, folder: Path, name: str, *, updates_done: int, tensorboard: bool = False) -> None:
+        self.path = folder / f"{name}.csv"
+        _forget_after(self.path, updates_done)
+        self._events = _events(folder / "tensorboard" / name, updates_done) if tensorboard else None
+
+    def append(self, log: Log) -> None:
+        """One line; ``log["update"]`` numbers it from 0."""
+        new = not self.path.exists()
+        with self.path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(log), lineterminator="\n")
+            if new:
+                writer.writeheader()
+            writer.writerow(log)
+        if self._events is not None:
+            for key, value in log.items():
+                if key != "update":
+                    self._events.add_scalar(key, value, int(log["update"]))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._events is not None:
+            self._events.close()
+
+
+def _forget_after(path: Path, updates_done: int) -> None:
+    if not path.exists():
+        return
+    header, *lines = path.read_text().splitlines(keepends=True) or [""]
+    kept = [line for line in lines if line.endswith("\n") and int(line.split(",", 1)[0]) < updates_done]
+    if kept:
+        write_atomic(path, (header + "".join(kept)).encode())
+    else:
+        path.unlink()
+
+
+def _events(folder: Path, updates_done: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingExtra("tensorboard", extra="tensorboard", purpose="--tensorboard") from error
+    return SummaryWriter(folder, purge_step=updates_done)

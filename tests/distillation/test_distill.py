@@ -28,7 +28,7 @@ from skill_bench.models.layer import Layer
 from skill_bench.records.similarity import CARRIED, LayerSimilarity
 from skill_bench.report.render.curves import read_log
 from skill_bench.training.engine import Engine
-from skill_bench.training.training_log import Log
+from skill_bench.training.loop import Log
 
 
 class EarlierRunFile(RunFile):

@@ -11,7 +11,7 @@ from fake_speech import FakeUpstream, class_data, sequence_data
 
 from skill_bench.base.progress import Silent
 from skill_bench.base.provenance import collect
-from skill_bench.cli.plan_run import lines
+from skill_bench.cli.plan import run_lines
 from skill_bench.corpora.data import Fold, TaskData, Utterance
 from skill_bench.evaluation import evaluate as module
 from skill_bench.evaluation import probe
@@ -227,6 +227,6 @@ def test_the_forecast_says_what_is_computed_again(tmp_path: Path) -> None:
     )  # fmt: skip
     assert found.seconds.estimate == 240
     assert found.of_task("asr")["training and test"] == 120
-    assert [line.strip() for line in lines(found)][2] == (
+    assert [line.strip() for line in run_lines(found)][2] == (
         "frames that find no place are computed again at every use: 2.00 h of audio, 2.0 [1.0, 3.0]"
     )

@@ -21,7 +21,7 @@ from skill_bench.base.errors import DataError, UsageError
 from skill_bench.corpora.data import Utterance
 from skill_bench.fidelity.heldout import HeldOut, divide, held_out
 from skill_bench.fidelity.interval import interval
-from skill_bench.fidelity.mapping import mappings
+from skill_bench.fidelity.measure import mappings
 from skill_bench.fidelity.ridge import PENALTIES, Moments, RunningMoments
 from skill_bench.records.record import System
 

@@ -19,7 +19,7 @@ from skill_bench.models.encoder import Encoder
 from skill_bench.pruning.gates import Gates
 from skill_bench.report.render.curves import read_log
 from skill_bench.training.engine import Engine
-from skill_bench.training.training_log import Log
+from skill_bench.training.loop import Log
 
 AVERAGES = Averages(groups=((0,), (1, 2), (3, 4)))
 
