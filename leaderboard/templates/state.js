@@ -109,7 +109,8 @@ const half = (bounds) => (bounds[1] - bounds[0]) / 2;
 function shown(row, column) {
   const value = row.get(column.name), bounds = interval(row, column.name);
   const digits = bounds === null || half(bounds) < 1 ? column.digits : Math.min(1, column.digits); // no digits that say nothing
-  return [number(value, digits), bounds === null ? "" : `±${half(bounds).toFixed(half(bounds) < 1 ? 1 : 0)}`];
+  const without = row.get(`${column.name}_no_interval`) ? "†" : "";
+  return [number(value, digits), bounds === null ? without : `±${half(bounds).toFixed(half(bounds) < 1 ? 1 : 0)}`];
 }
 
 function rankText(row) {
@@ -127,7 +128,8 @@ function explain(row, column) {
   const speakers = interval(row, `${column.name}_speaker`);
   if (speakers) lines.push(`over speakers ${number(speakers[0], column.digits)} to ${number(speakers[1], column.digits)}`);
   else if (bounds && column.task) lines.push("(as if they were independent; how speakers vary is not known)");
-  if (row.no_interval[column.name]) lines.push(`no interval: ${row.no_interval[column.name]}`);
+  const without = row.get(`${column.name}_no_interval`);
+  if (without) lines.push(`no interval: ${without}`);
   const seeds = row.get(`${column.name}_n_seeds`), spread = row.get(`${column.name}_std`);
   const what = row.n_trainings > 1 ? "distillation seed" : "seed";
   if (seeds) lines.push(`${seeds} ${what}${seeds === 1 ? "" : "s"}${spread === null ? "" : `, standard deviation ${number(spread, column.digits)}`}`);

@@ -15,7 +15,7 @@ from rich.text import Text
 from skill_bench.base import catalog, escape
 from skill_bench.base.counted import counted
 from skill_bench.base.errors import UnknownName
-from skill_bench.report.render.layout import RANKING, TextColumn, columns_of, name_of, notes_of
+from skill_bench.report.render.layout import NO_INTERVAL, RANKING, TextColumn, columns_of, name_of, notes_of
 from skill_bench.report.render.panels import panels
 from skill_bench.report.table.load import RUN
 from skill_bench.report.table.quantities import MACS_SUPERB, MEAN, PARAMETERS, THROUGHPUT, quantities
@@ -144,6 +144,7 @@ def _legend(columns: Sequence[TextColumn], *, has_own: bool) -> list[str]:
     texts = [text for column in columns for text in (column.heading, *column.texts)]
     said = {
         "±": "±: half of the 95 % confidence interval",
+        NO_INTERVAL: f"{NO_INTERVAL}: no interval, see below",
         "–": "–: not there, or the last of the places that rows share which the test does not tell apart",
     }
     parts = [meaning for sign, meaning in said.items() if any(sign in text for text in texts)]
