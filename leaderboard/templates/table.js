@@ -110,8 +110,9 @@ function drawFinding() {
   const node = byId("finding");
   node.hidden = !one;
   if (!one) return;
-  node.replaceChildren(...[one.finding, one.best].filter(Boolean).map((text, index) => el("p", { class: index ? "" : "first" }, text)),
-    el("p", { class: "caption" }, `From ${one.label}; ± is half of the 95 % interval over test items and seeds.`));
+  const texts = [one.finding, one.best].filter(Boolean), sure = texts.join().includes("±");
+  node.replaceChildren(...texts.map((text, index) => el("p", { class: index ? "" : "first" }, text)),
+    el("p", { class: "caption" }, `From ${one.label}${sure ? "; ± is half of the 95 % interval over test items and seeds" : ""}.`));
 }
 
 // The right edge fades while there are columns behind it.
