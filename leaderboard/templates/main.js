@@ -45,6 +45,7 @@ function wire() {
   byId("theme").addEventListener("click", () => theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
   if (!data.sections.length) {
     byId("table-body").replaceChildren(el("p", { class: "empty" }, "No records yet."));
+    byId("help").hidden = true;
     for (const kind of Object.keys(CAPTIONS)) present(kind, false);
     return;
   }

@@ -109,7 +109,8 @@ const half = (bounds) => (bounds[1] - bounds[0]) / 2;
 function shown(row, column) {
   const value = row.get(column.name), bounds = interval(row, column.name);
   const digits = bounds === null ? column.digits : Math.min(1, column.digits); // no digits that say nothing
-  return [number(value, digits), bounds === null ? "" : `±${half(bounds).toFixed(1)}`];
+  const without = row.get(`${column.name}_no_interval`) ? "†" : "";
+  return [number(value, digits), bounds === null ? without : `±${half(bounds).toFixed(1)}`];
 }
 
 function rankText(row) {
@@ -126,8 +127,9 @@ function explain(row, column) {
   if (bounds) lines.push(`95 % interval ${number(bounds[0], column.digits)} to ${number(bounds[1], column.digits)}, over test items${row.n_trainings > 1 || row.get(`${column.name}_n_seeds`) > 1 ? " and seeds" : ""}`);
   const speakers = interval(row, `${column.name}_speaker`);
   if (speakers) lines.push(`over speakers ${number(speakers[0], column.digits)} to ${number(speakers[1], column.digits)}`);
-  else if (bounds) lines.push("(as if they were independent; how speakers vary is not known)");
-  if (row.no_interval[column.name]) lines.push(`no interval: ${row.no_interval[column.name]}`);
+  else if (bounds && column.task) lines.push("(as if they were independent; how speakers vary is not known)");
+  const without = row.get(`${column.name}_no_interval`);
+  if (without) lines.push(`no interval: ${without}`);
   const seeds = row.get(`${column.name}_n_seeds`), spread = row.get(`${column.name}_std`);
   const what = row.n_trainings > 1 ? "distillation seed" : "seed";
   if (seeds) lines.push(`${seeds} ${what}${seeds === 1 ? "" : "s"}${spread === null ? "" : `, standard deviation ${number(spread, column.digits)}`}`);

@@ -74,6 +74,7 @@ function tableRow(row, columns, best) {
 function caption(list, columns) {
   const one = section(), said = [...one.said];
   if (list.some((row) => columns.some((column) => interval(row, column.name)))) said.push("± is half of the 95 % interval over test items and seeds.");
+  said.push(...one.without_interval.map((reason) => `${reason}.`));
   if (one.machines.length) said.push(`Speed and memory measured on ${one.machines.join("; ")}.`);
   return said.filter(Boolean).join(" ");
 }
@@ -109,8 +110,9 @@ function drawFinding() {
   const node = byId("finding");
   node.hidden = !one;
   if (!one) return;
-  node.replaceChildren(...[one.finding, one.best].filter(Boolean).map((text, index) => el("p", { class: index ? "" : "first" }, text)),
-    el("p", { class: "caption" }, `From ${one.label}; ± is half of the 95 % interval over test items and seeds.`));
+  const texts = [one.finding, one.best].filter(Boolean), sure = texts.join().includes("±");
+  node.replaceChildren(...texts.map((text, index) => el("p", { class: index ? "" : "first" }, text)),
+    el("p", { class: "caption" }, `From ${one.label}${sure ? "; ± is half of the 95 % interval over test items and seeds" : ""}.`));
 }
 
 // The right edge fades while there are columns behind it.

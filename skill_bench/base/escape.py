@@ -13,6 +13,7 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u206
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0, section 2.2 leaves out."""
 _MARKDOWN = re.compile(r"([\\`*\[\]~])")
+_PATH = re.compile(r"(?<![\w.:/])/(?:[^\s/:;,'\"()]+/)+(?=[^\s/])")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How a cell begins that a spreadsheet computes instead of showing it."""
 
@@ -20,6 +21,11 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def one_line(text: str) -> str:
     """``text`` without line ends and control characters, for a cell, a heading or a terminal."""
     return _CONTROLS.sub(REPLACEMENT, _LINE_ENDS.sub(" ", text))
+
+
+def without_paths(text: str) -> str:
+    """``text`` with files named by their last name: whoever is sent it has none of these folders."""
+    return _PATH.sub("", text)
 
 
 def markdown(text: str) -> str:

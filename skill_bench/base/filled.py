@@ -20,6 +20,13 @@ def filled(line: str, *, columns: int | None = None, hanging: int | None = None)
     columns = columns or shutil.get_terminal_size((COLUMNS, 24)).columns
     if len(line) <= columns:
         return line
-    indent = len(line) - len(line.lstrip())
-    before = " " * (indent + 2 if hanging is None else hanging)
-    return textwrap.fill(line, columns, subsequent_indent=before, break_long_words=False, break_on_hyphens=False)
+    before = line[: len(line) - len(line.lstrip())]
+    after = before + "  " if hanging is None else " " * hanging
+    return textwrap.fill(
+        line.strip(),
+        columns,
+        initial_indent=before,
+        subsequent_indent=after,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

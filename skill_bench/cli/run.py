@@ -77,23 +77,23 @@ def status(
     engines = {name: partial(engine, LaunchOptions(launcher=name)) for name, engine in ENGINES.items()}
     for found in found_in(out, engines=engines):
         for line in lines(found):
-            typer.echo(filled(line))
+            typer.echo(line)
 
 
 def lines(found: Status) -> list[str]:
-    """A launch as text: counts, jobs, and what went wrong."""
+    """A launch as text: counts, jobs, and what went wrong, as its logs have it."""
     counts = ", ".join(f"{n} {state}" for state in STATES if (n := found.count(state)))
     jobs = first_few(f"{job} {state}" for job, state in found.jobs.items()) or "all ended"
     left = "unknown" if found.hours_left is None else f"{found.hours_left:.2f}"
     shown = [
         f"{found.launched.started_at} {found.launched.launcher}, {found.folder}",
         f"  cells       {len(found.cells)}: {counts or 'none'}",
-        f"  jobs        {len(found.launched.jobs)}: {jobs}",
+        filled(f"  jobs        {len(found.launched.jobs)}: {jobs}", hanging=14),
         f"  hours left  {left}",
     ]
     running = [name for name, state in found.cells.items() if state == "running"]
     if running:
-        shown.append(f"  now         {'; '.join(running)}")
+        shown.append(filled(f"  now         {'; '.join(running)}", hanging=14))
     if found.count("lost"):
         shown.append("  Cells are lost with their jobs. The command of the run continues with them.")
     return [*shown, *(f"  {line}" for problem in found.problems for line in problem.splitlines())]

@@ -17,4 +17,5 @@ def test_long_lines_go_on_further_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_copied_is_not_broken() -> None:
     path = "/a/long-folder/with-hyphens/of-a-name.json"
+    assert filled(f"    {path}", columns=20) == f"    {path}"
     assert filled(f"written to {path}", columns=20) == f"written to\n  {path}"

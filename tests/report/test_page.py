@@ -21,13 +21,13 @@ from safetensors.numpy import save_file
 
 from skill_bench.base import catalog
 from skill_bench.base.errors import RecordError
+from skill_bench.base.escape import without_paths
 from skill_bench.layers.cluster import cluster
 from skill_bench.records.record import Failure, Record, System
 from skill_bench.records.similarity import CARRIED, LayerSimilarity, Similarity
 from skill_bench.report.render import students
 from skill_bench.report.render.frame import to_frame
 from skill_bench.report.render.page import bibliography, library, render_page, write_page
-from skill_bench.report.render.page_data import without_paths
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection
 from skill_bench.report.table.columns import in_order

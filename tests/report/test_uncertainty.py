@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import made_samples as made
 import numpy as np
 import pytest
+from rich.console import Console
 
 from skill_bench.records.record import Metric
 from skill_bench.report.render.frame import to_frame
+from skill_bench.report.render.latex import latex
+from skill_bench.report.render.page_data import page_data
 from skill_bench.report.render.render import markdown
+from skill_bench.report.render.terminal import print_section
 from skill_bench.report.statistics.interval import NO_SPREAD
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import collect
@@ -75,6 +80,28 @@ def test_speakers_are_drawn_where_they_are_known(out: Path, tmp_path: Path, make
     assert frame["ks_accuracy_percent_speaker_low"].tolist() == [cell.speaker_interval.low]
     speaker_low, low, mean = (frame[f"mean_points{end}"][0] for end in ("_speaker_low", "_low", ""))
     assert speaker_low < low < mean, "of the mean as of a task"
+
+
+def test_too_few_items_are_said_instead_of_an_interval_everywhere(tmp_path: Path, make_record: Any) -> None:
+    rows = made.error_rows(np.arange(10), np.full(10, 100))
+    metric = {"per": Metric.percent(45, 1000, higher_is_better=False)}
+    make_record(task="pr", metrics=metric).save(tmp_path, predictions=rows)
+    table = with_intervals(build([collect(tmp_path)]))
+    why = "10 test items are too few to tell how much others would vary; it takes 24"
+    note = f"† pr: no interval, {why} (Skill)"
+    assert to_frame(table)["pr_per_percent_no_interval"].tolist() == [why]
+    assert "4.50†" in markdown(table)
+    assert note in markdown(table)
+    assert "†: none, see the notes" in markdown(table)
+    assert r"4.50$\dagger$" in latex(table)
+    assert rf"$\dagger$ {note[2:]}." in latex(table)
+    text = io.StringIO()
+    print_section(table.sections[0], Console(file=text, width=120))
+    assert "4.50†" in text.getvalue()
+    assert note in " ".join(text.getvalue().split())
+    page = page_data(table, bibliography="")
+    assert page["sections"][0]["without_interval"] == [note]
+    assert why in page["frame"]["rows"][0], "the cell's own text says it too"
 
 
 def test_changed_predictions_are_a_problem_and_the_value_stays(out: Path) -> None:

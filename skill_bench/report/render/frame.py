@@ -19,12 +19,13 @@ _IDENTITY = (
     "section", "source", "origin", "suite", "synthetic", "protocol", "system", "title", "kind", "identity", "teacher",
 )  # fmt: skip
 _MACHINES = ("compressed_on", "measured_on")
-_OF_A_SCORE: dict[str, Callable[[Score], float | int | None]] = {
+_OF_A_SCORE: dict[str, Callable[[Score], float | int | str | None]] = {
     "": lambda cell: cell.value,
     "_low": lambda cell: None if cell.interval is None else cell.interval.low,
     "_high": lambda cell: None if cell.interval is None else cell.interval.high,
     "_speaker_low": lambda cell: None if cell.speaker_interval is None else cell.speaker_interval.low,
     "_speaker_high": lambda cell: None if cell.speaker_interval is None else cell.speaker_interval.high,
+    "_no_interval": lambda cell: cell.no_interval,
     "_std": lambda cell: cell.std,
     _N_SEEDS: lambda cell: len(cell.by_seed) or None,
     f"_{_RANK}": lambda cell: cell.rank,

@@ -6,7 +6,16 @@ import re
 from collections.abc import Sequence
 
 from skill_bench.base.escape import one_line
-from skill_bench.report.render.layout import ABSENT, RANKING, TextColumn, columns_of, name_of, panels
+from skill_bench.report.render.layout import (
+    ABSENT,
+    NO_INTERVAL,
+    RANKING,
+    TextColumn,
+    columns_of,
+    name_of,
+    panels,
+    without_interval,
+)
 from skill_bench.report.table.quantities import COLD_START, COMPRESSION, PEAK_MEMORY, REAL_TIME_FACTOR, THROUGHPUT
 from skill_bench.report.table.table import Section, Table
 
@@ -14,6 +23,7 @@ _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", ABSENT: "--",
+    NO_INTERVAL: r"$\dagger$",
     "[": "{[}", "]": "{]}", "*": "{*}",  # at the beginning of a line the one above would take them
 }  # fmt: skip
 _ANY = re.compile("|".join(re.escape(character) for character in _SPECIAL))
@@ -125,7 +135,7 @@ def _caption(section: Section) -> str:
         said.append("synthetic speech, which ranks nothing" if section.synthetic else "best in bold, second underlined")
     else:
         said.append("best in bold, second underlined")
-    return "; ".join(said) + "."
+    return "; ".join([*said, *without_interval(section)]) + "."
 
 
 def _ems(column: TextColumn) -> float:

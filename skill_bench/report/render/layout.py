@@ -5,10 +5,13 @@ Columns that do not fit side by side become panels below each other.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from skill_bench.base.errors import first_few
+from skill_bench.base.escape import without_paths
 from skill_bench.report.statistics.interval import Interval
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.quantities import MEAN, RETENTION, Quantity, quantities
@@ -22,6 +25,8 @@ def name_of(quantity: Quantity) -> str:
 
 
 ABSENT = "–"
+NO_INTERVAL = "†"
+"""Behind a measured value that has no interval; the section's notes say why."""
 Certainty = Literal["seeds", "ends", "half"]
 """What stands behind a number: ``± 7.78 (2)``, the standard deviation over so many seeds; ``[70.1, 80.2]``, the ends of
 its interval, also behind the mean; or ``± 5.1``, half of that interval, with fewer digits before it."""
@@ -78,8 +83,23 @@ def notes_of(section: Section, rows: Sequence[SystemRow] | None = None) -> list[
     """What the rows, or some of them, have to say: failed cells, absent values, the hardware."""
     rows = section.rows if rows is None else rows
     said = [*section.notes, *(f"{row.title}: {'; '.join(row.notes)}" for row in rows if row.notes)]
+    said += without_interval(section, rows)
     machines = dict.fromkeys(row.measured_on for row in rows if row.measured_on)
     return said + [f"throughput and memory measured on {machine}" for machine in machines]
+
+
+def without_interval(section: Section, rows: Sequence[SystemRow] | None = None) -> list[str]:
+    """Why values of a task have no interval, and of which rows."""
+    said = []
+    for column in section.shown:
+        reasons: dict[str, list[str]] = defaultdict(list)
+        for row in section.rows if rows is None else rows:
+            if (cell := row.scores.get(column.name)) is not None and cell.no_interval is not None:
+                reasons[without_paths(cell.no_interval)].append(row.title)
+        each = [f"{why} ({first_few(titles, most=3)})" for why, titles in reasons.items()]
+        if each:
+            said.append(f"{NO_INTERVAL} {column.task}: no interval, {first_few(each, most=2, separator='; ')}")
+    return said
 
 
 def _metric(column: Column, section: Section, certainty: Certainty) -> TextColumn:
@@ -95,8 +115,9 @@ def _metric(column: Column, section: Section, certainty: Certainty) -> TextColum
 def _score(cell: Score, certainty: Certainty) -> str:
     if certainty == "seeds":
         return f"{cell.value:.2f}" + ("" if cell.std is None else f" ± {cell.std:.2f} ({len(cell.by_seed)})")
-    behind = _behind(cell.interval, certainty)
-    return f"{cell.value:.{1 if behind and certainty == 'half' else 2}f}{behind}"
+    if cell.interval is None:
+        return f"{cell.value:.2f}{'' if cell.no_interval is None else NO_INTERVAL}"
+    return f"{cell.value:.{1 if certainty == 'half' else 2}f}{_behind(cell.interval, certainty)}"
 
 
 def _behind(interval: Interval | None, certainty: Certainty) -> str:

@@ -17,8 +17,9 @@ from skill_bench import __version__
 from skill_bench.base import catalog
 from skill_bench.base.documents import write_atomic
 from skill_bench.base.errors import RecordError
+from skill_bench.base.escape import without_paths
 from skill_bench.report.render.layout import columns_of
-from skill_bench.report.render.page_data import charts, details, page_data, without_paths
+from skill_bench.report.render.page_data import charts, details, page_data
 from skill_bench.report.render.page_items import utterances
 from skill_bench.report.render.students import with_problems
 from skill_bench.report.table.table import Table

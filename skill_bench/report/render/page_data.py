@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,8 +12,10 @@ import pandas as pd
 from skill_bench import __version__
 from skill_bench.base import catalog
 from skill_bench.base.errors import SkillBenchError
+from skill_bench.base.escape import without_paths
 from skill_bench.report.render.figure_files import theme
 from skill_bench.report.render.frame import to_frame
+from skill_bench.report.render.layout import without_interval
 from skill_bench.report.render.page_charts import charts_of
 from skill_bench.report.render.rows import Named, named
 from skill_bench.report.table.columns import Column, in_order
@@ -37,7 +38,6 @@ _METRICS = {
     "eer": "equal error rate of same and different speakers",
     "der": "share of the time that is given to the wrong speaker, or wrongly to one or none",
 }
-_PATH = re.compile(r"(?<![\w.:/])/(?:[^\s/:;,'\"()]+/)+(?=[^\s/])")
 
 
 def page_data(table: Table, *, bibliography: str) -> Json:
@@ -73,11 +73,6 @@ def charts(table: Table) -> list[list[Json]]:
     ]
 
 
-def without_paths(text: str) -> str:
-    """``text`` with files named by their last name: whoever is sent the page has none of these folders."""
-    return _PATH.sub("", text)
-
-
 def _named(table: Table) -> list[list[Named]]:
     found, first = [], 0
     for section in table.sections:
@@ -102,6 +97,7 @@ def _section(section: Section) -> Json:
         "finding": section.finding,
         "best": _best(section),
         "said": _said(section),
+        "without_interval": without_interval(section),
         "machines": list(dict.fromkeys(row.measured_on for row in section.rows if row.measured_on)),
         "columns": _columns(section),
     }
@@ -234,9 +230,6 @@ def _row(one: Named) -> Json:
         "n_trainings": row.n_trainings,
         "machine": "; ".join(_machines(row)) or None,
         "commit": "; ".join(_commits(row)) or None,
-        "no_interval": {
-            name: without_paths(cell.no_interval) for name, cell in row.scores.items() if cell.no_interval is not None
-        },
     }
 
 

@@ -14,11 +14,12 @@ from skill_bench.base.errors import SkillBenchError
 from skill_bench.base.text import read_text
 from skill_bench.report.render.frame import to_frame
 from skill_bench.report.render.latex import latex
-from skill_bench.report.render.layout import ABSENT, columns_of, notes_of
+from skill_bench.report.render.layout import ABSENT, NO_INTERVAL, columns_of, notes_of
 from skill_bench.report.table.table import Section, Table
 
 LEGEND = (
-    f"↑ higher is better, ↓ lower is better; [from, to]: 95 % confidence interval; {ABSENT}: not there. "
+    f"↑ higher is better, ↓ lower is better; [from, to]: 95 % confidence interval; {NO_INTERVAL}: none, see "
+    f"the notes; {ABSENT}: not there. "
     "mean: over the section's tasks, error rates as 100 minus them; only where no task is missing. "
     "rank: by the mean, shared by systems that the paired test does not tell apart from the first of them. "
     "of teacher: the mean (published systems: the overall score), in per cent of the system's own teacher's. "

@@ -18,7 +18,7 @@ from skill_bench.base.counted import counted
 from skill_bench.base.errors import UnknownName
 from skill_bench.base.escape import one_line
 from skill_bench.base.filled import filled
-from skill_bench.report.render.layout import RANKING, TextColumn, columns_of, name_of, notes_of, panels
+from skill_bench.report.render.layout import NO_INTERVAL, RANKING, TextColumn, columns_of, name_of, notes_of, panels
 from skill_bench.report.table.load import RUN, load_collections, of_run
 from skill_bench.report.table.quantities import MACS_SUPERB, MEAN, PARAMETERS, THROUGHPUT, quantities
 from skill_bench.report.table.relative import teacher_of
@@ -146,6 +146,7 @@ def _legend(columns: Sequence[TextColumn], *, has_own: bool) -> list[str]:
     texts = [text for column in columns for text in (column.heading, *column.texts)]
     said = {
         "±": "±: half of the 95 % confidence interval",
+        NO_INTERVAL: f"{NO_INTERVAL}: no interval, see below",
         "–": "–: not there, or the last of the places that rows share which the test does not tell apart",
     }
     parts = [meaning for sign, meaning in said.items() if any(sign in text for text in texts)]
