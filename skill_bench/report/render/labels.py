@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
@@ -14,6 +15,8 @@ _HEIGHT = 13.0
 _RADIUS = 7.0
 _NEARER = 12.0
 """From another mark: a name that is nearer would seem that one's."""
+_LEAVES = 14.0
+"""From its mark, where a line begins to count."""
 _FAR = (22, 36, 50, 64)
 
 
@@ -44,19 +47,26 @@ def place_labels(
     found: list[Place | None] = []
     for mark, text in zip(marks, texts, strict=True):
         others = [_around(other, _NEARER) for other in marks if other != mark]
-        places = ((place, box_of(place, text)) for place in _places(*mark))
-        free = next(
-            (
-                (place, box)
-                for place, box in places
-                if _is_free(box, used if place.is_far else used + others, width, height)
-            ),
-            None,
-        )
-        if free is not None:
-            used.append(free[1])
-        found.append(None if free is None else free[0])
+        for place in _places(*mark):
+            box, line = box_of(place, text), _line(mark, place)
+            near = [] if place.is_far else others
+            inside = box[0] >= 0 and box[2] <= width and box[1] >= 0 and box[3] <= height
+            if inside and all(_is_free(one, [*used, *near]) for one in (box, *line)):
+                used += [box, *line]
+                found.append(place)
+                break
+        else:
+            found.append(None)
     return found
+
+
+def _line(mark: tuple[float, float], place: Place) -> list[Box]:
+    """Where the line to a name goes, outside of its own mark and of marks upon it: it meets no other mark or name."""
+    if not place.is_far:
+        return []
+    (x, y), long = mark, math.dist(mark, place[:2])
+    shares = [at / long for at in range(round(_LEAVES), round(long), 3)]
+    return [_around((x + share * (place.x - x), y + share * (place.y - y)), 1.0) for share in shares]
 
 
 def _around(mark: tuple[float, float], radius: float) -> Box:
@@ -81,7 +91,6 @@ def _places(x: float, y: float) -> Iterator[Place]:
     )
 
 
-def _is_free(box: Box, used: Sequence[Box], width: float, height: float) -> bool:
+def _is_free(box: Box, used: Iterable[Box]) -> bool:
     left, bottom, right, top = box
-    inside = left >= 0 and right <= width and bottom >= 0 and top <= height
-    return inside and all(left >= r or right <= x or bottom >= t or top <= y for x, y, r, t in used)
+    return all(left >= r or right <= x or bottom >= t or top <= y for x, y, r, t in used)

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy import stats
 
+from skill_bench.base.counted import counted
 from skill_bench.report.statistics.bootstrap import N_DRAWS, mean_under, satterthwaite, seed_variance
 from skill_bench.report.statistics.interval import LEVEL, Interval
 from skill_bench.report.statistics.sample import Sample
@@ -133,7 +134,7 @@ def mean_interval_over_tasks(parts: Sequence[Part], *, level: float = LEVEL) -> 
         low=min(middle - half, spread.value),
         high=max(middle + half, spread.value),
         level=level,
-        method=f"Student's t, bootstrap of the units of {len(parts)} tasks{seeds}",
+        method=f"Student's t, bootstrap of the units of {counted(len(parts), 'task')}{seeds}",
     )
 
 
@@ -178,7 +179,8 @@ def retention_interval(own: Sequence[Part], teacher: Sequence[Part], *, level: f
         return None
     root = float(np.sqrt(b**2 - a * c))
     low, high = 100 * (b - root) / a, 100 * (b + root) / a
-    return Interval(low=low, high=high, level=level, method=f"Fieller, bootstrap of the units of {len(own)} tasks")
+    method = f"Fieller, bootstrap of the units of {counted(len(own), 'task')}"
+    return Interval(low=low, high=high, level=level, method=method)
 
 
 def _over_seeds(parts: Sequence[Part], weights: Sequence[float] | None) -> tuple[float, int]:
