@@ -96,7 +96,5 @@ def _parity(model: onnx.ModelProto, encoder: Encoder, heard: Waves) -> tuple[Par
             expected = torch.cat(encoder(wave[None])[0])
         difference = session.hidden_states([wave])[0] - expected
         relative = difference.flatten(1).norm(dim=1) / expected.flatten(1).norm(dim=1)
-        found.append(
-            Parity(n_samples=len(wave), largest=float(difference.abs().max()), relative=float(relative.max()))
-        )
+        found.append(Parity(n_samples=len(wave), largest=float(difference.abs().max()), relative=float(relative.max())))
     return tuple(found)
