@@ -116,9 +116,13 @@ def test_shipped_records_lie_where_their_keys_say(folder: str) -> None:
     }
 
 
-def test_shipped_records_are_one_archive_a_suite_packed_as_the_command_packs_them(tmp_path: Path) -> None:
-    archives = sorted(RESULTS.glob("*.zip"))
-    assert [path.name for path in RESULTS.iterdir() if path.is_dir()] == []
+@pytest.mark.parametrize(("folder", "suites"), [("results", ["demo"]), ("deployed", ["local"])])
+def test_shipped_records_are_one_archive_a_suite_packed_as_the_command_packs_them(
+    folder: str, suites: list[str], tmp_path: Path
+) -> None:
+    place = catalog.folder("leaderboard") / folder
+    archives = sorted(place.glob("*.zip"))
+    assert [path.name for path in place.iterdir() if path.is_dir()] == []
     for archive in archives:
         assert {record.key.suite for record in collect(archive).records} == {archive.stem}
         pack(archive, tmp_path / archive.name)
@@ -127,7 +131,7 @@ def test_shipped_records_are_one_archive_a_suite_packed_as_the_command_packs_the
             assert shipped.namelist() == again.namelist()
             for one, other in zip(shipped.infolist(), again.infolist(), strict=True):
                 assert (one.date_time, one.CRC, one.external_attr) == (other.date_time, other.CRC, other.external_attr)
-    assert [archive.stem for archive in archives] == ["demo"]
+    assert [archive.stem for archive in archives] == suites
 
 
 def test_shipped_records_have_the_settings_that_a_run_has_today() -> None:

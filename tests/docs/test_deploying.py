@@ -109,6 +109,14 @@ def test_callers_in_other_languages_run(language: str, file: str, printed: str, 
     assert done.stdout.splitlines()[-1] == printed
 
 
+def test_the_table_is_what_the_records_give() -> None:
+    done = subprocess.run(
+        [sys.executable, Path(__file__).parents[2] / "docs" / "deployed.py", "--check"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_commands_exist() -> None:
     for block in blocks("bash"):
         for line in block.splitlines():

@@ -1,0 +1,79 @@
+"""Scores of a student in torch and as graphs, in docs/how-to/deploying.md, from the records in leaderboard/deployed.
+
+python docs/deployed.py            # writes the table
+python docs/deployed.py --check    # says whether it is an old one
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from skill_bench.report.comparison.compare import SystemComparison, compare_systems
+
+from skill_bench.base import catalog
+from skill_bench.base.documents import write_atomic
+from skill_bench.report.table.load import load_table
+
+PAGE = Path(__file__).parent / "how-to" / "deploying.md"
+BEGIN, END = "<!-- table: python docs/deployed.py -->\n", "<!-- end of the table -->\n"
+RECORDS = catalog.folder("leaderboard") / "deployed" / "local.zip"
+
+
+def comparisons() -> list[SystemComparison]:
+    """Each graph beside the student in torch."""
+    table = load_table(RECORDS, published=False, intervals=False)
+    graphs = sorted(
+        (row.title, row.system)
+        for section in table.sections
+        for row in section.rows
+        if row.origin == "run" and "(ONNX " in row.title
+    )
+    return [one for _, system in graphs for one in compare_systems(table, "run:skill", f"run:{system}")]
+
+
+def table_of(found: list[SystemComparison]) -> str:
+    """A row a task, for each graph its score, the difference and what the test says of that."""
+    graphs = [one.b.partition("(")[2].rstrip(")") for one in found]
+    lines = [
+        f"| | torch | {' | '.join(f'{name} | minus torch, points | p' for name in graphs)} |",
+        f"|---|--:|{'--:|' * 3 * len(graphs)}",
+    ]
+    for tasks in zip(*(one.tasks for one in found), strict=True):
+        cells = [tasks[0].column.heading, f"{tasks[0].found.a:.2f}"]
+        for task in tasks:
+            of = task.found
+            cells += [f"{of.b:.2f}", _difference(of.difference, of.interval.low, of.interval.high), f"{of.p_value:.3f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    cells = ["mean, points", ""]
+    for one in found:
+        assert one.mean is not None
+        interval = one.mean.interval
+        cells += ["", _difference(one.mean.difference, interval.low, interval.high), f"{one.mean.p_value:.3f}"]
+    return "\n".join([*lines, f"| {' | '.join(cells)} |"])
+
+
+def _difference(value: float, low: float, high: float) -> str:
+    return f"{value:+.2f} ({low:+.1f} to {high:+.1f})"
+
+
+def page(text: str) -> str:
+    """The page with its table made again."""
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{table_of(comparisons())}\n\n{END}{rest.split(END)[1]}"
+
+
+def main(arguments: list[str]) -> int:
+    """Writes or checks; returns the exit code."""
+    old = PAGE.read_text(encoding="utf-8")
+    new = page(old)
+    if "--check" not in arguments:
+        write_atomic(PAGE, new.encode())
+    elif new != old:
+        print(f"{PAGE.name} is not what the records give: run python docs/deployed.py", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
