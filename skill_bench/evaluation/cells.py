@@ -6,8 +6,8 @@ What a run left behind is its outcome: records, and the cells without one.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 
 from skill_bench.base.errors import SkillBenchError
@@ -68,7 +68,7 @@ class Cells:
     """
 
     cells: Sequence[CellRecord]
-    results: Callable[[tuple[int, ...]], Iterator[CellResult]]
+    results: Callable[[tuple[int, ...]], Generator[CellResult]]
 
     def run(self, outcome: Outcome, *, progress: Progress, advance: Advance) -> Cells:
         """Runs what is missing and nobody else is at; whatever happens is in ``outcome`` and on disk.
@@ -97,23 +97,24 @@ class Cells:
         return replace(self, cells=held)
 
     def _run(self, cells: Sequence[CellRecord], outcome: Outcome, *, progress: Progress, advance: Advance) -> None:
-        results = self.results(tuple(cell.key.seed for cell in cells))
         started_at = now()
         stopped: Exception | None = None
-        for cell in cells:
-            cell.started_at = started_at
-            try:
-                if stopped is not None:
-                    raise stopped
+        # Closed at once: it computes with a number of threads that is its own.
+        with closing(self.results(tuple(cell.key.seed for cell in cells))) as results:
+            for cell in cells:
+                cell.started_at = started_at
                 try:
-                    result = next(results)
-                except Exception as error:  # what stops the computation stops it for the seeds that are still to come
-                    stopped = error
-                    raise
-                outcome.records.append(cell.save(result))
-            except Exception as error:  # one cell's failure must not take the others with it
-                outcome.failed(cell.failed(error), progress)
-            advance(1)
+                    if stopped is not None:
+                        raise stopped
+                    try:
+                        result = next(results)
+                    except Exception as error:  # what stops the computation stops it for the seeds still to come
+                        stopped = error
+                        raise
+                    outcome.records.append(cell.save(result))
+                except Exception as error:  # one cell's failure must not take the others with it
+                    outcome.failed(cell.failed(error), progress)
+                advance(1)
 
 
 def wait_for(held: Sequence[Cells], outcome: Outcome, *, progress: Progress, advance: Advance) -> None:

@@ -7,7 +7,7 @@ call goes on after the finished cells. Several processes share a run: `skill_ben
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -335,7 +335,7 @@ def _results(
     plan: Plan,
     progress: Progress,
     seeds: tuple[int, ...],
-) -> Iterator[CellResult]:
+) -> Generator[CellResult]:
     if isinstance(data, SkillBenchError):
         raise data
     yield from run_cells(
