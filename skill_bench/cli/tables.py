@@ -85,10 +85,8 @@ def _verify(table: Table, *, strict: bool) -> Sequence[str]:
     if wrong:
         listed = "\n".join(f"  {one}" for one in wrong)
         raise RecordError(f"{counted(len(wrong), 'number')} cannot be confirmed, no table was written:\n{listed}")
-    typer.echo(
-        f"verified: {counted(found.n_numbers, 'number')} of {counted(found.n_records, 'record')} computed again from "
-        "predictions, all match"
-    )
+    numbers, records = counted(found.n_numbers, "number"), counted(found.n_records, "record")
+    typer.echo(filled(f"verified: {numbers} of {records} computed again from predictions, all match"))
     return found.unverified
 
 
