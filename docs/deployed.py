@@ -9,10 +9,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from skill_bench.report.comparison.compare import SystemComparison, compare_systems
-
 from skill_bench.base import catalog
 from skill_bench.base.documents import write_atomic
+from skill_bench.report.comparison import SystemComparison, compare_systems
 from skill_bench.report.table.load import load_table
 
 PAGE = Path(__file__).parent / "how-to" / "deploying.md"
