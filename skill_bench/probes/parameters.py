@@ -115,8 +115,9 @@ class GridAdam:
         self._steps += finite
         # A cell that has never been updated has no correction to make; 1 keeps the division defined.
         steps = self._steps.clamp(min=1)
-        step_size = self.learning_rates / (1 - BETA1**steps)
-        root = (1 - BETA2**steps).sqrt()
+        # 1 - beta^steps: in float32 the difference itself would lose four of seven digits at first.
+        step_size = self.learning_rates / -torch.expm1(steps * math.log(BETA1))
+        root = (-torch.expm1(steps * math.log(BETA2))).sqrt()
         every = bool(finite.all())
         for name, gradient in gradients.items():
             shape = (-1,) + (1,) * (gradient.ndim - 1)

@@ -56,12 +56,21 @@ class Pair:
     outputs: list[int] | None = None
 
 
+Losses = list[tuple[float, float]]
+
+
+def differences(losses: Losses) -> list[float]:
+    """Of the first of each pair from the second, relative to that."""
+    return [abs(one - other) / abs(other) for one, other in losses]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Compared:
     """What came out.
 
     Attributes:
         losses: Ours and theirs, one pair for each batch.
+        rounding: Theirs with each batch in reverse, and theirs: the same sums in another order.
         n_agreed: Test items on which both say the same.
         n_items: Test items.
         n_answers: Different answers among ours: equal ones say little where there is one.
@@ -69,7 +78,9 @@ class Compared:
 
     compared: str
     steps: int
-    losses: list[tuple[float, float]]
+    learning_rate: float
+    losses: Losses
+    rounding: Losses
     n_agreed: int
     n_items: int
     n_answers: int
@@ -77,7 +88,12 @@ class Compared:
     @property
     def largest_difference(self) -> float:
         """Of the losses, relative to theirs."""
-        return max(abs(ours - theirs) / abs(theirs) for ours, theirs in self.losses)
+        return max(differences(self.losses))
+
+    def updates_within(self, tolerance: float, losses: Losses) -> int:
+        """After how many updates all losses still agree within ``tolerance``."""
+        apart = (i for i, difference in enumerate(differences(losses)) if difference > tolerance)
+        return next(apart, len(losses)) * self.steps // len(losses)
 
 
 @dataclass(kw_only=True)
@@ -144,20 +160,25 @@ def double_precision() -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def run(pair: Pair, *, steps: int) -> Compared:
-    """Trains both sides for so many updates."""
+def run(pair: Pair, *, steps: int, learning_rate: float | None = None) -> Compared:
+    """Trains both sides for so many updates, theirs twice; None leaves the pair's learning rate."""
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         task = with_protocol(pair.problem.task, steps=steps, evaluate_every_steps=steps)
-        followed = _Followed(problem=pair.problem)
+        if learning_rate is not None:
+            task = with_protocol(task, learning_rates=(learning_rate,))
+        followed, trained = _Followed(problem=pair.problem), list[list[float]]()
         (result,) = train_grid(
             followed, task.protocol, higher_is_better=task.metric in ("accuracy", "f1"), seeds=[0], fold="all",
             device=torch.device("cpu"), advance=lambda _: None,
         )  # fmt: skip
-        featurizer = _featurizer()
-        _copy(pair.problem.initial(generator_for(0, "all", "init")), pair, featurizer)
-        theirs = _train(pair, featurizer, followed.drawn, task)
+        # Last as it is, since the expert of this one says what test utterances are.
+        for batches in ([batch[::-1] for batch in followed.drawn], followed.drawn):
+            featurizer = _featurizer()
+            _copy(pair.problem.initial(generator_for(0, "all", "init")), pair, featurizer)
+            trained.append(_train(pair, featurizer, batches, task))
+        reordered, theirs = trained
         rows = pair.problem.test_rows(result.trained[0].parameters)
         with torch.no_grad(), _no_gpu():
             pair.expert.eval()
@@ -167,7 +188,7 @@ def run(pair: Pair, *, steps: int) -> Compared:
     losses = list(zip(followed.losses_found, theirs, strict=True))
     assert len(losses) == steps * task.protocol.accumulate
     return Compared(
-        compared=pair.compared, steps=steps, losses=losses, n_agreed=n_agreed, n_items=len(rows),
+        compared=pair.compared, steps=steps, learning_rate=task.protocol.learning_rates[0], losses=losses, rounding=list(zip(reordered, theirs, strict=True)), n_agreed=n_agreed, n_items=len(rows),
         n_answers=len({str(row["prediction"] if "prediction" in row else row["score"]) for row in rows}),
     )  # fmt: skip
 
