@@ -35,7 +35,7 @@ def main() -> None:
 def measure() -> dict[str, Any]:
     """Every task in float64, and in float32 at the pair's learning rate and at s3prl's own."""
     import lockstep_tasks
-    from trained_task import load_trained
+    from kind_data import load_trained
 
     tasks = {}
     for name, build in lockstep_tasks.TASKS.items():
