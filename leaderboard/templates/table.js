@@ -110,7 +110,7 @@ function drawFinding() {
   const node = byId("finding");
   node.hidden = !one;
   if (!one) return;
-  const texts = [one.finding, one.best].filter(Boolean), sure = texts.join().includes("±");
+  const texts = [one.finding, one.best].filter(Boolean).map((text) => text.replaceAll("± ", "±\u00a0")), sure = texts.join().includes("±");
   node.replaceChildren(...texts.map((text, index) => el("p", { class: index ? "" : "first" }, text)),
     el("p", { class: "caption" }, `From ${one.label}${sure ? "; ± is half of the 95 % interval over test items and seeds" : ""}.`));
 }
