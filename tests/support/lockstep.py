@@ -188,9 +188,15 @@ def run(pair: Pair, *, steps: int, learning_rate: float | None = None) -> Compar
     losses = list(zip(followed.losses_found, theirs, strict=True))
     assert len(losses) == steps * task.protocol.accumulate
     return Compared(
-        compared=pair.compared, steps=steps, learning_rate=task.protocol.learning_rates[0], losses=losses, rounding=list(zip(reordered, theirs, strict=True)), n_agreed=n_agreed, n_items=len(rows),
+        compared=pair.compared,
+        steps=steps,
+        learning_rate=task.protocol.learning_rates[0],
+        losses=losses,
+        rounding=list(zip(reordered, theirs, strict=True)),
+        n_agreed=n_agreed,
+        n_items=len(rows),
         n_answers=len({str(row["prediction"] if "prediction" in row else row["score"]) for row in rows}),
-    )  # fmt: skip
+    )
 
 
 def features(pair: Pair, featurizer: Any, utterances: Sequence[Utterance]) -> list[Tensor]:
