@@ -70,7 +70,7 @@ class Compared:
 
     Attributes:
         losses: Ours and theirs, one pair for each batch.
-        rounding: Theirs with each batch in reverse, and theirs: the same sums in another order.
+        rounding: Theirs with each batch in reverse, and theirs: the same sums in another order; where it was asked for.
         n_agreed: Test items on which both say the same.
         n_items: Test items.
         n_answers: Different answers among ours: equal ones say little where there is one.
@@ -160,8 +160,12 @@ def double_precision() -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def run(pair: Pair, *, steps: int, learning_rate: float | None = None) -> Compared:
-    """Trains both sides for so many updates, theirs twice; None leaves the pair's learning rate."""
+def run(pair: Pair, *, steps: int, learning_rate: float | None = None, reordered: bool = False) -> Compared:
+    """Trains both sides for so many updates; None leaves the pair's learning rate.
+
+    Args:
+        reordered: Theirs is trained once more, for ``rounding``.
+    """
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -174,11 +178,11 @@ def run(pair: Pair, *, steps: int, learning_rate: float | None = None) -> Compar
             device=torch.device("cpu"), advance=lambda _: None,
         )  # fmt: skip
         # Last as it is, since the expert of this one says what test utterances are.
-        for batches in ([batch[::-1] for batch in followed.drawn], followed.drawn):
+        for batches in (*([[batch[::-1] for batch in followed.drawn]] if reordered else []), followed.drawn):
             featurizer = _featurizer()
             _copy(pair.problem.initial(generator_for(0, "all", "init")), pair, featurizer)
             trained.append(_train(pair, featurizer, batches, task))
-        reordered, theirs = trained
+        theirs = trained[-1]
         rows = pair.problem.test_rows(result.trained[0].parameters)
         with torch.no_grad(), _no_gpu():
             pair.expert.eval()
@@ -188,10 +192,15 @@ def run(pair: Pair, *, steps: int, learning_rate: float | None = None) -> Compar
     losses = list(zip(followed.losses_found, theirs, strict=True))
     assert len(losses) == steps * task.protocol.accumulate
     return Compared(
-        compared=pair.compared, steps=steps, learning_rate=task.protocol.learning_rates[0], losses=losses,
-        rounding=list(zip(reordered, theirs, strict=True)), n_agreed=n_agreed, n_items=len(rows),
+        compared=pair.compared,
+        steps=steps,
+        learning_rate=task.protocol.learning_rates[0],
+        losses=losses,
+        rounding=list(zip(trained[0], theirs, strict=True)) if reordered else [],
+        n_agreed=n_agreed,
+        n_items=len(rows),
         n_answers=len({str(row["prediction"] if "prediction" in row else row["score"]) for row in rows}),
-    )  # fmt: skip
+    )
 
 
 def features(pair: Pair, featurizer: Any, utterances: Sequence[Utterance]) -> list[Tensor]:

@@ -192,6 +192,14 @@ def asv(*, n_frames: int | None = 40) -> Pair:
 TASKS: dict[str, Callable[[], Pair]] = {
     "pr": pr, "asr": asr, "ks": ks, "sid": sid, "er": er, "ic": ic, "sf": sf, "asv": asv, "sd": sd,
 }  # fmt: skip
+
+
+def own_rate(task: str) -> float:
+    """The learning rate of s3prl's YAML."""
+    (rate,) = load_trained(task).for_suite("superb", protocol="s3prl").protocol.learning_rates
+    return rate
+
+
 _LSTM = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 

@@ -1,6 +1,6 @@
 """Experiments of known truth at the sizes of our suites: what an interval or a test must get right, how often.
 
-    python tests/support/simulated_suites.py     prints the "now" column of docs/statistics.md
+    python tests/support/simulated_suites.py [CASE...]     writes the table of docs/statistics.md, or some of its rows
 
 Each experiment gives the samples of one simulated evaluation; the models say what is drawn anew each time. Recordings
 differ in difficulty, a few are far worse than the others, speakers are alike with themselves.
@@ -8,13 +8,17 @@ differ in difficulty, a few are far worse than the others, speakers are alike wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import made_samples as made
 import numpy as np
 from scipy import stats
 
+from skill_bench.base.documents import write_atomic
 from skill_bench.metrics.search import COST_FALSE_ALARM, COST_MISS, P_TARGET
 from skill_bench.records.record import Record
 from skill_bench.report.statistics.interval import Interval, interval_of, speaker_interval_of
@@ -162,16 +166,50 @@ def search(n_queries: int, n_documents: int, shift: float, *, document: float) -
 
 
 def cases() -> Iterator[Case]:
-    """The sizes of the demo and of the local suite."""
-    yield from (labels(56, 0.5), labels(91, 0.9), labels(182, 0.75))
-    yield from (spoken_labels(7, 55), spoken_labels(19, 4), spoken_labels(28, 4))
-    yield from (words("wer", 49, 0.6, 0.6), words("wer", 66, 0.6, 0.6), words("per", 49, 2, 5), words("per", 112, 2, 5))
-    yield from (rates("der", 24, mean=0.18, tail=tail, what="DER, 24 recordings") for tail in (0.5, 0.8))
-    yield rates("der", 40, mean=0.18, tail=0.8, what="DER, 40 recordings")
+    """The sizes of the demo, of the local suite and of dspspeech20, and SUPERB's of metrics of counts."""
+    yield from (labels(n, p) for n, p in ((56, 0.5), (66, 0.9), (91, 0.9), (182, 0.75), (339, 0.7), (1400, 0.5)))
+    yield from (spoken_labels(*size) for size in ((7, 8), (7, 55), (10, 140), (19, 4), (28, 4)))
+    yield from (words("wer", n, 0.6, 0.6) for n in (49, 66, 2620))
+    yield from (words("per", n, 2, 5) for n in (49, 112, 2620))
+    for n in (24, 50, 80, 3000):
+        yield from (rates("der", n, mean=0.18, tail=tail, what=f"DER, {n} recordings") for tail in (0.3, 0.5, 0.8, 1.1))
     yield from (verification(7, 7, 84, 162, effect) for effect in (0.2, 0.4))
     yield verification(20, 6, 150, 250, 0.3)
+    yield verification(28, 4, 165, 330, 0.3)
+    yield verification(10, 140, 400, 800, 0.3)
     yield from (search(32, 49, shift, document=0.0) for shift in (1.5, 2.5))
     yield search(32, 49, 2.5, document=0.4)
+    yield search(40, 72, 2.5, document=0.2)
+    yield search(60, 150, 2.5, document=0.2)
+
+
+def long_cases() -> Iterator[Case]:
+    """SUPERB's trials and queries: minutes each, for the page alone."""
+    yield verification(40, 118, 18860, 18860, 0.3)
+    yield search(138, 2438, 2.5, document=0.2)
+
+
+SUITES = {
+    "demo": ("56 utt", "91 utt", "182 utt", "7 speakers of 8", "WER, 49", "PER, 49", "DER, 24", "EER, 7 ", "MTWV, 32 "),
+    "local": ("66 utt", "339 utt", "7 speakers of 55", "19 sp", "28 sp", "WER, 66", "PER, 112", "DER, 50", "EER, 20 ",
+              "EER, 28 ", "MTWV, 40 "),
+    "dspspeech20": ("1400 utt", "10 speakers of 140", "EER, 10 ", "MTWV, 60 "),
+    "mini": ("DER, 80 ",),
+    "superb": ("WER, 2620", "PER, 2620", "DER, 3000", "EER, 40 ", "MTWV, 138 "),
+}  # fmt: skip
+"""Which cases are of a suite's size, by a part of their names."""
+START, END = "<!-- simulated_suites.py: from here -->", "<!-- to here -->"
+
+
+def suite_of(case: Case) -> str:
+    """Whose size a case has."""
+    (found,) = {suite for suite, parts in SUITES.items() if any(part in case.name for part in parts)}
+    return found
+
+
+def row(case: Case, covered: float, n: int) -> str:
+    """Of the page."""
+    return f"| {suite_of(case)} | {case.name} | {100 * covered:.1f} | {n} |"
 
 
 def _record() -> Record:
@@ -184,6 +222,22 @@ def _record() -> Record:
     return one.model_copy(update={"task_spec": {}})
 
 
+def main(wanted: Sequence[str]) -> None:
+    """Measures the cases whose names hold one of ``wanted``, all if there are none, and writes their rows."""
+    page = Path(__file__).parents[2] / "docs" / "statistics.md"
+    for case, n in [*((case, 0) for case in cases()), *((case, 100) for case in long_cases())]:
+        n = n or (400 if case.metric in ("eer", "mtwv") else 2000)
+        if wanted and not any(part in case.name for part in wanted):
+            continue
+        said = row(case, coverage(case, _record(), n=n), n)
+        print(said, flush=True)
+        before, table, after = re.split(f"{re.escape(START)}|{re.escape(END)}", page.read_text(encoding="utf-8"))
+        lines = [line for line in table.strip().splitlines() if f"| {case.name} |" not in line] + [said]
+        order = {suite: i for i, suite in enumerate(SUITES)}
+        body = sorted(lines[2:], key=lambda line: order[line.split(" | ")[0].removeprefix("| ")])
+        text = "\n".join([before.rstrip(), "", START, *lines[:2], *body, END, after.lstrip("\n")])
+        write_atomic(page, text.encode())
+
+
 if __name__ == "__main__":
-    for case in cases():
-        print(f"| {case.name} | {100 * coverage(case, _record(), n=1000):.1f} |", flush=True)
+    main(sys.argv[1:])
