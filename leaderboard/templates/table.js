@@ -76,7 +76,7 @@ function caption(list, columns) {
   if (one.synthetic) said.push("Synthetic speech: a proof that everything runs. It says nothing about people's voices, so there is no mean, no rank and no best.");
   else said.push("Bold is best, underlined second.", isRanked(one) ? "A mean and a rank need every task." : "");
   if (list.some((row) => columns.some((column) => interval(row, column.name)))) said.push("± is half of the 95 % interval.");
-  said.push(...one.without_interval.map((reason) => `${reason}.`));
+  said.push(...one.remarks.map((remark) => `${remark}.`));
   if (one.machines.length) said.push(`Speed and memory measured on ${one.machines.join("; ")}.`);
   return said.filter(Boolean).join(" ");
 }
