@@ -74,7 +74,7 @@ function tableRow(row, columns, best) {
 function caption(list, columns) {
   const one = section(), said = [...one.said];
   if (list.some((row) => columns.some((column) => interval(row, column.name)))) said.push("± is half of the 95 % interval over test items and seeds.");
-  said.push(...one.without_interval.map((reason) => `${reason}.`));
+  said.push(...one.remarks.map((remark) => `${remark}.`));
   if (one.machines.length) said.push(`Speed and memory measured on ${one.machines.join("; ")}.`);
   return said.filter(Boolean).join(" ");
 }

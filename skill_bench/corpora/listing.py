@@ -111,9 +111,10 @@ def _in_manifest(path: Path, split: str | None) -> Iterator[Utterance]:
     manifest = read_manifest(path)
     columns = [column for column in manifest.columns if column == "split" or column.endswith("_split")]
     if split is not None and not columns:
+        wanted = "what may be trained on" if split == "train" else f"which of its lines are {split!r}"
         raise ManifestError(
-            f"{path}: no column 'split', so it is not known what may be trained on. Add one, name other folders, or "
-            "ask for everything (split=None)."
+            f"{path}: no column 'split', so it is not known {wanted}. Add one, name other folders, or ask for "
+            "everything (--split all where there is that option, split=None in Python)."
         )
     for row in manifest.rows:
         if split is None or all(row.values[column] == split for column in columns):

@@ -274,6 +274,8 @@ def test_a_manifest_without_splits_is_refused(write_audio: WriteAudio, tmp_path:
     (tmp_path / "manifest.tsv").write_text("path\na.wav\n")
     with pytest.raises(ManifestError, match="no column 'split', so it is not known what may be trained on"):
         list_audio([tmp_path])
+    with pytest.raises(ManifestError, match=r"it is not known which of its lines are 'test'.*--split all where"):
+        list_audio([tmp_path], split="test")
     assert len(list_audio([tmp_path], split=None)) == 1
 
 

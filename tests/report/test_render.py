@@ -18,9 +18,11 @@ from rich.console import Console
 
 from skill_bench.base import catalog
 from skill_bench.base.errors import DataError, RecordError, UsageError
-from skill_bench.records.record import Metric
+from skill_bench.records.record import Metric, Selection
 from skill_bench.report.render.curves import draw, read_log, write_curves
 from skill_bench.report.render.figures import write_figures
+from skill_bench.report.render.frame import to_frame
+from skill_bench.report.render.page_data import page_data
 from skill_bench.report.render.render import markdown, write_tables
 from skill_bench.report.render.terminal import print_section, show
 from skill_bench.report.table.build import build
@@ -296,3 +298,17 @@ def test_long_logs_are_shown_by_means(tmp_path: Path) -> None:
 def test_a_log_without_updates_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"joint\.csv: no updates"):
         read_log(log(tmp_path / "joint.csv", "update,loss"))
+
+
+@pytest.mark.parametrize(("at_edge", "synthetic"), [(True, False), (False, False), (True, True)])
+def test_learning_rates_at_the_edge_of_their_grid_are_said(
+    at_edge: bool, synthetic: bool, tmp_path: Path, make_record: Any
+) -> None:
+    selection = Selection(metric="accuracy", learning_rate=0.1, at_edge=at_edge)
+    make_record(synthetic=synthetic, selection=selection).save(tmp_path)
+    table = build([collect(tmp_path)])
+    said = "the chosen learning rate is at the edge of the grid, a better one may lie beyond: ks (Skill)"
+    shown = at_edge and not synthetic
+    assert (said in markdown(table)) is shown
+    assert page_data(table, bibliography="")["sections"][0]["remarks"] == ([said] if shown else [])
+    assert ("ks_accuracy_percent_learning_rate_at_edge" in to_frame(table)) is at_edge

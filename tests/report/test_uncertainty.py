@@ -100,7 +100,7 @@ def test_too_few_items_are_said_instead_of_an_interval_everywhere(tmp_path: Path
     assert "4.50†" in text.getvalue()
     assert note in " ".join(text.getvalue().split())
     page = page_data(table, bibliography="")
-    assert page["sections"][0]["without_interval"] == [note]
+    assert page["sections"][0]["remarks"] == [note]
     assert why in page["frame"]["rows"][0], "the cell's own text says it too"
 
 

@@ -13,6 +13,7 @@ from skill_bench.report.table.table import Score, Section, SystemRow, Table
 _RANK, _RANK_LAST = "rank", "rank_last"
 _N_SEEDS = "_n_seeds"
 _SPEAKER = "_speaker"
+_AT_EDGE = "_learning_rate_at_edge"
 _OF_A_SECTION = ("suite", "synthetic", "protocol")
 _OF_A_ROW = ("source", "origin", "system", "title", "kind", "identity", "teacher")
 _IDENTITY = (
@@ -57,7 +58,7 @@ def to_frame(table: Table) -> Summary:
     metrics = [
         f"{column.name}{part}"
         for column in table.columns
-        for part in _OF_A_SCORE
+        for part in (*_OF_A_SCORE, _AT_EDGE)
         if any(f"{column.name}{part}" in row for row in rows)
     ]
     scores, costs = ([one.name for one in quantities(kind)] for kind in ("score", "cost"))
@@ -75,6 +76,7 @@ def _flat(section: Section, row: SystemRow) -> dict[str, Any]:
     flat |= {name: getattr(row, name) for name in (*_OF_A_ROW, _RANK, _RANK_LAST, *_MACHINES)}
     for name, cell in row.scores.items():
         flat |= {f"{name}{part}": value for part, of in _OF_A_SCORE.items() if (value := of(cell)) is not None}
+        flat |= {f"{name}{_AT_EDGE}": True} if row.rate_at_edge(cell.column) else {}
     for part, intervals in (("", row.intervals), (_SPEAKER, row.speaker_intervals)):
         for name, interval in intervals.items():
             flat |= dict(zip(_ends(f"{name}{part}"), (interval.low, interval.high), strict=True))

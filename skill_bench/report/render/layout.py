@@ -83,7 +83,7 @@ def notes_of(section: Section, rows: Sequence[SystemRow] | None = None) -> list[
     """What the rows, or some of them, have to say: failed cells, absent values, the hardware."""
     rows = section.rows if rows is None else rows
     said = [*section.notes, *(f"{row.title}: {'; '.join(row.notes)}" for row in rows if row.notes)]
-    said += without_interval(section, rows)
+    said += [*without_interval(section, rows), *rates_at_edges(section, rows)]
     machines = dict.fromkeys(row.measured_on for row in rows if row.measured_on)
     return said + [f"throughput and memory measured on {machine}" for machine in machines]
 
@@ -100,6 +100,17 @@ def without_interval(section: Section, rows: Sequence[SystemRow] | None = None) 
         if each:
             said.append(f"{NO_INTERVAL} {column.task}: no interval, {first_few(each, most=2, separator='; ')}")
     return said
+
+
+def rates_at_edges(section: Section, rows: Sequence[SystemRow] | None = None) -> list[str]:
+    """For which tasks and rows a better learning rate may lie beyond those tried; not of synthetic speech."""
+    found = {
+        column.task: [row.title for row in (section.rows if rows is None else rows) if row.rate_at_edge(column)]
+        for column in section.judged
+    }
+    each = [f"{task} ({first_few(titles, most=3)})" for task, titles in found.items() if titles]
+    said = f"the chosen learning rate is at the edge of the grid, a better one may lie beyond: {'; '.join(each)}"
+    return [said] if each and not section.synthetic else []
 
 
 def _metric(column: Column, section: Section, certainty: Certainty) -> TextColumn:

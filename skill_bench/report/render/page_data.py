@@ -15,7 +15,7 @@ from skill_bench.base.errors import SkillBenchError
 from skill_bench.base.escape import without_paths
 from skill_bench.report.render.figure_files import theme
 from skill_bench.report.render.frame import to_frame
-from skill_bench.report.render.layout import without_interval
+from skill_bench.report.render.layout import rates_at_edges, without_interval
 from skill_bench.report.render.page_charts import charts_of
 from skill_bench.report.render.rows import Named, named
 from skill_bench.report.table.columns import Column, in_order
@@ -97,7 +97,7 @@ def _section(section: Section) -> Json:
         "finding": section.finding,
         "best": _best(section),
         "said": _said(section),
-        "without_interval": without_interval(section),
+        "remarks": [*without_interval(section), *rates_at_edges(section)],
         "machines": list(dict.fromkeys(row.measured_on for row in section.rows if row.measured_on)),
         "columns": _columns(section),
     }

@@ -122,6 +122,11 @@ class SystemRow:
         own = [entry for entry in self.entries if entry.record.key.task == column.task]
         return [e for e in own if (m := e.record.metrics.get(column.metric)) is not None and m.value is not None]
 
+    def rate_at_edge(self, column: Column) -> bool:
+        """Whether a learning rate chosen for it is the largest or smallest that was tried: a better may lie beyond."""
+        chosen = [entry.record.selection for entry in self.entries_of(column)]
+        return any(one is not None and bool(one.at_edge) for one in chosen)
+
     @property
     def files(self) -> tuple[Path, ...]:
         """Every record file behind this row."""
