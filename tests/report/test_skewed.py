@@ -16,7 +16,7 @@ LENGTHS = np.full(9, 40.0)
 
 
 def ends(top: Any, bottom: Any = LENGTHS, **changes: Any) -> tuple[float, float]:
-    given = {"fold_sizes": (len(top),), "over_seeds": 0.0, "df_seeds": 0, "level": 0.95} | changes
+    given: dict[str, Any] = {"fold_sizes": (len(top),), "over_seeds": 0.0, "df_seeds": 0, "level": 0.95} | changes
     value = float(contributions((top, bottom), given["fold_sizes"]).sum())
     found = skewed_t(value, (top, bottom), **given)
     assert found is not None
