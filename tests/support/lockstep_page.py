@@ -96,9 +96,9 @@ def markdown(found: dict[str, Any]) -> str:
         "In float32 sums are rounded, and training makes more of a difference with every update, of ours and of "
         "s3prl's. So s3prl also trained beside itself, with the utterances of each batch in reverse: the same losses, "
         "added up in another order. Updates: for how many all losses stay within 1e-4. Learning rates: one at which "
-        "the small heads learn, then that of s3prl's YAML, at which all nine tasks stay within 1e-4, nearly all as close "
-        "to s3prl as s3prl is to itself. Farther apart are only recurrent heads under CTC at a hundred times s3prl's rate, "
-        "where s3prl's two trainings part soon after (ASR) or are on the way (SF).",
+        "the small heads learn, then that of s3prl's YAML, at which all nine tasks stay within 1e-4, nearly all as "
+        "close to s3prl as s3prl is to itself. Farther apart are only recurrent heads under CTC at a hundred times "
+        "s3prl's rate, where s3prl's two trainings part soon after (ASR) or are on the way (SF).",
     )
     lines = ["# Parity with s3prl", "", *textwrap.wrap(paragraphs[0], width=120), ""]
     lines += [
