@@ -122,6 +122,7 @@ def verification(n_speakers: int, n_each: int, n_same: int, n_different: int, ef
         rows = made.trial_rows(same, scores)
         for row, i, j in zip(rows, first, second, strict=True):
             row |= {"enrolment": f"r{i:04d}", "test": f"r{j:04d}"}
+            row |= {"enrolment_speaker": f"s{who[i]:02d}", "test_speaker": f"s{who[j]:02d}"}
         return rows
 
     truth = 100 * float(stats.norm.sf(shift / ((1 + goat**2) ** 0.5 + (1 + 2 * wolf**2) ** 0.5)))

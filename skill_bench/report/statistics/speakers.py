@@ -19,6 +19,7 @@ from numpy import ndarray
 from skill_bench.report.statistics.weighted import Weighted, equal_error_rate
 
 Rows = Sequence[Mapping[str, Any]]
+SIDES = ("enrolment", "test")
 _EXCESS = 1.5
 """Of the variance over pairs two parts in three are too much; half of a part stays, since the variance over few
 speakers comes out too low (see the simulations in the tests)."""
@@ -29,9 +30,11 @@ _SEED = 0
 def speakers_of(rows: Rows) -> dict[str, str]:
     """The speaker of every recording, called by the first of its recordings.
 
-    Trials of the same speaker tie recordings together; what nothing ties to others is a speaker of its own.
+    Rows may name speakers (``enrolment_speaker``, ``test_speaker``). Where they do not, trials of the same speaker tie
+    recordings together; what nothing ties to others is a speaker of its own.
     """
     parent: dict[str, str] = {}
+    by_name: dict[str, str] = {}
 
     def root(name: str) -> str:
         parent.setdefault(name, name)
@@ -40,10 +43,16 @@ def speakers_of(rows: Rows) -> dict[str, str]:
             name = parent[name]
         return name
 
+    def tie(one: str, other: str) -> None:
+        first, second = sorted((root(one), root(other)))
+        parent[second] = first
+
     for row in rows:
-        first, second = sorted((root(str(row["enrolment"])), root(str(row["test"]))))
+        for side in SIDES:
+            recording, name = str(row[side]), row.get(f"{side}_speaker")
+            tie(recording, recording if name is None else by_name.setdefault(str(name), recording))
         if row["target"] == "same":
-            parent[second] = first
+            tie(*(str(row[side]) for side in SIDES))
     return {name: root(name) for name in parent}
 
 
@@ -55,7 +64,7 @@ class VerificationBySpeaker:
         self.names = tuple(sorted(set(speaker.values())))
         number = {name: i for i, name in enumerate(self.names)}
         self._sides: Int[ndarray, "2 trials"] = np.array(
-            [[number[speaker[str(row[side])]] for row in rows] for side in ("enrolment", "test")]
+            [[number[speaker[str(row[side])]] for row in rows] for side in SIDES]
         )
         self._rate = equal_error_rate([[row] for row in rows])
 
