@@ -7,7 +7,8 @@ A row is one JSON object a test item. Every row has ``id``, ``fold``, ``target``
 labels, texts       ``prediction``
 diarization         ``target`` and ``prediction`` as ``[speaker, start, end]`` in frames (the target's may lie between
                     two), ``n_frames``, ``frame_seconds``; ``missed``, ``false_alarm``, ``confused`` in frames
-verification        a trial: ``enrolment``, ``test``, ``target`` "same" or "different", ``score``
+verification        a trial: ``enrolment``, ``test``, ``target`` "same" or "different", ``score``; since they are
+                    written, ``enrolment_speaker`` and ``test_speaker``
 spoken-term search  a pair: ``query``, ``document``, ``target`` "present" or "absent", ``score``
 ==================  =================================================================================================
 """

@@ -56,6 +56,8 @@ class _Turns(_Counted):
 class _Trial(_Row):
     enrolment: str
     test: str
+    enrolment_speaker: NotRequired[str]
+    test_speaker: NotRequired[str]
     target: Literal["same", "different"]
     score: float
 

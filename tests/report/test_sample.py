@@ -104,6 +104,15 @@ def test_recordings_tied_by_trials_of_one_speaker_are_one_speaker() -> None:
     assert who == {"a": "a", "b": "a", "c": "a", "d": "d", "e": "d", "f": "f"}
 
 
+def test_speakers_that_rows_name_are_known_where_trials_do_not_tie_them() -> None:
+    names = {"a": "Ann", "b": "Ann", "c": "Bob", "d": "Bob", "e": "Ann"}
+    rows = [
+        {"enrolment": e, "test": t, "target": target, "enrolment_speaker": names[e], "test_speaker": names[t]}
+        for e, t, target in (("b", "a", "same"), ("a", "d", "different"), ("e", "c", "different"))
+    ]
+    assert speakers_of(rows) == {"a": "a", "b": "a", "e": "a", "c": "c", "d": "c"}
+
+
 @pytest.mark.parametrize("metric", CASES)
 def test_a_mean_of_samples_is_one_sample(metric: str, make_record: Any) -> None:
     record = make_record().model_copy(update={"metric": metric})

@@ -110,7 +110,8 @@ def verification(n_speakers: int, n_each: int, n_same: int, n_different: int, ef
     def draw(g: Generator) -> made.Rows:
         n = n_same + n_different
         same = np.arange(n) < n_same
-        first = np.concatenate([np.arange(n_same), np.arange(n_different)]) % len(who)
+        turn = np.concatenate([np.arange(n_same), np.arange(n_different)])
+        first = turn % n_speakers * n_each + turn // n_speakers % n_each
         step = np.where(same, g.integers(1, n_each, n), g.integers(0, n_each, n))
         other = (who[first] + g.integers(1, n_speakers, n)) % n_speakers
         second = np.where(same, who[first] * n_each + (first + step) % n_each, other * n_each + step)
@@ -121,6 +122,7 @@ def verification(n_speakers: int, n_each: int, n_same: int, n_different: int, ef
         rows = made.trial_rows(same, scores)
         for row, i, j in zip(rows, first, second, strict=True):
             row |= {"enrolment": f"r{i:04d}", "test": f"r{j:04d}"}
+            row |= {"enrolment_speaker": f"s{who[i]:02d}", "test_speaker": f"s{who[j]:02d}"}
         return rows
 
     truth = 100 * float(stats.norm.sf(shift / ((1 + goat**2) ** 0.5 + (1 + 2 * wolf**2) ** 0.5)))

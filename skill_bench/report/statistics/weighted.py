@@ -28,6 +28,7 @@ Units = Sequence[Sequence[Mapping[str, Any]]]
 Weighted = Callable[[Float[ndarray, "draws units"]], Float[ndarray, " draws"]]
 _DRAWS_AT_ONCE = 64  # keeps draws x trials small for tens of thousands of trials
 Rows = Sequence[Mapping[str, Any]]
+SIDES = ("enrolment", "test")
 _EXCESS = 1.5
 """Of the variance over pairs two parts in three are too much; half of a part stays, since the variance over few
 speakers comes out too low (see the simulations in the tests)."""
@@ -140,9 +141,11 @@ def _in_parts(under: Weighted) -> Weighted:
 def speakers_of(rows: Rows) -> dict[str, str]:
     """The speaker of every recording, called by the first of its recordings.
 
-    Trials of the same speaker tie recordings together; what nothing ties to others is a speaker of its own.
+    Rows may name speakers (``enrolment_speaker``, ``test_speaker``). Where they do not, trials of the same speaker tie
+    recordings together; what nothing ties to others is a speaker of its own.
     """
     parent: dict[str, str] = {}
+    by_name: dict[str, str] = {}
 
     def root(name: str) -> str:
         parent.setdefault(name, name)
@@ -151,10 +154,16 @@ def speakers_of(rows: Rows) -> dict[str, str]:
             name = parent[name]
         return name
 
+    def tie(one: str, other: str) -> None:
+        first, second = sorted((root(one), root(other)))
+        parent[second] = first
+
     for row in rows:
-        first, second = sorted((root(str(row["enrolment"])), root(str(row["test"]))))
+        for side in SIDES:
+            recording, name = str(row[side]), row.get(f"{side}_speaker")
+            tie(recording, recording if name is None else by_name.setdefault(str(name), recording))
         if row["target"] == "same":
-            parent[second] = first
+            tie(*(str(row[side]) for side in SIDES))
     return {name: root(name) for name in parent}
 
 
@@ -166,7 +175,7 @@ class VerificationBySpeaker:
         self.names = tuple(sorted(set(speaker.values())))
         number = {name: i for i, name in enumerate(self.names)}
         self._sides: Int[ndarray, "2 trials"] = np.array(
-            [[number[speaker[str(row[side])]] for row in rows] for side in ("enrolment", "test")]
+            [[number[speaker[str(row[side])]] for row in rows] for side in SIDES]
         )
         self._rate = equal_error_rate([[row] for row in rows])
 

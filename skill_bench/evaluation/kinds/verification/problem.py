@@ -124,7 +124,8 @@ class VerificationProblem:
         return found
 
     def test_rows(self, parameters: Parameters) -> list[dict[str, Any]]:
-        """The cosine of every trial, from the first cell."""
+        """The cosine of every trial, from the first cell, and who speaks: trials alone do not always tell."""
+        speaker = {utterance.id: utterance.target for utterance in self.fold.test}
         (scores,) = self._cosines(parameters, self.fold.test, self.fold.trials, keep=False)
         return [
             {
@@ -132,6 +133,8 @@ class VerificationProblem:
                 "fold": self.fold.name,
                 "enrolment": trial.enrolment,
                 "test": trial.test,
+                "enrolment_speaker": speaker[trial.enrolment],
+                "test_speaker": speaker[trial.test],
                 "target": "same" if trial.same else "different",
                 "score": score,
             }
