@@ -69,6 +69,8 @@ def test_unknown_speakers_are_told_apart(tmp_path: Path) -> None:
     assert len(found.predictions) == 15
     row = found.predictions[0]
     assert (row["enrolment"], row["test"], row["target"]) == ("CD1", "CD0", "same")
+    assert all((r["enrolment_speaker"] == r["test_speaker"]) is (r["target"] == "same") for r in found.predictions)
+    assert {r["test_speaker"] for r in found.predictions} == {r["test"][:-1] for r in found.predictions}
     assert row["numerator"] is None
     assert -1 <= row["score"] <= 1
 
