@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from fake_speech import class_data
-from job_world import Heard, World
+from job_world import Heard, World, until
 
 from skill_bench.evaluation import evaluate as module
 from skill_bench.evaluation.evaluate import Outcome
@@ -32,6 +32,11 @@ def slurm() -> Iterator[None]:
     there = subprocess.run(["sinfo"], capture_output=True, check=False).returncode == 0
     if not there:
         subprocess.run(["bash", start], check=True)
+    until(
+        lambda: (
+            "idle" in subprocess.run(["sinfo", "-h", "-o", "%T"], capture_output=True, text=True, check=False).stdout
+        )
+    )
     yield
     if not there:
         subprocess.run(["scontrol", "shutdown"], check=True)
