@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,6 +15,7 @@ from skill_bench.cli.paths import folder_to_write, require_folder
 from skill_bench.upstream.spec import weights
 
 if TYPE_CHECKING:
+    from skill_bench.base.progress import Progress
     from skill_bench.training.engine import Processes
 
 RecipeName = Annotated[
@@ -66,6 +69,17 @@ def launch(**options: Any) -> Processes:
     return validate(Engine, options, source="training options").launch()
 
 
+@contextmanager
+def _training(folder: Path, **options: Any) -> Iterator[tuple[Processes, Progress]]:
+    """The processes and what the first of them shows; an interruption says that ``folder`` holds the checkpoints."""
+    from skill_bench.cli.console import ConsoleProgress
+
+    processes = launch(**options)
+    kept = f"checkpoints are in {folder}; the same command continues"
+    with ConsoleProgress(quiet=not processes.is_first) as progress, interruptible(progress, kept=kept):
+        yield processes, progress
+
+
 def distill(
     teacher: Teacher,
     data: DataPaths,
@@ -98,17 +112,15 @@ def distill(
     folder = work_folder(work_dir, out)
 
     from skill_bench.api.distill import distill as method
-    from skill_bench.cli.console import ConsoleProgress
 
-    processes = launch(
+    with _training(
+        folder,
         device=device,
         precision=precision,
         max_seconds_per_device=max_seconds_per_device,
         checkpoint_every_updates=checkpoint_every,
         tensorboard=tensorboard,
-    )
-    kept = f"checkpoints are in {folder}; the same command continues"
-    with ConsoleProgress(quiet=not processes.is_first) as progress, interruptible(progress, kept=kept):
+    ) as (processes, progress):
         student = method(
             teacher,
             data,
@@ -163,22 +175,20 @@ def pretrain(
     chosen = load_recipe(recipe, changes=changes, scale_updates=scale_updates)
     folder = work_folder(work_dir, out)
 
-    from skill_bench.cli.console import ConsoleProgress
     from skill_bench.corpora.listing import list_audio
     from skill_bench.models import checkpoint
     from skill_bench.models.size import size_of
     from skill_bench.pretraining.pretrain import make_teacher
     from skill_bench.report.render.curves import write_curves
 
-    processes = launch(
+    with _training(
+        folder,
         device=device,
         precision=precision,
         max_seconds_per_device=max_seconds_per_device,
         checkpoint_every_updates=checkpoint_every,
         tensorboard=tensorboard,
-    )
-    kept = f"checkpoints are in {folder}; the same command continues"
-    with ConsoleProgress(quiet=not processes.is_first) as progress, interruptible(progress, kept=kept):
+    ) as (processes, progress):
         encoder = make_teacher(
             list_audio(data),
             out,

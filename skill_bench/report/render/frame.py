@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from skill_bench.base.escape import without_paths
 from skill_bench.report.table.quantities import MEAN, quantities
 from skill_bench.report.table.table import Score, Section, SystemRow, Table
 
@@ -26,7 +27,8 @@ _OF_A_SCORE: dict[str, Callable[[Score], float | int | str | None]] = {
     "_high": lambda cell: None if cell.interval is None else cell.interval.high,
     "_speaker_low": lambda cell: None if cell.speaker_interval is None else cell.speaker_interval.low,
     "_speaker_high": lambda cell: None if cell.speaker_interval is None else cell.speaker_interval.high,
-    "_no_interval": lambda cell: cell.no_interval,
+    # The file may be sent to whoever has none of these folders.
+    "_no_interval": lambda cell: None if cell.no_interval is None else without_paths(cell.no_interval),
     "_std": lambda cell: cell.std,
     _N_SEEDS: lambda cell: len(cell.by_seed) or None,
     f"_{_RANK}": lambda cell: cell.rank,

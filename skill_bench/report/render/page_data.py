@@ -110,7 +110,7 @@ def _said(section: Section) -> list[str]:
         said.append("Synthetic speech: a proof that everything runs. It says nothing about people's voices, so there "
                     "is no mean, no rank and no best.")  # fmt: skip
     else:
-        said += [f"{without_paths(note)[0].upper()}{without_paths(note)[1:]}." for note in _common_notes(section)]
+        said += [f"{note[0].upper()}{note[1:]}." for note in map(without_paths, _common_notes(section))]
     if section.left_out:
         said.append(f"The mean is over {_names(section.averaged)} alone: elsewhere the teacher is not clearly ahead of "
                     "controls that learnt nothing.")  # fmt: skip
@@ -122,8 +122,9 @@ def _said(section: Section) -> list[str]:
 def _common_notes(section: Section) -> list[str]:
     """What the records of every task say of their data."""
     by_task: dict[str, set[str]] = {}
-    for entry in (entry for row in section.rows for entry in row.entries if entry.record.data is not None):
-        by_task.setdefault(entry.record.key.task, set()).update(entry.record.data.notes if entry.record.data else ())
+    for record in (entry.record for row in section.rows for entry in row.entries):
+        if record.data is not None:
+            by_task.setdefault(record.key.task, set()).update(record.data.notes)
     return sorted(set.intersection(*by_task.values())) if len(by_task) > 1 else []
 
 

@@ -126,7 +126,9 @@ def _wilson(spread: Spread, *, n_units: int, level: float) -> tuple[float, float
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     # It holds the value, and at 0 and 100 % ends there, but for rounding.
-    return min(100 * max(0.0, float(centre - half)), spread.value), max(100 * float(centre + half), spread.value)
+    return min(100 * max(0.0, float(centre - half)), spread.value), max(
+        100 * min(1.0, float(centre + half)), spread.value
+    )
 
 
 def _what(samples: Sequence[Sample]) -> str:
