@@ -13,7 +13,7 @@ from skill_bench.base.errors import SkillBenchError
 from skill_bench.measure.macs import CHALLENGE_LENGTHS_SAMPLES, challenge_macs, count_parameters
 from skill_bench.measure.memory import measure_memory
 from skill_bench.measure.throughput import Encode, disk_bytes, measure_cold_start, measure_throughput
-from skill_bench.records.profile import Memory, Parameters, Profile
+from skill_bench.records.profile import Memory, Parameters, Profile, Throughput
 from skill_bench.records.record import System
 
 Part = TypeVar("Part")
@@ -69,9 +69,11 @@ def profile(
             return None
         try:
             return measure()
-        except (NotImplementedError, SkillBenchError, torch.OutOfMemoryError) as error:
+        except SkillBenchError as error:
+            reasons[name] = str(error)
+        except (NotImplementedError, torch.OutOfMemoryError) as error:
             reasons[name] = f"{type(error).__name__}: {error}"
-            return None
+        return None
 
     was_training = module.training
     module.eval()
@@ -85,7 +87,7 @@ def profile(
                     lambda wave: counted([wave]), lengths_samples=lengths_samples, device=device, dtype=dtype
                 ),
             ),
-            throughput=attempt("throughput", lambda: measure_throughput(encode, n_repeats=n_repeats, **size), timed),
+            throughput=attempt("throughput", lambda: _throughput(encode, n_repeats, size, system), timed),
             memory=attempt("memory", lambda: _memory(module, written_down, counted, size), timed),
             disk_bytes=None if load is None else attempt("disk_bytes", lambda: disk_bytes(module)),
             cold_start=None if load is None else attempt("cold_start", lambda: measure_cold_start(load, device), timed),
@@ -103,9 +105,16 @@ def _parameters(module: nn.Module, written_down: nn.Module) -> Parameters:
     return found.model_copy(update={"n_bytes": disk_bytes(module)})  # as another runtime keeps them
 
 
+def _throughput(encode: Encode, n_repeats: int, size: Size, system: System) -> Throughput:
+    """In the precision that it is computed in, where that is not the waves'."""
+    found = measure_throughput(encode, n_repeats=n_repeats, **size)
+    precision = system.details.get("graph_precision") or system.details.get("computed_in")
+    return found if precision is None else found.model_copy(update={"dtype": precision})
+
+
 def _memory(module: nn.Module, written_down: nn.Module, encode: Encode, size: Size) -> Memory:
     if written_down is not module:
-        raise NotImplementedError("only what torch allocates is seen, and another runtime computes this model")
+        raise SkillBenchError("only what torch allocates is seen, and another runtime computes this model")
     return measure_memory(module, encode, **size)
 
 
