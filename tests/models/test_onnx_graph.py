@@ -123,6 +123,13 @@ def test_the_file_says_what_goes_in_and_out() -> None:
     assert shapes == {"waveform": [1, "samples"]} | {f"h{i}": [1, "frames", 32] for i in range(4)}
 
 
+def test_the_oldest_runtime_that_knows_the_opset_takes_the_file() -> None:
+    """A file of a later format than its operations need is refused by runtimes that could run it."""
+    torch.manual_seed(0)
+    model = export.to_onnx(Encoder(WAVLM).eval())
+    assert model.ir_version == onnx.helper.find_min_ir_version_for(list(model.opset_import)) == 9
+
+
 def test_a_model_beyond_one_protobuf_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     monkeypatch.setattr(export, "MOST_BYTES", 100_000)
