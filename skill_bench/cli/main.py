@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from skill_bench import __version__
+from skill_bench.base import __version__
 from skill_bench.base.errors import SkillBenchError, explained
 from skill_bench.cli import check, evidence, export, layers, machine, measures, plan, run, tables, training, upstream
 from skill_bench.cli.options import InGroups
