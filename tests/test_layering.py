@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import shutil
+import subprocess
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
 import pytest
 from house import MODULES, PACKAGE, imports, room
@@ -115,6 +118,15 @@ def test_imports_are_found() -> None:
     assert "skill_bench.evaluation.kinds.ctc" in imports()["skill_bench.evaluation.kinds"], "and folders of plug-ins"
     assert "skill_bench.corpora.official.readers.iemocap" in imports()["skill_bench.corpora.official.doctor"]
     assert sum(map(len, imports().values())) > 900
+
+
+def test_the_repository_stays_small() -> None:
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("no checkout with git")
+    listed = ["git", "-c", f"safe.directory={root}", "ls-files"]
+    tracked = subprocess.run(listed, cwd=root, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert 0 < len(tracked) <= 700, "records are one archive a suite (`results pack`), tests of one subject one file"
 
 
 def test_no_torch_is_imported_by_what_must_load_fast() -> None:
