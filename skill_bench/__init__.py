@@ -13,7 +13,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+from skill_bench.base import __version__
+
 _PLACES = {
     "evaluate": "skill_bench.api.evaluate",
     "distill": "skill_bench.api.distill",

@@ -3,27 +3,55 @@
 from __future__ import annotations
 
 import ast
+import shutil
+import subprocess
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
 import pytest
-from house import MODULES, folder, imports, room
+from house import MODULES, PACKAGE, imports, room
 
 # From the ground up. A room imports rooms of lower floors only, never one beside it.
 FLOORS = (
-    {"__init__", "base"},
+    {"base"},
     {"records", "models", "corpora"},
     {"tasks", "metrics", "upstream", "features", "layers", "pruning", "training", "measure"},
     {"adapters", "probes", "pretraining", "distillation", "fidelity", "report", "s3prl"},
     {"evaluation"},
     {"launch"},
     {"sweep", "guard", "api"},
-    {"cli"},
+    {"cli", "__init__"},
     {"__main__"},
 )
-# The same inside rooms of several folders; files that lie in no folder are `room/`.
+# The same inside rooms: of a folder, or of a file or an inner folder that is named; "" are files that are not.
 INNER_FLOORS = {
-    "report": ({"statistics"}, {"table"}, {"render", ""}),
+    "models": (
+        {""},
+        {"convert/shared"},
+        {"export/dphubert", "export/onnx"},
+        {"convert", "runtime", "onnx_file"},
+        {"checkpoint"},
+        {"export"},
+    ),
+    "corpora": (
+        {"data", "described/tables", "synthetic/rendered"},
+        {"audio"},
+        {"described"},
+        {"listing", "official"},
+        {"synthetic"},
+        {"load"},
+    ),
+    "upstream": (
+        {"spec", "interface"},
+        {"encoder", "filterbank", "module", "origin"},
+        {"graph", "called"},
+        {"expert"},
+        {"load", "scaffold"},
+        {"contract"},
+    ),
     "layers": ({"measures"}, {""}),
+    "report": ({"statistics"}, {"table"}, {"render", ""}),
+    "s3prl": ({""}, {"compat"}, {"children"}),
     "evaluation": ({"solving"}, {"kinds"}, {""}),
     "sweep": ({""}, {"report"}),
 }
@@ -53,17 +81,25 @@ def test_a_room_imports_lower_floors_only(name: str) -> None:
     assert wrong == []
 
 
+def inner(module: str) -> str:
+    """Where a module stands in INNER_FLOORS: under its own name, or that of a folder around it."""
+    known = set().union(*INNER_FLOORS[room(module)])
+    parts = MODULES[module].relative_to(PACKAGE / room(module)).with_suffix("").parts
+    around = ("/".join(parts[:n]) for n in range(len(parts), -1, -1))
+    return next((place for place in around if place in known), "/".join(parts))
+
+
 @pytest.mark.parametrize("name", sorted(INNER_FLOORS))
-def test_so_do_the_folders_of_a_room(name: str) -> None:
-    floors = INNER_FLOORS[name]
+def test_so_do_the_places_in_a_room(name: str) -> None:
+    floors, own = INNER_FLOORS[name], [one for one in MODULES if room(one) == name and one.count(".") > 1]
+    assert {inner(module) for module in own} == set().union(*floors)
     wrong = [
         f"{module} imports {other}"
-        for module, others in imports().items()
-        if room(module) == name and MODULES[module].name != "__init__.py"
-        for other in sorted(others)
-        if room(other) == name
-        and folder(other) != folder(module)
-        and storey(floors, folder(other)) >= storey(floors, folder(module))
+        for module in own
+        for other in sorted(imports()[module])
+        if other in own
+        and inner(other) != inner(module)
+        and storey(floors, inner(other)) >= storey(floors, inner(module))
     ]
     assert wrong == []
 
@@ -78,8 +114,19 @@ def test_no_module_imports_itself_by_a_detour() -> None:
 def test_imports_are_found() -> None:
     lazy = imports()["skill_bench.cli.run"]
     assert any(name.startswith("skill_bench.report") for name in lazy), "imports inside functions count"
-    assert "skill_bench.__init__" in imports()["skill_bench.cli.main"]
+    assert "skill_bench.api.results" in imports()["skill_bench.__init__"], "so do names that are looked up"
+    assert "skill_bench.evaluation.kinds.ctc" in imports()["skill_bench.evaluation.kinds"], "and folders of plug-ins"
+    assert "skill_bench.corpora.official.readers.iemocap" in imports()["skill_bench.corpora.official.doctor"]
     assert sum(map(len, imports().values())) > 900
+
+
+def test_the_repository_stays_small() -> None:
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("no checkout with git")
+    listed = ["git", "-c", f"safe.directory={root}", "ls-files"]
+    tracked = subprocess.run(listed, cwd=root, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert 0 < len(tracked) <= 700, "records are one archive a suite (`results pack`), tests of one subject one file"
 
 
 def test_no_torch_is_imported_by_what_must_load_fast() -> None:

@@ -44,7 +44,7 @@ def export(
             callback=there,
         ),
     ] = None,
-    records: Annotated[
+    results: Annotated[
         list[Path] | None,
         typer.Option(
             help="Records, a folder or archive, whose scores go into the model card (default: those that come with "
@@ -91,7 +91,7 @@ def export(
     metadata = loaded.metadata | origin(checkpoint, loaded.metadata) | {k: v for k, v in said.items() if v}
 
     def card(runs_code: bool) -> str:
-        shipped = [] if records else [collect(catalog.folder("leaderboard") / "results", origin=SHIPPED)]
+        shipped = [] if results else [collect(catalog.folder("leaderboard") / "results", origin=SHIPPED)]
         architecture = loaded.encoder.architecture
         return model_card(
             title=metadata.get("title", checkpoint.stem),
@@ -101,7 +101,7 @@ def export(
             dim=architecture.dim,
             family=architecture.family,
             metadata=metadata,
-            collections=[*shipped, *(collect(folder) for folder in records or ())],
+            collections=[*shipped, *(collect(folder) for folder in results or ())],
             runs_code=runs_code,
         )
 

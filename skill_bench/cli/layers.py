@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -119,10 +118,9 @@ def groups(
         raise UsageError(f"--out {out}: expected a name ending in .toml.")
     wanted = _numbers(numbers)
 
-    from skill_bench.base.documents import write_atomic
     from skill_bench.cli.console import ConsoleProgress
     from skill_bench.corpora.listing import list_audio
-    from skill_bench.distillation.recipe import load_recipe
+    from skill_bench.distillation.recipe import load_recipe, write_with_groups
     from skill_bench.models import checkpoint
     from skill_bench.sweep.number_of_groups import try_numbers
 
@@ -146,8 +144,9 @@ def groups(
         return
     for line in trial_lines(tried):
         typer.echo(filled(line))
-    write_atomic(out, _recipe(recipe, tried[0], out).encode())
-    typer.echo(f"written to {out}")
+    reason = f"of {tried[0].fidelity.n_utterances} held-out utterances it kept most after short distillations"
+    written = write_with_groups(out, extends=recipe, n_groups=tried[0].n_groups, reason=reason)
+    typer.echo(f"written to {written}")
 
 
 def trial_lines(tried: Sequence[Tried]) -> list[str]:
@@ -162,12 +161,6 @@ def trial_lines(tried: Sequence[Tried]) -> list[str]:
         layers = " ".join("-".join(map(str, dict.fromkeys((group[0], group[-1])))) for group in one.groups)
         shown.append(f"{one.n_groups:<7} {one.fidelity.readings[0].whitened.value:<12.4f} {text:<35} {layers}")
     return shown
-
-
-def _recipe(recipe: str, best: Tried, out: Path) -> str:
-    extended = os.path.relpath(recipe, out.parent) if recipe.endswith(".toml") else recipe
-    said = f"of {best.fidelity.n_utterances} held-out utterances it kept most after short distillations"
-    return f'extends = "{extended}"\n\n[groups]\nn_groups = {best.n_groups}  # {said}\n'
 
 
 def _numbers(text: str) -> list[int]:

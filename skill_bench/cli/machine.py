@@ -217,7 +217,9 @@ def _beyond(found: list[StoredCache], limit_bytes: int) -> list[StoredCache]:
 
 
 def _root(cache_dir: Path | None) -> Path:
-    return cache_folder(cache_dir) / "features"
+    from skill_bench.features.stored import root_in
+
+    return root_in(cache_folder(cache_dir))
 
 
 def _size(n_bytes: int) -> str:

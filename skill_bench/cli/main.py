@@ -14,11 +14,13 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from skill_bench import __version__
+from skill_bench.base import __version__
 from skill_bench.base.errors import SkillBenchError, explained
 from skill_bench.cli import check, evidence, export, layers, machine, measures, plan, run, tables, training, upstream
 from skill_bench.cli.options import InGroups
 
+_FORMERLY = {"records": "results"}
+"""Options that had another name, which is still taken."""
 _TORCH_PAIR = ("torch", "torchaudio")
 app = typer.Typer(
     name="skill-bench",
@@ -29,6 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"token_normalize_func": lambda name: _FORMERLY.get(name, name)},
 )
 
 

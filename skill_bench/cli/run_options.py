@@ -1,15 +1,16 @@
 """Options of an evaluation: what is run, and what is planned before it.
 
-And of commands whose work can go to jobs; one set for all of them.
+And of commands whose work can go to jobs; one set for all of them. An option is an annotated parameter of the function
+that makes something of it.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 import typer
 
@@ -30,84 +31,47 @@ from skill_bench.cli.options import (
     usable_device,
 )
 from skill_bench.cli.paths import there
+from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.launch.options import LaunchOptions, read_options
 
-if TYPE_CHECKING:
-    from skill_bench.evaluation.plan import Plan, UpstreamRequest
-
-Asked = Callable[..., Any]
+Asked = Callable[..., Plan]
 """Makes the plan of the options; what else `plan_of` takes can be given."""
-_ASKED: dict[str, tuple[Any, Any]] = {
-    "upstream": (
-        Annotated[
-            list[str],
-            typer.Option(
-                "--upstream", "-u", help="Name in `skill-bench list`, folder, or hf:ORG/MODEL; repeat for several."
-            ),
-        ],
-        inspect.Parameter.empty,
-    ),
-    "ckpt": (Checkpoint, None),
-    "suite": (
-        Annotated[
-            str,
-            typer.Option(
-                help="What to evaluate on: demo needs no data; local, superb, mini and dspspeech20 need --data-root."
-            ),
-        ],
-        DEFAULT_SUITE,
-    ),
-    "tasks": (Annotated[str | None, typer.Option(help="Names of tasks, comma-separated; by default all.")], None),
-    "protocol": (Annotated[str, typer.Option(help="strict, or s3prl with its learning rates and quirks.")], "strict"),
-    "seeds": (Annotated[str, typer.Option(help="How many seeds (3), or which ones (0,1,2).")], "1"),
-    "limit": (
-        Annotated[int | None, typer.Option(help="Take at most so many utterances of each split.", min=1)],
-        None,
-    ),
-    "out": (OutDir, Path("results")),
-    "data_root": (DataRoot, None),
-    "suite_file": (SuiteFile, None),
-    "cache_dir": (CacheDir, None),
-    "cache_limit": (
-        Annotated[str | None, typer.Option(help="Keep at most so much in the cache of features, such as 50GB.")],
-        None,
-    ),
-    "device": (Device, "cpu"),
-    "precision": (
-        Annotated[
-            str, typer.Option(help="Upstreams compute in fp32, bf16 or fp16; a half one is a system of its own.")
-        ],
-        "fp32",
-    ),
-    "batch_seconds": (
-        Annotated[
-            float | None,
-            typer.Option(
-                help="Padded audio in one batch of extraction. [default: what the GPU's memory holds]", min=0.1
-            ),
-        ],
-        None,
-    ),
-}
 
 
 def plan_of(
     *,
-    upstream: Sequence[str],
-    ckpt: Path | None,
-    suite: str,
-    tasks: str | None,
-    protocol: str,
-    seeds: str,
-    limit: int | None,
-    out: Path,
-    data_root: Path | None,
-    suite_file: Path | None,
-    cache_dir: Path | None,
-    device: str,
-    cache_limit: str | None = None,
-    precision: str = "fp32",
-    batch_seconds: float | None = None,
+    upstream: Annotated[
+        list[str],
+        typer.Option(
+            "--upstream", "-u", help="Name in `skill-bench list`, folder, or hf:ORG/MODEL; repeat for several."
+        ),
+    ],
+    ckpt: Checkpoint = None,
+    suite: Annotated[
+        str,
+        typer.Option(
+            help="What to evaluate on: demo needs no data; local, superb, mini and dspspeech20 need --data-root."
+        ),
+    ] = DEFAULT_SUITE,
+    tasks: Annotated[str | None, typer.Option(help="Names of tasks, comma-separated; by default all.")] = None,
+    protocol: Annotated[str, typer.Option(help="strict, or s3prl with its learning rates and quirks.")] = "strict",
+    seeds: Annotated[str, typer.Option(help="How many seeds (3), or which ones (0,1,2).")] = "1",
+    limit: Annotated[int | None, typer.Option(help="Take at most so many utterances of each split.", min=1)] = None,
+    out: OutDir = Path("results"),
+    data_root: DataRoot = None,
+    suite_file: SuiteFile = None,
+    cache_dir: CacheDir = None,
+    cache_limit: Annotated[
+        str | None, typer.Option(help="Keep at most so much in the cache of features, such as 50GB.")
+    ] = None,
+    device: Device = "cpu",
+    precision: Annotated[
+        str, typer.Option(help="Upstreams compute in fp32, bf16 or fp16; a half one is a system of its own.")
+    ] = "fp32",
+    batch_seconds: Annotated[
+        float | None,
+        typer.Option(help="Padded audio in one batch of extraction. [default: what the GPU's memory holds]", min=0.1),
+    ] = None,
     profile: Literal["timed", False] = False,
 ) -> Plan:
     """The evaluation that the options ask for.
@@ -116,7 +80,6 @@ def plan_of(
         UsageError: an option that cannot be read, or one checkpoint for several upstreams.
     """
     from skill_bench.corpora.load import tasks_of
-    from skill_bench.evaluation.plan import Plan
 
     return Plan(
         upstreams=_requests(upstream, ckpt, precision),
@@ -138,9 +101,6 @@ def plan_of(
 
 def _requests(names: Sequence[str], ckpt: Path | None, precision: str) -> list[UpstreamRequest]:
     """The upstreams that were asked for; whether there are such is for the evaluation to say."""
-    from skill_bench.base.errors import UsageError
-    from skill_bench.evaluation.plan import UpstreamRequest
-
     known = get_args(Precision)
     if precision not in known:
         raise UsageError(f"--precision {precision!r}: expected {', '.join(known[:-1])} or {known[-1]}.")
@@ -165,70 +125,70 @@ def _devices(text: str | None) -> tuple[str, ...] | None:
     return tuple(f"cuda:{number}" for number in range(n_gpus))
 
 
-_OPTIONS: dict[str, Any] = {
-    "devices": Annotated[
+def _launch_of(
+    *,
+    devices: Annotated[
         str | None,
         typer.Option(help="One process a device that share the cells: cuda:0,cuda:1, all (GPUs), or cpu,cpu."),
-    ],
-    "launcher": Annotated[str | None, typer.Option(help="Run in jobs: slurm, or local (processes of this machine).")],
-    "launch_file": Annotated[
+    ] = None,
+    launcher: Annotated[
+        str | None, typer.Option(help="Run in jobs: slurm, or local (processes of this machine).")
+    ] = None,
+    launch_file: Annotated[
         Path | None,
         typer.Option(help="TOML with these options, and more of SLURM; the command line comes first.", callback=there),
-    ],
-    "max_jobs": Annotated[int | None, typer.Option(help="Jobs at a time. [default: 2]")],
-    "gpus_per_job": Annotated[int | None, typer.Option(help="With any, jobs compute there. [default: 0]")],
-    "cpus_per_job": Annotated[int | None, typer.Option(help="Cores of a job.")],
-    "memory": Annotated[str | None, typer.Option(help="Of a job, such as 32GB; SLURM.")],
-    "time": Annotated[
+    ] = None,
+    max_jobs: Annotated[int | None, typer.Option(help="Jobs at a time. [default: 2]")] = None,
+    gpus_per_job: Annotated[int | None, typer.Option(help="With any, jobs compute there. [default: 0]")] = None,
+    cpus_per_job: Annotated[int | None, typer.Option(help="Cores of a job.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Of a job, such as 32GB; SLURM.")] = None,
+    time: Annotated[
         str | None,
         typer.Option(help="Of a job, such as 4h; started again if it takes longer. [default: 4h on SLURM]"),
-    ],
-    "partition": Annotated[str | None, typer.Option(help="SLURM's.")],
-    "cpu_partition": Annotated[
+    ] = None,
+    partition: Annotated[str | None, typer.Option(help="SLURM's.")] = None,
+    cpu_partition: Annotated[
         str | None, typer.Option(help="For probes that need no GPU, once their features are extracted on one; SLURM.")
-    ],
-    "on_interrupt": Annotated[
+    ] = None,
+    on_interrupt: Annotated[
         str | None, typer.Option(help="What Ctrl-C does to jobs: leave or cancel. [default: leave]")
-    ],
-    "detach": Annotated[bool, typer.Option("--detach", help="Submit the jobs and return.")],
-}
+    ] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Submit the jobs and return.")] = False,
+) -> LaunchOptions | None:
+    """Where the options send the work; None where there is no launcher."""
+    given = locals()  # every option by its name
+    file = given.pop("launch_file")
+    return read_options(given | {"devices": _devices(devices), "detach": detach or None}, file=file)
 
 
 def launchable(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds these options to a command, which gets them together as ``launch``: None where there is no launcher."""
-    options = {name: (annotation, False if name == "detach" else None) for name, annotation in _OPTIONS.items()}
-    return _together(command, "launch", options, _read)
+    """Adds the options of jobs to a command, which gets them together as ``launch``; None without a launcher."""
+    return together(command, "launch", _launch_of, _launch_of)
 
 
 def planned(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the options of an evaluation to a command, which gets them as ``asked``."""
-    return _together(command, "asked", _ASKED, lambda **given: functools.partial(plan_of, **given))
+    return together(command, "asked", plan_of, lambda **given: functools.partial(plan_of, **given))
 
 
-def _together(
-    command: Callable[..., None], name: str, options: Mapping[str, tuple[Any, Any]], read: Callable[..., Any]
+def together(
+    command: Callable[..., None], name: str, declared: Callable[..., Any], read: Callable[..., Any]
 ) -> Callable[..., None]:
-    """The command with options, each an annotation and a default, in place of its parameter ``name``."""
-    own = inspect.signature(command, eval_str=True)
+    """The command with the options that ``declared`` has, in place of its parameter ``name``; ``read`` makes that."""
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    declares = inspect.signature(declared, eval_str=True).parameters.values()
+    added = [parameter for parameter in declares if get_origin(parameter.annotation) is Annotated]
 
     @functools.wraps(command)
     def with_options(**given: Any) -> None:
-        taken = {option: given.pop(option) for option in options}
+        taken = {option.name: given.pop(option.name) for option in added}
         command(**given, **{name: read(**taken)})
 
-    added = [
-        inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-        for option, (annotation, default) in options.items()
-    ]
     parameters = [
         one.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for parameter in own.parameters.values()
+        for parameter in own
         for one in (added if parameter.name == name else [parameter])
     ]
-    with_options.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     with_options.__annotations__ = {one.name: one.annotation for one in parameters}
     return with_options
-
-
-def _read(*, launch_file: Path | None, detach: bool, devices: str | None, **given: Any) -> LaunchOptions | None:
-    return read_options({**given, "devices": _devices(devices), "detach": detach or None}, file=launch_file)

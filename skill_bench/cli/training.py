@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ import typer
 from skill_bench.base.specs import validate
 from skill_bench.cli.options import DataPaths, Teacher, checkpoint_to_write, interruptible
 from skill_bench.cli.paths import folder_to_write, require_folder
+from skill_bench.cli.run_options import together
 from skill_bench.upstream.spec import weights
 
 if TYPE_CHECKING:
@@ -40,8 +42,6 @@ Precision = Annotated[str, typer.Option(help="fp32, bf16 or fp16 (mixed).")]
 MaxSeconds = Annotated[
     float | None, typer.Option(help="Most audio in one pass of a device; more is split, with the same result.")
 ]
-CheckpointEvery = Annotated[int, typer.Option(help="Updates from one checkpoint to the next.")]
-Tensorboard = Annotated[bool, typer.Option("--tensorboard", help="Event files in the work folder.")]
 
 
 def work_folder(work_dir: Path | None, out: Path) -> Path:
@@ -69,26 +69,33 @@ def launch(**options: Any) -> Processes:
     return validate(Engine, options, source="training options").launch()
 
 
-@contextmanager
-def _training(folder: Path, **options: Any) -> Iterator[tuple[Processes, Progress]]:
-    """The processes and what the first of them shows; an interruption says that ``folder`` holds the checkpoints."""
-    from skill_bench.cli.console import ConsoleProgress
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What the options of every training say.
 
-    processes = launch(**options)
-    kept = f"checkpoints are in {folder}; the same command continues"
-    with ConsoleProgress(quiet=not processes.is_first) as progress, interruptible(progress, kept=kept):
-        yield processes, progress
+    Attributes:
+        recipe: ``changes`` of it, and ``scale_updates``.
+        work_dir: As it was given.
+        engine: Devices, precision and checkpoints.
+    """
+
+    recipe: dict[str, Any]
+    work_dir: Path | None
+    engine: dict[str, Any]
+
+    @contextmanager
+    def begun(self, folder: Path) -> Iterator[tuple[Processes, Progress]]:
+        """The processes and what the first of them shows; when interrupted, says that ``folder`` has checkpoints."""
+        from skill_bench.cli.console import ConsoleProgress
+
+        processes = launch(**self.engine)
+        kept = f"checkpoints are in {folder}; the same command continues"
+        with ConsoleProgress(quiet=not processes.is_first) as progress, interruptible(progress, kept=kept):
+            yield processes, progress
 
 
-def distill(
-    teacher: Teacher,
-    data: DataPaths,
-    out: Annotated[
-        Path, typer.Option(help="The student to write, ending in .safetensors.", callback=checkpoint_to_write)
-    ],
-    recipe: Annotated[
-        str, typer.Option(help="skill, dphubert, distilhubert, random_groups, uniform_groups, or a TOML file.")
-    ] = "skill",
+def _training_of(
+    *,
     changes: Changes = [],  # noqa: B006 (typer reads it, nobody changes it)
     scale_updates: ScaleUpdates = 1.0,
     seed: Annotated[int | None, typer.Option(help="Short for --set seed=N.")] = None,
@@ -96,8 +103,37 @@ def distill(
     device: TrainingDevice = "auto",
     precision: Precision = "fp32",
     max_seconds_per_device: MaxSeconds = None,
-    checkpoint_every: CheckpointEvery = 200,
-    tensorboard: Tensorboard = False,
+    checkpoint_every: Annotated[int, typer.Option(help="Updates from one checkpoint to the next.")] = 200,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Event files in the work folder.")] = False,
+) -> Training:
+    return Training(
+        recipe={"changes": changes if seed is None else [*changes, f"seed={seed}"], "scale_updates": scale_updates},
+        work_dir=work_dir,
+        engine={
+            "device": device,
+            "precision": precision,
+            "max_seconds_per_device": max_seconds_per_device,
+            "checkpoint_every_updates": checkpoint_every,
+            "tensorboard": tensorboard,
+        },
+    )
+
+
+def _trains(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options of a training to a command, which gets them together as ``training``."""
+    return together(command, "training", _training_of, _training_of)
+
+
+@_trains
+def distill(
+    teacher: Teacher,
+    data: DataPaths,
+    out: Annotated[
+        Path, typer.Option(help="The student to write, ending in .safetensors.", callback=checkpoint_to_write)
+    ],
+    *,
+    recipe: RecipeName = "skill",
+    training: Training,
     dtype: Annotated[
         Literal["float16", "float32"],
         typer.Option(help="How weights are stored; half the size moves hidden states by about a thousandth."),
@@ -106,28 +142,18 @@ def distill(
     """Distil a student from a teacher: joint pruning, then distillation alone."""
     from skill_bench.distillation.recipe import load_recipe
 
-    if seed is not None:
-        changes = [*changes, f"seed={seed}"]
-    load_recipe(recipe, changes=changes, scale_updates=scale_updates)  # what is wrong with it is said at once
-    folder = work_folder(work_dir, out)
+    load_recipe(recipe, **training.recipe)  # what is wrong with it is said at once
+    folder = work_folder(training.work_dir, out)
 
     from skill_bench.api.distill import distill as method
 
-    with _training(
-        folder,
-        device=device,
-        precision=precision,
-        max_seconds_per_device=max_seconds_per_device,
-        checkpoint_every_updates=checkpoint_every,
-        tensorboard=tensorboard,
-    ) as (processes, progress):
+    with training.begun(folder) as (processes, progress):
         student = method(
             teacher,
             data,
             out=out,
             recipe=recipe,
-            changes=changes,
-            scale_updates=scale_updates,
+            **training.recipe,
             work_dir=folder,
             dtype=dtype,
             processes=processes,
@@ -142,16 +168,15 @@ def distill(
     typer.echo(f"curves: {', '.join(map(str, student.curves))}")
 
 
+@_trains
 def pretrain(
     data: DataPaths,
     out: Annotated[
         Path, typer.Option(help="The teacher to write, ending in .safetensors.", callback=checkpoint_to_write)
     ],
+    *,
     recipe: Annotated[str, typer.Option(help="small, teacher, or a TOML file.")] = "small",
-    changes: Changes = [],  # noqa: B006 (typer reads it, nobody changes it)
-    scale_updates: ScaleUpdates = 1.0,
-    seed: Annotated[int | None, typer.Option(help="Short for --set seed=N.")] = None,
-    work_dir: WorkDir = None,
+    training: Training,
     start: Annotated[
         Path | None,
         typer.Option(
@@ -161,19 +186,12 @@ def pretrain(
         ),
     ] = None,
     synthetic_hours: Annotated[float, typer.Option(help="Hours of synthesised speech to add.")] = 0.0,
-    device: TrainingDevice = "auto",
-    precision: Precision = "fp32",
-    max_seconds_per_device: MaxSeconds = None,
-    checkpoint_every: CheckpointEvery = 200,
-    tensorboard: Tensorboard = False,
 ) -> None:
     """Pre-train the small WavLM-shaped teacher by masked prediction."""
     from skill_bench.pretraining.recipe import load_recipe
 
-    if seed is not None:
-        changes = [*changes, f"seed={seed}"]
-    chosen = load_recipe(recipe, changes=changes, scale_updates=scale_updates)
-    folder = work_folder(work_dir, out)
+    chosen = load_recipe(recipe, **training.recipe)
+    folder = work_folder(training.work_dir, out)
 
     from skill_bench.corpora.listing import list_audio
     from skill_bench.models import checkpoint
@@ -181,14 +199,7 @@ def pretrain(
     from skill_bench.pretraining.pretrain import make_teacher
     from skill_bench.report.render.curves import write_curves
 
-    with _training(
-        folder,
-        device=device,
-        precision=precision,
-        max_seconds_per_device=max_seconds_per_device,
-        checkpoint_every_updates=checkpoint_every,
-        tensorboard=tensorboard,
-    ) as (processes, progress):
+    with training.begun(folder) as (processes, progress):
         encoder = make_teacher(
             list_audio(data),
             out,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -9,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from skill_bench.base import recipes
+from skill_bench.base.documents import write_atomic
 from skill_bench.base.specs import Count, Frozen, Off, Positive, PositiveNumber, Weight
 from skill_bench.layers.options import FixedGroups, RandomGroups, SimilarGroups, UniformGroups
 from skill_bench.models.encoder import LayerZero
@@ -105,3 +107,10 @@ def names() -> list[str]:
 def load_recipe(name_or_file: str, *, changes: Iterable[str] = (), scale_updates: float = 1.0) -> Recipe:
     """A recipe by name, or from a TOML file; as :func:`skill_bench.base.recipes.load`, with its errors."""
     return recipes.load(Recipe, name_or_file, folder=_FOLDER, changes=changes, scale_updates=scale_updates)
+
+
+def write_with_groups(path: Path, *, extends: str, n_groups: int, reason: str) -> Path:
+    """Writes a recipe that is another one, by its name or file, with that many groups, and says why."""
+    extended = os.path.relpath(extends, path.parent) if extends.endswith(".toml") else extends
+    text = f'extends = "{extended}"\n\n[groups]\nn_groups = {n_groups}  # {reason}\n'
+    return write_atomic(path, text.encode())

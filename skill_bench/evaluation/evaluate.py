@@ -32,6 +32,7 @@ from skill_bench.evaluation.probe import PROBE_LIMIT, Prober, peak_memory_bytes
 from skill_bench.evaluation.solve import requests
 from skill_bench.evaluation.task_files import load_task
 from skill_bench.features.extract import extract, require_memory
+from skill_bench.features.stored import root_in
 from skill_bench.records.record import safe_name
 from skill_bench.tasks import TaskSpec
 
@@ -174,7 +175,7 @@ def _remove_leftovers(plan: Plan) -> None:
     """Only where such runs write: both folders may hold what is none of their business."""
     remove_leftovers(plan.out_dir / safe_name(plan.suite))
     remove_leftovers(plan.cache_dir, below=False)
-    remove_leftovers(plan.cache_dir / "features")
+    remove_leftovers(root_in(plan.cache_dir))
 
 
 def _ensure_profile(

@@ -28,7 +28,7 @@ from skill_bench.features.cache import FeatureCache
 from skill_bench.features.extract import extract
 from skill_bench.features.extraction import BATCH_SECONDS
 from skill_bench.features.policy import Policy, entry_keys
-from skill_bench.features.stored import caches, free_bytes
+from skill_bench.features.stored import caches, free_bytes, root_in
 from skill_bench.measure.memory import resident_peak_bytes
 from skill_bench.probes.batches import RESIDENT_BYTES
 from skill_bench.records.profile import Band
@@ -118,7 +118,7 @@ class Prober:
     def _extraction(self, asked: Request) -> _Extraction:
         policy = _policy(asked)
         cache = FeatureCache(
-            root=self.cache_dir / "features", identity=self.upstream.identity, policy=policy.name,
+            root=root_in(self.cache_dir), identity=self.upstream.identity, policy=policy.name,
             upstream=self.upstream.name,
         )  # fmt: skip
         room = self._room(cache)  # before the probe takes of it

@@ -9,7 +9,6 @@ or one policy's features.
 from __future__ import annotations
 
 import errno
-import hashlib
 import mmap
 import os
 import uuid
@@ -34,7 +33,7 @@ from skill_bench.features.shard import (
     read_index,
     write_shard,
 )
-from skill_bench.features.stored import IN_USE, About
+from skill_bench.features.stored import IN_USE, About, folder_of
 
 _READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
 _MAPPED_BYTES = 2**29
@@ -76,7 +75,7 @@ class FeatureCache:
         if not identity:
             raise ValueError("an upstream without identity cannot be cached")
         self.root = root
-        self.folder = root / hashlib.sha256(identity.encode()).hexdigest()[:16] / policy
+        self.folder = folder_of(identity, root=root) / policy
         self.is_writable = True
         try:
             self._lock = _use(self.folder)

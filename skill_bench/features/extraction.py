@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from skill_bench.base.counted import counted
+from skill_bench.base.hashed import digest
 from skill_bench.base.in_order import neighbours
 from skill_bench.base.progress import Advance
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
@@ -45,7 +45,7 @@ class Extraction:
     n_threads: int = field(kw_only=True)
 
     def __post_init__(self) -> None:
-        self.root = self.cache_dir / "features"
+        self.root = stored.root_in(self.cache_dir)
         self.cache = FeatureCache(
             root=self.root, identity=self.upstream.identity, policy=self.policy.name, upstream=self.upstream.name
         )
@@ -161,7 +161,7 @@ class Extraction:
 
     def _name(self, block: Batches) -> str:
         keys = [self._keys[utterance.id] for batch in block for utterance in batch]
-        return hashlib.sha256("\n".join(keys).encode()).hexdigest()[:32]
+        return digest("\n".join(keys))[:32]
 
     def _is_complete(self, block: Batches) -> bool:
         return all(self._keys[utterance.id] in self.cache for batch in block for utterance in batch)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from skill_bench.base import locks
 from skill_bench.base.documents import write_atomic
+from skill_bench.base.hashed import digest
 from skill_bench.features.shard import SUFFIX, DamagedShard, is_intact, map_shard, read_index
 
 IN_USE = "in_use"
@@ -49,6 +50,16 @@ class StoredCache:
     policy: str
     n_bytes: int
     last_used: float
+
+
+def root_in(cache_dir: Path) -> Path:
+    """The folder of all caches of features."""
+    return cache_dir / "features"
+
+
+def folder_of(identity: str, *, root: Path) -> Path:
+    """The folder of one model's features, whatever the policy."""
+    return root / digest(identity)[:16]
 
 
 def caches(root: Path) -> list[StoredCache]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 import uuid
@@ -20,6 +19,7 @@ from skill_bench.base.provenance import now
 from skill_bench.evaluation.cell_record import EvaluatedUpstream
 from skill_bench.evaluation.evaluate import evaluate, load_request
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
+from skill_bench.features.stored import folder_of, root_in
 from skill_bench.guard.baseline import FILE, Baseline, Change, Costs, Settings, read_baseline
 from skill_bench.guard.findings import CheckReport
 from skill_bench.guard.judge import Rules, judge_costs, judge_tasks
@@ -150,7 +150,7 @@ def _run(
     model = place.load(UpstreamRequest(name=settings.upstream, ckpt=place.ckpt))
     # Features of an earlier version of the code would hide what the change did: this identity is nobody else's.
     own, model.identity = model.identity, f"{model.identity} {uuid.uuid4()}"
-    features = place.cache_dir / "features" / hashlib.sha256(model.identity.encode()).hexdigest()[:16]
+    features = folder_of(model.identity, root=root_in(place.cache_dir))
     try:
         outcome = evaluate(
             Plan(

@@ -10,12 +10,10 @@ from typing import Any
 from skill_bench.base.archive import SUFFIX, files, is_archive, is_place, packed, read_bytes
 from skill_bench.base.counted import counted
 from skill_bench.base.documents import check_digest, read_object, write_atomic
-from skill_bench.base.errors import RecordError, UsageError
+from skill_bench.base.errors import RecordError, UsageError, first_few
 from skill_bench.records.fidelity import Fidelity
 from skill_bench.records.profile import Profile
 from skill_bench.records.record import REPLACED, Record, read_predictions
-
-_FEW = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +119,7 @@ def unpack(archive: Path, out: Path) -> Contents:
         elif not (out / name).is_file() or (out / name).read_bytes() != read_bytes(path):
             other.append(name)
     if other:
-        few = ", ".join(other[:_FEW]) + (f" and {len(other) - _FEW} more" if len(other) > _FEW else "")
-        raise UsageError(f"--out {out}: other files are there in the place of {few}. Name another folder.")
+        raise UsageError(f"--out {out}: other files are there in the place of {first_few(other)}. Name another folder.")
     for name in missing:
         write_atomic(out / name, read_bytes(found.files[name]))
     return found

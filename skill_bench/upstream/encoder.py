@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from skill_bench.base.hashed import digest
 from skill_bench.base.in_order import neighbours
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.models import runtime, size
@@ -38,7 +38,7 @@ class EncoderUpstream(Upstream):
         super().__init__(
             system=system.model_copy(
                 update={
-                    "identity": hashlib.sha256(f"encoder {CODE_VERSION} {loaded.sha256}".encode()).hexdigest(),
+                    "identity": digest(f"encoder {CODE_VERSION} {loaded.sha256}"),
                     "checkpoint_sha256": loaded.sha256,
                     "n_parameters": size_of(loaded.encoder),
                     "n_hidden_states": len(names),

@@ -6,12 +6,11 @@ normalised to zeros, where the standard deviation of one value is undefined and 
 
 from __future__ import annotations
 
-import hashlib
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from skill_bench.base.hashed import digest
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.records.record import System
 from skill_bench.upstream.interface import CODE_VERSION, Upstream
@@ -31,7 +30,7 @@ class FilterbankUpstream(Upstream):
         super().__init__(
             system=system.model_copy(
                 update={
-                    "identity": hashlib.sha256(content.encode()).hexdigest(),
+                    "identity": digest(content),
                     "n_parameters": 0,
                     "n_hidden_states": 1,
                     "details": {**system.details, **filterbank.model_dump(mode="json")},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import onnxruntime
@@ -11,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from skill_bench.base.errors import CheckpointError
+from skill_bench.base.hashed import digest
 from skill_bench.models import onnx_file, size
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
@@ -44,7 +44,7 @@ class GraphUpstream(Upstream):
         super().__init__(
             system=system.model_copy(
                 update={
-                    "identity": hashlib.sha256(f"graph {CODE_VERSION} {file.sha256}".encode()).hexdigest(),
+                    "identity": digest(f"graph {CODE_VERSION} {file.sha256}"),
                     "checkpoint_sha256": stated.checkpoint_sha256,
                     "n_parameters": n_parameters,
                     "n_hidden_states": len(names),

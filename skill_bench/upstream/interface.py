@@ -7,7 +7,6 @@ harness freezes what it loads (:meth:`Upstream.freeze`).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -18,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from skill_bench.base.errors import UsageError
+from skill_bench.base.hashed import digest
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.base.specs import Precision
 from skill_bench.records.record import System
@@ -85,7 +85,7 @@ class Upstream(nn.Module):
             update={
                 "name": f"{system.name}-{precision}",
                 "title": f"{system.title}, {precision}",
-                "identity": hashlib.sha256(f"{precision} {system.identity}".encode()).hexdigest(),
+                "identity": digest(f"{precision} {system.identity}"),
                 "details": {**system.details, "computed_in": precision},
             }
         )

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from skill_bench.base.errors import CheckpointError, SpecError, UsageError
+from skill_bench.base.hashed import digest
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.models.size import bytes_on_disk, size_of
 from skill_bench.records.record import System
@@ -37,7 +38,7 @@ class ModuleUpstream(Upstream):
         with torch.no_grad():
             states = _states(module, torch.zeros(max(SAMPLE_RATE_HZ, min_samples)))
         weights = _hash(module)
-        identity = hashlib.sha256(f"module {CODE_VERSION} {code} {weights}".encode()).hexdigest()
+        identity = digest(f"module {CODE_VERSION} {code} {weights}")
         super().__init__(
             system=system.model_copy(
                 update={
@@ -143,8 +144,8 @@ def _described(value: Any) -> str:
 
 
 def _hash(module: nn.Module) -> str:
-    digest = hashlib.sha256()
+    found = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"\0{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+        found.update(f"\0{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()

@@ -149,7 +149,7 @@ def test_card_shows_the_scores_of_this_model_alone(tmp_path: Path) -> None:
     sha256 = checkpoint.load(bundled).sha256
     results = catalog.folder("leaderboard") / "results"
     own = [r for r in collect(results).records if r.system.checkpoint_sha256 == sha256]
-    run(bundled, "--format", "huggingface", "--out", tmp_path / "m", "--records", results)
+    run(bundled, "--format", "huggingface", "--out", tmp_path / "m", "--results", results)
     card = (tmp_path / "m" / "README.md").read_text()
     scores = card.partition("## Scores")[2].partition("## Recipe")[0]
     if not own:

@@ -183,7 +183,8 @@ MISSING = {
     "leaderboard --results gone": "--results gone: no such file or folder. Check the path.",
     "compare skill teacher --results gone": "--results gone: no such file or folder. Check the path.",
     "evidence write --records gone": "--records gone: no such file or folder. Check the path.",
-    "export empty.pt --out x --records gone": "--records gone: no such file or folder. Check the path.",
+    "export empty.pt --out x --results gone": "--results gone: no such file or folder. Check the path.",
+    "export empty.pt --out x --records gone": "--results gone: no such",  # as it was called
     "export gone --out x.safetensors": "gone: no such checkpoint. Check the path.",
     "run -u skill --ckpt gone": "gone: no such checkpoint. Check the path.",
     "plan run -u skill --ckpt gone": "gone: no such checkpoint. Check the path.",
@@ -230,7 +231,7 @@ DAMAGED = {
     "leaderboard --results r.zip": "r.zip: not a zip archive that can be read",
     "compare skill teacher --results r.zip": "r.zip: not a zip archive that can be read",
     "results unpack r.zip --out x": "r.zip: not a zip archive that can be read",
-    "evidence write --records r.zip": "r.zip: not a zip archive that can be read",
+    "evidence write --results r.zip": "r.zip: not a zip archive that can be read",
     "export empty.pt --out x.safetensors": "empty.pt: ",
     "similarity --teacher empty.pt --data speech": "empty.pt: ",
     "profile -u skill --ckpt empty.pt": "empty.pt: ",

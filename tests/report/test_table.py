@@ -251,6 +251,13 @@ def test_error_rates_are_retained_as_points(make_record: Any) -> None:
     assert found["pr_per_percent_retention_percent"] == 75
 
 
+def test_what_enters_no_mean_is_not_kept_in_per_cent(make_record: Any) -> None:
+    ours, its = ({"accuracy": Metric(value=v, unit="nats", higher_is_better=True)} for v in (60.0, 80.0))
+    found = row(table(student(make_record, 60, metrics=ours), make_record("teacher", metrics=its)), system="student")
+    assert found["ks_accuracy_nats"] == 60
+    assert found.get("ks_accuracy_nats_retention_percent") is None
+
+
 def test_every_task_has_its_own_rank(make_record: Any) -> None:
     found = table(
         make_record("a", "ks", 90), make_record("a", "pr", 50), make_record("b", "ks", 80), make_record("b", "pr", 10)

@@ -29,25 +29,40 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
-def imported(path: Path) -> set[str]:
-    """The package's modules that one file imports, also inside functions and for types only."""
+def imported(name: str) -> set[str]:
+    """The package's modules that one of them imports: inside functions, for types only, and by name as well."""
+    path = MODULES[name]
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: a relative import"
             base = "skill_bench.__init__" if node.module == "skill_bench" else node.module
             for alias in node.names:
-                name = f"{node.module}.{alias.name}"
-                found.add(name if name in MODULES else base or "")
-    return {name for name in found if name in MODULES}
+                full = f"{node.module}.{alias.name}"
+                found.add(full if full in MODULES else base or "")
+    if any("import_module" in ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        found |= _by_name(name, tree, found)
+    return {other for other in found if other in MODULES} - {name}
+
+
+def _by_name(name: str, tree: ast.AST, found: set[str]) -> set[str]:
+    """What a module loads by `import_module`: the modules that its strings name, and all of a folder that it walks."""
+    named = {str(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "pkgutil.iter_modules":
+            alias = ast.unparse(node.args[0]).removesuffix("__path__")  # "readers.", or nothing for its own folder
+            package = next(one for one in found if f"{one}.".endswith(f".{alias}")) if alias else name
+            named |= {module for module in MODULES if module.rpartition(".")[0] == package}
+    return named
 
 
 @cache
 def imports() -> dict[str, set[str]]:
     """Module -> the modules it imports."""
-    return {name: imported(path) - {name} for name, path in MODULES.items()}
+    return {name: imported(name) for name in MODULES}
 
 
 def room(module: str) -> str:

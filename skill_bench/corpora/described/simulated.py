@@ -7,7 +7,6 @@ documents, spoken terms to find in them, and says which document holds which ter
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -123,7 +122,7 @@ def rendering_identity(
     hashes = content_hashes((u.path for part in parts.values() for u in part), cache_dir=cache_dir)
     sources = [[name, [[u.id, u.target, hashes[u.path]] for u in part]] for name, part in parts.items()]
     facts = [version, settings.model_dump(), sources]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+    return digest(json.dumps(facts))[:12]
 
 
 def mono(utterance: Utterance) -> NDArray[np.float32]:

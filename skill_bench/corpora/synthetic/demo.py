@@ -13,7 +13,6 @@ QbE, and ``commands`` both IC and SF.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -27,6 +26,7 @@ import numpy as np
 import soundfile
 from scipy.signal import lfilter
 
+from skill_bench.base.hashed import digest
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.synthetic.espeak import Voice
 from skill_bench.corpora.synthetic.rendered import rendered_folder
@@ -230,7 +230,7 @@ def demo_folder(cache_dir: Path) -> Path:
 def _identity(items: Sequence[Item]) -> str:
     facts = [asdict(item) for item in items]
     content = json.dumps([facts, _suite_toml(), _NOISE_SECONDS, version("espeakng-loader")], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:12]
+    return digest(content)[:12]
 
 
 def _make(folder: Path, items: Sequence[Item]) -> None:

@@ -13,8 +13,7 @@ import vl_convert
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from skill_bench import __version__
-from skill_bench.base import catalog
+from skill_bench.base import __version__, catalog
 from skill_bench.base.documents import write_atomic
 from skill_bench.base.errors import RecordError
 from skill_bench.base.escape import without_paths

@@ -9,8 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from skill_bench import __version__
-from skill_bench.base import catalog
+from skill_bench.base import __version__, catalog
 from skill_bench.base.errors import SkillBenchError
 from skill_bench.base.escape import without_paths
 from skill_bench.report.render.figure_files import theme
