@@ -15,7 +15,7 @@ from skill_bench.base.errors import CheckpointError
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
-from skill_bench.models.export.onnx import OPSET, build, to_onnx, whole
+from skill_bench.models.export.onnx import OPSET, build, to_onnx
 from skill_bench.models.export.quantise import quantise
 from skill_bench.models.onnx_file import Heard, Parity, Precision, Stated, described
 from skill_bench.models.runtime import Session
@@ -54,7 +54,7 @@ def write(
     else:
         graph = build(encoder)
         parity["float32"] = _parity(Session(encoder.architecture, graph.proto, graph.weights), encoder, waves)
-        model = quantise(whole(graph), precision, speech=learnt_from)
+        model = quantise(graph, precision, speech=learnt_from)
     parity[precision] = _parity(Session(encoder.architecture, model.SerializeToString()), encoder, waves)
     if (worst := max(one.relative for one in parity["float32"])) > MOST_RELATIVE:
         raise CheckpointError(

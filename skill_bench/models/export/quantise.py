@@ -21,21 +21,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skill_bench.base.errors import UsageError
-from skill_bench.models.export.onnx import INPUT, is_large, require_one_file
+from skill_bench.models.export.onnx import INPUT, Graph, is_large, require_one_file, whole
 from skill_bench.models.onnx_file import Precision
 
 
 def quantise(
-    model: onnx.ModelProto,
+    graph: Graph,
     precision: Precision,
     *,
     speech: Sequence[Float[Tensor, " _own_samples"]],
     nodes: Sequence[str] | None = None,
 ) -> onnx.ModelProto:
-    """``model`` with weights in int8, a scale for each output.
+    """``graph`` with weights in int8, a scale for each output.
 
     Args:
-        model: Float32; may be larger than one .onnx file.
+        graph: Float32; may be larger than one .onnx file.
         precision: ``int8`` takes the range of what enters a layer from each utterance as it comes; ``int8-static`` has
             it from ``speech``, once, as hardware without floating point wants it.
         speech: 16 kHz; only ``int8-static`` needs any.
@@ -49,6 +49,7 @@ def quantise(
 
     if precision == "int8-static" and not speech:
         raise UsageError("--quantise int8-static has no speech to learn ranges from. Name some: --calibrate SPEECH.")
+    model = whole(graph)  # its own, for the quantiser takes the weights out of what it is given
     layers = linear_layers(model) if nodes is None else list(nodes)
     with tempfile.TemporaryDirectory(prefix="skill-bench-quantise-") as folder, _quiet():
         after = Path(folder) / "int8.onnx"
