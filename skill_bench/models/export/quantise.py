@@ -1,9 +1,8 @@
 """The linear layers of a graph in 8 bits, by ONNX Runtime's own quantiser.
 
-Only linear layers: a convolution of the front end in 8 bits ruins every hidden state (60 to 80 % off on the bundled
-student, each of the inner six alone, whether ranges are extremes or percentiles). Most of what they hear is a
-thousandth of the loudest frame, below one step of 255, and the LayerNorm behind them makes it large again. The
-positional convolution would cost as much exactness as all linear layers together, and saves no time.
+Only linear layers: an inner convolution of the front end in 8 bits ruins every hidden state (docs/eight_bits.json has
+how much). Most of what it hears is a thousandth of the loudest frame, below one step of 255, and the LayerNorm behind
+it makes it large again. The positional convolution would cost as much exactness as all linear layers together.
 """
 
 from __future__ import annotations
