@@ -1,7 +1,8 @@
-"""Scores of a student in torch and as graphs, in docs/how-to/deploying.md, from the records in leaderboard/deployed.
+"""The tables of docs/how-to/deploying.md: scores of a student in torch and as graphs, from the records in
+leaderboard/deployed, and what 8 bits do to its states, from docs/eight_bits.json.
 
-python docs/deployed.py            # writes the table
-python docs/deployed.py --check    # says whether it is an old one
+python docs/deployed.py            # writes the tables
+python docs/deployed.py --check    # says whether they are old ones
 """
 
 from __future__ import annotations
@@ -9,18 +10,20 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import eight_bits
+
 from skill_bench.base import catalog
 from skill_bench.base.documents import write_atomic
 from skill_bench.report.comparison import SystemComparison, compare_systems
 from skill_bench.report.table.load import load_table
 
 PAGE = Path(__file__).parent / "how-to" / "deploying.md"
-BEGIN, END = "<!-- table: python docs/deployed.py -->\n", "<!-- end of the table -->\n"
+BEGIN, END = "<!-- table: python docs/{}.py -->\n", "<!-- end of the table -->\n"
 RECORDS = catalog.folder("leaderboard") / "deployed" / "local.zip"
 
 
-def comparisons() -> list[SystemComparison]:
-    """Each graph beside the student in torch."""
+def scores() -> str:
+    """Each graph beside the student in torch, and the command that says more."""
     table = load_table(RECORDS, published=False, intervals=False)
     graphs = sorted(
         (row.title, row.system)
@@ -28,7 +31,9 @@ def comparisons() -> list[SystemComparison]:
         for row in section.rows
         if row.origin == "run" and "(ONNX " in row.title
     )
-    return [one for _, system in graphs for one in compare_systems(table, "run:skill", f"run:{system}")]
+    found = [one for _, system in graphs for one in compare_systems(table, "run:skill", f"run:{system}")]
+    command = f"skill-bench compare run:skill run:{graphs[0][1]} --results leaderboard/deployed/local.zip"
+    return f"{table_of(found)}\n\nThe records come with skill-bench:\n`{command}`."
 
 
 def table_of(found: list[SystemComparison]) -> str:
@@ -57,9 +62,11 @@ def _difference(value: float, low: float, high: float) -> str:
 
 
 def page(text: str) -> str:
-    """The page with its table made again."""
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{table_of(comparisons())}\n\n{END}{rest.split(END)[1]}"
+    """The page with its tables made again."""
+    for name, table in (("deployed", scores()), ("eight_bits", eight_bits.table())):
+        before, rest = text.split(begin := BEGIN.format(name))
+        text = f"{before}{begin}\n{table}\n\n{END}{rest.partition(END)[2]}"
+    return text
 
 
 def main(arguments: list[str]) -> int:

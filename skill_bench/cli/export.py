@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from skill_bench.models.onnx_file import Precision
 
 _MOST_UTTERANCES = 32
-"""That ranges are learnt from."""
+"""That ranges are learnt from and parity is heard on."""
 
 
 def export(

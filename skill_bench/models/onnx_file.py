@@ -32,6 +32,7 @@ from skill_bench.models.size import size_of
 
 FORMAT, VERSION = "skill-bench graph", "1"
 Precision = Literal["float32", "int8", "int8-static"]
+Heard = Literal["noise", "speech", "held-out speech", "calibration speech"]
 
 
 class Parity(Frozen):
@@ -56,14 +57,15 @@ class Stated(Frozen):
         checkpoint_sha256: The encoder's, as `skill_bench.models.checkpoint.load` reports it.
         parity: By precision, its differences from the encoder when it was written; a quantised graph has its float32
             origin's beside its own.
-        parity_on: What was heard for that.
+        parity_on: What was heard for that. Where ranges were learnt from speech, other utterances of it; of a single
+            one, the same.
         checkpoint: What came with the checkpoint: title, teacher, licence, recipe...
     """
 
     precision: Precision
     checkpoint_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     parity: dict[Precision, tuple[Parity, ...]]
-    parity_on: Literal["noise", "speech"]
+    parity_on: Heard
     checkpoint: dict[str, str]
 
 
@@ -152,7 +154,7 @@ def _content(path: Path) -> bytes:
         if (size := path.stat().st_size) > MOST_BYTES:
             raise CheckpointError(
                 f"{path}: {size / 1e9:.2f} GB, and one ONNX file holds 2.15 GB at most, so this is none. Get the file "
-                "again; a larger model has to be quantised or pruned first."
+                "again, or export the model anew: smaller, or in 8 bits (--quantise)."
             )
         return path.read_bytes()
     except OSError as error:

@@ -45,7 +45,7 @@ def applies(encoder: Encoder) -> bool:
 
 
 LONG_SAMPLES = 20 * SAMPLE_RATE_HZ
-"""Memory of longer utterances is given back after each; of others it is kept for the next, which saves 8 % of time."""
+"""Memory of longer utterances is given back after each; of others it is kept for the next, which saves time."""
 
 
 class Session:

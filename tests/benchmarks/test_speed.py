@@ -26,14 +26,15 @@ from skill_bench.models import checkpoint, factories
 from skill_bench.pretraining.pretrain import SMALL_TEACHER
 from skill_bench.training.engine import Engine
 
+GRAPHS = (encoders.OURS, encoders.INT8, encoders.ALL_THREADS)
 CONTESTS: dict[str, tuple[Callable[[], Candidates], tuple[str, ...]]] = {
     "teacher": (
         lambda: encoders.teacher(batch_size=1, utterance_seconds=10.0),
-        ("skill-bench", "skill-bench, plain path", "torchaudio", "transformers"),
+        (*GRAPHS, encoders.EAGER, encoders.COMPILED, "torchaudio", "transformers"),
     ),
     "student": (
         lambda: encoders.student(batch_size=1, utterance_seconds=10.0),
-        ("skill-bench", "skill-bench, plain path", "its teacher"),
+        (*GRAPHS, encoders.EAGER, encoders.COMPILED, "its teacher"),
     ),
     "distillation": (distillation.against_straightforward, ("skill-bench", "straightforward")),
     "removal": (

@@ -90,7 +90,7 @@ def test_a_graph_is_written_with_its_parity(options: list[str], student: Path, t
     assert found.stated.checkpoint == METADATA | {"licence": "MIT"}
     assert found.stated.checkpoint_sha256 == checkpoint.load(student).sha256
     assert "ONNX opset 20, checked" in output
-    on = "speech" if precision == "int8-static" else "noise"
+    on = "held-out speech" if precision == "int8-static" else "noise"
     for name in found.stated.parity:
         assert f"{name} graph and torch, largest difference on {on}: " in output
     assert output.count("(10 s)") == len(found.stated.parity)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,13 +13,15 @@ import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper
-from small_encoders import METADATA, PRUNED, model_in, properties, small_checkpoint, small_graph
+from small_encoders import METADATA, PRUNED, awake, model_in, properties, small_checkpoint, small_graph
 
 from skill_bench.base.errors import CheckpointError, SkillBenchError, UnknownFormat, UsageError
 from skill_bench.models import checkpoint, onnx_file
+from skill_bench.models.encoder import Encoder
 from skill_bench.models.export import onnx_file as writer
-from skill_bench.models.export.onnx import INPUT, OPSET, to_onnx
+from skill_bench.models.export.onnx import INPUT, OPSET, Graph, build, to_onnx
 from skill_bench.models.export.quantise import linear_layers, quantise
+from skill_bench.models.factories import architecture
 from skill_bench.models.onnx_file import Precision
 from skill_bench.models.size import size_of
 from skill_bench.upstream.graph import from_file
@@ -50,7 +53,7 @@ def test_the_file_says_what_it_is(precision: Precision, graphs: dict[Precision, 
     assert found.stated.precision == precision
     assert found.stated.checkpoint_sha256 == loaded.sha256
     assert found.stated.checkpoint == METADATA
-    assert found.stated.parity_on == ("speech" if precision == "int8-static" else "noise")
+    assert found.stated.parity_on == ("held-out speech" if precision == "int8-static" else "noise")
     assert set(found.stated.parity) == {"float32", precision}
     for name, report in found.stated.parity.items():
         assert [one.n_samples for one in report] == [400, 16_000, 59_121, 160_000]
@@ -71,8 +74,8 @@ def test_the_parity_report_is_what_a_caller_finds(precision: Precision, graphs: 
     session = onnxruntime.InferenceSession(graphs[precision], providers=["CPUExecutionProvider"])
     wave = 0.1 * torch.randn(1, 160_000, generator=torch.Generator().manual_seed(0))
     if precision == "int8-static":
-        speech = [0.1 * torch.randn(8000, generator=torch.Generator().manual_seed(n)) for n in range(3)]
-        wave = torch.cat(speech).repeat(7)[None, :160_000]
+        held_out = 0.1 * torch.randn(8000, generator=torch.Generator().manual_seed(0))
+        wave = held_out.repeat(20)[None]
     states = session.run(None, {INPUT: wave.numpy()})
     with torch.no_grad():
         expected = checkpoint.load(graphs[precision].with_suffix(".safetensors")).encoder(wave)[0]
@@ -96,9 +99,35 @@ def test_quantised_weights_are_those_of_linear_layers_alone(graphs: dict[Precisi
         assert {one.domain for one in model_in(graphs[precision]).opset_import} <= {"", "ai.onnx"}
 
 
-def test_static_ranges_need_speech(graphs: dict[Precision, Path]) -> None:
+def test_static_ranges_need_speech() -> None:
     with pytest.raises(UsageError, match="int8-static has no speech to learn ranges from"):
-        quantise(model_in(graphs["float32"]), "int8-static", speech=[])
+        quantise(build(Encoder(PRUNED)), "int8-static", speech=[])
+
+
+def test_the_report_hears_other_speech_than_ranges_were_learnt_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a single utterance there is no other; the file says so."""
+    loaded = checkpoint.load(small_checkpoint(tmp_path / "small.safetensors"))
+    seen: list[int] = []
+
+    def learn(graph: Graph, precision: Precision, *, speech: writer.Waves) -> onnx.ModelProto:
+        seen.append(len(speech))
+        return quantise(graph, precision, speech=speech)
+
+    monkeypatch.setattr(writer, "quantise", learn)
+    speech = [0.1 * torch.randn(4000, generator=torch.Generator().manual_seed(n)) for n in range(6)]
+    reports = {}
+    for n, on in ((1, "calibration speech"), (2, "held-out speech"), (6, "held-out speech")):
+        path = tmp_path / f"{n}.onnx"
+        stated = writer.write(loaded, path, metadata={}, precision="int8-static", speech=speech[:n])
+        assert stated.parity_on == onnx_file.read(path).stated.parity_on == on
+        assert f"int8-static graph and torch, largest difference on {on}: " in writer.report(stated)
+        reports[n] = stated.parity["int8-static"]
+    assert seen == [1, 1, 4]
+    assert writer.write(loaded, tmp_path / "8.onnx", metadata={}, precision="int8", speech=speech).parity_on == "speech"
+    # The same speech is heard with one and with two; learnt from, it is nearer.
+    assert reports[1][-1].relative < reports[2][-1].relative
 
 
 def test_a_title_changes_no_identity_and_a_weight_does(graph: Path, tmp_path: Path) -> None:
@@ -266,11 +295,67 @@ def test_what_cannot_be_scored_is_named(name: str, graph: Path) -> None:
     assert str(graph) in str(caught.value)
 
 
+@pytest.mark.parametrize("precision", ["int8", "int8-static"])
+def test_a_quantised_graph_that_cannot_run_is_named(
+    precision: Precision, graphs: dict[Precision, Path], tmp_path: Path
+) -> None:
+    """An operation that this runtime has not, and weights of a type that the operation does not take."""
+    path = tmp_path / "mine.onnx"
+    model = model_in(graphs[precision])
+    kind = {"int8": "MatMulInteger", "int8-static": "QuantizeLinear"}[precision]
+    next(node for node in model.graph.node if node.op_type == kind).op_type = f"{kind}OfTomorrow"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(CheckpointError) as caught:
+        from_file(path, name="skill")
+    assert re.search(
+        rf"cannot run this {precision} graph \(.*{kind}OfTomorrow.*\)\. Export it again", str(caught.value)
+    )
+    model = model_in(graphs[precision])
+    weight = next(one for one in model.graph.initializer if one.data_type == TensorProto.INT8 and len(one.dims) == 2)
+    weight.CopyFrom(onnx.numpy_helper.from_array(np.zeros(weight.dims, dtype=np.float32), weight.name))
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(CheckpointError, match=rf"cannot run this {precision} graph \(.*float.*\)\. Export it again"):
+        from_file(path, name="skill")
+
+
 def test_a_file_beyond_one_protobuf_is_refused_unread(graph: Path) -> None:
     with graph.open("r+b") as file:
         file.truncate(2**31)  # holds no blocks
-    with pytest.raises(CheckpointError, match=r"2\.15 GB, and one ONNX file holds 2\.15 GB at most"):
+    with pytest.raises(
+        CheckpointError, match=r"2\.15 GB, and one ONNX file holds 2\.15 GB at most.*in 8 bits \(--quantise\)\."
+    ):
         onnx_file.read(graph)
+
+
+@pytest.mark.parametrize("precision", ["int8", "int8-static"])
+def test_what_is_too_large_in_float32_is_exported_in_eight_bits(
+    precision: Precision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    shape = architecture(
+        channels=8, dim=64, n_layers=2, n_heads=4, ffn_dim=256, position_kernel=16, position_groups=4
+    )  # fmt: skip
+    checkpoint.save(awake(Encoder(shape)), tmp_path / "m.safetensors", metadata={})
+    loaded = checkpoint.load(tmp_path / "m.safetensors")
+    wave = 0.1 * torch.randn(8000)
+
+    def write(path: Path, precision: Precision) -> list[np.ndarray]:
+        writer.write(loaded, path, metadata={}, precision=precision, speech=[wave])
+        return list(onnxruntime.InferenceSession(path).run(None, {INPUT: wave[None].numpy()}))
+
+    within = write(tmp_path / "within.onnx", precision)
+    size = (tmp_path / "within.onnx").stat().st_size
+    monkeypatch.setattr("skill_bench.models.export.onnx.MOST_BYTES", size)
+    with pytest.raises(CheckpointError, match=r"does not fit into one \.onnx file.*--quantise int8\."):
+        write(tmp_path / "float32.onnx", "float32")
+    assert not (tmp_path / "float32.onnx").exists()
+    beyond = write(tmp_path / "beyond.onnx", precision)
+    assert len(beyond) == 3
+    assert all(np.array_equal(a, b) for a, b in zip(within, beyond, strict=True))
+    assert onnx_file.read(tmp_path / "beyond.onnx").stated.precision == precision
+    monkeypatch.setattr("skill_bench.models.export.onnx.MOST_BYTES", size // 2)
+    with pytest.raises(CheckpointError, match=r"holds 2\.15 GB at most\. Export a smaller student\.$"):
+        write(tmp_path / "none.onnx", precision)
 
 
 def test_a_graph_is_no_checkpoint(graph: Path) -> None:

@@ -133,5 +133,7 @@ def test_the_oldest_runtime_that_knows_the_opset_takes_the_file() -> None:
 def test_a_model_beyond_one_protobuf_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     monkeypatch.setattr(export, "MOST_BYTES", 100_000)
-    with pytest.raises(CheckpointError, match=r"0\.00 GB does not fit into one \.onnx file.*smaller student"):
+    with pytest.raises(
+        CheckpointError, match=r"0\.00 GB does not fit into one \.onnx file.*smaller student, or .* --quantise int8\."
+    ):
         export.to_onnx(Encoder(WAVLM).eval())

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from skill_bench.records.profile import ColdStart, Profile
 from skill_bench.records.record import Record
 from skill_bench.records.similarity import Similarity
 from skill_bench.report.render import heat_map
@@ -24,7 +25,16 @@ from skill_bench.report.table.columns import published_column
 from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.load import load_table
 from skill_bench.report.table.published import PublishedRow
-from skill_bench.report.table.quantities import ANCHORS, PARAMETERS, SUPERB
+from skill_bench.report.table.quantities import (
+    ANCHORS,
+    COLD_START,
+    FILE,
+    MEAN,
+    PARAMETERS,
+    REAL_TIME_FACTOR,
+    SUPERB,
+    Quantity,
+)
 from skill_bench.report.table.table import Section, Table
 
 Spec = dict[str, Any]
@@ -68,6 +78,46 @@ def test_what_the_axes_cannot_hold_is_left_out_and_listed(published: Section) ->
     assert spec["title"]["subtitle"] == ["Not drawn: FBANK (0, no params)"]
     x, y = (spec["layer"][2]["encoding"][axis]["scale"]["domain"] for axis in "xy")
     assert all(x[0] < p["cost"] < x[1] and y[0] < p["quality"] < y[1] for p in found.drawn)
+
+
+@pytest.mark.parametrize(
+    ("cost", "figure", "costs"),
+    [
+        (FILE, "pareto-file", {"Big": 20.0, "Small": 5.0}),
+        (REAL_TIME_FACTOR, "pareto-one", {"Big": 0.1, "Small": 0.02}),
+        (COLD_START, "pareto-cold", {"Big": 0.75, "Small": 0.25}),
+    ],
+)
+def test_what_counts_where_a_model_is_deployed_is_an_axis(
+    cost: Quantity,
+    figure: str,
+    costs: dict[str, float],
+    make_record: Callable[..., Record],
+    make_profile: Callable[..., Profile],
+) -> None:
+    """A row without the number is left out and named, never drawn at nothing."""
+
+    def deployed(name: str, n_bytes: int, rate: float, seconds: float) -> Profile:
+        found = make_profile(name)
+        assert found.throughput is not None
+        measured = {
+            "disk_bytes": n_bytes,
+            "throughput": found.throughput.model_copy(update={"median": rate, "n_threads": 1}),
+            "cold_start": ColdStart(median=seconds, seconds=(seconds,), utterance_seconds=1.0),
+        }
+        return Profile(**(dict(found) | measured))
+
+    records = [make_record("big", numerator=90), make_record("small", numerator=80), make_record("old", numerator=70)]
+    profiles = (deployed("big", 20_000_000, 10.0, 0.75), deployed("small", 5_000_000, 50.0, 0.25), make_profile("old"))
+    entries = tuple(FoundRecord(record=record) for record in records)
+    (section,) = build([Collection(origin="run", entries=entries, profiles=profiles)]).sections
+    found = points_of(named(section), MEAN, cost)
+    assert {point["label"]: point["cost"] for point in found.drawn} == costs
+    assert found.left_out == (f"Old ({cost.title} not known)",)
+    spec = dict(figures_of(section))[figure]
+    assert spec["title"]["subtitle"] == [f"Not drawn: Old ({cost.title} not known)"]
+    assert spec["layer"][2]["encoding"]["x"]["title"] == cost.axis
+    assert {point["label"] for point in data_of(spec)} == set(costs)
 
 
 def test_a_system_far_below_the_others_is_listed() -> None:

@@ -43,9 +43,11 @@ def small() -> Architecture:
 
 def test_encoders_agree_before_they_are_timed(small: Architecture) -> None:
     candidates = encoders.teacher(batch_size=2, utterance_seconds=0.5, architecture=small, compiled=False)
-    assert list(candidates.run) == ["skill-bench", encoders.ALL_THREADS, encoders.EAGER, "torchaudio", "transformers"]
+    assert list(candidates.run) == [
+        "skill-bench", encoders.INT8, encoders.ALL_THREADS, encoders.EAGER, "torchaudio", "transformers",
+    ]  # fmt: skip
     found = hold(candidates, rounds=1, progress=Silent())
-    assert [len(timing.seconds) for timing in found.timings] == [1, 1, 1, 1, 1]
+    assert [len(timing.seconds) for timing in found.timings] == [1, 1, 1, 1, 1, 1]
     assert found.floor is not None
     assert found.floor.macs > 2 * 24 * 48
 
@@ -53,6 +55,9 @@ def test_encoders_agree_before_they_are_timed(small: Architecture) -> None:
 def test_other_states_are_not_timed(small: Architecture, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Runtime.hidden_states
     monkeypatch.setattr(Runtime, "hidden_states", lambda *a: [2 * states for states in whole(*a)])
+    with pytest.raises(AssertionError, match=r"skill-bench, int8: hidden states differ by"):
+        encoders.teacher(batch_size=1, utterance_seconds=0.2, architecture=small, compiled=False)
+    monkeypatch.setattr(Runtime, "hidden_states", lambda *a: [1.01 * states for states in whole(*a)])
     with pytest.raises(AssertionError, match=r"all threads for each utterance: hidden states differ by"):
         encoders.teacher(batch_size=1, utterance_seconds=0.2, architecture=small, compiled=False)
 
@@ -60,7 +65,7 @@ def test_other_states_are_not_timed(small: Architecture, monkeypatch: pytest.Mon
 def test_the_student_is_smaller(small: Architecture) -> None:
     candidates = encoders.student(batch_size=1, utterance_seconds=0.5, architecture=small, compiled=False)
     assert "times fewer multiply-adds" in candidates.what
-    assert list(candidates.run)[-1] == "its teacher"
+    assert list(candidates.run) == ["skill-bench", encoders.INT8, encoders.ALL_THREADS, encoders.EAGER, "its teacher"]
     assert hold(candidates, rounds=1, progress=Silent()).floor is not None
 
 

@@ -61,20 +61,43 @@ def to_onnx(encoder: Encoder) -> onnx.ModelProto:
         encoder: In evaluation mode, float32 weights on the CPU.
 
     Raises:
-        CheckpointError: the weights are more than one protobuf message holds.
+        CheckpointError: the weights are more than one file holds.
     """
-    made = build(encoder)
-    size = sum(weight.nbytes for weight in made.weights.values()) + len(made.proto)
-    if size > MOST_BYTES:
-        raise CheckpointError(
-            f"a model of {size / 1e9:.2f} GB does not fit into one .onnx file, which holds 2.15 GB at most. "
-            "Export a smaller student, or quantise this one where it is deployed."
-        )
-    model = onnx.load_model_from_string(made.proto)
-    for initializer in model.graph.initializer:
-        if initializer.name in made.weights:
-            initializer.CopyFrom(numpy_helper.from_array(made.weights[initializer.name], initializer.name))
+    model = whole(build(encoder))
+    require_one_file(model, advice="Export a smaller student, or this one in 8 bits: --quantise int8.")
     return model
+
+
+def whole(graph: Graph) -> onnx.ModelProto:
+    """The graph with its weights in it, be they more than one file holds."""
+    model = onnx.load_model_from_string(graph.proto)
+    for initializer in model.graph.initializer:
+        if initializer.name in graph.weights:
+            initializer.CopyFrom(numpy_helper.from_array(graph.weights[initializer.name], initializer.name))
+    return model
+
+
+def is_large(model: onnx.ModelProto) -> bool:
+    """Whether it is more than one file holds."""
+    return _n_bytes(model) > MOST_BYTES
+
+
+def _n_bytes(model: onnx.ModelProto) -> int:
+    """Of its weights; all else is a few kilobytes, and could not be counted where they are too many."""
+    return sum(len(one.raw_data) for one in model.graph.initializer)
+
+
+def require_one_file(model: onnx.ModelProto, *, advice: str) -> None:
+    """Refuses what one .onnx file does not hold, and says what to do instead.
+
+    Raises:
+        CheckpointError: as it says.
+    """
+    if is_large(model):
+        raise CheckpointError(
+            f"a model of {_n_bytes(model) / 1e9:.2f} GB does not fit into one .onnx file, which holds 2.15 GB at most. "
+            f"{advice}"
+        )
 
 
 @torch.no_grad()

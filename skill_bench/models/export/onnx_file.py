@@ -15,9 +15,9 @@ from skill_bench.base.errors import CheckpointError
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder
-from skill_bench.models.export.onnx import OPSET, to_onnx
+from skill_bench.models.export.onnx import OPSET, build, to_onnx
 from skill_bench.models.export.quantise import quantise
-from skill_bench.models.onnx_file import Parity, Precision, Stated, described
+from skill_bench.models.onnx_file import Heard, Parity, Precision, Stated, described
 from skill_bench.models.runtime import Session
 
 MOST_RELATIVE = 1e-3
@@ -36,7 +36,8 @@ def write(
         path: Ends in ``.onnx``.
         metadata: Kept in the file.
         precision: Of the linear layers' weights.
-        speech: For the ranges of ``int8-static``, and for the parity report, which noise is taken for otherwise.
+        speech: For the parity report, which noise is taken for otherwise, and for the ranges of ``int8-static``: every
+            fourth utterance is held out for the report there, as ranges fit what they were learnt from.
 
     Raises:
         UsageError: ``int8-static`` without speech.
@@ -44,25 +45,30 @@ def write(
     """
     if path.suffix != ".onnx":
         raise CheckpointError(f"{path}: a graph ends in .onnx.")
-    model = to_onnx(loaded.encoder)
-    heard = _heard(loaded.encoder.architecture.receptive_field_samples, speech)
-    parity: dict[Precision, tuple[Parity, ...]] = {"float32": _parity(model, loaded.encoder, heard)}
+    encoder = loaded.encoder
+    learnt_from, heard, on = _divided(speech, precision)
+    waves = _waves(encoder.architecture.receptive_field_samples, heard)
+    parity: dict[Precision, tuple[Parity, ...]] = {}
+    if precision == "float32":
+        model = to_onnx(encoder)
+    else:
+        graph = build(encoder)
+        parity["float32"] = _parity(Session(encoder.architecture, graph.proto, graph.weights), encoder, waves)
+        model = quantise(graph, precision, speech=learnt_from)
+    parity[precision] = _parity(Session(encoder.architecture, model.SerializeToString()), encoder, waves)
     if (worst := max(one.relative for one in parity["float32"])) > MOST_RELATIVE:
         raise CheckpointError(
             f"{path}: not written, because the graph's hidden states are {worst:.2g} off the model's (of their "
             f"length), expected at most {MOST_RELATIVE:g}. This is a fault of skill-bench; please report the model."
         )
-    if precision != "float32":
-        model = quantise(model, precision, speech=speech)
-        parity[precision] = _parity(model, loaded.encoder, heard)
     stated = Stated(
         precision=precision,
         checkpoint_sha256=loaded.sha256,
         parity=parity,
-        parity_on="speech" if speech else "noise",
+        parity_on=on,
         checkpoint=dict(metadata),
     )
-    onnx.helper.set_model_props(model, described(loaded.encoder.architecture, stated))
+    onnx.helper.set_model_props(model, described(encoder.architecture, stated))
     onnx.checker.check_model(model, full_check=True)
     write_atomic(path, model.SerializeToString(deterministic=True))
     return stated
@@ -79,7 +85,16 @@ def report(stated: Stated) -> str:
     return "\n".join([f"ONNX opset {OPSET}, checked", *lines])
 
 
-def _heard(shortest: int, speech: Waves) -> list[Tensor]:
+def _divided(speech: Waves, precision: Precision) -> tuple[Waves, Waves, Heard]:
+    """What ranges are learnt from, what the report hears, and what that is."""
+    if precision != "int8-static":
+        return (), speech, "speech" if speech else "noise"
+    if len(speech) == 1:
+        return speech, speech, "calibration speech"
+    return [wave for index, wave in enumerate(speech) if index % 4], speech[::4], "held-out speech"
+
+
+def _waves(shortest: int, speech: Waves) -> list[Tensor]:
     """Waveforms of four lengths: the shortest there is, 1 s, an odd one of 3.7 s, 10 s."""
     lengths = (shortest, SAMPLE_RATE_HZ, _ODD_SAMPLES, 10 * SAMPLE_RATE_HZ)
     noise = 0.1 * torch.randn(lengths[-1], generator=torch.Generator().manual_seed(0))
@@ -88,10 +103,9 @@ def _heard(shortest: int, speech: Waves) -> list[Tensor]:
     return [track[:n] for n in lengths]
 
 
-def _parity(model: onnx.ModelProto, encoder: Encoder, heard: Waves) -> tuple[Parity, ...]:
-    session = Session(encoder.architecture, model.SerializeToString())
+def _parity(session: Session, encoder: Encoder, waves: Waves) -> tuple[Parity, ...]:
     found = []
-    for wave in heard:
+    for wave in waves:
         with torch.no_grad():
             expected = torch.cat(encoder(wave[None])[0])
         difference = session.hidden_states([wave])[0] - expected

@@ -1,9 +1,8 @@
 """The linear layers of a graph in 8 bits, by ONNX Runtime's own quantiser.
 
-Only linear layers: a convolution of the front end in 8 bits ruins every hidden state (60 to 80 % off on the bundled
-student, each of the inner six alone, whether ranges are extremes or percentiles). Most of what they hear is a
-thousandth of the loudest frame, below one step of 255, and the LayerNorm behind them makes it large again. The
-positional convolution would cost as much exactness as all linear layers together, and saves no time.
+Only linear layers: an inner convolution of the front end in 8 bits ruins every hidden state (docs/eight_bits.json has
+how much). Most of what it hears is a thousandth of the loudest frame, below one step of 255, and the LayerNorm behind
+it makes it large again. The positional convolution would cost as much exactness as all linear layers together.
 """
 
 from __future__ import annotations
@@ -21,43 +20,52 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skill_bench.base.errors import UsageError
-from skill_bench.models.export.onnx import INPUT
+from skill_bench.models.export.onnx import INPUT, Graph, is_large, require_one_file, whole
 from skill_bench.models.onnx_file import Precision
 
 
 def quantise(
-    model: onnx.ModelProto, precision: Precision, *, speech: Sequence[Float[Tensor, " _own_samples"]]
+    graph: Graph,
+    precision: Precision,
+    *,
+    speech: Sequence[Float[Tensor, " _own_samples"]],
+    nodes: Sequence[str] | None = None,
 ) -> onnx.ModelProto:
-    """``model`` with weights in int8, a scale for each output.
+    """``graph`` with weights in int8, a scale for each output.
 
     Args:
-        model: Float32.
+        graph: Float32; may be larger than one .onnx file.
         precision: ``int8`` takes the range of what enters a layer from each utterance as it comes; ``int8-static`` has
             it from ``speech``, once, as hardware without floating point wants it.
         speech: 16 kHz; only ``int8-static`` needs any.
+        nodes: With ``int8-static``, other nodes than the linear layers.
 
     Raises:
         UsageError: no speech where it is needed.
+        CheckpointError: in 8 bits too it is more than one file holds.
     """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_dynamic, quantize_static
 
     if precision == "int8-static" and not speech:
         raise UsageError("--quantise int8-static has no speech to learn ranges from. Name some: --calibrate SPEECH.")
-    layers = linear_layers(model)
+    model = whole(graph)  # its own, for the quantiser takes the weights out of what it is given
+    layers = linear_layers(model) if nodes is None else list(nodes)
     with tempfile.TemporaryDirectory(prefix="skill-bench-quantise-") as folder, _quiet():
-        before, after = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
-        before.write_bytes(model.SerializeToString())
-        same: dict[str, Any] = {"per_channel": True, "weight_type": QuantType.QInt8}
+        after = Path(folder) / "int8.onnx"
+        same: dict[str, Any] = {"per_channel": True, "weight_type": QuantType.QInt8, "nodes_to_quantize": layers}
+        same["use_external_data_format"] = is_large(model)
         if precision == "int8":
             # It writes them as MatMul and Add first, under these names.
             same |= {"nodes_to_quantize": [f"{name}_MatMul" for name in layers], "op_types_to_quantize": ["MatMul"]}
-            quantize_dynamic(before, after, **same)
+            quantize_dynamic(model, after, **same)
         else:
-            same |= {"nodes_to_quantize": layers, "op_types_to_quantize": ["Gemm"], "quant_format": QuantFormat.QDQ}
-            quantize_static(before, after, _reader(speech), activation_type=QuantType.QUInt8, **same)
+            kinds = sorted({node.op_type for node in model.graph.node if node.name in layers})
+            same |= {"op_types_to_quantize": kinds, "quant_format": QuantFormat.QDQ}
+            quantize_static(model, after, _reader(speech), activation_type=QuantType.QUInt8, **same)
         quantised: onnx.ModelProto = onnx.load(after)
-        quantised.producer_name, quantised.producer_version = model.producer_name, model.producer_version
-        return quantised
+    quantised.producer_name, quantised.producer_version = model.producer_name, model.producer_version
+    require_one_file(quantised, advice="Export a smaller student.")
+    return quantised
 
 
 def linear_layers(model: onnx.ModelProto) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import altair as alt
 
+from skill_bench.base.errors import first_few
 from skill_bench.report.render.figure_files import ROLES, Datasets, Row, Spec, words
 from skill_bench.report.render.labels import place_labels
 from skill_bench.report.render.rows import Named
@@ -36,7 +37,8 @@ def quality_of(section: Section) -> Quantity | None:
 
 
 def points_of(rows: Sequence[Named], quality: Quantity, cost: Quantity) -> Points:
-    """Every row with both numbers that the axes can hold, best first; what they cannot hold is listed instead."""
+    """Every row with both numbers that the axes can hold, best first; what they cannot hold is listed instead, and so
+    is what has a score and no such cost."""
     both = [(named, named.row.value(cost), named.row.value(quality)) for named in rows]
     known = [(named, price, value) for named, price, value in both if price is not None and value is not None]
     floor = _floor([value for _, price, value in known if price > 0])
@@ -49,6 +51,8 @@ def points_of(rows: Sequence[Named], quality: Quantity, cost: Quantity) -> Point
         interval = named.row.intervals.get(quality.name)
         ends = {} if interval is None else {"low": interval.low, "high": interval.high}
         drawn.append({**named.identity, "cost": price, "quality": value, **ends})
+    if lacking := [named.label for named, price, value in both if price is None and value is not None]:
+        left_out.append(f"{first_few(lacking, most=3)} ({cost.title} not known)")
     return Points(drawn=tuple(drawn), left_out=tuple(left_out))
 
 
