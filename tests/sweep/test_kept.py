@@ -18,7 +18,7 @@ from skill_bench.records.fidelity import R2, Fidelity, FidelitySettings, LayerFi
 from skill_bench.records.record import Record, System
 from skill_bench.report.comparison import p_text
 from skill_bench.report.table.collect import Collection
-from skill_bench.sweep.failed import Failed
+from skill_bench.sweep.failed import Failed, Step
 from skill_bench.sweep.report.gaps import missing
 from skill_bench.sweep.report.groups import Wanted
 from skill_bench.sweep.report.kept import kept
@@ -40,7 +40,7 @@ def made_fidelity(
 ) -> Fidelity:
     """Of a student ``ROW-sSEED``, as a grid of students has it written."""
     row, _, seed = student.rpartition("-s")
-    said = {"evidence_row": row, "distillation_seed": int(seed)} if details is None else dict(details)
+    said: dict[str, Any] = {"evidence_row": row, "distillation_seed": int(seed)} if details is None else {**details}
     r2 = R2(value=value, low=value - 0.1, high=value + 0.1)
     layer = LayerFidelity(
         teacher_layer=0, student_layer=0, plain=r2, whitened=r2, n_directions=1, plain_penalties=(1.0,),
@@ -50,7 +50,7 @@ def made_fidelity(
         teacher=System(name="teacher", title="Teacher", identity="t"),
         student=System(
             name=student, title=f"{row.upper()}, seed 1", identity=identity or student, n_parameters=810_000,
-            details=said if recipe is None else {**said, "recipe": json.dumps(recipe)},
+            details=said | ({} if recipe is None else {"recipe": json.dumps(recipe)}),
         ),
         corpus=corpus, data_fingerprint=fingerprint or corpus, n_utterances=3, n_speakers=3,
         n_utterances_without_speaker=0, n_utterances_without_frames=0, n_frames=9, audio_seconds=60,
@@ -317,9 +317,9 @@ def test_fidelity_is_missed_by_row_seed_and_corpus() -> None:
     assert missing([], {}, parts=parts) == ["fidelity on b: no result of skill-s1"]
 
 
-def failure(row: str, reason: str, **more: Any) -> Failed:
-    provenance = made_records.PROVENANCE.model_copy(update={"started_at": more.pop("at", "2026-02-01")})
-    return Failed(**{"row": row, "seed": 0, "step": "distillation", "reason": reason, "provenance": provenance} | more)
+def failure(row: str, reason: str, step: Step = "distillation") -> Failed:
+    provenance = made_records.PROVENANCE.model_copy(update={"started_at": "2026-02-01"})
+    return Failed(row=row, seed=0, step=step, reason=reason, provenance=provenance)
 
 
 def test_why_a_student_is_missing_is_said_until_it_is_there() -> None:

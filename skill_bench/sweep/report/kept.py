@@ -43,7 +43,7 @@ def kept(parts: Sequence[Part]) -> list[str]:
 
 
 def _of_one_teacher(part: Part) -> list[str]:
-    main, variants = (_ordered(part, changed=wanted) for wanted in (False, True))
+    main, variants = (_ordered(part, are_variants=wanted) for wanted in (False, True))
     listed = ", ".join(
         f"{corpus} ({(one := part.heard[corpus]).audio_seconds / 60:.0f} min, {one.n_speakers} speakers)"
         for corpus in part.corpora
@@ -65,9 +65,9 @@ def _of_one_teacher(part: Part) -> list[str]:
     ]
 
 
-def _ordered(part: Part, *, changed: bool) -> list[str]:
+def _ordered(part: Part, *, are_variants: bool) -> list[str]:
     """Rows that are a variant of another, or those that are not, from the one that keeps most."""
-    found = {name: row.whitened(part.corpora) for name, row in part.rows.items() if bool(row.changes) == changed}
+    found = {name: row.whitened(part.corpora) for name, row in part.rows.items() if bool(row.changes) == are_variants}
     return sorted(found, key=lambda name: (-(-math.inf if (one := found[name]) is None else one.value), name))
 
 
