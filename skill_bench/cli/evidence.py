@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -77,7 +78,8 @@ def run_grid(
 @app.command("write")
 def write_page(
     records: Annotated[
-        Path, typer.Option(help="Folder or archive of records, as `evidence run` leaves it.", callback=there)
+        Path,
+        typer.Option("--results", help="Folder or archive of records, as `evidence run` leaves it.", callback=there),
     ],
     out: Annotated[Path, typer.Option(help="The page to write; figures lie beside it.", callback=file_to_write)] = Path(
         "docs/evidence.md"
@@ -93,6 +95,7 @@ def write_page(
     from skill_bench.records.similarity import SIMILARITY_FILE, LayerSimilarity
     from skill_bench.report.render.heat_map import write_figures
     from skill_bench.report.table.collect import collect
+    from skill_bench.sweep.failed import read_failed
     from skill_bench.sweep.grid import read_grid
     from skill_bench.sweep.recorded import same_students
     from skill_bench.sweep.report.page import write_up
@@ -100,6 +103,7 @@ def write_page(
     if out.suffix != ".md":
         raise UsageError(f"--out {out}: expected a name ending in .md.")
     collection = collect(records)
+    failed, damaged = read_failed(records)
     path = find(records, SIMILARITY_FILE)
     similarity = None if path is None else LayerSimilarity.read(path)
     figures = [] if similarity is None else write_figures(similarity, out.with_suffix(""))
@@ -111,13 +115,14 @@ def write_page(
         same = {job.row.name: found[job.name].row.name for job in jobs if job.name in found}
         expected = _expected(read, [job for job in jobs if job.name not in found])
     text = write_up(
-        collection,
+        replace(collection, problems=(*collection.problems, *damaged)),
         similarity=similarity,
         figures=[Path(figure.name) for figure in figures],
         command="skill-bench evidence write",
         design=design,
         expected=expected,
         same=same,
+        failed=failed,
     )
     for written in (write_atomic(out, text.encode()), *figures):
         typer.echo(written)
@@ -126,8 +131,11 @@ def write_page(
 def _expected(grid: Grid, jobs: Sequence[Job]) -> dict[str, Wanted]:
     from skill_bench.sweep.report.groups import Wanted
 
-    expected = {name: Wanted(seeds=(None,), tasks=grid.tasks) for name in ("teacher", *grid.upstreams)}
+    probes, corpora = grid.probe_seeds, tuple(one.corpus for one in grid.fidelity)
+    alone = Wanted(seeds=(None,), tasks=grid.tasks, probe_seeds=probes)
+    expected = dict.fromkeys(("teacher", *grid.upstreams), alone)
     for name in dict.fromkeys(job.row.name for job in jobs):
         own = [job for job in jobs if job.row.name == name]
-        expected[name] = Wanted(seeds=tuple(job.seed for job in own), tasks=own[0].tasks)
+        seeds = tuple(job.seed for job in own)
+        expected[name] = Wanted(seeds=seeds, tasks=own[0].tasks, probe_seeds=probes, corpora=corpora)
     return expected

@@ -24,7 +24,7 @@ from skill_bench.corpora.listing import speech_fingerprint
 from skill_bench.fidelity.heldout import HeldOut, Speakers, divide, held_out
 from skill_bench.fidelity.interval import CONFIDENCE, interval
 from skill_bench.fidelity.ridge import PENALTIES, WHITENING_THRESHOLD, RunningMoments, State
-from skill_bench.records.fidelity import Fidelity, FidelitySettings, LayerFidelity, Mapping, Reading
+from skill_bench.records.fidelity import Fidelity, FidelitySettings, LayerFidelity, Mapping, Reading, training_of
 from skill_bench.records.record import System
 from skill_bench.upstream.interface import Upstream
 
@@ -243,7 +243,7 @@ def _document(
     return Fidelity(
         # What checkpoints say of themselves stands in them; identity and hash name them.
         teacher=teacher.model_copy(update={"details": {}}),
-        student=student.model_copy(update={"details": {}}),
+        student=student.model_copy(update={"details": training_of(student.details)}),
         corpus=corpus,
         data_fingerprint=speech_fingerprint(utterances),
         n_utterances=len(utterances),

@@ -10,7 +10,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from skill_bench.base.documents import Document
+from skill_bench.base.documents import Document, JsonObject
 from skill_bench.base.hashed import digest
 from skill_bench.base.provenance import Provenance
 from skill_bench.base.specs import Frozen, Positive, PositiveNumber, Weight
@@ -18,6 +18,12 @@ from skill_bench.records.record import System, safe_name, upstream_folder
 
 SUITE = "fidelity"
 Mapping = Literal["same", "recipe", "proportional", "last"]
+_TRAINING = ("evidence_row", "distillation_seed", "recipe", "sparsity", "learnt_sparsity")
+
+
+def training_of(details: JsonObject) -> JsonObject:
+    """Of what a student's checkpoint says: which training it came out of, and what that had learnt to remove."""
+    return {name: details[name] for name in _TRAINING if name in details}
 
 
 class R2(Frozen):
@@ -83,7 +89,10 @@ class FidelitySettings(Frozen):
 
 
 class Fidelity(Document):
-    """One student beside its teacher on one corpus; the first of ``readings`` is the one that tables show."""
+    """One student beside its teacher on one corpus; the first of ``readings`` is the one that tables show.
+
+    The student's ``details`` are those of `training_of`, none in documents of earlier versions.
+    """
 
     kind: Literal["fidelity"] = "fidelity"
     teacher: System

@@ -5,6 +5,7 @@ Layout of the output folder::
     students/NAME.safetensors       a finished student; NAME.work beside it holds its checkpoints and logs
     records/<suite>/NAME/...        its records, as `skill-bench run` writes them
     records/fidelity/NAME/...       how much of its teacher it keeps, a document a corpus
+    records/failed/NAME-STEP.json   why it could not be made or measured, until it can
     records/similarity.json         the layers of the teacher
 
 Records that were packed are found in ``records/*.zip`` too; new ones lie beside these.
@@ -15,7 +16,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +27,7 @@ from skill_bench.base.archive import find
 from skill_bench.base.errors import CheckpointError, SkillBenchError, explained
 from skill_bench.base.locks import claim
 from skill_bench.base.progress import Progress
+from skill_bench.base.provenance import collect
 from skill_bench.base.unfinished import remove_leftovers
 from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.listing import content_fingerprint, list_audio, speech_fingerprint
@@ -40,8 +42,9 @@ from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.records.fidelity import fidelity_path
 from skill_bench.records.record import System
 from skill_bench.records.similarity import SIMILARITY_FILE, LayerSimilarity
+from skill_bench.sweep.failed import Failed, Step, failed_path
 from skill_bench.sweep.grid import Grid, Job, by_suite
-from skill_bench.sweep.recorded import is_measured, is_recorded, read_recipe, same_students
+from skill_bench.sweep.recorded import measured_student, read_recipe, recorded_weights, same_students
 from skill_bench.training.engine import Engine, Processes
 from skill_bench.upstream.encoder import EncoderUpstream
 from skill_bench.upstream.interface import Upstream
@@ -144,8 +147,11 @@ class Drive:
         """Whether its weights are gone, and nobody needs them any more."""
         if job.recipe is None or self._student_path(job).exists():
             return False
-        done = is_recorded(job, grid=self.grid, records=self._records, teacher_sha256=self._teacher.sha256) and all(
-            find(self._records, self._fidelity_path(job.name, corpus)) for corpus in self._held_out
+        sha256 = recorded_weights(job, grid=self.grid, records=self._records, teacher_sha256=self._teacher.sha256)
+        done = sha256 is not None and all(
+            (student := measured_student(find(self._records, self._fidelity_path(job.name, corpus)))) is not None
+            and student.checkpoint_sha256 == sha256
+            for corpus in self._held_out
         )
         if done:
             self.progress.note(f"{job.name}: all its records are there, so it is not distilled again")
@@ -179,10 +185,12 @@ class Drive:
     def _student(self, job: Job) -> Path | None:
         """Its checkpoint, distilled now or before; None where that failed."""
         try:
-            return self._distilled(job)
+            path = self._distilled(job)
         except (SkillBenchError, OSError) as error:
-            self._failed(f"{job.name} was not distilled: {explained(error) or error}")
+            self._failed(job, "distillation", error)
             return None
+        self._worked(job, "distillation")
+        return path
 
     def _distilled(self, job: Job) -> Path:
         if job.checkpoint is not None:
@@ -258,11 +266,13 @@ class Drive:
             teacher = self._teacher_upstream.to(self.device)
             student = self._upstreams(students)(UpstreamRequest(name=name)).to(self.device)
             for corpus, speech in self._held_out.items():
-                if not is_measured(find(self._records, self._fidelity_path(name, corpus)), student.system()):
+                there = measured_student(find(self._records, self._fidelity_path(name, corpus)))
+                if there is None or there.identity != student.system().identity:
                     (found,) = measure_fidelity(teacher, [student], speech, corpus=corpus, progress=self.progress)
                     found.write(found.path(self._records))
+            self._worked(students[name][0], "fidelity")
         except (SkillBenchError, OSError) as error:
-            self._failed(f"{name}: fidelity: {explained(error) or error}")
+            self._failed(students[name][0], "fidelity", error)
 
     def _fidelity_path(self, student: str, corpus: str) -> str:
         fingerprint = speech_fingerprint(self._held_out[corpus])
@@ -272,9 +282,19 @@ class Drive:
     def _teacher_upstream(self) -> Upstream:
         return self._upstreams({})(UpstreamRequest(name=TEACHER))
 
-    def _failed(self, text: str) -> None:
-        self.failures.append(text)
-        self.progress.note(f"failed: {text}")
+    def _failed(self, job: Job, step: Step, error: Exception) -> None:
+        """Says that a step failed, here and beside the records."""
+        reason = explained(error) or str(error)
+        said = f"{job.name} was not distilled: {reason}" if step == "distillation" else f"{job.name}: {step}: {reason}"
+        self.failures.append(said)
+        self.progress.note(f"failed: {said}")
+        failed = Failed(row=job.row.name, seed=job.seed, step=step, reason=reason, provenance=collect())
+        with suppress(OSError):  # of a full disk, the reason is told above
+            failed.write(failed.path(self._records))
+
+    def _worked(self, job: Job, step: Step) -> None:
+        """What was said of it before is over."""
+        failed_path(self._records, row=job.row.name, seed=job.seed, step=step).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, kw_only=True)

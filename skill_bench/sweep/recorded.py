@@ -22,10 +22,11 @@ from skill_bench.records.similarity import Groups, LayerSimilarity, Weights
 from skill_bench.sweep.grid import Grid, Job, by_suite
 
 
-def is_recorded(job: Job, *, grid: Grid, records: Path, teacher_sha256: str) -> bool:
-    """Whether ``records`` hold every cell of ``job``: finished, of its recipe and teacher, of today's task versions.
+def recorded_weights(job: Job, *, grid: Grid, records: Path, teacher_sha256: str) -> str | None:
+    """The hash of the one student of which ``records`` hold every cell of ``job``; None where they do not.
 
-    Never where it has no task: records alone say of which recipe a student was.
+    Cells are finished, of its recipe and teacher, of today's task versions. Where it has no task nobody knows: records
+    alone say of which recipe a student was.
     """
     keys = [
         Key(suite=suite, task=task, task_version=load_task(task).version, upstream=job.name, seed=seed)
@@ -33,19 +34,16 @@ def is_recorded(job: Job, *, grid: Grid, records: Path, teacher_sha256: str) -> 
         for task in tasks
         for seed in grid.probe_seeds
     ]
-    return bool(keys) and all(
-        _is_of(job, find_record(records, key), key, grid=grid, teacher_sha256=teacher_sha256) for key in keys
-    )
+    found = {_weights(job, find_record(records, key), key, grid=grid, teacher_sha256=teacher_sha256) for key in keys}
+    return found.pop() if len(found) == 1 else None
 
 
-def is_measured(path: Path | None, student: System) -> bool:
-    """Whether ``path`` holds the fidelity of this very student."""
-    if path is None:
-        return False
+def measured_student(path: Path | None) -> System | None:
+    """Of which student ``path`` holds the fidelity; None where it holds none."""
     try:
-        return Fidelity.read(path).student.identity == student.identity
+        return None if path is None else Fidelity.read(path).student
     except RecordError:
-        return False
+        return None
 
 
 def read_recipe(text: object) -> Recipe | None:
@@ -56,15 +54,16 @@ def read_recipe(text: object) -> Recipe | None:
         return None
 
 
-def _is_of(job: Job, path: Path | None, key: Key, *, grid: Grid, teacher_sha256: str) -> bool:
+def _weights(job: Job, path: Path | None, key: Key, *, grid: Grid, teacher_sha256: str) -> str | None:
+    """The hash of the weights that a cell was computed with; None where it is not the job's."""
     if path is None:
-        return False
+        return None
     try:
         record = Record.read(path)
     except RecordError:
-        return False  # whoever runs the cell is told
+        return None  # whoever runs the cell is told
     said = record.system.details
-    return (
+    fits = (
         record.status == "finished"
         and record.key == key
         and record.data is not None
@@ -72,6 +71,7 @@ def _is_of(job: Job, path: Path | None, key: Key, *, grid: Grid, teacher_sha256:
         and said.get("teacher_sha256") == teacher_sha256
         and read_recipe(said.get("recipe")) == job.recipe
     )
+    return record.system.checkpoint_sha256 if fits else None
 
 
 def same_students(jobs: Sequence[Job], similarity: LayerSimilarity) -> Mapping[str, Job]:

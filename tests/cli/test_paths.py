@@ -182,7 +182,7 @@ MISSING = {
     "results unpack gone --out x": "gone: no such file or folder. Check the path.",
     "leaderboard --results gone": "--results gone: no such file or folder. Check the path.",
     "compare skill teacher --results gone": "--results gone: no such file or folder. Check the path.",
-    "evidence write --records gone": "--records gone: no such file or folder. Check the path.",
+    "evidence write --results gone": "--results gone: no such file or folder. Check the path.",
     "export empty.pt --out x --results gone": "--results gone: no such file or folder. Check the path.",
     "export empty.pt --out x --records gone": "--results gone: no such",  # as it was called
     "export gone --out x.safetensors": "gone: no such checkpoint. Check the path.",

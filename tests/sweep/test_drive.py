@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 from fake_speech import class_data
 from small_models import noise, small_teacher
+from typer.testing import CliRunner
 
 from skill_bench.base.errors import CheckpointError, SkillBenchError
 from skill_bench.base.locks import Lock
 from skill_bench.base.progress import Progress, Silent
+from skill_bench.cli.main import app
 from skill_bench.corpora.data import TaskData
 from skill_bench.distillation.distill import Student, distill
 from skill_bench.evaluation import costs
@@ -35,6 +37,7 @@ from skill_bench.records.store import pack, unpack
 from skill_bench.report.table.collect import collect
 from skill_bench.sweep import drive as module
 from skill_bench.sweep.drive import Drive
+from skill_bench.sweep.failed import read_failed
 from skill_bench.sweep.grid import choose, read_grid
 from skill_bench.sweep.recorded import same_students
 from skill_bench.tasks import TaskSpec
@@ -253,6 +256,19 @@ def test_a_row_with_groups_that_cannot_be_does_not_stop_the_others(
     assert "uniform-s0" in names(tmp_path)
     assert len(failures) == 1
     assert "nine-s0 was not distilled: 9 groups of 5 layers: expected 1 to 5" in failures[0]
+    records = tmp_path / "out" / "records"
+    (failed,), problems = read_failed(records)
+    assert (failed.row, failed.seed, failed.step, problems) == ("nine", 0, "distillation", [])
+    pack(records, tmp_path / "packed.zip")
+    for place in (records, tmp_path / "packed.zip"):
+        arguments = ["--records", str(place), "--grid", str(tmp_path / "grid.toml"), "--out", str(tmp_path / "page.md")]
+        assert CliRunner().invoke(app, ["evidence", "write", *arguments], catch_exceptions=False).exit_code == 0
+        gaps = (tmp_path / "page.md").read_text().partition("## Missing")[2]
+        assert "- nine, distillation seed 0: was not distilled: 9 groups of 5 layers: expected 1 to 5" in gaps
+        assert "- skill, distillation seed 0, 1: no records" in gaps
+    (tmp_path / "grid.toml").write_text(GRID + rows.replace("n_groups = 9", "n_groups = 2"))
+    assert run(only=("nine",)) == []
+    assert read_failed(records) == ([], []), "it could be made"
 
 
 def test_given_checkpoints_are_evaluated_and_missing_ones_reported(
@@ -322,6 +338,9 @@ def test_students_are_held_against_their_teacher_once(
     found = Fidelity.read(path)
     assert (found.student.name, found.corpus, found.n_utterances) == ("uniform-s0", "tones", 18)
     assert len(found.readings[0].layers) == 5
+    said = found.student.details
+    assert (said["evidence_row"], said["distillation_seed"]) == ("uniform", 0)
+    assert set(said) == {"evidence_row", "distillation_seed", "recipe", "sparsity", "learnt_sparsity"}
     assert run(only=("uniform",)) == []
     assert measured == ["uniform-s0"]
     weights = tmp_path / "out" / "students" / "uniform-s0.safetensors"
@@ -334,6 +353,14 @@ def test_students_are_held_against_their_teacher_once(
     assert run(only=("uniform",), told=distilled.append) == []
     assert distilled == ["uniform-s0"], "its fidelity was missing"
     assert measured == ["uniform-s0"] * 2
+    shutil.rmtree(weights.with_suffix(".work"))
+    weights.unlink()
+    found = Fidelity.read(path)
+    older = found.student.model_copy(update={"checkpoint_sha256": "0" * 64, "identity": "older"})
+    found.model_copy(update={"student": older}).write(path)
+    assert run(only=("uniform",), told=distilled.append) == []
+    assert distilled == ["uniform-s0"] * 2, "an older student's fidelity is not this one's"
+    assert Fidelity.read(path).student.checkpoint_sha256 == checkpoint.load(weights).sha256
 
 
 def test_fidelity_that_fails_costs_itself_alone(
@@ -350,6 +377,12 @@ def test_fidelity_that_fails_costs_itself_alone(
     assert "uniform-s0" in names(tmp_path)
     assert len(failures) == 1
     assert "uniform-s0: fidelity: " in failures[0]
+    (failed,), _ = read_failed(tmp_path / "out" / "records")
+    assert (failed.row, failed.step) == ("uniform", "fidelity")
+    assert "No space left on device" in failed.reason
+    monkeypatch.setattr(module, "measure_fidelity", measure_fidelity)
+    assert run(only=("uniform",)) == []
+    assert read_failed(tmp_path / "out" / "records") == ([], [])
 
 
 def test_speech_of_fidelity_that_is_not_there_is_missed_before_any_work(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import made_records
 import made_samples as made
 import numpy as np
 import pytest
@@ -19,16 +19,15 @@ from typer.testing import CliRunner
 from skill_bench.base.errors import RecordError
 from skill_bench.base.provenance import Git
 from skill_bench.cli.main import app
-from skill_bench.records.fidelity import R2, Fidelity, FidelitySettings, LayerFidelity, Reading
 from skill_bench.records.record import Record, Selection, System
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection, collect
 from skill_bench.report.table.table import Section
 from skill_bench.sweep.report import joint
+from skill_bench.sweep.report.gaps import missing
 from skill_bench.sweep.report.groups import Group, Wanted, groups_of, mean_interval
 from skill_bench.sweep.report.joint import Suite
-from skill_bench.sweep.report.kept import difference, kept, rows_of
-from skill_bench.sweep.report.page import missing, write_up
+from skill_bench.sweep.report.page import write_up
 from skill_bench.sweep.report.paired import differences, leads
 
 MakeRecord = Callable[..., Record]
@@ -186,6 +185,33 @@ def test_a_row_lacks_only_what_it_should_have(section: Section, groups: dict[str
     ]
 
 
+def test_a_suite_that_nobody_has_is_missing(section: Section, groups: dict[str, Group]) -> None:
+    """Of every row that is asked for it, whatever else the row has; one without anything is told once."""
+    asked = {name: Wanted(seeds=tuple(group.rows), tasks=("demo/ks",)) for name, group in groups.items()}
+    words = Wanted(seeds=(0, 1, 2, 3), tasks=("demo/ks", "words/sid"), probe_seeds=(5,))
+    found = missing([suite(section, groups)], {**asked, "skill": words})
+    assert "skill, distillation seed 3: no records" in found
+    assert [line for line in found if line.startswith("words")] == [
+        "words sid, probe seed 5: no result of skill-s0, skill-s1, skill-s2"
+    ]
+    assert "demo ks, probe seed 1, 5: no result of fbank" in found
+
+
+def test_results_of_an_earlier_version_stand_for_a_task_until_there_is_a_newer_one(
+    section: Section, groups: dict[str, Group]
+) -> None:
+    outdated = suite(replace(section, outdated=True), groups)
+    expected = {"skill": Wanted(seeds=(0, 1, 2), tasks=("demo/ks", "demo/pr"), probe_seeds=(0, 1))}
+    assert not [line for line in missing([outdated], expected) if "skill-s0" in line]
+    first = replace(groups["skill"], rows={0: groups["skill"].rows[0]})
+    newer = suite(replace(section, rows=(first.rows[0],)), {"skill": first})
+    lines = [line for line in missing([newer, outdated], expected) if "skill-s" in line]
+    assert lines == [
+        "pr, probe seed 0, 1: no result of fbank, skill-s1, skill-s2",
+        "ks, probe seed 0, 1: no result of skill-s1, skill-s2",
+    ]
+
+
 def test_the_page_says_who_wins_and_what_is_not_there(with_controls: Path) -> None:
     same = {"skill-single": "skill"}
     text = write_up(
@@ -266,77 +292,6 @@ def test_suites_share_one_mean(with_controls: Path, make_record: MakeRecord) -> 
     assert joint.mean(suites, "dphubert") is None
     assert joint.to_reference(suites, "dphubert") is None
     assert joint.to_reference(suites[:1], "dphubert") is not None
-
-
-def made_fidelity(student: str, value: float, corpus: str, without: tuple[float, ...]) -> Fidelity:
-    r2 = R2(value=value, low=value - 0.1, high=value + 0.1)
-    layer = LayerFidelity(
-        teacher_layer=0, student_layer=0, plain=r2, whitened=r2, n_directions=1, plain_penalties=(1.0,),
-        whitened_penalties=(1.0,),
-    )  # fmt: skip
-    return Fidelity(
-        teacher=System(name="teacher", title="Teacher", identity="t"),
-        student=System(name=student, title=f"{student.partition('-s')[0].upper()}, seed 1", identity=student),
-        corpus=corpus, data_fingerprint=corpus, n_utterances=3, n_speakers=3, n_utterances_without_speaker=0,
-        n_utterances_without_frames=0, n_frames=9, audio_seconds=60,
-        settings=FidelitySettings(
-            n_folds=3, n_groups=len(without), penalties=(1.0,), whitening_threshold=1e-8, max_seconds=30,
-            confidence=0.95,
-        ),
-        readings=(
-            Reading(
-                mapping="same", layers=(layer, layer.model_copy(update={"teacher_layer": 1})), plain=r2, whitened=r2,
-                plain_without=without, whitened_without=without,
-            ),
-        ),
-        provenance=made_records.PROVENANCE,
-    )  # fmt: skip
-
-
-def test_what_is_kept_is_over_seeds_speakers_and_corpora() -> None:
-    scores = {"skill": (0.50, 0.52), "uniform": (0.60, 0.62), "once": (0.55,)}
-    documents = [
-        made_fidelity(f"{name}-s{seed}", value + shift, corpus, (value - 0.03, value, value + 0.03 * (name == "skill")))
-        for name, values in scores.items()
-        for seed, value in enumerate(values)
-        for corpus, shift in (("a", 0.0), ("b", 0.1))
-    ]
-    rows = rows_of(documents)
-    skill = rows["skill"].whitened(["a", "b"])
-    assert skill is not None
-    assert skill.values == pytest.approx((0.55, 0.57))
-    found = difference(rows["skill"], rows["uniform"], rows=[*rows.values()], corpora=["a", "b"])
-    assert found.value == pytest.approx(0.10)
-    # Seeds: 0.02 ** 2 / 2 in each row that has two; speakers: the jackknife of the paired difference on each corpus.
-    seeds = 0.02**2 / 2
-    without = np.array([0.1, 0.1, 0.1 - 0.03])
-    jackknife = 2 / 3 * ((without - without.mean()) ** 2).sum()
-    terms = [(seeds * (1 / 2 + 1 / 2), 2), (jackknife / 4, 2), (jackknife / 4, 2)]
-    variance = sum(term for term, _ in terms)
-    df = variance**2 / sum(term**2 / own for term, own in terms)
-    assert found.half_width == pytest.approx(stats.t.ppf(0.975, df) * variance**0.5)
-    assert found.p_value == pytest.approx(2 * stats.t.sf(0.10 / variance**0.5, df))
-    single = [made_fidelity(f"{name}-s0", 0.5, "a", (0.4, 0.5, 0.6)) for name in ("skill", "other")]
-    assert "nobody knows what another seed would change" in "\n".join(kept(single))
-    unknown = rows_of(single)
-    assert difference(unknown["skill"], unknown["other"], rows=[*unknown.values()], corpora=["a"]).p_value is None
-    alone = difference(rows["skill"], rows["once"], rows=[*rows.values()], corpora=["a", "b"])
-    assert alone.half_width > found.half_width, "one seed says less, with the spread that the others have"
-    text = "\n".join(kept(documents))
-    lines = [line for line in text.splitlines() if line.startswith("| ")]
-    assert [line.split("|")[1].strip() for line in lines[1:4]] == ["UNIFORM", "ONCE", "SKILL"], "best first"
-    assert "0.660 [" in lines[1]
-    assert "+0.100 [" in lines[1]
-    assert "a (1 min, 3 speakers), b (1 min, 3 speakers)" in text
-    assert kept([]) == []
-
-
-def test_a_student_that_was_not_measured_on_a_corpus_has_no_mean() -> None:
-    three = (0.1, 0.2, 0.3)
-    documents = [made_fidelity("skill-s0", 0.5, "a", three), made_fidelity("skill-s0", 0.6, "b", three)]
-    text = "\n".join(kept([*documents, made_fidelity("other-s0", 0.7, "a", three)]))
-    row = next(line for line in text.splitlines() if line.startswith("| OTHER "))
-    assert [cell.strip() for cell in row.split("|")[2:-1]] == ["–", "–", "0.700", "–", "1", "–", "–"]
 
 
 def test_synthetic_speech_is_said(tmp_path: Path, make_record: MakeRecord) -> None:

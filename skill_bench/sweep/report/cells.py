@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from tabulate import tabulate
 
@@ -12,6 +14,7 @@ from skill_bench.report.statistics.paired import Comparison, Overall
 from skill_bench.report.table.quantities import Quantity
 from skill_bench.report.table.table import Section
 from skill_bench.sweep.report.groups import Estimate, Group
+from skill_bench.sweep.report.readings import Difference
 
 More = tuple[str, Callable[[Group], str]]
 """A further column: its heading, and its text for a row."""
@@ -32,25 +35,35 @@ def systems(section: Section, groups: Sequence[Group], more: Sequence[More]) -> 
     return grid(rows, headings)
 
 
-def estimate(found: Estimate | None) -> str:
+def estimate(found: Estimate | None, *, decimals: int = 1) -> str:
     """``77.3 [75.2, 79.3]``."""
-    return ABSENT if found is None else _with_interval(found.value, found.interval, sign="")
+    return ABSENT if found is None else _with_interval(found.value, found.interval, sign="", decimals=decimals)
 
 
-def difference(found: Comparison | Overall | None) -> str:
+def difference(found: Comparison | Overall | Difference | None, *, decimals: int = 1) -> str:
     """``+0.7 [-0.4, +1.8]``."""
-    return ABSENT if found is None else _with_interval(found.difference, found.interval, sign="+")
+    return ABSENT if found is None else _with_interval(found.difference, found.interval, sign="+", decimals=decimals)
+
+
+def spread(values: Iterable[float | None], *, decimals: int) -> str:
+    """From the least to the most of those that are known, where they differ as printed."""
+    texts = sorted({f"{value:.{decimals}f}" for value in values if value is not None}, key=float)
+    return ABSENT if not texts else texts[0] if len(texts) == 1 else f"{texts[0]}–{texts[-1]}"
+
+
+def changed(changes: Mapping[str, tuple[Any, Any]]) -> str:
+    """``groups.n_groups 4 → 2, loss.heads per_group → shared``."""
+    return ", ".join(f"{key} {_option(before)} → {_option(after)}" for key, (before, after) in changes.items())
+
+
+def _option(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def cost(quantity: Quantity) -> More:
-    """A column of what the rows cost; from the least to the most where they differ."""
-
-    def spread(group: Group) -> str:
-        values = (row.value(quantity) for row in group.rows.values())
-        texts = sorted({quantity.text(value, absent=ABSENT) for value in values if value is not None}, key=float)
-        return ABSENT if not texts else texts[0] if len(texts) == 1 else f"{texts[0]}–{texts[-1]}"
-
-    return quantity.heading, spread
+    """A column of what the rows cost."""
+    decimals = quantity.decimals or 0
+    return quantity.heading, lambda group: spread((r.value(quantity) for r in group.rows.values()), decimals=decimals)
 
 
 def grid(rows: Sequence[Sequence[str]], headings: Sequence[str]) -> str:
@@ -63,9 +76,10 @@ def bullets(lines: Sequence[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _with_interval(value: float, interval: Interval | None, *, sign: str) -> str:
-    ends = "" if interval is None else f" [{interval.low:{sign}.1f}, {interval.high:{sign}.1f}]"
-    return f"{value:{sign}.1f}{ends}"
+def _with_interval(value: float, interval: Interval | None, *, sign: str, decimals: int) -> str:
+    form = f"{sign}.{decimals}f"
+    ends = "" if interval is None else f" [{interval.low:{form}}, {interval.high:{form}}]"
+    return f"{value:{form}}{ends}"
 
 
 def seeds(group: Group) -> str:

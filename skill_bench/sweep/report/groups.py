@@ -31,10 +31,18 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What a row should have: distillation seeds (None for a system that was not distilled), and ``SUITE/TASK``s."""
+    """What a row should have.
+
+    Attributes:
+        seeds: Of its distillations; None for a system that was not distilled.
+        tasks: ``SUITE/TASK`` each, with ``probe_seeds`` and those that others have.
+        corpora: On which its students are held against their teacher.
+    """
 
     seeds: tuple[int | None, ...]
     tasks: tuple[str, ...]
+    probe_seeds: tuple[int, ...] = (0,)
+    corpora: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,11 +118,13 @@ def _group(name: str, rows: dict[int | None, SystemRow]) -> Group:
     ordered = dict(sorted(rows.items(), key=lambda item: -1 if item[0] is None else item[0]))
     first = next(iter(ordered.values()))
     title = first.title if None in ordered else first.title.partition(", seed ")[0]
-    return Group(name=name, title=markdown_cell(title), rows=ordered, recipe=_recipe(first), changes={})
+    details = first.entries[-1].record.system.details if first.entries else {}
+    return Group(name=name, title=markdown_cell(title), rows=ordered, recipe=recipe_of(details), changes={})
 
 
-def _recipe(row: SystemRow) -> Recipe:
-    text = row.entries[-1].record.system.details.get("recipe") if row.entries else None
+def recipe_of(details: Mapping[str, Any]) -> Recipe:
+    """That a student's details hold; empty if they hold none."""
+    text = details.get("recipe")
     try:
         content = parse_json(text) if isinstance(text, str) else {}
     except ValueError:
@@ -125,15 +135,19 @@ def _recipe(row: SystemRow) -> Recipe:
 def _with_changes(group: Group, base: Group | None) -> Group:
     if base is None or base.name == group.name or not group.recipe:
         return group
-    before, after = _flat(base.recipe), _flat(group.recipe)
-    changed = {
-        key: (before.get(key), after.get(key))
-        for key in sorted({*before, *after})
+    return replace(group, changes=changes_between(base.recipe, group.recipe))
+
+
+def changes_between(before: Recipe, after: Recipe) -> dict[str, tuple[Any, Any]]:
+    """``groups.n_groups`` -> (before, after); without seeds and names."""
+    old, new = _flat(before), _flat(after)
+    return {
+        key: (old.get(key), new.get(key))
+        for key in sorted({*old, *new})
         # An option that is off does not differ from one that did not exist yet.
-        if (before.get(key) or None) != (after.get(key) or None)
+        if (old.get(key) or None) != (new.get(key) or None)
         and key.rpartition(".")[2] not in ("seed", "name", "title", "source")
     }
-    return replace(group, changes=changed)
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

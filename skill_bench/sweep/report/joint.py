@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from skill_bench.report.comparison import p_text, verdict
 from skill_bench.report.render.layout import ABSENT
@@ -16,7 +14,7 @@ from skill_bench.report.table.columns import Column
 from skill_bench.report.table.quantities import PARAMETERS
 from skill_bench.report.table.table import Score, Section
 from skill_bench.report.table.telling import RULE, Lead
-from skill_bench.sweep.report.cells import bullets, cost, difference, estimate, grid, seeds
+from skill_bench.sweep.report.cells import bullets, changed, cost, difference, estimate, grid, seeds
 from skill_bench.sweep.report.groups import Estimate, Group, estimate_of
 from skill_bench.sweep.report.paired import differences
 
@@ -109,7 +107,7 @@ def ablation(suites: Sequence[Suite]) -> list[str]:
             difference(against.get(name)),
             seeds(group),
             parameters(group),
-            _changed(group),
+            changed(group.changes),
         ]
         for name in shown
     ]
@@ -204,11 +202,3 @@ def _sentence(group: Group, found: Overall, p_value: float, suites: Sequence[Sui
         b=group.title,
     )
     return f"{said} (p {p_text(p_value)})."
-
-
-def _changed(group: Group) -> str:
-    return ", ".join(f"{key} {_value(before)} → {_value(after)}" for key, (before, after) in group.changes.items())
-
-
-def _value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

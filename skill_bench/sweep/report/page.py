@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,12 +18,15 @@ from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.quantities import MACS_SUPERB, PARAMETERS
-from skill_bench.report.table.table import Section, SystemRow
+from skill_bench.report.table.table import Section
+from skill_bench.sweep.failed import Failed, still_failing
 from skill_bench.sweep.report.cells import bullets, cost, difference, grid, systems
+from skill_bench.sweep.report.gaps import missing
 from skill_bench.sweep.report.groups import Group, Wanted, groups_of
 from skill_bench.sweep.report.joint import REFERENCE, Suite, ablation, counted_tasks, means
 from skill_bench.sweep.report.kept import kept
 from skill_bench.sweep.report.paired import differences, judged_by, leads, tally
+from skill_bench.sweep.report.readings import parts_of
 
 _HOW = (
     "Mean [95 % interval]. A student's interval is Student's t over its distillation seeds, each averaged over the "
@@ -57,6 +60,7 @@ def write_up(
     design: str | None = None,
     expected: Mapping[str, Wanted] | None = None,
     same: Mapping[str, str] | None = None,
+    failed: Sequence[Failed] = (),
 ) -> str:
     """The whole page as Markdown.
 
@@ -65,33 +69,37 @@ def write_up(
         figures: of ``similarity``, as the page should name them.
         command: that makes this page again.
         design: what was decided before the first result, as Markdown.
-        expected: what should be there, by row, see :func:`skill_bench.sweep.report.page.missing`.
+        expected: what should be there, by row, see :func:`skill_bench.sweep.report.gaps.missing`.
         same: rows that were not distilled, and the row whose students theirs would be.
+        failed: students that could not be made or measured; those that were since are passed over.
 
     Raises:
         RecordError: predictions of a record are missing or changed, or were made on other test items.
     """
     sections = build([collection], by_training=True).sections
+    readings = parts_of(collection.fidelity, collection.records)
+    held = f" and {counted(len(collection.fidelity), 'measurement')} of fidelity" if readings else ""
     parts = [
         "# Evidence",
-        f"Written from {counted(len(collection.records), 'record')} by `{command}`. Nothing here is typed by hand.",
+        f"Written from {counted(len(collection.records), 'record')}{held} by `{command}`. "
+        "Nothing here is typed by hand.",
     ]
     if design:
         parts += ["## Decided beforehand", design.strip()]
-    parts += kept(collection.fidelity)
+    parts += kept(readings)
     suites = [_suite(section) for section in sections]
     if suites:
         parts += [*counted_tasks(suites), *means(suites), *ablation(suites)]
     else:
-        parts.append("There are no records yet.")
+        parts.append("No task has been recorded." if readings else "There are no records yet.")
     if same:
         parts.append(
             bullets([f"{a} finds the groups of {b}: the same student, not distilled." for a, b in same.items()])
         )
     for suite in suites:
         parts += _section(suite)
-    absent = missing(suites, expected)
-    parts += ["## Missing", bullets(absent) if absent else "Nothing: every row has every task and seed."]
+    absent = missing(suites, expected, parts=readings, failed=still_failing(failed, collection))
+    parts += ["## Missing", bullets(absent) if absent else "Nothing: every row has every task, corpus and seed."]
     parts += _layers(similarity, figures)
     if collection.records:
         parts += ["## The code behind the records", _commits(collection)]
@@ -172,53 +180,6 @@ def _layers(found: LayerSimilarity | None, figures: Sequence[Path]) -> list[str]
     rows = [[TITLES[one.measure], json.dumps([list(group) for group in one.groups])] for one in found.measures]
     parts.append(grid(rows, ["measure", "groups of hidden states"]))
     return parts + [f"![{path.stem}]({path.as_posix()})" for path in figures if path.suffix == ".svg"]
-
-
-def missing(suites: Sequence[Suite], expected: Mapping[str, Wanted] | None = None) -> list[str]:
-    """Rows of ``expected``, by name, without a record, and cells that others of their suite have.
-
-    A row that is not in ``expected`` should have every task of its suite.
-    """
-    expected = expected or {}
-    lines = []
-    for name, wanted in expected.items():
-        there = {seed for suite in suites if name in suite.groups for seed in suite.groups[name].rows}
-        absent = [seed for seed in wanted.seeds if seed not in there] if wanted.tasks else []
-        if absent:
-            said = "" if absent == [None] else f", distillation seed {', '.join(map(str, absent))}"
-            lines.append(f"{name}{said}: no records")
-    for suite in suites:
-        found = _cells(suite, expected)
-        lines += [f"{suite.section.suite} {line}" for line in found] if len(suites) > 1 else found
-    return lines
-
-
-def _cells(suite: Suite, expected: Mapping[str, Wanted]) -> list[str]:
-    section, lines = suite.section, []
-    probe_seeds = {seed for row in section.rows for task in section.tasks for seed in _probe_seeds(section, row, task)}
-    wanted = {
-        name: [task for suite_name, _, task in (one.partition("/") for one in own.tasks) if suite_name == section.suite]
-        for name, own in expected.items()
-    }
-    for task in dict.fromkeys((*section.tasks, *(task for own in wanted.values() for task in own))):
-        asked = [g for g in suite.groups.values() if g.name not in wanted or task in wanted[g.name]]
-        lacking: dict[tuple[int, ...], list[str]] = defaultdict(list)
-        for row in (row for group in asked for row in group.rows.values()):
-            if absent_seeds := probe_seeds - _probe_seeds(section, row, task):
-                lacking[tuple(sorted(absent_seeds))].append(row.system)
-        lines += [
-            f"{task}, probe seed {', '.join(map(str, absent_seeds))}: no result of {', '.join(systems)}"
-            for absent_seeds, systems in lacking.items()
-        ]
-    for row in section.rows:
-        lines += [f"{row.system}: {note}" for note in row.notes]
-    return lines
-
-
-def _probe_seeds(section: Section, row: SystemRow, task: str) -> set[int]:
-    """With which the row has a result for the task."""
-    cells = [row.scores[c.name] for c in section.judged if c.task == task and c.name in row.scores]
-    return {seed for cell in cells for seed in cell.by_seed}
 
 
 def against_reference(section: Section, groups: Sequence[Group]) -> list[str]:
