@@ -25,7 +25,7 @@ FILES = {
     "similarity --teacher empty.pt --data speech": ("--out",),
     "plan distill --teacher empty.pt --data speech": ("--out",),
     "export empty.pt": ("--out",),
-    "evidence write --records records": ("--out",),
+    "evidence write --results records": ("--out",),
     "groups --teacher empty.pt --data speech --held-out speech": ("--out",),
     "results pack records": ("--out",),
 }

@@ -261,7 +261,7 @@ def test_a_row_with_groups_that_cannot_be_does_not_stop_the_others(
     assert (failed.row, failed.seed, failed.step, problems) == ("nine", 0, "distillation", [])
     pack(records, tmp_path / "packed.zip")
     for place in (records, tmp_path / "packed.zip"):
-        arguments = ["--records", str(place), "--grid", str(tmp_path / "grid.toml"), "--out", str(tmp_path / "page.md")]
+        arguments = ["--results", str(place), "--grid", str(tmp_path / "grid.toml"), "--out", str(tmp_path / "page.md")]
         assert CliRunner().invoke(app, ["evidence", "write", *arguments], catch_exceptions=False).exit_code == 0
         gaps = (tmp_path / "page.md").read_text().partition("## Missing")[2]
         assert "- nine, distillation seed 0: was not distilled: 9 groups of 5 layers: expected 1 to 5" in gaps

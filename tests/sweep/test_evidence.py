@@ -388,7 +388,7 @@ def test_nothing_recorded_is_a_page_that_says_so() -> None:
 
 
 def test_command_writes_the_same_page_twice(folder: Path, tmp_path: Path) -> None:
-    arguments = ["evidence", "write", "--records", str(folder), "--out", str(tmp_path / "docs" / "evidence.md")]
+    arguments = ["evidence", "write", "--results", str(folder), "--out", str(tmp_path / "docs" / "evidence.md")]
     written = []
     for _ in range(2):
         done = CliRunner().invoke(app, arguments, catch_exceptions=False)

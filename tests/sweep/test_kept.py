@@ -352,7 +352,7 @@ def test_a_page_of_fidelity_alone_does_not_say_that_there_are_no_records() -> No
 def test_the_page_of_the_documentation_is_what_its_records_give(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     grid, records = root / "leaderboard" / "evidence.toml", root / "leaderboard" / "evidence" / "local.zip"
-    arguments = ["--records", str(records), "--grid", str(grid), "--out", str(tmp_path / "evidence.md")]
+    arguments = ["--results", str(records), "--grid", str(grid), "--out", str(tmp_path / "evidence.md")]
     done = CliRunner().invoke(app, ["evidence", "write", *arguments], catch_exceptions=False)
     assert done.exit_code == 0
     assert (tmp_path / "evidence.md").read_text() == (root / "docs" / "evidence.md").read_text(), (
