@@ -19,11 +19,12 @@ from skill_bench.report.table.collect import Collection
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.quantities import MACS_SUPERB, PARAMETERS
 from skill_bench.report.table.table import Section, SystemRow
+from skill_bench.report.table.uncertainty import leads_of
 from skill_bench.sweep.report.cells import bullets, cost, difference, grid, systems
 from skill_bench.sweep.report.groups import Group, Wanted, groups_of
 from skill_bench.sweep.report.joint import REFERENCE, Suite, ablation, counted_tasks, means
 from skill_bench.sweep.report.kept import kept
-from skill_bench.sweep.report.paired import differences, judged_by, leads, tally
+from skill_bench.sweep.report.paired import differences, judged_by, tally
 
 _HOW = (
     "Mean [95 % interval]. A student's interval is Student's t over its distillation seeds, each averaged over the "
@@ -102,7 +103,7 @@ def write_up(
 
 def _suite(section: Section) -> Suite:
     groups = groups_of(section)
-    return Suite(section=section, groups={group.name: group for group in groups}, leads=leads(section, groups))
+    return Suite(section=section, groups={group.name: group for group in groups}, leads=leads_of(section))
 
 
 def _section(suite: Suite) -> list[str]:
