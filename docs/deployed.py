@@ -37,7 +37,7 @@ def scores() -> str:
 
 
 def table_of(found: list[SystemComparison]) -> str:
-    """A row a task, for each graph its score, the difference and what the test says of that."""
+    """A row a task, for each graph its score, the difference and what the test says of that; which tasks count."""
     graphs = [one.b.partition("(")[2].rstrip(")") for one in found]
     lines = [
         f"| | torch | {' | '.join(f'{name} | minus torch, points | p' for name in graphs)} |",
@@ -50,11 +50,12 @@ def table_of(found: list[SystemComparison]) -> str:
             cells += [f"{of.b:.2f}", _difference(of.difference, of.interval.low, of.interval.high), f"{of.p_value:.3f}"]
         lines.append(f"| {' | '.join(cells)} |")
     cells = ["mean, points", ""]
-    for one in found:
-        assert one.mean is not None
-        interval = one.mean.interval
-        cells += ["", _difference(one.mean.difference, interval.low, interval.high), f"{one.mean.p_value:.3f}"]
-    return "\n".join([*lines, f"| {' | '.join(cells)} |"])
+    for mean in (one.mean for one in found if one.mean is not None):
+        cells += ["", _difference(mean.difference, mean.interval.low, mean.interval.high), f"{mean.p_value:.3f}"]
+    lines += [f"| {' | '.join(cells)} |"] if len(cells) > 2 else []
+    # The graphs have the same tasks, so that the same ones count.
+    left_out = found[0].left_out
+    return "\n".join([*lines, *([] if left_out is None else ["", f"{left_out[0].upper()}{left_out[1:]}"])])
 
 
 def _difference(value: float, low: float, high: float) -> str:

@@ -75,12 +75,12 @@ def export(
         raise UsageError(f"--language {unknown[0]}: expected a code of ISO 639-1 or 639-3, such as en.")
     (require_folder if format == "huggingface" else require_file)(out, option="--out")
 
-    from skill_bench.base import catalog
+    from skill_bench.evaluation.kinds import hub_task
     from skill_bench.models import checkpoint as checkpoints
     from skill_bench.models.size import size_of
     from skill_bench.report.render.card import model_card
     from skill_bench.report.table.collect import collect
-    from skill_bench.report.table.load import SHIPPED
+    from skill_bench.report.table.load import load_collections
     from skill_bench.upstream.origin import origin
 
     loaded = checkpoints.load(checkpoint)
@@ -91,7 +91,6 @@ def export(
     metadata = loaded.metadata | origin(checkpoint, loaded.metadata) | {k: v for k, v in said.items() if v}
 
     def card(runs_code: bool) -> str:
-        shipped = [] if results else [collect(catalog.folder("leaderboard") / "results", origin=SHIPPED)]
         architecture = loaded.encoder.architecture
         return model_card(
             title=metadata.get("title", checkpoint.stem),
@@ -101,8 +100,9 @@ def export(
             dim=architecture.dim,
             family=architecture.family,
             metadata=metadata,
-            collections=[*shipped, *(collect(folder) for folder in results or ())],
+            collections=[collect(folder) for folder in results] if results else load_collections(),
             runs_code=runs_code,
+            hub_task=hub_task,
         )
 
     written = write(

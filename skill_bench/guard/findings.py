@@ -22,7 +22,7 @@ class Finding:
     """One thing that was checked.
 
     Attributes:
-        name: A task, ``all tasks``, ``parameters``, ``MACs`` or ``throughput``.
+        name: A task, ``all tasks`` or ``tasks that count`` (a mean), ``parameters``, ``MACs`` or ``throughput``.
         status: ``error`` where it could not be checked, which fails the check too.
         before, now: The numbers as text, with units.
         message: A sentence for whoever has to act on it.

@@ -1,14 +1,14 @@
 """The rules: when is a task worse, when is a cost another? Records in, findings out; nothing is run.
 
 A task fails if the model is worse beyond chance: the paired test of `skill_bench.report.statistics.paired`, one-sided,
-with Holm's correction over all tasks and their mean, so that the probability of any false alarm is at most the level.
-The mean over tasks is tested beside them: a small loss everywhere shows there first. A margin, if one is given, fails
-any task that is worse by more, shown to be so or not.
+with Holm's correction over all tasks and a mean, so that the probability of any false alarm is at most the level.
+The mean over the tasks that count (`skill_bench.report.table.telling`) is tested beside them: a small loss everywhere
+shows there first. A margin, if one is given, fails any task that is worse by more, shown to be so or not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from skill_bench.base.errors import RecordError
@@ -21,7 +21,7 @@ from skill_bench.report.table.blocks import variant
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.entry import FoundRecord
 
-ALL_TASKS = "all tasks"
+ALL_TASKS, COUNTING = "all tasks", "tasks that count"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +52,18 @@ class Rules:
 
 
 def judge_tasks(
-    before: Mapping[str, Sequence[FoundRecord]], now: Mapping[str, Sequence[FoundRecord]], rules: Rules
+    before: Mapping[str, Sequence[FoundRecord]],
+    now: Mapping[str, Sequence[FoundRecord]],
+    rules: Rules,
+    *,
+    left_out: Collection[str] = (),
 ) -> list[Finding]:
-    """A finding for every task of ``now``, and for their mean if there are several.
+    """A finding for every task of ``now``, and for the mean of those that count if there are several.
 
     Args:
         before: The baseline's records of each task, one a seed.
         now: This run's.
+        left_out: Tasks that do not count in a mean.
     """
     compared: dict[str, tuple[Column, Comparison]] = {}
     findings = []
@@ -68,14 +73,16 @@ def judge_tasks(
         except RecordError as error:
             findings.append(Finding(name=task, status="error", before="", now="", message=str(error)))
     comparisons = [comparison for _, comparison in compared.values()]
-    mean = overall(comparisons) if len(comparisons) > 1 else None
+    counting = [comparison for task, (_, comparison) in compared.items() if task not in left_out]
+    mean = overall(counting) if len(counting) > 1 else None
     one_sided = [comparison.p_worse for comparison in comparisons] + ([mean.p_worse] if mean else [])
     corrected = holm(one_sided)
     findings += [
         _task(task, column, found, p, rules)
         for (task, (column, found)), p in zip(compared.items(), corrected, strict=False)
     ]
-    return findings if mean is None else [*findings, _mean(mean, corrected[-1], rules)]
+    name = COUNTING if len(counting) < len(comparisons) else ALL_TASKS
+    return findings if mean is None else [*findings, _mean(name, mean, corrected[-1], rules)]
 
 
 def judge_costs(before: Costs, now: Costs, rules: Rules) -> list[Finding]:
@@ -133,10 +140,10 @@ def _task(task: str, column: Column, found: Comparison, p: float, rules: Rules) 
     )
 
 
-def _mean(found: Overall, p: float, rules: Rules) -> Finding:
+def _mean(name: str, found: Overall, p: float, rules: Rules) -> Finding:
     status, why = _status(found.difference, p, rules)
     return Finding(
-        name=ALL_TASKS,
+        name=name,
         status=status,
         before="mean of points",
         now=signed(found.difference, 2),

@@ -26,8 +26,12 @@ from skill_bench.guard.judge import Rules, judge_costs, judge_tasks
 from skill_bench.measure.profile import profile
 from skill_bench.measure.throughput import NAME, throughput_ratio
 from skill_bench.report.comparison import ONE_SEED
-from skill_bench.report.table.collect import collect
+from skill_bench.report.table.build import build
+from skill_bench.report.table.collect import Collection, collect
 from skill_bench.report.table.entry import FoundRecord
+from skill_bench.report.table.load import RUN, load_collections
+from skill_bench.report.table.telling import not_counted, why_not
+from skill_bench.report.table.uncertainty import leads_of
 
 Load = Callable[[UpstreamRequest], EvaluatedUpstream]
 
@@ -87,16 +91,19 @@ def compare(
     with tempfile.TemporaryDirectory(prefix="skill-bench-check-") as temporary:
         model = _run(wanted, Path(temporary), place, progress or Silent())
         after = collect(Path(temporary))
+        left_out, why = _left_out(before, settings.suite, wanted.tasks)
         findings = judge_tasks(
             {task: _of(before.entries, task) for task in wanted.tasks},
             {task: _of(after.entries, task) for task in wanted.tasks},
             rules,
+            left_out=left_out,
         )
     findings += judge_costs(baseline.costs, _costs(model, place), rules)
     same = model.system().identity == baseline.identity
     notes = [f"baseline of {baseline.provenance.started_at}: {baseline.reason}", *before.problems]
     notes += ["the model is the baseline's own: only code and data can differ"] if same else []
     notes += [ONE_SEED] if len(settings.seeds) == 1 else []
+    notes += [f"a mean leaves out {why}"] if left_out else []
     return CheckReport(
         title=f"{wanted.upstream} on {settings.suite}",
         rules=rules.describe(),
@@ -190,6 +197,21 @@ def _costs(model: EvaluatedUpstream, place: RerunOptions) -> Costs:
         throughput_ratio=throughput_ratio(model.hidden_states, device=place.device) if place.timed else None,
         reference=NAME,
     )
+
+
+def _left_out(baseline: Collection, suite: str, tasks: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """Those of ``tasks`` that do not count in a mean, and why.
+
+    As the teacher and the controls that come with the package say, where they were tested on the baseline's data.
+    """
+    if len(tasks) == 1:
+        return (), ""
+    for section in build([baseline, *load_collections(suite=suite)]).sections:
+        if any(row.origin == RUN for row in section.rows):
+            leads = leads_of(section)
+            if left_out := not_counted(tasks, leads):
+                return left_out, why_not(left_out, leads)
+    return (), ""
 
 
 def _of(entries: tuple[FoundRecord, ...], task: str) -> list[FoundRecord]:

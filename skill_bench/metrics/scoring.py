@@ -32,11 +32,15 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Scorer:
-    """One metric of `SCALES`. Either ``share`` is given, the counts of one row, or ``value``, of all rows together."""
+    """One metric of `SCALES`. Either ``share`` is given, the counts of one row, or ``value``, of all rows together.
+
+    ``parts``: counts behind a row's share that the row keeps by name.
+    """
 
     name: str
     share: Callable[[Row], Ratio] | None = None
     value: Callable[[Sequence[Row]], float | None] | None = None
+    parts: Callable[[Row], Mapping[str, float]] = lambda _: {}
 
     @property
     def higher_is_better(self) -> bool:
@@ -92,20 +96,11 @@ def score(
 
 def with_counts(metric: str, row: Row) -> dict[str, Any]:
     """The row with its share of the task's metric as ``numerator`` and ``denominator``."""
-    if metric == "der":
-        errors = _diarization_errors(row)
-        counts: dict[str, Any] = {
-            "missed": errors.missed,
-            "false_alarm": errors.false_alarm,
-            "confused": errors.confused,
-        }
-    else:
-        counts = {}
-    share = SCORERS[metric][metric].share
-    ratio = None if share is None else share(row)
+    scorer = SCORERS[metric][metric]
+    ratio = None if scorer.share is None else scorer.share(row)
     return {
         **row,
-        **counts,
+        **scorer.parts(row),
         "numerator": None if ratio is None else ratio.numerator,
         "denominator": None if ratio is None else ratio.denominator,
     }
@@ -113,6 +108,11 @@ def with_counts(metric: str, row: Row) -> dict[str, Any]:
 
 def _diarization_errors(row: Row) -> diarization.DiarizationErrors:
     return diarization.segment_errors(reference=row["target"], found=row["prediction"])
+
+
+def _kinds_of_errors(row: Row) -> Mapping[str, float]:
+    errors = _diarization_errors(row)
+    return {"missed": errors.missed, "false_alarm": errors.false_alarm, "confused": errors.confused}
 
 
 def _of_texts(function: Callable[..., Ratio]) -> Callable[[Row], Ratio]:
@@ -154,7 +154,7 @@ SCORERS: dict[str, dict[str, Scorer]] = {
         ),
     ),
     "eer": _by_name(Scorer(name="eer", value=_equal_error_rate)),
-    "der": _by_name(Scorer(name="der", share=lambda row: _diarization_errors(row).rate)),
+    "der": _by_name(Scorer(name="der", share=lambda row: _diarization_errors(row).rate, parts=_kinds_of_errors)),
     "mtwv": _by_name(Scorer(name="mtwv", value=_term_weighted_value)),
 }
 """By the metric that judges a task: that metric, and others that its predictions always give."""

@@ -21,27 +21,17 @@ P_TARGET, COST_FALSE_ALARM, COST_MISS = 0.0008, 1.0, 100.0
 
 
 def maximum_term_weighted_value(
-    *,
-    queries: Sequence[str],
-    present: Sequence[bool],
-    scores: Sequence[float],
-    p_target: float = P_TARGET,
-    cost_false_alarm: float = COST_FALSE_ALARM,
-    cost_miss: float = COST_MISS,
+    *, queries: Sequence[str], present: Sequence[bool], scores: Sequence[float], **costs: float
 ) -> float | None:
     """The best of `term_weighted_values`; at least 0, at most 1, and None where no query occurs anywhere.
+
+    Args:
+        queries, present, scores, costs: Of `term_weighted_values`.
 
     Raises:
         ValueError: the sequences differ in length, or a score is not finite.
     """
-    _, values = term_weighted_values(
-        queries=queries,
-        present=present,
-        scores=scores,
-        p_target=p_target,
-        cost_false_alarm=cost_false_alarm,
-        cost_miss=cost_miss,
-    )
+    _, values = term_weighted_values(queries=queries, present=present, scores=scores, **costs)
     # Without any detection everything is missed and nothing alarmed: 0.
     return max(0.0, float(values.max())) if values.size else None
 

@@ -63,6 +63,10 @@ class System(Frozen):
     details: JsonObject = Field(default_factory=dict)
 
 
+PERCENT = "percent"
+"""The unit of every share and rate; those of others, and what each metric is given in: `skill_bench.metrics.scales`."""
+
+
 class Metric(Frozen):
     """One number in ``unit``: either a value, or None and the reason."""
 
@@ -87,7 +91,7 @@ class Metric(Frozen):
             reason=None if denominator else "nothing to score: the denominator is zero",
             numerator=numerator,
             denominator=denominator,
-            unit="percent",
+            unit=PERCENT,
             higher_is_better=higher_is_better,
         )
 

@@ -20,7 +20,8 @@ from skill_bench.report.statistics.sample import Sample, knows_speakers
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.table import Section, SystemRow, Table
-from skill_bench.report.table.uncertainty import predictions_of, repetitions
+from skill_bench.report.table.telling import Lead, not_counted, why_not
+from skill_bench.report.table.uncertainty import leads_of, predictions_of, repetitions
 
 ONE_SEED = (
     "one seed: the test speaks of these trained probes; how much another training seed would change is not in it. "
@@ -53,7 +54,8 @@ class SystemComparison:
         a, b: Titles, told apart by origin where they are equal.
         measured: Where each was measured: by whom, on which machine, with which commit.
         tasks: The tasks that both have.
-        mean: Over these tasks; None for a single one.
+        mean: Over those of them that count; None unless several do.
+        left_out: Names the others and says why they do not; None where all count, or nobody knows which do.
         level: Below which a corrected p-value is called a difference.
         notes: What could not be compared, and what the test does not cover.
     """
@@ -64,6 +66,7 @@ class SystemComparison:
     measured: tuple[str, str]
     tasks: tuple[TaskComparison, ...]
     mean: Overall | None
+    left_out: str | None
     level: float
     notes: tuple[str, ...]
 
@@ -194,16 +197,28 @@ def _compare(section: Section, a: SystemRow, b: SystemRow, level: float) -> Syst
         notes.append(f"{BY_SPEAKER}: {', '.join(by_speaker)}")
     if once := [task.column.task for task in tasks if task.found.n_seeds == (1, 1)]:
         notes.append(ONE_SEED if len(once) == len(tasks) else f"{', '.join(once)}: {ONE_SEED}")
+    mean, left_out = _mean_of({task.column.task: task.found for task in tasks}, leads_of(section), level)
     return SystemComparison(
         section=section.label,
         a=names[0],
         b=names[1],
         measured=(measured(a), measured(b)),
         tasks=tasks,
-        mean=overall([task.found for task in tasks], level=1 - level) if len(tasks) > 1 else None,
+        mean=mean,
+        left_out=left_out,
         level=level,
         notes=tuple(notes),
     )
+
+
+def _mean_of(tasks: Mapping[str, Comparison], leads: Sequence[Lead], level: float) -> tuple[Overall | None, str | None]:
+    """Over the tasks that count, if several do; and a sentence that names the others and says why, if there are any."""
+    aside = not_counted([*tasks], leads)
+    counting = [found for task, found in tasks.items() if task not in aside]
+    mean = overall(counting, level=1 - level) if len(counting) > 1 else None
+    if not aside or len(tasks) == 1:
+        return mean, None
+    return mean, f"{'the mean leaves out' if mean else 'no mean, it would leave out'} {why_not(aside, leads)}"
 
 
 def _first(samples: Mapping[str, Sample]) -> Sample:
@@ -269,7 +284,8 @@ def to_text(found: SystemComparison) -> str:
         f"{side}: {name}, {where}" for side, name, where in zip("AB", (found.a, found.b), found.measured, strict=True)
     ]
     grid = tabulate(rows, headings, "simple", colalign=align, disable_numparse=True) if rows else "nothing to compare"
-    notes = ["B minus A is in points, higher better: error rates count as 100 minus them.", *found.notes]
+    notes = ["B minus A is in points, higher better: error rates count as 100 minus them."]
+    notes += [*([] if found.left_out is None else [found.left_out]), *found.notes]
     blocks = [[found.section], sides, [grid], said, notes]
     return "\n\n".join("\n".join(_filled(block)) for block in blocks if block) + "\n"
 

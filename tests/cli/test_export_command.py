@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import statistics
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from small_models import noise
 from typer.testing import CliRunner
 
+from skill_bench.base import catalog
 from skill_bench.base.errors import CheckpointError, SkillBenchError, UnknownName, UsageError
 from skill_bench.cli.main import app
 from skill_bench.models import checkpoint, onnx_file
@@ -22,9 +22,9 @@ from skill_bench.models.encoder import Encoder
 from skill_bench.models.export import FORMATS
 from skill_bench.models.export.huggingface import why_not_transformers
 from skill_bench.models.factories import WAVLM_POSITION, architecture
-from skill_bench.records.record import Key, Record
+from skill_bench.records.record import Record
 from skill_bench.report.table.build import build
-from skill_bench.report.table.collect import Collection
+from skill_bench.report.table.collect import Collection, collect
 from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.quantities import RETENTION
 from skill_bench.upstream.load import load_upstream
@@ -141,28 +141,26 @@ def test_card_says_what_is_known_and_what_is_not(student: Path, tmp_path: Path) 
 
 
 def test_card_shows_the_scores_of_this_model_alone(tmp_path: Path) -> None:
-    """From the shipped records: the bundled student's scores are in its card, the others' are not."""
-    from skill_bench.base import catalog
-    from skill_bench.report.table.collect import collect
-
+    """From shipped records: the student's scores are in its card, those of its graphs and of other models are not."""
     bundled = catalog.folder("upstreams") / "skill" / "skill.safetensors"
     sha256 = checkpoint.load(bundled).sha256
-    results = catalog.folder("leaderboard") / "results"
-    own = [r for r in collect(results).records if r.system.checkpoint_sha256 == sha256]
-    run(bundled, "--format", "huggingface", "--out", tmp_path / "m", "--results", results)
+    records = catalog.folder("leaderboard") / "deployed"
+    own = [record for record in collect(records).records if record.system.checkpoint_sha256 == sha256]
+    of_weights = [
+        value
+        for record in own
+        if (value := record.metrics[record.metric].value) is not None
+        and record.key.task == "ks"
+        and "graph_precision" not in record.system.details
+    ]
+    assert len(own) > len(of_weights) > 0
+    run(bundled, "--format", "huggingface", "--out", tmp_path / "m", "--results", records)
     card = (tmp_path / "m" / "README.md").read_text()
     scores = card.partition("## Scores")[2].partition("## Recipe")[0]
-    if not own:
-        assert "No records of this model" in scores
-        return
-    by_seed: dict[Key, list[float]] = defaultdict(list)  # a cell is the mean over seeds
-    for record in own:
-        value = record.metrics[record.metric].value
-        if record.key.task == "ks" and value is not None:
-            by_seed[record.key.model_copy(update={"seed": 0})].append(value)
-    for values in by_seed.values():
-        assert f"{statistics.fmean(values):.2f}" in scores
-    assert "Log-mel" not in scores
+    assert f"{np.mean(of_weights):.2f}" in scores
+    rows = [line.split("|")[1].strip() for line in scores.splitlines() if line.startswith("| ")]
+    assert rows[1:] == ["SKILL student"]
+    assert "ONNX" not in scores
 
 
 @pytest.mark.parametrize(

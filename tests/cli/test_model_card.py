@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import made_samples
+import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard
@@ -13,10 +16,12 @@ from typer.testing import CliRunner
 from skill_bench.base import catalog
 from skill_bench.base.errors import SkillBenchError, UsageError
 from skill_bench.cli.main import app
+from skill_bench.evaluation import kinds
 from skill_bench.models import checkpoint
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.factories import architecture
-from skill_bench.report.table.collect import collect
+from skill_bench.records.record import Record, System
+from skill_bench.report.table.load import load_collections
 
 SHAPE = architecture(
     channels=8, dim=16, n_layers=2, n_heads=2, ffn_dim=12, position_kernel=8, position_groups=4
@@ -68,10 +73,12 @@ def test_bundled_student(tmp_path: Path) -> None:
     sha256 = checkpoint.load(tmp_path / "m").sha256
     records = [
         record
-        for record in collect(catalog.folder("leaderboard") / "results").records
-        if record.system.checkpoint_sha256 == sha256 and record.key.upstream == "skill"
+        for collection in load_collections()
+        for record in collection.records
+        if record.system.checkpoint_sha256 == sha256 and "graph_precision" not in record.system.details
     ]
     demo = [record for record in records if record.key.suite == "demo"]
+    assert len(demo) < len(records), "those of the evidence too"
     judged = {(record.key.task, record.metric): record.metrics[record.metric].value for record in demo}
     assert len(judged) == len(demo) == 10
     assert data.eval_results is not None
@@ -100,6 +107,39 @@ def test_what_is_not_known_is_not_said(student: Path, tmp_path: Path) -> None:
     assert (data.base_model, data.datasets, data.language) == (None, None, None)
     assert (data.eval_results, data.metrics) == (None, None)
     assert "attribution" not in text
+
+
+def test_the_mean_is_over_the_tasks_that_count_by_all_records_that_are_given(
+    student: Path, tmp_path: Path, make_record: Callable[..., Record]
+) -> None:
+    right = {"mine": (70, 90), "teacher": (80, 60), "random": (30, 58), "logmel": (20, 20)}
+    sha256 = checkpoint.load(student).sha256
+    for name, own in right.items():
+        system = System(
+            name=name, title=name, kind="teacher" if name == "teacher" else "other", identity=name,
+            checkpoint_sha256=sha256 if name == "mine" else None,
+        )  # fmt: skip
+        for task, n in zip(("ks", "er"), own, strict=True):
+            rows = made_samples.label_rows(np.arange(100) < n)
+            make_record(name, task, n, system=system).save(tmp_path / "records", predictions=rows)
+    _, text = exported(student, tmp_path / "m", "--records", str(tmp_path / "records"))
+    (row,) = [line for line in text.splitlines() if line.startswith("| mine ")]
+    assert row.endswith(" 70.0 |"), "KS alone; with ER it would be 80"
+    assert "the mean leaves out er. A task counts where" in text
+    assert "| teacher " not in text.partition("## Scores")[2]
+
+
+def test_each_task_is_called_what_its_kind_says(
+    student: Path, tmp_path: Path, make_record: Callable[..., Record]
+) -> None:
+    wanted = {name: kinds.load(name).HUB_TASK for name in kinds.names()} | {"of_another_version": "other"}
+    assert wanted["ctc"] != wanted["utterance"]
+    system = System(name="mine", title="mine", identity="mine", checkpoint_sha256=checkpoint.load(student).sha256)
+    for kind in wanted:
+        make_record("mine", f"of_{kind}", 50, system=system, task_spec={"kind": kind}).save(tmp_path / "records")
+    data, _ = exported(student, tmp_path / "m", "--records", str(tmp_path / "records"))
+    assert data.eval_results is not None
+    assert {str(one.dataset_config).removeprefix("of_"): one.task_type for one in data.eval_results} == wanted
 
 
 def test_what_the_user_says_goes_before_all_else(tmp_path: Path) -> None:

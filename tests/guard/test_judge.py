@@ -24,7 +24,7 @@ from skill_bench.base.archive import files
 from skill_bench.cli.main import app
 from skill_bench.guard.baseline import Costs
 from skill_bench.guard.findings import Finding
-from skill_bench.guard.judge import ALL_TASKS, Rules, judge_costs, judge_tasks
+from skill_bench.guard.judge import ALL_TASKS, COUNTING, Rules, judge_costs, judge_tasks
 from skill_bench.records.record import Record, read_predictions
 from skill_bench.report import comparison
 from skill_bench.report.table.entry import FoundRecord
@@ -157,6 +157,19 @@ def test_a_margin_needs_no_proof(entries_of: Any) -> None:
     assert "worse by more than the margin of 3 points" in finding.message
     assert failed(judge_tasks(entries_of(before), entries_of(after), Rules(margin_points=4.5))) == []
     assert failed(judge_tasks(entries_of(after), entries_of(before), Rules(margin_points=0))) == [], "better is fine"
+
+
+def test_what_does_not_count_is_judged_alone(entries_of: Any) -> None:
+    before = {task: [made.label_rows(np.arange(100) < 90)] for task in ("ks", "sid", "er")}
+    after = {task: [made.label_rows(np.arange(100) < n)] for task, n in (("ks", 89), ("sid", 87), ("er", 60))}
+    whole = judge_tasks(entries_of(before), entries_of(after), Rules())
+    assert [finding.name for finding in whole] == ["ks", "sid", "er", ALL_TASKS]
+    assert whole[-1].now == "-11.33"
+    *alone, mean = judge_tasks(entries_of(before), entries_of(after), Rules(), left_out=["er"])
+    assert (mean.name, mean.now) == (COUNTING, "-2.00")
+    assert failed(alone) == ["er"]
+    one = judge_tasks(entries_of(before), entries_of(after), Rules(), left_out=["er", "sid"])
+    assert [finding.name for finding in one] == ["ks", "sid", "er"]
 
 
 def test_level_zero_leaves_the_test_out(entries_of: Any) -> None:

@@ -9,10 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import made_samples
 import pytest
 from fake_speech import FakeUpstream, class_data
 from torch import Tensor
 
+from skill_bench.base import catalog
 from skill_bench.base.errors import SkillBenchError, UsageError
 from skill_bench.evaluation import evaluate as evaluate_module
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
@@ -21,8 +23,9 @@ from skill_bench.guard.baseline import Settings, read_baseline
 from skill_bench.guard.findings import CheckReport, Finding, to_junit, to_markdown
 from skill_bench.guard.judge import Rules
 from skill_bench.guard.rerun import RerunOptions, compare, update
-from skill_bench.records.record import System
+from skill_bench.records.record import System, read_predictions
 from skill_bench.records.store import pack
+from skill_bench.report.table.collect import collect
 
 pytest_plugins = ["pytester"]
 
@@ -80,6 +83,38 @@ def test_the_same_model_passes(folder: Path, place: RerunOptions) -> None:
     assert report.passed
     assert [finding.name for finding in report.findings] == ["ks", "sid", "all tasks", "parameters", "MACs"]
     assert "the model is the baseline's own: only code and data can differ" in report.notes
+
+
+def test_a_mean_is_over_the_tasks_that_count_by_what_comes_with_the_package(
+    place: RerunOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shipped teacher has everything right, the controls nothing, but for log-mel on SID."""
+    recorded = vars(evaluate_module)["load_task_data"]
+    monkeypatch.setattr(
+        evaluate_module, "load_task_data", lambda *a, **options: replace(recorded(*a, **options), synthetic=False)
+    )
+    folder, leaderboard = tmp_path / "baseline", tmp_path / "leaderboard"
+    update(folder, SETTINGS, reason="first", place=place)
+    found = catalog.folder
+    monkeypatch.setattr(catalog, "folder", lambda kind: leaderboard if kind == "leaderboard" else found(kind))
+    assert [finding.name for finding in compare(folder, place=place).findings][:3] == ["ks", "sid", "all tasks"]
+    for name in ("teacher", "random", "logmel"):
+        system = System(name=name, title=name, kind="teacher" if name == "teacher" else "other", identity=name)
+        for entry in collect(folder).entries:
+            assert entry.file is not None
+            record = entry.record.model_copy(
+                update={"system": system, "key": entry.record.key.model_copy(update={"upstream": name})}
+            )
+            right = name == "teacher" or (name, record.key.task) == ("logmel", "sid")
+            rows = [
+                {**row, "prediction": row["target"] if right else "?", "numerator": int(right)}
+                for row in read_predictions(entry.file, entry.record)
+            ]
+            made_samples.saved(leaderboard / "results", record, rows)
+    report = compare(folder, place=place)
+    assert [finding.name for finding in report.findings] == ["ks", "sid", "parameters", "MACs"], "of one task no mean"
+    (note,) = [note for note in report.notes if note.startswith("a mean leaves out sid. A task counts where")]
+    assert note.endswith("leads: sid +inf before random, +0.0 before logmel.")
 
 
 def test_a_bug_behind_the_same_identity_is_caught_and_no_cache_hides_it(folder: Path, place: RerunOptions) -> None:

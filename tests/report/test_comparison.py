@@ -15,7 +15,7 @@ from skill_bench.base import catalog
 from skill_bench.base.errors import UnknownName, UsageError
 from skill_bench.base.provenance import Git
 from skill_bench.cli.main import app
-from skill_bench.records.record import Metric
+from skill_bench.records.record import Metric, System
 from skill_bench.report.comparison import SystemComparison, compare_systems, p_text, to_text, verdict
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import collect
@@ -117,6 +117,34 @@ def test_a_missing_task_is_said(out: Path) -> None:
     found = only(out, "half", "bad")
     assert "sid: left out, no result of Half" in found.notes
     assert found.mean is None
+
+
+def test_the_mean_is_over_the_tasks_that_count(out: Path, make_record: Any) -> None:
+    """The teacher is ahead of both controls on KS and ER, and of log-mel alone on SID."""
+    right = {"teacher": (110, 60, 110), "random": (20, 60, 20), "logmel": (20, 20, 20), "good": (110, 50, 100),
+             "bad": (80, 52, 94)}  # fmt: skip
+    for name, own in right.items():
+        system = System(name=name, title=name.title(), kind="teacher" if name == "teacher" else "other", identity=name)
+        for task, n in zip(("ks", "sid", "er"), own, strict=True):
+            save(out, make_record, name, task, np.arange(N) < n, system=system)
+    found = only(out, "good", "bad")
+    assert [task.column.task for task in found.tasks] == ["ks", "sid", "er"]
+    assert found.mean is not None
+    assert found.mean.difference == pytest.approx(100 / N * (-30 - 6) / 2)
+    text = " ".join(to_text(found).split())
+    assert "the mean leaves out sid. A task counts where the teacher is better than" in text
+    assert "Standard errors by which the teacher leads: sid +0.0 before random, +" in text
+    for path in (out / "demo" / "teacher").glob("er-*"):
+        path.unlink()
+    found = only(out, "good", "bad")
+    assert found.mean is None, "KS alone counts"
+    assert found.left_out is not None
+    assert found.left_out.startswith("no mean, it would leave out sid, er. ")
+    assert "mean:" not in to_text(found)
+    for path in (out / "demo" / "random").glob("*"):
+        path.unlink()
+    found = only(out, "good", "bad")
+    assert (found.mean is None, found.left_out) == (False, None), "nobody knows"
 
 
 def test_several_seeds_need_no_caveat(out: Path, make_record: Any) -> None:

@@ -5,7 +5,7 @@ Which tasks enter the mean: those on which the teacher is ahead of both controls
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,11 @@ from skill_bench.report.table.collect import collect
 from skill_bench.report.table.load import load_table
 from skill_bench.report.table.quantities import MEAN, PARAMETERS, RETENTION
 from skill_bench.report.table.table import Section, SystemRow, Table
-from skill_bench.report.table.uncertainty import with_intervals
+from skill_bench.report.table.uncertainty import leads_of, with_intervals
 from skill_bench.report.table.verify import verify
 
 MakeRecord = Callable[..., Record]
+Scores = Mapping[str, int]
 N_ITEMS = 40
 ACCURACIES = {
     "teacher": {"ks": 80, "er": 60, "sid": 50},
@@ -171,19 +172,28 @@ def test_the_shipped_table_opens_on_recorded_speech() -> None:
     assert (last.suite, last.synthetic) == ("demo", True)
 
 
-def section(folder: Path, make_record: MakeRecord, without: str = "", *, synthetic: bool = False) -> Section:
-    for name, scores in ACCURACIES.items():
-        for task, accuracy in scores.items():
-            if name != without:
-                system = System(
-                    name=name, title=name.title(), kind=KINDS[name], identity=name, n_parameters=1500,  # type: ignore[arg-type]
-                    teacher="teacher" if KINDS[name] == "student" else None,
-                )  # fmt: skip
-                record = make_record(name, task, accuracy, suite="local", synthetic=synthetic, identity=name)
-                rows = made.label_rows(np.arange(100) < accuracy)
-                record.model_copy(update={"system": system}).save(folder, predictions=rows)
+def save_scores(folder: Path, make_record: MakeRecord, name: str, scores: Scores, **changes: Any) -> None:
+    kind = KINDS.get(name, "student")
+    system = System(
+        name=name, title=name.title(), kind=kind, identity=name, n_parameters=1500,  # type: ignore[arg-type]
+        teacher="teacher" if kind == "student" else None,
+    )  # fmt: skip
+    for task, accuracy in scores.items():
+        record = make_record(name, task, accuracy, identity=name, **{"suite": "local"} | changes)
+        rows = made.label_rows(np.arange(100) < accuracy)
+        record.model_copy(update={"system": system}).save(folder, predictions=rows)
+
+
+def only_section(folder: Path) -> Section:
     (found,) = with_intervals(build([collect(folder)])).sections
     return found
+
+
+def section(folder: Path, make_record: MakeRecord, without: str = "", **changes: Any) -> Section:
+    for name, scores in ACCURACIES.items():
+        if name != without:
+            save_scores(folder, make_record, name, scores, **changes)
+    return only_section(folder)
 
 
 def test_only_tasks_on_which_the_teacher_leads_both_controls_are_averaged(
@@ -215,10 +225,78 @@ def test_synthetic_speech_has_no_mean(tmp_path: Path, make_record: MakeRecord) -
     assert {row.rank for row in found.rows} == {None}
 
 
-def test_a_row_without_a_task_that_does_not_count_has_no_mean(tmp_path: Path, make_record: MakeRecord) -> None:
-    section(tmp_path, make_record)
-    for path in (tmp_path / "local" / "dphubert").glob("er-*"):
+def remove(folder: Path, system: str, task: str) -> None:
+    for path in (folder / "local" / system).glob(f"{task}-*"):
         path.unlink()
-    (found,) = with_intervals(build([collect(tmp_path)])).sections
-    means = {row.system: row.value(MEAN) for row in found.rows}
-    assert (means["dphubert"], means["skill"]) == (None, 70)
+
+
+def test_a_row_needs_only_the_tasks_that_count(tmp_path: Path, make_record: MakeRecord) -> None:
+    section(tmp_path, make_record)
+    remove(tmp_path, "dphubert", "er")
+    remove(tmp_path, "skill", "ks")
+    rows = {row.system: row for row in only_section(tmp_path).rows}
+    assert (rows["dphubert"].value(MEAN), rows["dphubert"].rank) == (75, 2)
+    assert (rows["skill"].value(MEAN), rows["skill"].rank) == (None, None)
+
+
+@pytest.mark.parametrize("gone", ["teacher", "random", "logmel"])
+def test_a_task_on_which_nobody_knows_does_not_count_where_the_others_are_known(
+    tmp_path: Path, make_record: MakeRecord, gone: str
+) -> None:
+    section(tmp_path, make_record)
+    save_scores(tmp_path, make_record, "teacher", {"pr": 20})
+    for name in ("skill", "random", "logmel"):
+        save_scores(tmp_path, make_record, name, {"pr": 90})
+    assert [column.task for column in only_section(tmp_path).averaged] == ["pr", "ks"]
+    remove(tmp_path, gone, "pr")
+    found = only_section(tmp_path)
+    assert [column.task for column in found.averaged] == ["ks"]
+    (note,) = found.notes
+    said = f"not held against {gone}" if gone != "teacher" else "not held against random, not held against logmel"
+    assert note.startswith("the mean leaves out pr, sid, er. ")
+    assert said in note.partition("pr ")[2].partition(";")[0]
+
+
+def test_a_task_that_failed_for_everybody_does_not_count(tmp_path: Path, make_record: MakeRecord) -> None:
+    section(tmp_path, make_record)
+    for name in ACCURACIES:
+        save_scores(tmp_path, make_record, name, {"pr": 0})
+    found = only_section(tmp_path)
+    assert found.left_out == ("pr", "sid", "er")
+    assert "pr without any result; " in found.notes[0]
+
+
+def test_a_teacher_of_nobody_does_not_decide(tmp_path: Path, make_record: MakeRecord) -> None:
+    """Though it has the best mean, and would make every task count."""
+    other = System(name="large", title="Large", kind="teacher", identity="large")
+    section(tmp_path, make_record)
+    for task in ("ks", "er", "sid"):
+        record = make_record("large", task, 99, suite="local", identity="large")
+        record.model_copy(update={"system": other}).save(tmp_path, predictions=made.label_rows(np.arange(100) < 99))
+    assert [column.task for column in only_section(tmp_path).averaged] == ["ks"]
+
+
+def test_of_two_teachers_of_students_the_one_that_leads_less_decides(tmp_path: Path, make_record: MakeRecord) -> None:
+    section(tmp_path, make_record)
+    for name, kind, teacher, scores in (
+        ("other", "teacher", None, {"ks": 35, "er": 99, "sid": 99}),
+        ("its-student", "student", "other", {"ks": 35}),
+    ):
+        system = System(name=name, title=name, kind=kind, identity=name, teacher=teacher)  # type: ignore[arg-type]
+        for task, accuracy in scores.items():
+            record = make_record(name, task, accuracy, suite="local", identity=name)
+            rows = made.label_rows(np.arange(100) < accuracy)
+            record.model_copy(update={"system": system}).save(tmp_path, predictions=rows)
+    found = only_section(tmp_path)
+    assert found.left_out == ("ks", "sid", "er"), "ks: the other teacher is not ahead; sid, er: the first is not"
+    assert {row.value(MEAN) for row in found.rows} == {None}
+
+
+def test_pages_and_comparisons_leave_out_the_same(tmp_path: Path, make_record: MakeRecord) -> None:
+    table = section(tmp_path, make_record)
+    (evidence,) = build([collect(tmp_path)], by_training=True).sections
+    assert [lead.column for lead in leads_of(evidence) if lead.counts] == [*table.averaged]
+    (compared,) = compare_systems(build([collect(tmp_path)]), "skill", "dphubert")
+    assert compared.mean is None
+    assert compared.left_out is not None
+    assert table.notes == (compared.left_out.replace("no mean, it would leave out", "the mean leaves out"),)

@@ -23,12 +23,13 @@ from skill_bench.records.record import Record, Selection, System
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection, collect
 from skill_bench.report.table.table import Section
+from skill_bench.report.table.uncertainty import leads_of
 from skill_bench.sweep.report import joint
 from skill_bench.sweep.report.gaps import missing
 from skill_bench.sweep.report.groups import Group, Wanted, groups_of, mean_interval
 from skill_bench.sweep.report.joint import Suite
 from skill_bench.sweep.report.page import write_up
-from skill_bench.sweep.report.paired import differences, leads
+from skill_bench.sweep.report.paired import differences
 
 MakeRecord = Callable[..., Record]
 SCORES = {"skill": (60, 62, 67), "dphubert": (50, 52, 51), "skill-k2": (61,)}
@@ -86,7 +87,7 @@ def add_teacher_and_controls(folder: Path, make_record: MakeRecord, *, untrained
 
 
 def suite(section: Section, groups: dict[str, Group]) -> Suite:
-    return Suite(section=section, groups=groups, leads=leads(section, [*groups.values()]))
+    return Suite(section=section, groups=groups, leads=leads_of(section))
 
 
 def save(record: Record, folder: Path) -> None:
@@ -244,7 +245,7 @@ def test_the_page_says_who_wins_and_what_is_not_there(with_controls: Path) -> No
 def test_a_task_counts_where_the_teacher_leads_both_controls(folder: Path, make_record: MakeRecord) -> None:
     add_teacher_and_controls(folder, make_record, untrained_ks=68)
     (section,) = build([collect(folder)]).sections
-    found = {lead.column.task: lead for lead in leads(section, groups_of(section))}
+    found = {lead.column.task: lead for lead in leads_of(section)}
     ks = found["ks"].by_control
     assert ks["random"] is not None
     assert ks["logmel"] is not None

@@ -29,9 +29,11 @@ class Kind(Protocol):
 
     Attributes:
         Spec: What a task file of this kind holds; its ``kind`` is the module's name.
+        HUB_TASK: What the Hugging Face hub calls such tasks, for model cards.
     """
 
     Spec: type[TaskSpec]
+    HUB_TASK: str
 
     def check(self, task: Any, data: TaskData) -> None:
         """Raises a `DataError` that names utterances if the data cannot be used, before anything is extracted."""
@@ -57,3 +59,8 @@ def names() -> list[str]:
 def load(kind: str) -> Kind:
     """The module of a kind, one of `names`."""
     return cast(Kind, importlib.import_module(f"{__name__}.{kind}"))
+
+
+def hub_task(kind: str) -> str:
+    """What the hub calls tasks of this kind; ``other`` of a kind that is not, or no longer, there."""
+    return load(kind).HUB_TASK if kind in names() else "other"

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _SEPARATOR = "|"
 
+HUB_TASK = "audio-classification"
+
 
 class Spec(TrainedSpec):
     """A task whose targets are several labels each."""

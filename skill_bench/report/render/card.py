@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,8 @@ from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection
 from skill_bench.report.table.quantities import WHOLE_SUPERB
 from skill_bench.report.table.table import Section, SystemRow, Table
+from skill_bench.report.table.telling import Lead, with_telling_tasks
+from skill_bench.report.table.uncertainty import leads_of
 
 _SHOWN = (
     CARRIED, "similarity", "recipe", "title", "licence", "attribution", "data", "datasets", "languages", "teacher",
@@ -35,8 +37,6 @@ LICENCES = (
 )  # fmt: skip
 """What the hub has a name for, of the licences that weights are usually under; any other is ``other`` and its text."""
 UNKNOWN = "not stated"
-_TASKS = {"ctc": "automatic-speech-recognition", "diarization": "voice-activity-detection"}
-_OTHER_TASKS = "audio-classification"
 _LONG = 200
 
 
@@ -51,6 +51,7 @@ def model_card(
     metadata: Mapping[str, str],
     collections: Sequence[Collection],
     runs_code: bool,
+    hub_task: Callable[[str], str],
 ) -> str:
     """Markdown with the hub's header.
 
@@ -58,6 +59,7 @@ def model_card(
         metadata: what the checkpoint says of itself.
         collections: records of any models; those of this one (equal ``sha256``) are shown.
         runs_code: whether AutoModel runs the code that lies beside the weights.
+        hub_task: what the hub calls the tasks of a kind.
     """
     table = _own(sha256, collections)
     facts = [
@@ -76,7 +78,14 @@ def model_card(
         ),
     ]
     parts = [
-        header(title=title, family=family, metadata=metadata, table=table, runs_code=runs_code),
+        header(
+            title=title,
+            family=family,
+            metadata=metadata,
+            table=table,
+            runs_code=runs_code,
+            hub_task=hub_task,
+        ),
         f"# {escape.markdown(title)}",
         tabulate([map(escape.one_line, fact) for fact in facts], ("", ""), "github", disable_numparse=True),
         "## Use\n\n```bash\nskill-bench run --upstream skill --ckpt FOLDER\n```",
@@ -95,12 +104,22 @@ def model_card(
 
 
 def _own(sha256: str, collections: Sequence[Collection]) -> Table:
+    """The model's own rows; their means are over the tasks that count by all records of ``collections``."""
+
     def is_own(record: Record) -> bool:
         # A graph made from these weights is a file of its own, with scores of its own.
         return record.system.checkpoint_sha256 == sha256 and "graph_precision" not in record.system.details
 
-    found = [collection.where(is_own) for collection in collections]
-    return build([replace(collection, problems=()) for collection in found])
+    found = [replace(collection, problems=()) for collection in collections]
+    own = build([collection.where(is_own) for collection in found])
+    whole = build(found).sections if own.sections else ()
+    return replace(own, sections=tuple(with_telling_tasks(one, _leads(one, whole)) for one in own.sections))
+
+
+def _leads(own: Section, whole: Sequence[Section]) -> Sequence[Lead]:
+    """Of the section of ``whole`` that holds the same records."""
+    files = {file for row in own.rows for file in row.files}
+    return next((leads_of(one) for one in whole if files <= {file for row in one.rows for file in row.files}), ())
 
 
 def _scores(table: Table) -> str:
@@ -150,13 +169,22 @@ def _pretty(text: str) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False).replace("`", "\\u0060")
 
 
-def header(*, title: str, family: str, metadata: Mapping[str, str], table: Table, runs_code: bool) -> str:
+def header(
+    *,
+    title: str,
+    family: str,
+    metadata: Mapping[str, str],
+    table: Table,
+    runs_code: bool,
+    hub_task: Callable[[str], str],
+) -> str:
     """YAML between two lines of dashes; what is not known is left out.
 
     Args:
         metadata: what the checkpoint says of itself: licence, teacher, datasets, languages (lists with commas).
         table: the model's own scores.
         runs_code: whether the folder holds code that AutoModel runs.
+        hub_task: what the hub calls the tasks of a kind.
     """
     found: dict[str, Any] = _licence(metadata.get("licence", UNKNOWN)) | {
         "library_name": "transformers",
@@ -167,7 +195,7 @@ def header(*, title: str, family: str, metadata: Mapping[str, str], table: Table
         "base_model": _repository(metadata.get("teacher", "")),
         "metrics": sorted({column.metric for section in table.sections for column in section.shown}),
     }
-    if results := list(_results(table)):
+    if results := list(_results(table, hub_task)):
         found["model-index"] = [{"name": title, "results": results}]
     return "\n".join(["---", *(f"{key}: {_yaml(value)}" for key, value in found.items() if value), "---"])
 
@@ -187,13 +215,15 @@ def _repository(teacher: str) -> str | None:
     return None if match is None else match[1]
 
 
-def _results(table: Table) -> Iterator[dict[str, Any]]:
+def _results(table: Table, hub_task: Callable[[str], str]) -> Iterator[dict[str, Any]]:
     for section in table.sections:
         for row in section.rows:
             for task in section.tasks:
                 metrics = _metrics(section, row, task)
                 if metrics:
-                    yield {"task": _task(row, task), "dataset": _dataset(section, task), "metrics": metrics}
+                    spec = next(entry.record.task_spec for entry in row.entries if entry.record.key.task == task)
+                    called = {"type": hub_task(str(spec.get("kind"))), "name": str(spec.get("title", task))}
+                    yield {"task": called, "dataset": _dataset(section, task), "metrics": metrics}
 
 
 def _metrics(section: Section, row: SystemRow, task: str) -> list[dict[str, Any]]:
@@ -202,11 +232,6 @@ def _metrics(section: Section, row: SystemRow, task: str) -> list[dict[str, Any]
         for column in section.shown
         if column.task == task and column.name in row.scores
     ]
-
-
-def _task(row: SystemRow, task: str) -> dict[str, str]:
-    spec = next(entry.record.task_spec for entry in row.entries if entry.record.key.task == task)
-    return {"type": _TASKS.get(str(spec.get("kind")), _OTHER_TASKS), "name": str(spec.get("title", task))}
 
 
 def _dataset(section: Section, task: str) -> dict[str, str]:

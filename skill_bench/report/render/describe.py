@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from skill_bench.metrics.scales import sign_of
 from skill_bench.records.record import CurvePoint, Metric, Record
 from skill_bench.report.table.entry import staleness
 
@@ -37,12 +38,11 @@ def describe(record: Record) -> list[str]:
 
 
 def _metric(metric: Metric) -> str:
-    unit = "%" if metric.unit == "percent" else metric.unit
     better = "higher is better" if metric.higher_is_better else "lower is better"
     if metric.value is None:
         return f"absent: {metric.reason}"
     counts = "" if metric.denominator is None else f" = {metric.numerator:g} / {metric.denominator:g}"
-    return f"{metric.value:.2f} {unit}{counts}, {better}"
+    return f"{metric.value:.2f} {sign_of(metric.unit)}{counts}, {better}"
 
 
 def _selection(record: Record) -> list[str]:

@@ -20,7 +20,7 @@ from skill_bench.report.table.table import Section, Table
 LEGEND = (
     f"↑ higher is better, ↓ lower is better; [from, to]: 95 % confidence interval; {NO_INTERVAL}: none, see "
     f"the notes; {ABSENT}: not there. "
-    "mean: over the section's tasks, error rates as 100 minus them; only where no task is missing. "
+    "mean: over the section's tasks that count, error rates as 100 minus them; only where none of them is missing. "
     "rank: by the mean, shared by systems that the paired test does not tell apart from the first of them. "
     "of teacher: the mean (published systems: the overall score), in per cent of the system's own teacher's. "
     "MACs: over the 32 utterances of the SUPERB challenge, counted its way."

@@ -2,7 +2,7 @@
 
 Measured and published rows stand in different sections. The mean (and the rank by it) exists only for a row that has
 every task of its section, and only where the speech was recorded: synthetic speech shows that everything runs, not who
-is better.
+is better. Which tasks count is known once predictions are read, see `skill_bench.report.table.telling`.
 """
 
 from __future__ import annotations

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from skill_bench.metrics.scales import SCALES
+from skill_bench.metrics.scales import IN_POINTS, SCALES, sign_of
 from skill_bench.records.record import Record
 
 TASK_ORDER = ("pr", "asr", "asr_lm", "ks", "qbe", "sid", "asv", "sd", "ic", "sf", "er")
 """SUPERB's (arXiv 2105.01051, section 2): content, speaker, semantics, paralinguistics."""
-_UNITS = {"%": "percent"}
 _SHORT = {"accuracy": "acc", "mtwv": "MTWV", "f1": "F1"}
 
 
@@ -26,7 +25,7 @@ class Column:
     @property
     def name(self) -> str:
         """For example ``ks_accuracy_percent``."""
-        return f"{self.task}_{self.metric}_{_UNITS.get(self.unit, self.unit)}"
+        return f"{self.task}_{self.metric}_{self.unit}"
 
     @property
     def heading(self) -> str:
@@ -36,14 +35,13 @@ class Column:
     @property
     def label(self) -> str:
         """For example ``KS acc %``."""
-        unit = "%" if self.unit in ("%", "percent") else self.unit
         metric = _SHORT.get(self.metric, self.metric.replace("_", " ").upper())
-        return f"{self.task.upper().replace('_', ' ')} {metric} {unit}"
+        return f"{self.task.upper().replace('_', ' ')} {metric} {sign_of(self.unit)}"
 
     @property
     def has_points(self) -> bool:
         """Whether the unit lets it enter a mean: per cent, or a value that is given times 100 (MTWV)."""
-        return self.unit in ("%", "percent", "x100")
+        return self.unit in IN_POINTS
 
     def points(self, value: float) -> float:
         """``value`` with higher better: an error rate in percent enters as 100 minus it."""

@@ -114,7 +114,7 @@ class SystemRow:
     fidelity: tuple[Fidelity, ...] = ()
 
     def value(self, quantity: Quantity) -> float | None:
-        """A score or a cost; None where it is not known. A mean or score needs every task of its section."""
+        """A score or a cost; None where it is not known. A mean or score needs every task that it is over."""
         return self.quantities.get(quantity.name)
 
     def entries_of(self, column: Column) -> list[FoundRecord]:
@@ -141,7 +141,7 @@ class Section:
         tasks: In SUPERB's order, as the columns are.
         outdated: Whether a task has a newer version by now, which ``notes`` name.
         notes: What holds for every row.
-        left_out: Tasks that are shown and not averaged, see `skill_bench.report.table.telling`.
+        left_out: Tasks that are shown and do not count in a mean, see `skill_bench.report.table.telling`.
         finding: What students keep of their teacher, in a sentence; None where nothing can be said.
     """
 
@@ -166,7 +166,7 @@ class Section:
     @property
     def averaged(self) -> tuple[Column, ...]:
         """The judged columns of the tasks that the mean is over."""
-        return tuple(column for column in self.judged if column.task not in self.left_out)
+        return tuple(column for column in self.judged if column.task not in self.left_out and column.has_points)
 
     @property
     def shown(self) -> tuple[Column, ...]:

@@ -19,9 +19,9 @@ from skill_bench.report.statistics.mean import Part, part_of
 from skill_bench.report.statistics.sample import Predictions, Sample, knows_speakers, mean_of, sample_of
 from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.finding import finding_of
-from skill_bench.report.table.table import Score, SystemRow, Table
-from skill_bench.report.table.telling import RULE, with_telling_tasks
-from skill_bench.report.table.whole import with_whole_rows
+from skill_bench.report.table.table import Score, Section, SystemRow, Table
+from skill_bench.report.table.telling import Lead, leads, pairs, with_telling_tasks
+from skill_bench.report.table.whole import Parts, with_whole_rows
 
 _BY_HAND = "made in memory: it has no predictions"
 
@@ -34,20 +34,34 @@ def with_intervals(table: Table) -> Table:
     problems: dict[str, None] = dict.fromkeys(table.problems)
     sections = []
     for section in table.sections:
-        if section.source == "measured":
-            rows = [_row(row, problems) for row in section.rows]
-            judged = [column for column in section.judged if column.has_points]
-            # Synthetic speech has no mean from which a task could be left out.
-            telling, judged, left_out = (rows, judged, []) if section.synthetic else with_telling_tasks(rows, judged)
-            section = replace(
-                section,
-                rows=with_whole_rows(telling, judged),
-                finding=finding_of(telling, judged),
-                left_out=tuple(left_out),
-                notes=(*section.notes, *([f"the mean leaves out {', '.join(left_out)}. {RULE}"] if left_out else [])),
-            )
-        sections.append(section)
+        sections.append(_section(section, problems) if section.source == "measured" else section)
     return Table(sections=tuple(sections), problems=tuple(problems))
+
+
+def _section(section: Section, problems: dict[str, None]) -> Section:
+    found = [_row(row, problems) for row in section.rows]
+    section = replace(section, rows=tuple(row for row, _ in found))
+    section = with_telling_tasks(section, [] if section.synthetic else leads(found, section.judged))
+    parts = {_key(row): own for row, own in found}
+    found = [(row, parts[_key(row)]) for row in section.rows]
+    judged = section.averaged
+    return replace(section, rows=with_whole_rows(found, judged), finding=finding_of(found, judged))
+
+
+def _key(row: SystemRow) -> tuple[str, str, str | None, str]:
+    return row.origin, row.system, row.identity, row.title
+
+
+def leads_of(section: Section) -> list[Lead]:
+    """By how much the teacher is ahead of the controls on each task, from their predictions alone.
+
+    None of synthetic speech, which is not ranked.
+    """
+    if section.synthetic:
+        return []
+    held = {id(row): row for _, *two in pairs(section.rows) for row in two}
+    parts = {at: _row(row, {})[1] for at, row in held.items()}
+    return leads([(row, parts.get(id(row), {})) for row in section.rows], section.judged)
 
 
 def predictions_of(entry: FoundRecord) -> Predictions:
@@ -93,7 +107,7 @@ def repetitions(
     return {f"seed {entry.record.key.seed}": sample for (entry, _), sample in zip(found, samples, strict=True)}
 
 
-def _row(row: SystemRow, problems: dict[str, None]) -> tuple[SystemRow, dict[str, tuple[Part, ...]]]:
+def _row(row: SystemRow, problems: dict[str, None]) -> tuple[SystemRow, Parts]:
     """The row with intervals in its cells, and its parts in a mean by column."""
     rows: dict[int, Predictions | RecordError] = {}
     cells, parts = {}, dict[str, tuple[Part, ...]]()

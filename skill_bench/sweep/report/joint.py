@@ -38,15 +38,14 @@ class Suite:
 
     @property
     def counted(self) -> list[Column]:
-        """Of the tasks that are averaged."""
+        """Of the tasks that are averaged: none where nobody knows, since what is averaged here is a claim."""
         return [lead.column for lead in self.leads if lead.counts]
 
 
 def counted_tasks(suites: Sequence[Suite]) -> list[str]:
     """Which tasks count, and why."""
     lines = [
-        f"{suite.section.suite} {lead.column.label}: {_standard_errors(lead)}: "
-        f"{'counts' if lead.counts else 'does not count'}"
+        f"{suite.section.suite} {lead.column.label}: {lead}: {'counts' if lead.counts else 'does not count'}"
         for suite in suites
         for lead in suite.leads
     ]
@@ -184,12 +183,6 @@ def _scores(own: Sequence[tuple[Suite, Group]], seed: int | None) -> list[Score]
     """One training on every task that counts; None where one is missing."""
     wanted = [(group.rows[seed], column.name) for suite, group in own for column in suite.counted]
     return [row.scores[name] for row, name in wanted] if all(name in row.scores for row, name in wanted) else None
-
-
-def _standard_errors(lead: Lead) -> str:
-    return ", ".join(
-        f"{ABSENT if value is None else format(value, '+.1f')} before {name}" for name, value in lead.by_control.items()
-    )
 
 
 def _sentence(group: Group, found: Overall, p_value: float, suites: Sequence[Suite]) -> str:

@@ -19,13 +19,14 @@ from skill_bench.report.table.collect import Collection
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.quantities import MACS_SUPERB, PARAMETERS
 from skill_bench.report.table.table import Section
+from skill_bench.report.table.uncertainty import leads_of
 from skill_bench.sweep.failed import Failed, still_failing
 from skill_bench.sweep.report.cells import bullets, cost, difference, grid, systems
 from skill_bench.sweep.report.gaps import missing
 from skill_bench.sweep.report.groups import Group, Wanted, groups_of
 from skill_bench.sweep.report.joint import REFERENCE, Suite, ablation, counted_tasks, means
 from skill_bench.sweep.report.kept import kept
-from skill_bench.sweep.report.paired import differences, judged_by, leads, tally
+from skill_bench.sweep.report.paired import differences, judged_by, tally
 from skill_bench.sweep.report.readings import parts_of
 
 _HOW = (
@@ -110,7 +111,7 @@ def write_up(
 
 def _suite(section: Section) -> Suite:
     groups = groups_of(section)
-    return Suite(section=section, groups={group.name: group for group in groups}, leads=leads(section, groups))
+    return Suite(section=section, groups={group.name: group for group in groups}, leads=leads_of(section))
 
 
 def _section(suite: Suite) -> list[str]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from skill_bench.features.extract import Features
     from skill_bench.probes.tokens import Tokens
 
+HUB_TASK = "automatic-speech-recognition"
+
 
 class Spec(TrainedSpec):
     """A task whose targets are texts."""

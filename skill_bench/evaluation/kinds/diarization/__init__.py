@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # Manifests round times.
 _TOLERANCE_SECONDS = 0.05
 
+HUB_TASK = "voice-activity-detection"
+
 
 class Spec(TrainedSpec):
     """A task whose targets are segments with speakers."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from skill_bench.evaluation.solving.cell import Cell, Solved
     from skill_bench.features.extract import Features
 
+HUB_TASK = "audio-classification"
+
 
 class Spec(TaskSpec):
     """A task of spoken queries and documents."""
