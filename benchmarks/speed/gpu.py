@@ -56,7 +56,7 @@ def device() -> torch.device:
     """
     if not torch.cuda.is_available():
         raise SkillBenchError(
-            "there is no GPU on this machine. On one that has one, in about five minutes: "
+            "there is no GPU on this machine. On one that has one: "
             "`skill-bench bench --only gpu-fp32,gpu-bf16,gpu-busy,gpu-distillation,gpu-scores`."
         )
     return torch.device("cuda")
@@ -106,7 +106,7 @@ def extraction(
 
 
 def busy(where: torch.device, *, seconds: float = 3600.0, architecture: Architecture | None = None) -> Facts:
-    """The share of the time in which kernels run, while means are extracted from files, and while frames are."""
+    """The share of the time in which kernels run, while means are extracted from files."""
     rows = []
     encoder = _encoder(architecture)
     with tempfile.TemporaryDirectory(prefix="skill-bench-gpu-") as name:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from skill_bench.base.errors import RecordError, SkillBenchError
+from skill_bench.base.errors import RecordError, SkillBenchError, UsageError
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.evaluation.cell_record import EvaluatedUpstream
 from skill_bench.evaluation.cells import Outcome
@@ -43,9 +43,7 @@ def in_jobs(
         UsageError: the plan cannot be carried out, or not in such jobs.
         SkillBenchError: SLURM does not answer, or does not take the jobs.
     """
-    progress = progress or Silent()
-    jobs = ENGINES[options.launcher](options)
-    jobs.require_hope()
+    progress, jobs = progress or Silent(), engine_of(options, device=plan.device)
     plan = _absolute(plan)
     tasks = prepare(plan, progress=progress, load=load or load_request)
     outcome, missing, unmeasured = Outcome(), list[Missing](), list[UpstreamRequest]()
@@ -66,6 +64,27 @@ def in_jobs(
             missing, unmeasured, outcome
         )
     return outcome
+
+
+def engine_of(options: LaunchOptions, *, device: str) -> Jobs:
+    """Who runs such jobs.
+
+    Args:
+        options: What they ask for.
+        device: Where the command that starts them computes.
+
+    Raises:
+        UsageError: there is nobody, or jobs of this machine would have no such device.
+        SkillBenchError: SLURM does not answer.
+    """
+    jobs = ENGINES[options.launcher](options)
+    jobs.require_hope()
+    if options.launcher == "local" and device != "cpu" and not options.gpus_per_job:
+        raise UsageError(
+            f"--device {device}: jobs of this machine have no GPU unless they ask for one. Add --gpus-per-job 1, or "
+            "give --devices cuda:0,cuda:1 alone."
+        )
+    return jobs
 
 
 def _missing(

@@ -12,6 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from skill_bench.base.counted import counted
+from skill_bench.base.errors import UsageError
 from skill_bench.launch.engine import Jobs, State, require_submitit
 from skill_bench.launch.job import Job
 from skill_bench.launch.options import LaunchOptions
@@ -26,8 +30,20 @@ class Local(Jobs):
     shares_groups = True
 
     def __init__(self, options: LaunchOptions) -> None:
-        require_submitit("local")
+        require_submitit(options)
         self.options = options
+
+    def require_hope(self) -> None:
+        """As `Jobs.require_hope`: there are as many GPUs as jobs are to have."""
+        options = self.options
+        if options.n_gpus > (there := torch.cuda.device_count() if options.n_gpus else 0):
+            asked = f"max_jobs {options.max_jobs} with gpus_per_job {options.gpus_per_job}"
+            if options.devices:
+                asked = f"devices {', '.join(options.devices)}"
+            raise UsageError(
+                f"{asked}: expected {counted(options.n_gpus, 'GPU')} on this machine, torch can use {there}. Ask for "
+                "fewer."
+            )
 
     def submit(self, jobs: Sequence[Job], *, folder: Path, on_gpu: bool, after: Sequence[str]) -> list[str]:
         """As `Jobs.submit`; ``after`` is what the jobs see to."""

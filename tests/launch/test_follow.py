@@ -73,6 +73,7 @@ def test_what_waits_for_others_is_submitted_after_them_and_with_their_ids(
     assert nobody.submitted == [(features_and_asr, True, []), ([["0-4"], ["0-5"]], False, ["1_0", "1_1"])]
     assert [job.groups[0].does for job in nobody.jobs] == ["features", "features", *["cells"] * 4]
     assert {job.groups[0].after for job in nobody.jobs} == {()}, "SLURM sees to the order"
+    assert {job.seconds for job in nobody.jobs} == {4 * 3600 - 90}, "then they are told, and not when time is over"
 
 
 def test_cells_that_nobody_runs_are_tried_alone_and_then_given_up(nobody: Nobody, world: World, plan: Plan) -> None:
