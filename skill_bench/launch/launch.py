@@ -13,7 +13,7 @@ from skill_bench.base.progress import Progress, Silent
 from skill_bench.evaluation.cell_record import EvaluatedUpstream
 from skill_bench.evaluation.cells import Outcome
 from skill_bench.evaluation.evaluate import Load, TaskCase, load_request, not_loaded, prepare
-from skill_bench.evaluation.forecast import Forecast, forecast_path
+from skill_bench.evaluation.forecast import forecast_of
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.launch.engine import Jobs
 from skill_bench.launch.follow import Follower
@@ -125,11 +125,8 @@ def _needs_profile(upstream: EvaluatedUpstream, plan: Plan) -> bool:
 
 def _forecast(upstream: EvaluatedUpstream, plan: Plan) -> dict[str, float]:
     """Seconds of a cell by task, where `skill-bench plan run` has said."""
-    path = forecast_path(plan.out_dir, plan.suite, upstream.name, plan.protocol)
     try:
-        found = Forecast.read(path) if path.exists() else None
+        found = forecast_of(plan, upstream=upstream.name, identity=upstream.identity)
     except RecordError:
-        return {}  # records leave it out too, and say so
-    if found is None or found.identity != upstream.identity:
-        return {}
-    return {task.task: sum(found.of_task(task.task).values()) for task in found.tasks}
+        found = None  # records leave it out too, and say so
+    return {} if found is None else {task.task: sum(found.of_task(task.task).values()) for task in found.tasks}
