@@ -33,6 +33,7 @@ from skill_bench.models.architecture import Architecture
 from skill_bench.models.arithmetic import without_tf32
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder, pad
+from skill_bench.probes.batches import FrameBatches, shuffled
 from skill_bench.records.record import Record, System, read_predictions
 from skill_bench.report.statistics.interval import Interval, interval_of
 from skill_bench.report.statistics.sample import sample_of
@@ -127,6 +128,42 @@ def busy(where: torch.device, *, seconds: float = 3600.0, architecture: Architec
         heads=("precision", "s of audio a second", "kernels run"),
         rows=tuple(rows),
     )
+
+
+@contextmanager
+def recomputed(
+    where: torch.device, *, seconds: float = 120.0, architecture: Architecture | None = None
+) -> Iterator[Candidates]:
+    """Frames that no cache holds: an epoch of batches, as training asks for them, and extraction of the same files."""
+    with tempfile.TemporaryDirectory(prefix="skill-bench-frames-") as name:
+        spoken = _speech(Path(name) / "audio", seconds)
+        extracted = partial(
+            extract, _upstream(_encoder(architecture), "fp32", where), spoken, pooled=False,
+            cache_dir=Path(name) / "cache", cache_limit_bytes=1,
+        )  # fmt: skip
+        features = extracted()
+        assert len(features.bytes_without_place) == len(spoken), "the cache has kept frames"
+        batches = FrameBatches(
+            features=features, frame_counts=features.frame_counts, label=lambda utterance: 0, kept=spoken, device=where
+        )
+        order = next(shuffled(n=len(spoken), batch_size=len(spoken), generator=torch.Generator().manual_seed(0)))
+        groups = [[spoken[i] for i in order[start : start + 8]] for start in range(0, len(order), 8)]
+
+        def epoch() -> int:
+            return sum(sum(batch.lengths) for batch in batches.stream(groups, keep=False))
+
+        assert epoch() == sum(features.frame_counts.values())
+        yield Candidates(
+            name=f"Frames that no cache holds, WavLM Base+, {where.type}",
+            what=(
+                f"{seconds:g} s of audio in files of 4 to 16 s, fp32: an epoch of batches of 8 in random order, each "
+                "computed while the one before would be trained on (nothing is trained here), and plain extraction, "
+                "one stream over all files."
+            ),
+            amount=seconds,
+            unit="s of audio",
+            run={f"{OURS}, an epoch's batches": epoch, "extraction": extracted},
+        )
 
 
 def distillation(
