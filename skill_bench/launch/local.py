@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from submitit.local.local import LocalJob
 
 
+_CONTROLLER = (
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "runpy.run_module('submitit.local._local', run_name='__main__')"
+)
+"""A shell starts what runs in its background with this signal ignored, and children inherit that; it ends jobs."""
+
+
 class Local(Jobs):
     """Every job takes any of the groups, in their order: there are as many jobs as may run at a time."""
 
@@ -97,7 +104,7 @@ def _executor(folder: Path, *, gpus: Sequence[str]) -> Any:
             }
             with (self.folder / "controllers.log").open("ab") as log:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "submitit.local._local", str(self.folder)],
+                    [sys.executable, "-c", _CONTROLLER, str(self.folder)],
                     start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
                 )  # fmt: skip
             return LocalJob(folder=self.folder, job_id=str(process.pid), process=process, tasks=[0])
