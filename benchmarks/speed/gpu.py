@@ -33,6 +33,7 @@ from skill_bench.models.architecture import Architecture
 from skill_bench.models.arithmetic import without_tf32
 from skill_bench.models.checkpoint import LoadedModel
 from skill_bench.models.encoder import Encoder, pad
+from skill_bench.probes.batches import FrameBatches, shuffled
 from skill_bench.records.record import Record, System, read_predictions
 from skill_bench.report.statistics.interval import Interval, interval_of
 from skill_bench.report.statistics.sample import sample_of
@@ -56,7 +57,7 @@ def device() -> torch.device:
     """
     if not torch.cuda.is_available():
         raise SkillBenchError(
-            "there is no GPU on this machine. On one that has one, in about five minutes: "
+            "there is no GPU on this machine. On one that has one: "
             "`skill-bench bench --only gpu-fp32,gpu-bf16,gpu-busy,gpu-distillation,gpu-scores`."
         )
     return torch.device("cuda")
@@ -106,7 +107,7 @@ def extraction(
 
 
 def busy(where: torch.device, *, seconds: float = 3600.0, architecture: Architecture | None = None) -> Facts:
-    """The share of the time in which kernels run, while means are extracted from files, and while frames are."""
+    """The share of the time in which kernels run, while means are extracted from files."""
     rows = []
     encoder = _encoder(architecture)
     with tempfile.TemporaryDirectory(prefix="skill-bench-gpu-") as name:
@@ -127,6 +128,42 @@ def busy(where: torch.device, *, seconds: float = 3600.0, architecture: Architec
         heads=("precision", "s of audio a second", "kernels run"),
         rows=tuple(rows),
     )
+
+
+@contextmanager
+def recomputed(
+    where: torch.device, *, seconds: float = 120.0, architecture: Architecture | None = None
+) -> Iterator[Candidates]:
+    """Frames that no cache holds: an epoch of batches, as training asks for them, and extraction of the same files."""
+    with tempfile.TemporaryDirectory(prefix="skill-bench-frames-") as name:
+        spoken = _speech(Path(name) / "audio", seconds)
+        extracted = partial(
+            extract, _upstream(_encoder(architecture), "fp32", where), spoken, pooled=False,
+            cache_dir=Path(name) / "cache", cache_limit_bytes=1,
+        )  # fmt: skip
+        features = extracted()
+        assert len(features.bytes_without_place) == len(spoken), "the cache has kept frames"
+        batches = FrameBatches(
+            features=features, frame_counts=features.frame_counts, label=lambda utterance: 0, kept=spoken, device=where
+        )
+        order = next(shuffled(n=len(spoken), batch_size=len(spoken), generator=torch.Generator().manual_seed(0)))
+        groups = [[spoken[i] for i in order[start : start + 8]] for start in range(0, len(order), 8)]
+
+        def epoch() -> int:
+            return sum(sum(batch.lengths) for batch in batches.stream(groups, keep=False))
+
+        assert epoch() == sum(features.frame_counts.values())
+        yield Candidates(
+            name=f"Frames that no cache holds, WavLM Base+, {where.type}",
+            what=(
+                f"{seconds:g} s of audio in files of 4 to 16 s, fp32: an epoch of batches of 8 in random order, each "
+                "computed while the one before would be trained on (nothing is trained here), and plain extraction, "
+                "one stream over all files."
+            ),
+            amount=seconds,
+            unit="s of audio",
+            run={f"{OURS}, an epoch's batches": epoch, "extraction": extracted},
+        )
 
 
 def distillation(

@@ -22,7 +22,7 @@ from speed.page import markdown as page_of
 
 NAMES = (
     "teacher", "student", "distillation", "removal", "small-removal", "grid", "cache", "scale", "s3prl", "forecast",
-    "gpu-fp32", "gpu-bf16", "gpu-busy", "gpu-distillation", "gpu-scores",
+    "recomputed", "gpu-fp32", "gpu-bf16", "gpu-busy", "gpu-distillation", "gpu-scores",
 )  # fmt: skip
 
 
@@ -125,6 +125,10 @@ def _items(
         with gpu.extraction(precision, gpu.device()) as candidates:
             return hold(candidates, rounds=rounds, progress=progress)
 
+    def recomputed() -> Item:
+        with gpu.recomputed(torch.device("cuda" if torch.cuda.is_available() else "cpu")) as candidates:
+            return hold(candidates, rounds=rounds, progress=progress)
+
     def scores() -> Item:
         return gpu.scores(str(gpu.device()), cache_dir=cache_dir, progress=progress)
 
@@ -139,6 +143,7 @@ def _items(
         "scale": lambda: scale.growth(progress=progress, hours=hours),
         "s3prl": lambda: end_to_end.against_s3prl(cache_dir=cache_dir, progress=progress, data_root=data_root),
         "forecast": lambda: forecasts.forecast_and_run(cache_dir=cache_dir, progress=progress, data_root=data_root),
+        "recomputed": recomputed,
         "gpu-fp32": lambda: on_gpu("fp32"),
         "gpu-bf16": lambda: on_gpu("bf16"),
         "gpu-busy": lambda: gpu.busy(gpu.device()),

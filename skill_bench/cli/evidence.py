@@ -51,9 +51,11 @@ def run_grid(
     jobs = choose(jobs, only or [])
 
     from skill_bench.evaluation.evaluate import evaluate
-    from skill_bench.launch.launch import in_jobs
+    from skill_bench.launch.launch import engine_of, in_jobs
     from skill_bench.sweep.drive import Drive
 
+    if launch is not None:
+        engine_of(launch, device=device)  # what is wrong with it is said before anything is computed
     kept = f"what is finished is in {out}; the same command continues"
     with ConsoleProgress() as progress, interruptible(progress, kept=kept):
         drive = Drive(
@@ -67,11 +69,15 @@ def run_grid(
             device=device,
             progress=progress,
             evaluate=evaluate if launch is None else partial(in_jobs, options=launch),
+            by_first_alone=launch is not None,
         )
         failures = drive.run()
     if failures:
         listed = "\n".join(f"  {failure}" for failure in failures)
         raise SkillBenchError(f"{len(failures)} failed, what is finished is in {out / 'records'}:\n{listed}")
+    if launch is not None and launch.detach:
+        typer.echo(f"{counted(len(jobs), 'student')}; `skill-bench status --out {out}` says how far the jobs are.")
+        return
     typer.echo(f"{counted(len(jobs), 'student')}, records in {out / 'records'}")
 
 

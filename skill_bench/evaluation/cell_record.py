@@ -12,7 +12,7 @@ from skill_bench.base.errors import RecordError, SkillBenchError, explained
 from skill_bench.base.provenance import collect, now
 from skill_bench.corpora.data import TaskData
 from skill_bench.evaluation.cell_result import CellResult
-from skill_bench.evaluation.forecast import Forecast, forecast_path
+from skill_bench.evaluation.forecast import forecast_of
 from skill_bench.evaluation.plan import Plan
 from skill_bench.evaluation.solving.cell import CellUpstream
 from skill_bench.records.record import (
@@ -175,15 +175,12 @@ def stated(task_spec: Mapping[str, Any]) -> dict[str, Any]:
 
 def _expected(plan: Plan, key: Key, identity: str) -> dict[str, float]:
     """What `skill-bench plan` said about such a cell, if it was asked."""
-    path = forecast_path(plan.out_dir, key.suite, key.upstream, key.protocol)
-    if not path.exists():
-        return {}
     try:
-        found = Forecast.read(path)
+        found = forecast_of(plan, upstream=key.upstream, identity=identity)
     except RecordError as error:
         _log.warning("the forecast is left out of the record: %s", error)
         return {}
-    return found.of_task(key.task) if found.identity == identity else {}
+    return {} if found is None else found.of_task(key.task)
 
 
 def _leave_failed_record(record: Record, plan: Plan) -> None:

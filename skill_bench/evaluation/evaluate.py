@@ -236,6 +236,7 @@ def forecast(plan: Plan, *, progress: Progress | None = None) -> list[Forecast]:
             suite=plan.suite,
             protocol=plan.protocol,
             seeds=tuple(plan.seeds),
+            limit=plan.limit,
             tasks=tuple(of_tasks),
             peak_memory_bytes=peak_memory_bytes(of_tasks),
             provenance=collect(started_at=started_at),

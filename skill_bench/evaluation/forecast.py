@@ -8,6 +8,7 @@ from typing import Literal
 from skill_bench.base.documents import Document
 from skill_bench.base.provenance import Provenance
 from skill_bench.base.specs import Frozen
+from skill_bench.evaluation.plan import Plan
 from skill_bench.records.profile import Band
 from skill_bench.records.record import safe_name, upstream_folder
 
@@ -39,7 +40,7 @@ class TaskForecast(Frozen):
 
 
 class Forecast(Document):
-    """One upstream on one suite. Beside its records it tells them what was expected."""
+    """One upstream on one suite. Beside its records it tells them what was expected. ``limit``: as the plan's."""
 
     kind: Literal["forecast"] = "forecast"
     upstream: str
@@ -47,6 +48,7 @@ class Forecast(Document):
     suite: str
     protocol: str
     seeds: tuple[int, ...]
+    limit: int | None = None
     tasks: tuple[TaskForecast, ...]
     peak_memory_bytes: Band
     provenance: Provenance
@@ -73,6 +75,17 @@ class Forecast(Document):
                     "training and test": found.training_seconds.plus(found.recomputed_seconds).estimate / n,
                 }
         return {}
+
+
+def forecast_of(plan: Plan, *, upstream: str, identity: str) -> Forecast | None:
+    """What was said of this model in such a run, if `skill-bench plan run` was asked.
+
+    Raises:
+        RecordError: the document is damaged.
+    """
+    path = forecast_path(plan.out_dir, plan.suite, upstream, plan.protocol)
+    found = Forecast.read(path) if path.exists() else None
+    return found if found is not None and (found.identity, found.limit) == (identity, plan.limit) else None
 
 
 def forecast_path(out_dir: Path, suite: str, upstream: str, protocol: str) -> Path:

@@ -52,20 +52,21 @@ class Jobs(ABC):
     def how_to_cancel(self, ids: Sequence[str]) -> str:
         """The command that does."""
 
+    @abstractmethod
     def require_hope(self) -> None:
-        """Checks, while all jobs are waiting, that they will run some day.
+        """Checks, before there are jobs and while all of them are waiting, that they will run some day.
 
         Raises:
             SkillBenchError: there is nothing that could run them.
         """
-        return None
 
 
-def require_submitit(launcher: str) -> None:
+def require_submitit(options: LaunchOptions) -> None:
     """Checks that the engine is there.
 
     Raises:
         MissingExtra: it is not.
     """
     if importlib.util.find_spec("submitit") is None:
-        raise MissingExtra("submitit", extra="cluster", purpose=f"--launcher {launcher}")
+        asked = "--devices" if options.devices else f"--launcher {options.launcher}"
+        raise MissingExtra("submitit", extra="cluster", purpose=asked)

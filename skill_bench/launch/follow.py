@@ -14,16 +14,15 @@ from dataclasses import dataclass, replace
 import torch
 
 from skill_bench.base.errors import SkillBenchError, first_few
-from skill_bench.base.locks import claim
 from skill_bench.base.progress import Advance, Progress
 from skill_bench.base.provenance import now
-from skill_bench.evaluation.cell_record import CellRecord, FailedCell
+from skill_bench.evaluation.cell_record import FailedCell
 from skill_bench.evaluation.cells import Outcome
 from skill_bench.evaluation.evaluate import Load
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.launch.engine import Jobs
 from skill_bench.launch.job import Group, Job
-from skill_bench.launch.journal import FILE, FOLDER, Launched, LaunchedJob, last_words, launched_cell
+from skill_bench.launch.journal import FILE, FOLDER, Launched, LaunchedJob, is_held, last_words, launched_cell
 from skill_bench.launch.options import LaunchOptions
 from skill_bench.launch.share import Missing, share
 
@@ -136,7 +135,7 @@ class Follower:
             groups=tuple(groups),
             folder=self.folder,
             load=self.load,
-            seconds=self.options.seconds,
+            seconds=self.options.seconds - self.options.warning_seconds,
             n_threads=n_threads,
             n_threads_alone=n_threads_alone,
             command=tuple(sys.argv),
@@ -182,7 +181,7 @@ class Follower:
     def _until_others_end(self, missing: list[Missing], outcome: Outcome, advance: Advance) -> list[Missing]:
         """Cells that other launches or commands are at."""
         told = False
-        while any(_is_held(one.cell) for one in missing):
+        while any(is_held(one.cell.claim) for one in missing):
             if not told:
                 self.progress.note("waiting for cells that other processes are at")
                 told = True
@@ -216,8 +215,3 @@ class Follower:
         return FailedCell(
             upstream=key.upstream, task=key.task, seed=key.seed, error=f"its jobs ended before it was finished. {words}"
         )
-
-
-def _is_held(cell: CellRecord) -> bool:
-    with claim(cell.claim) as mine:
-        return not mine

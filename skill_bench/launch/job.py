@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 POLL_SECONDS = 2.0
 MOST_TRIES = 2
 """Of a group that jobs die over, within one launch: a third job would die too."""
+EARLY_SECONDS = 120.0
+"""SLURM tells of a job's end up to a minute too early, and a job begins to count up to a minute after SLURM."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,7 @@ class Group:
         does: All of its cells; only their features; or only the upstream's profile.
         after: Names of groups that are done first.
         on_gpu: Whether its job has the GPUs that jobs have.
+        records: Places of its cells' records.
     """
 
     name: str
@@ -44,6 +47,11 @@ class Group:
     does: Literal["cells", "features", "profile"] = "cells"
     after: tuple[str, ...] = ()
     on_gpu: bool = True
+    records: tuple[Path, ...] = ()
+
+    def written(self) -> list[tuple[int, int] | None]:
+        """Another one whenever a record of its cells is written."""
+        return [version(path) for path in self.records]
 
 
 class Said(Silent):
@@ -61,7 +69,7 @@ class Job:
         groups: Several where jobs share them: whoever is free takes the next, and what another one has died over.
         folder: Of the launch.
         load: As `skill_bench.evaluation.evaluate.evaluate` takes it.
-        seconds: What the job may take.
+        seconds: After which the job is told that its time is over.
         n_threads: None: as many as SLURM gives it cores.
         n_threads_alone: While nothing else runs: when a profile is measured. None: the same.
         command: The user's, for records.
@@ -77,7 +85,8 @@ class Job:
 
     def __post_init__(self) -> None:
         self._failed: dict[str, str] = {}
-        self._began, self._records_before = time.monotonic(), frozenset[tuple[int, int] | None]()
+        self._began = time.monotonic()
+        self._tried: list[tuple[Group, list[tuple[int, int] | None]]] = []
 
     def __call__(self) -> None:
         """Does what is there to do.
@@ -91,7 +100,9 @@ class Job:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         torch.set_num_threads(self.n_threads or int(os.environ.get("SLURM_CPUS_ON_NODE", "1")))
         sys.argv[:] = self.command
-        self._began, self._records_before = time.monotonic(), self._records()
+        self._began = time.monotonic()
+        for device in dict.fromkeys(group.plan.device for group in self.groups):
+            _require_device(device)  # before it takes a group that others can do
         while todo := [group for group in self.groups if not self._is_over(group)]:
             ready = [group for group in todo if not any(self._waits_for(name) for name in group.after)]
             if not any(self._try(group) for group in ready):
@@ -103,9 +114,10 @@ class Job:
         """What is to be started when the job is out of time, or has to leave; None where it would not come further."""
         from submitit.helpers import DelayedSubmission
 
-        out_of_time = time.monotonic() - self._began > self.seconds / 2
-        if out_of_time and self._records() == self._records_before:
-            Said().note(f"no cell was finished in {self.seconds:.0f} s: not started again. Give it more --time.")
+        taken = time.monotonic() - self._began
+        is_out_of_time = taken > self.seconds - EARLY_SECONDS
+        if is_out_of_time and all(group.written() == before for group, before in self._tried):
+            Said().note(f"no cell was finished in {taken:.0f} s: not started again. Give it more --time.")
             return None
         for group in self.groups:
             self._file(group.name, "tried").unlink(missing_ok=True)  # it has not died over any
@@ -113,10 +125,6 @@ class Job:
 
     def _file(self, name: str, what: str) -> Path:
         return self.folder / f"{name}.{what}"
-
-    def _records(self) -> frozenset[tuple[int, int] | None]:
-        """Another one whenever anybody has written a record."""
-        return frozenset(version(path) for path in self.groups[0].plan.out_dir.glob("*/*/*-s*.json"))
 
     def _is_over(self, group: Group) -> bool:
         tried = self._file(group.name, "tried")
@@ -134,6 +142,7 @@ class Job:
                 return False
             with self._file(group.name, "tried").open("a") as tried:
                 tried.write(".")
+            self._tried.append((group, group.written()))
             try:
                 self._do(group)
             except Exception as error:  # the other groups are none the worse for it
@@ -150,7 +159,6 @@ class Job:
 
         progress = Said()
         progress.note(f"{group.name}: {group.does} of {group.plan.upstreams[0].name}, {', '.join(group.plan.tasks)}")
-        _require_device(group.plan.device)
         if group.does == "profile":
             torch.set_num_threads(self.n_threads_alone or torch.get_num_threads())
         if group.does == "features":

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from skill_bench.base.documents import Document
+from skill_bench.base.locks import claim
 from skill_bench.base.specs import Frozen
 from skill_bench.evaluation.cell_record import CellRecord
 from skill_bench.launch.options import Launcher
@@ -64,6 +65,17 @@ def launched_cell(cell: CellRecord, *, seconds: float | None) -> LaunchedCell:
         before=cell.before,
         seconds=seconds,
     )
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process is at the cell whose claim this is; one that was killed leaves the file, not the lock."""
+    if not path.exists():
+        return False
+    try:
+        with claim(path) as mine:
+            return not mine
+    except PermissionError:  # another user's
+        return True
 
 
 def launches(out_dir: Path) -> list[Path]:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 
-from skill_bench.base.errors import RecordError, SkillBenchError
+from skill_bench.base.errors import RecordError, SkillBenchError, UsageError
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.evaluation.cell_record import EvaluatedUpstream
 from skill_bench.evaluation.cells import Outcome
 from skill_bench.evaluation.evaluate import Load, TaskCase, load_request, not_loaded, prepare
-from skill_bench.evaluation.forecast import Forecast, forecast_path
+from skill_bench.evaluation.forecast import forecast_of
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.launch.engine import Jobs
 from skill_bench.launch.follow import Follower
@@ -43,9 +43,7 @@ def in_jobs(
         UsageError: the plan cannot be carried out, or not in such jobs.
         SkillBenchError: SLURM does not answer, or does not take the jobs.
     """
-    progress = progress or Silent()
-    jobs = ENGINES[options.launcher](options)
-    jobs.require_hope()
+    progress, jobs = progress or Silent(), engine_of(options, device=plan.device)
     plan = _absolute(plan)
     tasks = prepare(plan, progress=progress, load=load or load_request)
     outcome, missing, unmeasured = Outcome(), list[Missing](), list[UpstreamRequest]()
@@ -66,6 +64,27 @@ def in_jobs(
             missing, unmeasured, outcome
         )
     return outcome
+
+
+def engine_of(options: LaunchOptions, *, device: str) -> Jobs:
+    """Who runs such jobs.
+
+    Args:
+        options: What they ask for.
+        device: Where the command that starts them computes.
+
+    Raises:
+        UsageError: there is nobody, or jobs of this machine would have no such device.
+        SkillBenchError: SLURM does not answer.
+    """
+    jobs = ENGINES[options.launcher](options)
+    jobs.require_hope()
+    if options.launcher == "local" and device != "cpu" and not options.gpus_per_job:
+        raise UsageError(
+            f"--device {device}: jobs of this machine have no GPU unless they ask for one. Add --gpus-per-job 1, or "
+            "give --devices cuda:0,cuda:1 alone."
+        )
+    return jobs
 
 
 def _missing(
@@ -106,11 +125,8 @@ def _needs_profile(upstream: EvaluatedUpstream, plan: Plan) -> bool:
 
 def _forecast(upstream: EvaluatedUpstream, plan: Plan) -> dict[str, float]:
     """Seconds of a cell by task, where `skill-bench plan run` has said."""
-    path = forecast_path(plan.out_dir, plan.suite, upstream.name, plan.protocol)
     try:
-        found = Forecast.read(path) if path.exists() else None
+        found = forecast_of(plan, upstream=upstream.name, identity=upstream.identity)
     except RecordError:
-        return {}  # records leave it out too, and say so
-    if found is None or found.identity != upstream.identity:
-        return {}
-    return {task.task: sum(found.of_task(task.task).values()) for task in found.tasks}
+        found = None  # records leave it out too, and say so
+    return {} if found is None else {task.task: sum(found.of_task(task.task).values()) for task in found.tasks}

@@ -12,6 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from skill_bench.base.counted import counted
+from skill_bench.base.errors import UsageError
 from skill_bench.launch.engine import Jobs, State, require_submitit
 from skill_bench.launch.job import Job
 from skill_bench.launch.options import LaunchOptions
@@ -20,14 +24,33 @@ if TYPE_CHECKING:
     from submitit.local.local import LocalJob
 
 
+_CONTROLLER = (
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "runpy.run_module('submitit.local._local', run_name='__main__')"
+)
+"""A shell starts what runs in its background with this signal ignored, and children inherit that; it ends jobs."""
+
+
 class Local(Jobs):
     """Every job takes any of the groups, in their order: there are as many jobs as may run at a time."""
 
     shares_groups = True
 
     def __init__(self, options: LaunchOptions) -> None:
-        require_submitit("local")
+        require_submitit(options)
         self.options = options
+
+    def require_hope(self) -> None:
+        """As `Jobs.require_hope`: there are as many GPUs as jobs are to have."""
+        options = self.options
+        if options.n_gpus > (there := torch.cuda.device_count() if options.n_gpus else 0):
+            asked = f"max_jobs {options.max_jobs} with gpus_per_job {options.gpus_per_job}"
+            if options.devices:
+                asked = f"devices {', '.join(options.devices)}"
+            raise UsageError(
+                f"{asked}: expected {counted(options.n_gpus, 'GPU')} on this machine, torch can use {there}. Ask for "
+                "fewer."
+            )
 
     def submit(self, jobs: Sequence[Job], *, folder: Path, on_gpu: bool, after: Sequence[str]) -> list[str]:
         """As `Jobs.submit`; ``after`` is what the jobs see to."""
@@ -81,7 +104,7 @@ def _executor(folder: Path, *, gpus: Sequence[str]) -> Any:
             }
             with (self.folder / "controllers.log").open("ab") as log:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "submitit.local._local", str(self.folder)],
+                    [sys.executable, "-c", _CONTROLLER, str(self.folder)],
                     start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
                 )  # fmt: skip
             return LocalJob(folder=self.folder, job_id=str(process.pid), process=process, tasks=[0])

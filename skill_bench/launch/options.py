@@ -15,9 +15,10 @@ reservation = "speech"
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -88,17 +89,26 @@ class LaunchOptions(Frozen):
 
     def gpus_of(self, job: int) -> list[str]:
         """The GPUs of a local job, as CUDA_VISIBLE_DEVICES names them; of those that this process sees."""
-        first = job * self.gpus_per_job
-        numbers = range(first, first + self.gpus_per_job)
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES")
+        return [seen.split(",")[number] if seen else str(number) for number in self._gpu_numbers(job)]
+
+    @property
+    def n_gpus(self) -> int:
+        """How many this machine must have for local jobs."""
+        return 1 + max((number for job in range(self.max_jobs) for number in self._gpu_numbers(job)), default=-1)
+
+    def _gpu_numbers(self, job: int) -> Sequence[int]:
         if self.devices and self.gpus_per_job:
-            numbers = range(_number(self.devices[job]), _number(self.devices[job]) + 1)
-        seen = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-        return [seen[number] if number < len(seen) and seen[number] else str(number) for number in numbers]
+            return [_number(self.devices[job])]
+        first = job * self.gpus_per_job
+        return range(first, first + self.gpus_per_job)
 
     @property
     def seconds(self) -> int:
-        """What a job may take; of this machine, as long as it takes unless told otherwise."""
-        return seconds_in(self.time or ("4h" if self.launcher == "slurm" else "1000d"))
+        """What a job may take: whole minutes of SLURM; of this machine, as long as it takes unless told otherwise."""
+        if self.launcher == "local":
+            return seconds_in(self.time or "1000d")
+        return 60 * math.ceil(seconds_in(self.time or "4h") / 60)
 
     @property
     def warning_seconds(self) -> int:

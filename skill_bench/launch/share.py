@@ -52,7 +52,8 @@ def share(
         alone: Each task in a group of its own, so that one that kills its job takes no other with it.
         prefix: Of the groups' names.
     """
-    on_gpu = replace(plan, device="cuda") if options.gpus_per_job and plan.device == "cpu" else plan
+    # A job sees the GPUs that it asked for and no others, under numbers of its own.
+    on_gpu = replace(plan, device="cuda") if options.gpus_per_job else plan
     split = options.cpu_partition is not None
     light = {one.case.task.name for one in missing if split and _is_light(one.case)}
     heavy, rest = ([one for one in missing if (one.case.task.name in light) is found] for found in (False, True))
@@ -67,9 +68,13 @@ def share(
         if tasks := [task for task in own if task in light]:
             add(on_gpu, upstream, tasks, does="features")
     after = tuple(group.name for group in groups)
-    for some, of, where in ((heavy, on_gpu, True), (rest, plan, False)):
+    for some, of, where in ((heavy, on_gpu, True), (rest, replace(plan, device="cpu"), False)):
         for (upstream, seeds), tasks in _divided(some, options=options, seconds=seconds, alone=alone):
-            add(replace(of, seeds=seeds), upstream, tasks, on_gpu=where, after=() if where else after)
+            cells = [one.cell for one in some if one.upstream == upstream and one.case.task.name in tasks]
+            add(
+                replace(of, seeds=seeds), upstream, tasks, on_gpu=where, after=() if where else after,
+                records=tuple(cell.path for cell in cells),
+            )  # fmt: skip
     if unmeasured:
         whole = replace(on_gpu, upstreams=unmeasured, tasks=[], profile="timed")
         names = tuple(group.name for group in groups)

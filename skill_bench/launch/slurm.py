@@ -28,7 +28,7 @@ class Slurm(Jobs):
     shares_groups = False
 
     def __init__(self, options: LaunchOptions) -> None:
-        require_submitit("slurm")
+        require_submitit(options)
         if shutil.which("sbatch") is None:
             raise UsageError("--launcher slurm: there is no sbatch here. Run it where jobs are submitted from.")
         self.options = options
@@ -71,7 +71,7 @@ class Slurm(Jobs):
         options = self.options
         given: dict[str, Any] = {
             "job_name": "skill-bench",
-            "time": max(1, options.seconds // 60),
+            "time": options.seconds // 60,
             "signal_delay_s": options.warning_seconds,
             "array_parallelism": options.max_jobs,
             "partition": options.partition if on_gpu else options.cpu_partition or options.partition,

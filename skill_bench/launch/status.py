@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from skill_bench.base.errors import RecordError, UsageError
+from skill_bench.base.errors import RecordError, SkillBenchError, UsageError
 from skill_bench.launch.engine import Jobs, State
-from skill_bench.launch.journal import FILE, Launched, LaunchedCell, last_words, launches
+from skill_bench.launch.journal import FILE, Launched, LaunchedCell, is_held, last_words, launches
 from skill_bench.launch.options import Launcher
 from skill_bench.records.record import Record
 
@@ -46,15 +46,23 @@ class Status:
 def status(out_dir: Path, *, engines: Mapping[Launcher, Callable[[], Jobs]]) -> list[Status]:
     """The latest launch, and earlier ones that have jobs left.
 
+    An earlier launch that this machine cannot ask about is named in the problems of the latest, unless it is over.
+
     Raises:
-        UsageError: nothing was launched with this folder.
+        UsageError: nothing was launched with this folder, or the latest elsewhere.
         SkillBenchError: SLURM does not answer.
     """
     found = launches(out_dir) or launches(out_dir / "records")  # of `evidence run`
     if not found:
         raise UsageError(f"{out_dir}: nothing was launched with it. Name the --out of a run with --launcher.")
-    every = [_of(folder, engines) for folder in found]
-    return [one for one in every[:-1] if one.jobs] + every[-1:]
+    latest, earlier, unknown = _of(found[-1], engines), list[Status](), list[str]()
+    for folder in found[:-1]:
+        try:
+            earlier.append(_of(folder, engines))
+        except SkillBenchError as error:
+            if any(not cell.has_changed(_out_dir(folder)) for cell in Launched.read(folder / FILE).cells):
+                unknown.append(str(error))
+    return [one for one in earlier if one.jobs] + [replace(latest, problems=(*latest.problems, *unknown))]
 
 
 def _of(folder: Path, engines: Mapping[Launcher, Callable[[], Jobs]]) -> Status:
@@ -62,13 +70,13 @@ def _of(folder: Path, engines: Mapping[Launcher, Callable[[], Jobs]]) -> Status:
     if launched.launcher == "local" and launched.host != socket.gethostname():
         raise UsageError(f"{folder}: its jobs are processes of {launched.host}. Ask there.")
     jobs = engines[launched.launcher]().states([job.id for job in launched.jobs])
-    out_dir = folder.parent.parent
+    out_dir = _out_dir(folder)
     cells: dict[str, CellState] = {}
     problems, taken = [], []
     for cell in launched.cells:
         record = _record(cell, out_dir)
         if record is None:
-            at_it = (out_dir / cell.record).with_suffix(".claim").exists() and "running" in jobs.values()
+            at_it = "running" in jobs.values() and is_held((out_dir / cell.record).with_suffix(".claim"))
             cells[cell.name] = "running" if at_it else "waiting" if jobs else "lost"
         elif record.error is None:
             cells[cell.name] = "done"
@@ -83,6 +91,10 @@ def _of(folder: Path, engines: Mapping[Launcher, Callable[[], Jobs]]) -> Status:
         folder=folder, launched=launched, cells=cells, jobs=jobs, problems=tuple(problems),
         hours_left=_hours_left(launched, cells, taken),
     )  # fmt: skip
+
+
+def _out_dir(folder: Path) -> Path:
+    return folder.parent.parent
 
 
 def _record(cell: LaunchedCell, out_dir: Path) -> Record | None:

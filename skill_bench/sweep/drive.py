@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
+import socket
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
@@ -32,6 +34,7 @@ from skill_bench.base.unfinished import remove_leftovers
 from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.listing import content_fingerprint, list_audio, speech_fingerprint
 from skill_bench.distillation.distill import distill
+from skill_bench.evaluation.cell_record import FailedCell
 from skill_bench.evaluation.cells import Outcome
 from skill_bench.evaluation.evaluate import Load, evaluate, load_request
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
@@ -69,6 +72,7 @@ class Drive:
         data_root: corpora of the grid's suites and of its fidelity.
         out: see the module's text.
         evaluate: how cells are run; here, or in jobs.
+        by_first_alone: whether, of processes that distil together, one alone calls it, and the others wait.
     """
 
     grid: Grid
@@ -81,6 +85,7 @@ class Drive:
     device: str
     progress: Progress
     evaluate: Evaluate = evaluate
+    by_first_alone: bool = False
     failures: list[str] = field(default_factory=list)
 
     def run(self) -> list[str]:
@@ -242,9 +247,20 @@ class Drive:
                 device=self.device,
                 profile="counted",
             )
-            for failure in self.evaluate(plan, progress=self.progress, load=load).failures:
-                # evaluate has shown it
-                self.failures.append(f"{failure.name}: {failure.error}")
+            # evaluate has shown it
+            self.failures += [f"{failure.name}: {failure.error}" for failure in self._run(plan, load)]
+
+    def _run(self, plan: Plan, load: Load) -> list[FailedCell]:
+        if not self.by_first_alone:
+            return self.evaluate(plan, progress=self.progress, load=load).failures
+        processes, name = self._processes, f"{socket.gethostname()}-{os.getpid()}.claim"
+        with claim(self.out / name, wait=True) if processes.is_first else nullcontext():
+            first = self.out / processes.gather(name)[0]
+            found = self.evaluate(plan, progress=self.progress, load=load).failures if processes.is_first else []
+        if not processes.is_first:
+            with claim(first, wait=True):  # for hours, which a collective call would not
+                pass
+        return processes.gather(found)[0]
 
     def _upstreams(self, students: Mapping[str, tuple[Job, Path]]) -> Upstreams:
         return Upstreams(teacher=self.teacher.absolute(), students=students)

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from skill_bench.base.locks import claim
 from skill_bench.base.provenance import now
 from skill_bench.evaluation.evaluate import Outcome
 from skill_bench.evaluation.plan import Plan
 from skill_bench.launch import launch
 from skill_bench.launch.journal import FILE, Launched, LaunchedCell, LaunchedJob
-from skill_bench.launch.options import LaunchOptions
+from skill_bench.launch.options import Launcher, LaunchOptions
 from skill_bench.records.record import version
 
 OPTIONS: list[tuple[str, str, str, object]] = [
@@ -108,7 +109,8 @@ def test_status_tells_cells_jobs_hours_and_the_ends_of_logs(
         places[task] = place.relative_to(tmp_path).as_posix()
     before = {task: version(tmp_path / place) for task, place in places.items()}
     make_record(task="ks").save(tmp_path)
-    (tmp_path / places["sid"]).with_suffix(".claim").touch()
+    for task in ("sid", "er"):
+        (tmp_path / places[task]).with_suffix(".claim").touch()
     folder = tmp_path / "launched" / "then"
     folder.mkdir(parents=True)
     (folder / "7_1_0_log.err").write_text("Traceback\n\nMemoryError: no more\n")
@@ -122,7 +124,8 @@ def test_status_tells_cells_jobs_hours_and_the_ends_of_logs(
     ).write(folder / FILE)  # fmt: skip
     states = {"7_0": "running"}
     monkeypatch.setattr(launch, "ENGINES", {"slurm": lambda options: SimpleNamespace(states=lambda ids: states)})
-    ended = command("status", "--out", tmp_path)
+    with claim((tmp_path / places["sid"]).with_suffix(".claim")):  # of er's, whoever held it was killed
+        ended = command("status", "--out", tmp_path)
     assert ended.code == 0
     assert ended.out.splitlines()[1:] == [
         "  cells       4: 1 done, 1 running, 2 waiting",
@@ -135,3 +138,56 @@ def test_status_tells_cells_jobs_hours_and_the_ends_of_logs(
     ]
     states.clear()
     assert "  cells       4: 1 done, 3 lost" in command("status", "--out", tmp_path).out.splitlines()
+
+
+def test_an_earlier_launch_that_only_another_machine_knows_of_is_named_until_it_is_over(
+    command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_record: Callable[..., Any]
+) -> None:
+    place = make_record(task="ks").save(tmp_path)
+    cell = LaunchedCell(
+        name="fake, ks, seed 0", record=place.relative_to(tmp_path).as_posix(), before=version(place), seconds=None
+    )
+    launchers: tuple[Launcher, ...] = ("local", "slurm")
+    folders = [tmp_path / "launched" / day for day in ("1", "2")]
+    for launcher, folder in zip(launchers, folders, strict=True):
+        folder.mkdir(parents=True)
+        Launched(
+            launcher=launcher, host="elsewhere", command=(), started_at=now(), max_jobs=1, cells=(cell,),
+            jobs=(LaunchedJob(id="7", groups=("0-0",), logs=()),),
+        ).write(folder / FILE)  # fmt: skip
+    monkeypatch.setattr(launch, "ENGINES", {"slurm": lambda options: SimpleNamespace(states=lambda ids: {})})
+    said = f"  {folders[0]}: its jobs are processes of elsewhere. Ask there."
+    ended = command("status", "--out", tmp_path)
+    assert (ended.code, ended.out.splitlines()[-1]) == (0, said)
+    make_record(task="ks").save(tmp_path)
+    ended = command("status", "--out", tmp_path)
+    assert ended.code == 0
+    assert "  cells       1: 1 done" in ended.out.splitlines()
+    assert said not in ended.out.splitlines()
+
+
+def test_evidence_says_what_is_wrong_first_and_where_to_look_at_last(
+    command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {}
+
+    def drive(**options: Any) -> SimpleNamespace:
+        given.update(options)
+        return SimpleNamespace(run=list)
+
+    monkeypatch.setattr("skill_bench.sweep.drive.Drive", drive)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.pt").touch()
+    (tmp_path / "grid.toml").write_text(
+        'tasks = ["demo/ks"]\nseeds = [0]\nprobe_seeds = [0]\n[[students]]\nname = "skill"\nrecipe = "skill"\n'
+    )
+    asked = ["evidence", "run", "grid.toml", "--teacher", "t.pt", "--data", tmp_path, "--launcher", "local"]
+    ended = command(*asked, "--gpus-per-job", "1")
+    assert (ended.code, given) == (2, {})
+    assert "max_jobs 2 with gpus_per_job 1: expected 2 GPUs on this machine, torch can use 0." in ended.err
+    ended = command(*asked, "--detach", "--out", "here")
+    assert ended.out == "1 student; `skill-bench status --out here` says how far the jobs are.\n"
+    assert given["by_first_alone"]
+    assert command(*asked).out == "1 student, records in evidence/records\n"
+    command(*asked[:-2])
+    assert not given["by_first_alone"]

@@ -141,10 +141,17 @@ def test_the_record_holds_forecast_and_truth(
     for record in outcome.records:
         assert record.provenance.forecast_seconds == made.of_task("ks")
         assert set(record.provenance.seconds) == {"features", "training", "test"}
-    other = made.model_copy(update={"identity": "another model", "provenance": collect()})
-    other.write(made.path(tmp_path / "out"))
-    record = module.evaluate(replace(plan, seeds=[2]), load=load).records[0]
-    assert record.provenance.forecast_seconds == {}
+    differing: list[tuple[dict[str, object], int | None]] = [
+        ({"identity": "another model"}, None), ({"limit": 9}, None), ({}, 9),
+    ]  # fmt: skip
+    for seed, (change, limit) in enumerate(differing):
+        made.model_copy(update={**change, "provenance": collect()}).write(made.path(tmp_path / "out"))
+        record = module.evaluate(replace(plan, seeds=[2 + seed], limit=limit), load=load).records[0]
+        assert record.provenance.forecast_seconds == {}, "of another model, or of other data"
+    [few] = module.forecast(replace(plan, limit=9))
+    assert few.limit == 9
+    record = module.evaluate(replace(plan, seeds=[5], limit=9), load=load).records[0]
+    assert record.provenance.forecast_seconds == few.of_task("ks")
 
 
 def test_frames_without_place_are_planned_as_often_as_they_are_read(

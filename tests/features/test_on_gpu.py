@@ -18,7 +18,7 @@ from skill_bench.corpora.data import Utterance
 from skill_bench.features import extraction
 from skill_bench.features.extract import extract
 from skill_bench.features.lanes import MOST_SECONDS, Cost, Room, room_for
-from skill_bench.features.on_gpu import N_AHEAD, OnGpu
+from skill_bench.features.on_gpu import N_AHEAD, Loaded, OnGpu
 from skill_bench.features.policy import Policy
 from skill_bench.features.source import Batches
 from skill_bench.models.arithmetic import without_tf32
@@ -173,18 +173,27 @@ def encoder(tmp_path: Path) -> EncoderUpstream:
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("pooled", [True, False])
 def test_nothing_waits_for_the_device_within_a_batch(
-    pooled: bool, precision: str, n_samples: list[int], encoder: EncoderUpstream
+    pooled: bool, precision: str, n_samples: list[int], encoder: EncoderUpstream, utterances: list[Utterance]
 ) -> None:
     """The meta device has no values to wait for: what asks for one fails, and copies show."""
+
+    class ToMeta(HostLanes):
+        def send(self, host: Tensor) -> Tensor:
+            return host.to("meta", non_blocking=True)
+
     upstream = encoder.at_precision(precision).to("meta")  # type: ignore[arg-type]
-    gpu = OnGpu(upstream, policy=Policy(pooled=pooled), lanes=HostLanes(), batch_seconds=9.0, n_decoders=2)
-    waves = list(torch.split(torch.empty(sum(n_samples), device="meta"), n_samples))
+    gpu = OnGpu(upstream, policy=Policy(pooled=pooled), lanes=ToMeta(), batch_seconds=9.0, n_decoders=2)
+    batch = Loaded(
+        utterances=utterances[: len(n_samples)], audios=[], lengths=n_samples, samples=torch.zeros(sum(n_samples))
+    )
     with Waits() as waits:
-        parts = gpu._reduced(waves)
+        (launched,) = gpu._launch(batch)
     assert waits.found == []
-    assert [part.device.type for part in parts] == ["meta"] * (len(n_samples) + 1)
-    frames = encoder.encoder.architecture.n_frames(n_samples[0])
-    assert parts[0].shape == ((5, 32) if pooled else (5, frames, 32))
+    n_frames = [encoder.encoder.architecture.n_frames(n) for n in n_samples]
+    assert launched.shapes == [(5, 32) if pooled else (5, n, 32) for n in n_frames]
+    found = launched.wait()
+    assert found.device.type == "meta"
+    assert len(found) == sum(shape.numel() for shape in launched.shapes) + len(n_samples)
 
 
 def test_nothing_waits_on_the_cpus_plain_path_either(encoder: EncoderUpstream) -> None:

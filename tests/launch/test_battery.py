@@ -70,10 +70,19 @@ def test_two_launchers_at_once_divide_the_cells_of_a_plain_run(
     assert len(launches(plan.out_dir)) == n_launches, "where nothing is missing, nothing is launched"
 
 
+@pytest.fixture
+def in_background() -> Iterator[None]:
+    """A shell starts commands so that run in its background, and what they start inherits it."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("end", ["kill -9", "cancel"])
 def test_what_a_lost_job_was_at_is_made_up_for(
-    end: str, begin: Begin, world: World, launcher: Launcher, plan: Plan, plain: Callable[..., dict[str, object]]
-) -> None:
+    end: str, begin: Begin, world: World, launcher: Launcher, plan: Plan, plain: Callable[..., dict[str, object]],
+    in_background: None,
+) -> None:  # fmt: skip
     plan = replace(plan, upstreams=plan.upstreams[:1])
     expected = plain(plan)
     world.shut("ks")

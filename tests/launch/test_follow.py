@@ -73,6 +73,7 @@ def test_what_waits_for_others_is_submitted_after_them_and_with_their_ids(
     assert nobody.submitted == [(features_and_asr, True, []), ([["0-4"], ["0-5"]], False, ["1_0", "1_1"])]
     assert [job.groups[0].does for job in nobody.jobs] == ["features", "features", *["cells"] * 4]
     assert {job.groups[0].after for job in nobody.jobs} == {()}, "SLURM sees to the order"
+    assert {job.seconds for job in nobody.jobs} == {4 * 3600 - 90}, "then they are told, and not when time is over"
 
 
 def test_cells_that_nobody_runs_are_tried_alone_and_then_given_up(nobody: Nobody, world: World, plan: Plan) -> None:
@@ -111,14 +112,17 @@ def test_each_job_of_this_machine_has_gpus_of_its_own(
     assert seen == [(gpus, True) for gpus in expected]
 
 
-@pytest.mark.parametrize(("identity", "known"), [("one", True), ("another model", False)])
-def test_groups_follow_the_forecast_of_the_same_model(
-    identity: str, known: bool, nobody: Nobody, world: World, plan: Plan
+@pytest.mark.parametrize(
+    ("identity", "limit", "known"), [("one", 9, True), ("another model", 9, False), ("one", 8, False)]
+)
+def test_groups_follow_the_forecast_of_the_same_model_and_as_much_data(
+    identity: str, limit: int, known: bool, nobody: Nobody, world: World, plan: Plan
 ) -> None:
     seconds = {"ks": 1.0, "sid": 60.0}
-    plan = replace(plan, upstreams=plan.upstreams[:1])
+    plan = replace(plan, upstreams=plan.upstreams[:1], limit=9)
     forecast = Forecast(
-        upstream="one", identity=identity, suite="demo", protocol="strict", seeds=(0, 1), peak_memory_bytes=band(1.0),
+        upstream="one", identity=identity, suite="demo", protocol="strict", seeds=(0, 1), limit=limit,
+        peak_memory_bytes=band(1.0),
         tasks=tuple(
             TaskForecast(
                 task=task, missing_audio_seconds=1.0, features_seconds=band(found), training_seconds=band(found),

@@ -50,7 +50,10 @@ def job(plan: Plan, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     names = dict(zip(("a", "b"), plan.tasks, strict=True))
 
     def made(after: tuple[str, ...] = (), **changes: Any) -> Job:
-        groups = [Group(name=name, plan=replace(one, tasks=[task])) for name, task in names.items()]
+        groups = [
+            Group(name=name, plan=replace(one, tasks=[task]), records=(plan.out_dir / f"demo/one/{task}-s0.json",))
+            for name, task in names.items()
+        ]
         groups[0] = replace(groups[0], after=after)
         given: dict[str, Any] = {"groups": tuple(groups), "seconds": 3600.0, "n_threads": 1, "n_threads_alone": None}
         return Job(**(given | {"folder": tmp_path, "load": world, "command": ("skill-bench", "run")} | changes))
@@ -118,10 +121,15 @@ def test_a_group_that_fails_takes_no_other_with_it(
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_a_gpu_that_is_not_there_is_said(job: Callable[..., Job], plan: Plan) -> None:
-    group = Group(name="a", plan=replace(plan, device="cuda", upstreams=plan.upstreams[:1]))
+def test_a_job_without_its_gpu_says_so_and_leaves_groups_to_others(
+    job: Callable[..., Job], plan: Plan, world: World, tmp_path: Path
+) -> None:
+    on_gpu = [replace(group, plan=replace(group.plan, device="cuda")) for group in job().groups]
     with pytest.raises(SkillBenchError, match=r"cuda: torch sees no GPU in this job\. Check --gpus-per-job and the"):
-        job(groups=(group,))()
+        job(groups=tuple(on_gpu))()
+    assert not list(tmp_path.glob("*.tried"))
+    job()()
+    assert tasks(world) == ["ks", "sid"]
 
 
 def test_records_name_the_users_command(job: Callable[..., Job], plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,15 +153,49 @@ def test_a_job_that_has_to_leave_is_started_again(job: Callable[..., Job], tmp_p
 
 
 def test_a_job_that_is_out_of_time_is_started_again_if_it_came_further(
-    job: Callable[..., Job], plan: Plan, capsys: pytest.CaptureFixture[str]
+    job: Callable[..., Job], plan: Plan, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stuck = job(seconds=0.0)
-    assert stuck.checkpoint() is None
+    pytest.importorskip("submitit")
+    comes_back = []
+
+    def load(request: UpstreamRequest) -> Evaluated:
+        comes_back.append(running.checkpoint() is not None)
+        return world(request)
+
+    running = job(seconds=0.0, load=load)
+    assert running.checkpoint() is None
+    running()
+    assert tasks(world) == ["ks", "sid"]
+    assert comes_back == [False, True], "before its first cell, and after it"
     assert "no cell was finished in 0 s: not started again. Give it more --time." in capsys.readouterr().out
-    record = plan.out_dir / "demo/one/ks-s0.json"
-    record.parent.mkdir(parents=True)
-    record.touch()
-    assert stuck.checkpoint() is not None
+
+
+def test_what_others_finish_is_no_progress_of_a_job(job: Callable[..., Job], plan: Plan, world: World) -> None:
+    comes_back = []
+
+    def load(request: UpstreamRequest) -> Evaluated:
+        for task in ("sid", "er"):  # of another group of the launch, and of another launch
+            record = plan.out_dir / f"demo/one/{task}-s0.json"
+            record.parent.mkdir(parents=True, exist_ok=True)
+            record.touch()
+        comes_back.append(stuck.checkpoint() is not None)
+        return world(request)
+
+    stuck = job(seconds=0.0, load=load)
+    stuck = replace(stuck, groups=stuck.groups[:1])
+    stuck()
+    assert comes_back == [False]
+
+
+@pytest.mark.parametrize(("ran_seconds", "comes_back"), [(3000, True), (3600, False)])
+def test_a_job_that_is_preempted_late_is_not_out_of_time(
+    ran_seconds: int, comes_back: bool, job: Callable[..., Job], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("submitit")
+    leaving = job(seconds=3600.0)
+    leaving._began -= ran_seconds
+    assert (leaving.checkpoint() is not None) is comes_back
+    assert ("no cell was finished in 3600 s" in capsys.readouterr().out) is not comes_back
 
 
 def test_features_alone_are_left_in_the_cache(job: Callable[..., Job], plan: Plan, world: World) -> None:
@@ -213,6 +255,11 @@ def test_groups_ask_for_the_missing_seeds_and_no_others(phones: Plan, missing: l
     assert sorted(asked) == [
         ("one", ["ks"], [1], False), ("one", ["pr"], [0, 1], False), ("two", ["ks", "pr"], [0, 1], False),
     ]  # fmt: skip
+    records = [path for group in groups for path in group.records]
+    assert sorted(records) == sorted(one.cell.path for one in missing)
+    assert {path.parent.name: group.plan.upstreams[0].name for group in groups for path in group.records} == {
+        "one": "one", "two": "two",
+    }  # fmt: skip
     last = groups[-1]
     assert (last.does, last.plan.upstreams, list(last.plan.tasks)) == ("profile", phones.upstreams, [])
     assert last.after == tuple(group.name for group in groups[:-1]), "measured where nothing disturbs it"
@@ -221,9 +268,13 @@ def test_groups_ask_for_the_missing_seeds_and_no_others(phones: Plan, missing: l
     assert [(len(group.plan.tasks), group.plan.profile) for group in groups] == [(1, "counted")] * 4
 
 
-def test_probes_that_need_no_gpu_follow_the_extraction_of_their_features(phones: Plan, missing: list[Missing]) -> None:
+@pytest.mark.parametrize("device", ["cpu", "cuda", "cuda:1"])
+def test_probes_that_need_no_gpu_follow_the_extraction_of_their_features(
+    device: str, phones: Plan, missing: list[Missing]
+) -> None:
     options = LaunchOptions(launcher="slurm", gpus_per_job=1, cpu_partition="cpu", max_jobs=2)
-    groups = share(missing, [], plan=phones, options=options, seconds={}, alone=False, prefix="")
+    plan = replace(phones, device=device)
+    groups = share(missing, [], plan=plan, options=options, seconds={}, alone=False, prefix="")
     found = [(g.does, g.plan.upstreams[0].name, list(g.plan.tasks), g.plan.device, g.on_gpu, g.after) for g in groups]
     extraction = ("0", "1")
     assert found == [

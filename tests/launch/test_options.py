@@ -20,7 +20,7 @@ from skill_bench.cli import run_options
 from skill_bench.cli.main import app
 from skill_bench.evaluation.evaluate import evaluate
 from skill_bench.evaluation.plan import Plan
-from skill_bench.launch.launch import in_jobs
+from skill_bench.launch.launch import engine_of, in_jobs
 from skill_bench.launch.options import Launcher, LaunchOptions, read_options, seconds_in
 from skill_bench.launch.slurm import Slurm
 
@@ -99,12 +99,16 @@ def test_without_submitit_it_is_said_how_to_get_it(launcher: Launcher, monkeypat
     from skill_bench.launch.launch import ENGINES
 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtra) as found:
-        ENGINES[launcher](LaunchOptions(launcher=launcher))
-    assert str(found.value) == (
-        f"--launcher {launcher} needs submitit, which is not installed. Run in a checkout of skill-bench: "
-        "pip install '.[cluster]'"
-    )
+    for asked, options in (
+        (f"--launcher {launcher}", LaunchOptions(launcher=launcher)),
+        ("--devices", LaunchOptions(launcher=launcher, devices=("cpu", "cpu"))),
+    ):
+        with pytest.raises(MissingExtra) as found:
+            ENGINES[launcher](options)
+        assert str(found.value) == (
+            f"{asked} needs submitit, which is not installed. Run in a checkout of skill-bench: "
+            "pip install '.[cluster]'"
+        )
 
 
 def test_a_job_a_device() -> None:
@@ -136,6 +140,53 @@ def test_gpus_are_those_that_the_command_sees(monkeypatch: pytest.MonkeyPatch) -
         ["0", "1"],
         ["2", "3"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "needed", "asked"),
+    [
+        ({"max_jobs": 2, "gpus_per_job": 1}, 2, "max_jobs 2 with gpus_per_job 1: expected 2 GPUs"),
+        ({"max_jobs": 1, "gpus_per_job": 3}, 3, "max_jobs 1 with gpus_per_job 3: expected 3 GPUs"),
+        ({"devices": ("cuda:3", "cuda:0")}, 4, "devices cuda:3, cuda:0: expected 4 GPUs"),
+        ({"devices": ("cuda",)}, 1, "devices cuda: expected 1 GPU"),
+        ({"max_jobs": 9}, 0, ""),
+        ({"devices": ("cpu",) * 9}, 0, ""),
+    ],
+)
+def test_gpus_that_are_not_there_are_missed_before_anything_is_submitted(
+    given: dict[str, object], needed: int, asked: str, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = read_options({"launcher": "local", **given}, file=None)
+    assert options is not None
+    monkeypatch.setattr("torch.cuda.device_count", lambda: needed)
+    engine_of(options, device="cpu")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: needed - 1)
+    if needed:
+        with pytest.raises(UsageError) as found:
+            in_jobs(plan, options)
+        assert str(found.value) == f"{asked} on this machine, torch can use {needed - 1}. Ask for fewer."
+        assert not plan.out_dir.exists()
+
+
+@pytest.mark.parametrize("given", [{"launcher": "local"}, {"devices": ("cpu", "cpu")}])
+def test_a_device_that_jobs_would_not_have_is_refused(given: dict[str, object], plan: Plan) -> None:
+    options = read_options(given, file=None)
+    assert options is not None
+    with pytest.raises(UsageError) as found:
+        in_jobs(replace(plan, device="cuda:1"), options)
+    assert str(found.value) == (
+        "--device cuda:1: jobs of this machine have no GPU unless they ask for one. Add --gpus-per-job 1, or give "
+        "--devices cuda:0,cuda:1 alone."
+    )
+
+
+@pytest.mark.parametrize(("time", "local", "slurm"), [("30s", 30, 60), ("90s", 90, 120), ("1h", 3600, 3600)])
+def test_slurm_counts_in_minutes(time: str, local: int, slurm: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert LaunchOptions(launcher="local", time=time).seconds == local
+    options = LaunchOptions(launcher="slurm", time=time)
+    assert options.seconds == slurm
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    assert 60 * Slurm(options).parameters(on_gpu=True, after=())["time"] == slurm
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,13 @@ def test_busy_without_a_gpu_is_not_seen(small: Architecture) -> None:
     assert all(row[2] == "not seen" and int(row[1]) > 0 for row in found.rows)
 
 
+def test_frames_that_no_cache_holds_are_computed_at_every_use(small: Architecture) -> None:
+    with gpu.recomputed(CPU, seconds=30.0, architecture=small) as candidates:
+        found = hold(candidates, rounds=1, progress=Silent())
+    assert [timing.name for timing in found.timings] == ["skill-bench, an epoch's batches", "extraction"]
+    assert found.amount == 30.0
+
+
 @pytest.mark.parametrize(
     ("spans", "expected"), [([], 0), ([(3, 5), (0, 1)], 3), ([(0, 4), (1, 2), (3, 6)], 6), ([(0, 2), (2, 3)], 3)]
 )

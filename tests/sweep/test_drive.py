@@ -6,9 +6,13 @@ import functools
 import os
 import pickle
 import shutil
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +28,7 @@ from skill_bench.corpora.data import TaskData
 from skill_bench.distillation.distill import Student, distill
 from skill_bench.evaluation import costs
 from skill_bench.evaluation import evaluate as evaluation
+from skill_bench.evaluation.cell_record import FailedCell
 from skill_bench.evaluation.evaluate import Load, Outcome
 from skill_bench.evaluation.plan import Plan
 from skill_bench.evaluation.task_files import load_task
@@ -409,6 +414,44 @@ def test_a_student_that_another_process_is_at_comes_last(run: Callable[..., list
     assert run(told=told) == []
     assert begun == ["uniform-s0", "skill-s0", "skill-s1"]
     assert not list((tmp_path / "out").rglob("*.claim"))
+
+
+def test_of_processes_that_distil_together_the_first_alone_starts_jobs(tmp_path: Path) -> None:
+    together, said, log = threading.Barrier(2), dict[int, object](), list[str]()
+    after_it: list[bool] = []
+
+    def evaluated(plan: Plan, *, progress: Progress, load: Load) -> Outcome:
+        time.sleep(0.2)  # time enough for the other one to be in a collective call
+        log.append("evaluated")
+        return Outcome(failures=[FailedCell(upstream="skill", task="ks", seed=0, error="no")])
+
+    def process(rank: int) -> list[str]:
+        def gather(value: object) -> list[object]:
+            said[rank] = value
+            if rank:
+                after_it.append("evaluated" in log)
+            together.wait()
+            found = [said[0], said[1]]
+            together.wait()
+            return found
+
+        drive = Drive(
+            grid=read_grid(tmp_path / "grid.toml")[0], jobs=[], teacher=tmp_path, data=[], data_root=None,
+            out=tmp_path / "out", cache_dir=tmp_path, device="cpu", progress=Silent(), evaluate=evaluated,
+            by_first_alone=True,
+        )  # fmt: skip
+        drive.__dict__["_processes"] = SimpleNamespace(is_first=rank == 0, gather=gather)
+        drive._evaluate(["skill"], ("demo/ks",), {})
+        log.append(f"process {rank}")
+        return drive.failures
+
+    (tmp_path / "grid.toml").write_text(GRID)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(process, range(2)))
+    assert found == [["skill, ks, seed 0: no"]] * 2
+    assert (log[0], sorted(log[1:])) == ("evaluated", ["process 0", "process 1"])
+    assert after_it == [False, True], "what takes hours is not waited for in a collective call"
+    assert not list((tmp_path / "out").glob("*.claim"))
 
 
 def test_jobs_can_load_what_the_grid_is_about(run: Callable[..., list[str]], tmp_path: Path) -> None:
