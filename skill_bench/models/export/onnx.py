@@ -48,6 +48,11 @@ class Graph:
     proto: bytes
     weights: Mapping[str, NDArray[np.float32]]
 
+    @property
+    def n_bytes(self) -> int:
+        """Of a file that holds both."""
+        return len(self.proto) + sum(weight.nbytes for weight in self.weights.values())
+
 
 def to_onnx(encoder: Encoder) -> onnx.ModelProto:
     """The encoder as one self-contained model.
@@ -63,13 +68,8 @@ def to_onnx(encoder: Encoder) -> onnx.ModelProto:
     Raises:
         CheckpointError: the weights are more than one file holds.
     """
-    model = whole(build(encoder))
-    require_one_file(model, advice="Export a smaller student, or this one in 8 bits: --quantise int8.")
-    return model
-
-
-def whole(graph: Graph) -> onnx.ModelProto:
-    """The graph with its weights in it, be they more than one file holds."""
+    graph = build(encoder)
+    require_one_file(graph.n_bytes, advice="Export a smaller student, or this one in 8 bits: --quantise int8.")
     model = onnx.load_model_from_string(graph.proto)
     for initializer in model.graph.initializer:
         if initializer.name in graph.weights:
@@ -77,26 +77,20 @@ def whole(graph: Graph) -> onnx.ModelProto:
     return model
 
 
-def is_large(model: onnx.ModelProto) -> bool:
-    """Whether it is more than one file holds."""
-    return _n_bytes(model) > MOST_BYTES
+def fits(n_bytes: int) -> bool:
+    """Whether one .onnx file holds so much."""
+    return n_bytes <= MOST_BYTES
 
 
-def _n_bytes(model: onnx.ModelProto) -> int:
-    """Of its weights; all else is a few kilobytes, and could not be counted where they are too many."""
-    return sum(len(one.raw_data) for one in model.graph.initializer)
-
-
-def require_one_file(model: onnx.ModelProto, *, advice: str) -> None:
+def require_one_file(n_bytes: int, *, advice: str) -> None:
     """Refuses what one .onnx file does not hold, and says what to do instead.
 
     Raises:
         CheckpointError: as it says.
     """
-    if is_large(model):
+    if not fits(n_bytes):
         raise CheckpointError(
-            f"a model of {_n_bytes(model) / 1e9:.2f} GB does not fit into one .onnx file, which holds 2.15 GB at most. "
-            f"{advice}"
+            f"a model of {n_bytes / 1e9:.2f} GB does not fit into one .onnx file, which holds 2.15 GB at most. {advice}"
         )
 
 

@@ -20,8 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skill_bench.base.errors import UsageError
-from skill_bench.models.export.onnx import INPUT, Graph, is_large, require_one_file, whole
+from skill_bench.models.export.onnx import INPUT, Graph, fits, require_one_file
 from skill_bench.models.onnx_file import Precision
+
+_SMALL_BYTES = 1024
+"""ONNX's own tools keep weights below in the graph."""
 
 
 def quantise(
@@ -48,24 +51,41 @@ def quantise(
 
     if precision == "int8-static" and not speech:
         raise UsageError("--quantise int8-static has no speech to learn ranges from. Name some: --calibrate SPEECH.")
-    model = whole(graph)  # its own, for the quantiser takes the weights out of what it is given
+    model = onnx.load_model_from_string(graph.proto)
     layers = linear_layers(model) if nodes is None else list(nodes)
     with tempfile.TemporaryDirectory(prefix="skill-bench-quantise-") as folder, _quiet():
-        after = Path(folder) / "int8.onnx"
+        before, after = _beside_its_weights(graph, Path(folder)), Path(folder) / "int8.onnx"
         same: dict[str, Any] = {"per_channel": True, "weight_type": QuantType.QInt8, "nodes_to_quantize": layers}
-        same["use_external_data_format"] = is_large(model)
+        same["use_external_data_format"] = not fits(graph.n_bytes)
         if precision == "int8":
             # It writes them as MatMul and Add first, under these names.
             same |= {"nodes_to_quantize": [f"{name}_MatMul" for name in layers], "op_types_to_quantize": ["MatMul"]}
-            quantize_dynamic(model, after, **same)
+            quantize_dynamic(before, after, **same)
         else:
             kinds = sorted({node.op_type for node in model.graph.node if node.name in layers})
             same |= {"op_types_to_quantize": kinds, "quant_format": QuantFormat.QDQ}
-            quantize_static(model, after, _reader(speech), activation_type=QuantType.QUInt8, **same)
+            quantize_static(before, after, _reader(speech), activation_type=QuantType.QUInt8, **same)
         quantised: onnx.ModelProto = onnx.load(after)
     quantised.producer_name, quantised.producer_version = model.producer_name, model.producer_version
-    require_one_file(quantised, advice="Export a smaller student.")
+    size = sum(len(one.raw_data) for one in quantised.graph.initializer)  # all else is some kilobytes
+    require_one_file(size, advice="Export a smaller student.")
     return quantised
+
+
+def _beside_its_weights(graph: Graph, folder: Path) -> Path:
+    """The graph as a file, and one for each weight that is not small: no size is too large."""
+    model = onnx.load_model_from_string(graph.proto)
+    for one in model.graph.initializer:
+        weight = graph.weights.get(one.name)
+        if weight is None:
+            continue
+        if weight.nbytes < _SMALL_BYTES:
+            one.CopyFrom(onnx.numpy_helper.from_array(weight, one.name))
+        else:
+            weight.tofile(folder / one.name)
+    path = folder / "float32.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
 
 
 def linear_layers(model: onnx.ModelProto) -> list[str]:
