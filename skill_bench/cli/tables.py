@@ -108,11 +108,9 @@ def compare(
     """Test whether one system is better than another, task by task on the same test items."""
     from skill_bench.base.documents import write_atomic
     from skill_bench.report.comparison import compare_systems, to_csv, to_text
-    from skill_bench.report.table.load import load_table
+    from skill_bench.report.table.load import load_table, results_here
 
-    if results is None and (written := Path("results")).is_dir():  # where `run` writes
-        results = written
-    table = load_table(results, suite=suite, published=False, intervals=False)
+    table = load_table(results_here(results), suite=suite, published=False, intervals=False)
     found = compare_systems(table, a, b, level=level)
     for one in found:
         typer.echo(to_text(one))

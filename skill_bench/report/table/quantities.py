@@ -167,7 +167,7 @@ MEAN = Quantity(
     decimals=1,
     better="higher",
     kind="score",
-    description="Mean over the section's tasks, error rates as 100 minus them",
+    description="Mean over the section's tasks that count, error rates as 100 minus them",
     axis="mean over tasks",
 )
 SUPERB = Quantity(

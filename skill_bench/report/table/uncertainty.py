@@ -39,10 +39,11 @@ def with_intervals(table: Table) -> Table:
             judged = [column for column in section.judged if column.has_points]
             # Synthetic speech has no mean from which a task could be left out.
             telling, judged, left_out = (rows, judged, []) if section.synthetic else with_telling_tasks(rows, judged)
+            whole = with_whole_rows(telling, judged)
             section = replace(
                 section,
-                rows=with_whole_rows(telling, judged),
-                finding=finding_of(telling, judged),
+                rows=whole,
+                finding=finding_of([(row, parts) for row, (_, parts) in zip(whole, telling, strict=True)], judged),
                 left_out=tuple(left_out),
                 notes=(*section.notes, *([f"the mean leaves out {', '.join(left_out)}. {RULE}"] if left_out else [])),
             )
