@@ -36,8 +36,8 @@ def compare(
 
     Args:
         a, b: ``[origin:]name[@hash]`` of systems: ``run:`` or ``shipped:`` and the hash where a name fits several.
-        results: Folder or archive of records, ``results`` by default, as of `skill_bench.evaluate`; those that come with
-            the package are always read.
+        results: Folder or archive of records, by default ``results``, where `skill_bench.evaluate` writes; those that
+            come with the package are always read.
         suite: Only this one.
         level: Of error, corrected over tasks.
 

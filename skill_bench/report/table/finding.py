@@ -25,8 +25,8 @@ _SPEAKERS = " for other speakers"
 
 
 def finding_of(rows: Sequence[tuple[SystemRow, Parts]], judged: Sequence[Column]) -> str | None:
-    """For example: ``5 students keep 99 ± 4 % of their teacher (± 12 % for other speakers) at 25 % of its size; SKILL and
-    DPHuBERT are not told apart (-0.5 ± 1.5 points for other speakers).``
+    """For example: ``5 students keep 99 ± 4 % of their teacher (± 12 % for other speakers) at 25 % of its size; SKILL
+    and DPHuBERT are not told apart (-0.5 ± 1.5 points for other speakers).``
 
     Of students with every task and a teacher in the section, all of one teacher; None where there are none. Two are
     told apart by the test that ranks them, over speakers where these are known.
