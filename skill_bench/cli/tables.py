@@ -40,7 +40,9 @@ def leaderboard(
         typer.Option(help="Names of tasks, comma-separated: means are over these alone, table.tex has no others."),
     ] = None,
     published: Annotated[bool, typer.Option(help="Also the published systems, in a block of their own.")] = True,
-    figures: Annotated[bool, typer.Option(help="Also SVG and PNG figures, in OUT/figures.")] = False,
+    figures: Annotated[
+        bool, typer.Option(help="Also SVG, PNG and PDF figures, 3.25 or 6.6 inches wide, in OUT/figures.")
+    ] = False,
     strict: Annotated[bool, typer.Option(help="Fail, and write nothing, if there is any problem.")] = False,
     verify: Annotated[bool, typer.Option(help="Compute every number again from the stored predictions.")] = False,
 ) -> None:

@@ -28,6 +28,7 @@ from skill_bench.records.similarity import CARRIED, LayerSimilarity, Similarity
 from skill_bench.report.render import students
 from skill_bench.report.render.frame import to_frame
 from skill_bench.report.render.page import bibliography, library, render_page, write_page
+from skill_bench.report.render.page_items import utterances
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection
 from skill_bench.report.table.columns import in_order
@@ -201,6 +202,15 @@ def test_every_utterance_is_in_the_page(shipped: Table, shipped_page: str) -> No
                 n_checked += 1
     assert n_checked > 30
     assert n_decided > 15
+
+
+def test_what_has_no_room_is_named(shipped: Table) -> None:
+    """Of every row and task either the answers or that they are left out."""
+    some, everything = utterances(shipped, most_characters=50_000), utterances(shipped)
+    assert everything["without"] == []
+    assert 0 < len(some["answers"]) < len(everything["answers"])
+    assert {*some["answers"]} | {*some["without"]} == {*everything["answers"]}
+    assert not {*some["answers"]} & {*some["without"]}
 
 
 def assert_decided(answers: dict[str, Any], record: Record) -> None:

@@ -164,6 +164,13 @@ def test_synthetic_speech_has_no_mean_no_rank_and_no_best(browser: Browser, site
         assert page.locator('#table-body [data-sort="mean_points"]').count() == 0
         assert page.locator("#table-body .best, #table-body .second").count() == 0
         assert "proof that everything runs" in page.locator("#table-caption").inner_text()
+        drawn(page, "bars")
+        assert (
+            page.locator("#bars-caption")
+            .inner_text()
+            .startswith("In the table's order: synthetic speech ranks nothing.")
+        )
+        assert page.locator("#bars-body .mark-text.role-mark text").all_text_contents()[:3] == titles(page)[:3]
         page.wait_for_selector("#pareto", state="hidden")
 
 
@@ -176,6 +183,8 @@ def test_details_hold_records_and_utterances(browser: Browser, site: Path) -> No
         assert "measured on" in said
         assert "3, with other distillation seeds" in said
         assert page.locator("dialog a").count() == 0
+        assert "the first record of PR, ASR, KS, SID, ER. Other seeds are in the predictions" in said
+        assert "no room" not in said
         page.locator('dialog [data-task="ks"]').click()
         answers = page.locator("#utterances tbody tr").all_inner_texts()
         right = [int(text.split("\t")[1].split(" /")[0]) for text in answers]
@@ -309,6 +318,7 @@ def test_charts(browser: Browser, site: Path, table: Table) -> None:
         n = len(titles(page))
         drawn(page, "bars")
         assert page.locator("#bars-body .mark-text.role-mark text").count() == n
+        assert page.locator("#bars-caption").inner_text() == "Best first. Whiskers are 95 % intervals."
         drawn(page, "layers")
         assert page.locator("#layers-body .mark-rect.role-mark path").count() == len(table.sections[0].tasks) * 13
         drawn(page, "similarity")
