@@ -54,8 +54,11 @@ def _pareto(section: Section, rows: Sequence[Named], cost: Quantity, width: int)
 
 
 def _tasks(section: Section, rows: Sequence[Named], width: int) -> Spec | None:
-    panels = [task_bars(rows, column, width=width // 2, ranked=not section.synthetic) for column in section.judged]
-    return _grid(panels, title=section.label, columns=2, width=width)
+    columns = min(2, len(section.judged)) or 1
+    panels = [
+        task_bars(rows, column, width=width // columns, ranked=not section.synthetic) for column in section.judged
+    ]
+    return _grid(panels, title=section.label, columns=columns, width=width)
 
 
 def _layers(section: Section, rows: Sequence[Named], width: int) -> Spec | None:
