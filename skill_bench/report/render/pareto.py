@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import altair as alt
 
+from skill_bench.base.errors import first_few
 from skill_bench.report.render.figure_files import ROLES, Datasets, Row, Spec, words, wrapped
 from skill_bench.report.render.labels import place_labels
 from skill_bench.report.render.layout import averaged
@@ -24,6 +25,8 @@ _SHORT, _SHORTER = 34, 22
 _LETTER = 7
 """Pixels, of a title's bold ones and of names in capitals."""
 _ROLES_IN_A_ROW = 3
+_MOST_BELOW = 40
+"""Names below the chart; a page of hundreds has them in the table of its numbers."""
 Channel = TypeVar("Channel", alt.Color, alt.Fill, alt.Shape)
 
 
@@ -82,7 +85,9 @@ def pareto(section: Section, rows: Sequence[Named], cost: Quantity, *, width: in
     best = front(found.drawn)
     named = _with_names(_by_importance(found.drawn, best, rows), best, x, y, (width, height))
     unnamed = [f"{point['label']} {quality.text(point['quality'], absent='')}" for point in named if "at" not in point]
-    below = wrapped(f"No room for the names of {', '.join(unnamed)}", width // _LETTER) if unnamed else []
+    below = (
+        wrapped(f"No room for the names of {first_few(unnamed, most=_MOST_BELOW)}", width // _LETTER) if unnamed else []
+    )
     roles = [role for role in ROLES if any(point["role"] == role for point in found.drawn)]
     data = Datasets()
     base = alt.Chart().encode(
