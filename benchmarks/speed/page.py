@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import textwrap
 
+from skill_bench.base.counted import counted
 from speed.figures import (
     Contest,
     EndToEnd,
@@ -60,7 +61,7 @@ def markdown(speed: Speed) -> str:
 def _section(measured: Measured) -> list[str]:
     item = measured.item
     load = "" if measured.load_average is None else f", load average {measured.load_average:.1f} when it began"
-    threads = f"{measured.n_threads} thread{'s' if measured.n_threads > 1 else ''}"
+    threads = counted(measured.n_threads, "thread")
     return [
         f"## {item.name}",
         "",

@@ -3,7 +3,7 @@
 const MOST_BARS = 30;
 const CAPTIONS = {
   pareto: "The dashed line joins the systems that none beats in quality at their cost or less. Hollow marks are published numbers. Lines are 95 % intervals.",
-  bars: "Best first. Whiskers are 95 % intervals.",
+  bars: "Whiskers are 95 % intervals.",
   fidelity: "Held-out R2 from each student's layers to its teacher's, with 95 % intervals over speakers.",
   layers: "How many times the weight of each hidden state, in the sum that feeds the head, is that of equal weights; a dot is the one state that a search chose. States are not normalised before the sum, so a small weight on a large state may still count.",
   similarity: "Similarity of the teacher's hidden states, and above, the order in which they merge. Frames are the groups that the student was distilled by: its average over a group learns the teacher's.",
@@ -12,7 +12,7 @@ const CAPTIONS = {
 const chosen = {};
 const kept = new Map(), latest = new Map();
 
-// The best so many of the rows that are shown: every dataset whose items name their row.
+// The first so many of the rows that are shown: every dataset whose items name their row.
 function filtered(spec, kind, visible) {
   const datasets = Object.fromEntries(Object.entries(spec.datasets || {}).map(([name, values]) => {
     const own = values.filter((value) => value.row === undefined || visible.has(value.row));
@@ -37,7 +37,8 @@ function drawChart(kind) {
   const form = narrow && chart.narrow ? { ...chart.narrow, datasets: { ...chart.wide.datasets, ...chart.narrow.datasets } } : chart.wide;
   const spec = filtered(form, kind, visibleIds());
   for (const format of ["svg", "png"]) controls.append(el("button", { type: "button", class: "save", "data-format": format, "aria-label": `Save as ${format.toUpperCase()}`, onclick: () => saveChart(kind, chart.name, format) }, format.toUpperCase()));
-  byId(`${kind}-caption`).textContent = CAPTIONS[kind];
+  const order = section().synthetic ? "In the table's order: synthetic speech ranks nothing. " : "Best first. ";
+  byId(`${kind}-caption`).textContent = (kind === "bars" ? order : "") + CAPTIONS[kind];
   holder.setAttribute("role", "img");
   holder.setAttribute("aria-label", `${byId(`${kind}-title`).textContent}: ${chart.name}. Its numbers are in a table below it.`);
   drawNumbers(kind, spec);

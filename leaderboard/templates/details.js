@@ -30,9 +30,17 @@ async function openDetails(row) {
       el("button", { type: "button", onclick: () => dialog.close() }, "Close")),
     el("h3", {}, "Numbers"), el("dl", { class: "pairs" }, columns.map((column) => [el("dt", {}, column.heading), el("dd", {}, shown(row, column).join(" ").trim())])),
     el("h3", {}, "Where they are from"), el("dl", {}, facts.map(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value))])),
-    ...(detail ? [el("h3", {}, "Records"), recordTable(row, detail.records), el("div", { id: "utterances" })] : []));
+    ...(detail ? [el("h3", {}, "Records"), el("p", { class: "caption" }, ofItems(row, detail.records)), recordTable(row, detail.records), el("div", { id: "utterances" })] : []));
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
+}
+
+// Which records can be read item by item, and which not for lack of room.
+function ofItems(row, records) {
+  const tasks = [...new Set(records.map((record) => record.task))], names = (list) => list.map((task) => task.toUpperCase()).join(", ");
+  const there = tasks.filter((task) => more.answers[`${row.index}/${task}`]), without = tasks.filter((task) => more.without.includes(`${row.index}/${task}`));
+  return [there.length ? `Press a record for its test items one by one: the first record of ${names(there)}. Other seeds are in the predictions beside their records.` : "",
+    without.length ? `This page has no room for those of ${names(without)}, which are in the predictions beside the records.` : ""].filter(Boolean).join(" ");
 }
 
 function recordTable(row, records) {

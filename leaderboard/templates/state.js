@@ -5,7 +5,7 @@ const place = new Map(data.frame.columns.map((name, index) => [name, index]));
 const rows = data.frame.rows.map((cells, index) => ({
   index,
   ...data.rows[index],
-  get: (name) => (place.has(name) ? cells[place.get(name)] : null),
+  get: (name) => (place.has(name) ? cells[place.get(name)] : data.rows[index][name] ?? null),
 }));
 
 const ROLES = ["student", "teacher", "baseline", "control", "other"];
@@ -86,7 +86,7 @@ function read() {
     beside: chosen.getAll("beside").map((id) => rows.findIndex((one) => `${one.id} ${one.get("section")}` === id)).filter((index) => index >= 0),
     row: row ? row.index : null,
   });
-  if (!place.has(state.sort) && state.sort !== "title") state.sort = "";
+  if (!place.has(state.sort) && !WHERE.some((one) => one.name === state.sort)) state.sort = "";
 }
 
 function remember() {

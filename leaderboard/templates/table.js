@@ -1,6 +1,10 @@
 // The table: what matters, then tasks, then other costs; on a telephone, a card a row.
 
 const RANK = { name: "rank", heading: "rank", group: "main", better: "lower", digits: 0, help: "Place by the mean (or SUPERB score); shared by systems that the paired test does not tell apart from the first of them" };
+const WHERE = [
+  { name: "machine", heading: "machine", group: "where", first: true, better: "lower", help: "What ran the tasks; speed and memory may be of another machine, which is named above the table" },
+  { name: "commit", heading: "commit", group: "where", better: "lower", help: "Of skill-bench, which ran the tasks; in brackets of how many records, where they differ; changed: with changes that were not committed" },
+];
 
 function orderBy(column) {
   const first = column.name === "title" || column.better === "lower";
@@ -14,16 +18,16 @@ function heading(column) {
   const sorted = state.sort === column.name;
   const name = column.unit ? column.heading.slice(0, -column.unit.length) : column.heading;
   const text = [name, el("small", {}, column.unit || "\u00a0")];
-  const button = el("button", { type: "button", "data-sort": column.name, onclick: () => orderBy(column) }, text,
+  const button = el("button", { type: "button", "data-sort": column.name, onclick: () => orderBy(column) }, column.group === "where" ? column.heading : text,
     sorted ? el("span", { class: "arrow", "aria-hidden": "true" }, state.up ? "▲" : "▼") : null);
   if (column.help) {
     for (const event of ["mouseenter", "focus"]) button.addEventListener(event, () => showTip(button, column.help));
     for (const event of ["mouseleave", "blur"]) button.addEventListener(event, hideTip);
   }
-  return el("th", { scope: "col", class: `${column.first ? "group" : ""} ${column.aside ? "aside" : ""}`, "aria-sort": sorted ? (state.up ? "ascending" : "descending") : null }, button);
+  return el("th", { scope: "col", class: `${column.first ? "group" : ""} ${column.aside ? "aside" : ""} ${column.group === "where" ? "text" : ""}`, "aria-sort": sorted ? (state.up ? "ascending" : "descending") : null }, button);
 }
 
-// The best and the second best value of each column, among all rows of the section; none where nothing is ranked.
+// The best and the second best value of each column among the rows shown; none where nothing is ranked.
 function honours(columns, list) {
   return new Map(columns.map((column) => {
     const values = [...new Set(list.map((row) => row.get(column.name)).filter((value) => value !== null))];
@@ -68,7 +72,7 @@ function tableRow(row, columns, best) {
       el("span", {}, el("button", { type: "button", class: "name" }, row.get("title")), el("span", { class: "what" }, what)))),
     isRanked(section()) ? el("td", { class: "main", role: "gridcell", "data-column": "rank", "data-label": "rank" }, rankText(row)) : null,
     columns.map((column) => cell(row, column, best.get(column.name))),
-    ["machine", "commit"].map((name) => el("td", { class: `more text ${name === "machine" ? "group" : ""}`, role: "gridcell", "data-label": name }, row[name] || "–")));
+    WHERE.map(({ name, first }) => el("td", { class: `more text ${first ? "group" : ""}`, role: "gridcell", "data-label": name }, row.get(name) || "–")));
 }
 
 function caption(list, columns) {
@@ -80,15 +84,14 @@ function caption(list, columns) {
 }
 
 function drawTable() {
-  const list = sorted(visibleRows()), all = rowsOf(section());
+  const list = sorted(visibleRows()), n = rowsOf(section()).length;
   const columns = section().columns.map((column, index, other) => ({ ...column, first: index > 0 && other[index - 1].group !== column.group }));
   const ranks = isRanked(section()) ? [RANK] : [];
-  const best = section().synthetic ? new Map(columns.map((column) => [column.name, []])) : honours(columns, all);
+  const best = section().synthetic ? new Map(columns.map((column) => [column.name, []])) : honours(columns, list);
   const body = el("tbody", {}, list.map((row) => tableRow(row, columns, best)));
   const title = heading({ name: "title", heading: "system", better: "lower", help: "Press a name for its records, utterance by utterance; tick to put systems side by side" });
   title.classList.add("system");
-  const plain = (text, first) => el("th", { scope: "col", class: `text ${first ? "group" : ""}` }, el("span", {}, text));
-  const head = el("thead", {}, el("tr", {}, title, ranks.map(heading), columns.map(heading), plain("machine", true), plain("commit")));
+  const head = el("thead", {}, el("tr", {}, title, [...ranks, ...columns, ...WHERE].map(heading)));
   const holder = byId("table-body"), old = holder.querySelector(".scroll");
   const scroll = el("div", { class: `scroll ${list.length > 15 ? "" : "few"}`, tabindex: "-1" }, el("table", { role: "grid", "aria-labelledby": "table-title" }, head, body));
   const at = old ? old.scrollLeft : 0;
@@ -97,12 +100,12 @@ function drawTable() {
   scroll.addEventListener("scroll", () => fade(scroll), { passive: true });
   fade(scroll);
   explained(body, [...ranks, ...columns]);
-  walk(body, ranks.length + columns.length + 2);
-  const hidden = isRanked(section()) && !state.partial ? all.filter((row) => row.get("rank") === null).length : 0;
-  byId("count").textContent = `${list.length} of ${all.length} systems${hidden ? `; ${hidden} without every task hidden` : ""}`;
+  walk(body, ranks.length + columns.length + WHERE.length);
+  const hidden = isRanked(section()) && !state.partial ? rowsOf(section()).filter((row) => row.get("rank") === null).length : 0;
+  byId("count").textContent = `${list.length} of ${n} systems${hidden ? `; ${hidden} without every task hidden` : ""}`;
   byId("table-caption").textContent = caption(list, columns);
-  byId("help-signs").textContent = section().synthetic ? "" : "Bold is best, underlined second. A mean and a rank need every task. Tasks in italics are not in the mean. A cell's tooltip says how sure it is, over speakers too.";
-  byId("help-body").replaceChildren(...[...ranks, ...columns].flatMap((column) => [el("dt", {}, column.heading), el("dd", {}, column.help)]));
+  byId("help-signs").textContent = section().synthetic ? "" : "Bold is the best of the rows shown, underlined the second. A mean and a rank need every task. Tasks in italics are not in the mean. A cell's tooltip says how sure it is, over speakers too.";
+  byId("help-body").replaceChildren(...[...ranks, ...columns, ...WHERE].flatMap((column) => [el("dt", {}, column.heading), el("dd", {}, column.help)]));
 }
 
 function drawFinding() {
@@ -112,7 +115,7 @@ function drawFinding() {
   if (!one) return;
   const texts = [one.finding, one.best].filter(Boolean).map((text) => text.replaceAll("± ", "±\u00a0")), sure = texts.join().includes("±");
   node.replaceChildren(...texts.map((text, index) => el("p", { class: index ? "" : "first" }, text)),
-    el("p", { class: "caption" }, `From ${one.label}${sure ? "; ± is half of the 95 % interval over test items and seeds" : ""}.`));
+    el("p", { class: "caption" }, `From ${one.label}${sure ? "; ± is half of the 95 % interval over test items and seeds, or over whole speakers and seeds where it says so" : ""}.`));
 }
 
 // The right edge fades while there are columns behind it.

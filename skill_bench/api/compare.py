@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from skill_bench.report.comparison import SystemComparison, compare_systems, rows_of, to_text
-from skill_bench.report.table.load import load_table
+from skill_bench.report.table.load import load_table, results_here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +19,9 @@ class Compared:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """A row a task: values, difference in points with its interval, p values, verdict in words."""
-        return pd.DataFrame([row for section in self.sections for row in rows_of(section)])
+        """A row a task, then the mean: values, difference in points with its interval, p values, verdict in words."""
+        found = pd.DataFrame([row for section in self.sections for row in rows_of(section)])
+        return found.astype({name: "Int64" for name in ("n_units", "a_n_seeds", "b_n_seeds") if name in found})
 
     def __str__(self) -> str:
         return "\n".join(map(to_text, self.sections))
@@ -35,7 +36,8 @@ def compare(
 
     Args:
         a, b: ``[origin:]name[@hash]`` of systems: ``run:`` or ``shipped:`` and the hash where a name fits several.
-        results: Folder or archive of records; those that come with the package are always read.
+        results: Folder or archive of records, by default ``results``, where `skill_bench.evaluate` writes; those that
+            come with the package are always read.
         suite: Only this one.
         level: Of error, corrected over tasks.
 
@@ -44,5 +46,5 @@ def compare(
         UsageError: a name fits several systems, or none was measured on the data of the other.
     """
     folder = None if results is None else Path(results)
-    table = load_table(folder, suite=suite, published=False, intervals=False)
+    table = load_table(results_here(folder), suite=suite, published=False, intervals=False)
     return Compared(sections=tuple(compare_systems(table, a, b, level=level)))

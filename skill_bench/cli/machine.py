@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skill_bench.base import catalog
-from skill_bench.base.catalog import OFFICIAL_SUITES, suites
+from skill_bench.base.catalog import DEFAULT_SUITE, OFFICIAL_SUITES, suites
 from skill_bench.base.counted import counted
 from skill_bench.base.filled import filled
 from skill_bench.base.places import cache_folder
@@ -23,7 +23,6 @@ from skill_bench.cli.paths import file_to_write
 if TYPE_CHECKING:
     from skill_bench.features.stored import StoredCache
 
-_SUITES = ("local", *OFFICIAL_SUITES)
 caches = commands("List, verify or prune the features that are kept on disk.")
 
 
@@ -56,7 +55,10 @@ def _show(heading: str, titles: Mapping[str, str]) -> None:
 def doctor(
     data_root: Annotated[Path, typer.Option(help="Folder of the suite's corpora.")],
     suite: Annotated[
-        str, typer.Option(help="local for recordings of your own; superb and mini need the whole official corpora.")
+        str,
+        typer.Option(
+            help="local for recordings of your own, or a packaged suite; superb and mini need whole official corpora."
+        ),
     ] = "superb",
     tasks: Annotated[str | None, typer.Option(help="Names of tasks, comma-separated; by default all.")] = None,
     suite_file: SuiteFile = None,
@@ -68,8 +70,8 @@ def doctor(
     """
     from skill_bench.base.errors import DataError, UnknownName, UsageError
 
-    if suite not in _SUITES:
-        raise UnknownName("suite to check", suite, _SUITES)
+    if suite not in (known := {*suites()} - {DEFAULT_SUITE}):
+        raise UnknownName("suite to check", suite, known)
     if not data_root.is_dir():
         raise UsageError(f"--data-root {data_root} is not a folder. Make it; what goes into it is said here.")
     official = suite in OFFICIAL_SUITES
@@ -78,7 +80,7 @@ def doctor(
     wanted, examine = (
         _official(names_in(tasks), data_root)
         if official
-        else _local(names_in(tasks), data_root, suite_file, cache_folder(cache_dir))
+        else _described(suite, names_in(tasks), data_root, suite_file, cache_folder(cache_dir))
     )
     incomplete = []
     for task in wanted:
@@ -111,22 +113,22 @@ def _official(tasks: list[str] | None, data_root: Path) -> tuple[list[str], Exam
     return wanted, of
 
 
-def _local(
-    tasks: list[str] | None, data_root: Path, suite_file: Path | None, cache_dir: Path
+def _described(
+    suite: str, tasks: list[str] | None, data_root: Path, suite_file: Path | None, cache_dir: Path
 ) -> tuple[list[str], Examine]:
     from skill_bench.base.errors import UnknownName
     from skill_bench.corpora.load import tasks_of, title_of
     from skill_bench.evaluation.examine import examine
 
-    known = tasks_of("local", data_root=data_root, suite_file=suite_file)
+    known = tasks_of(suite, data_root=data_root, suite_file=suite_file)
     for task in tasks or ():
         if task not in known:
             raise UnknownName("task of the suite", task, known)
-    if (title := title_of("local", data_root=data_root, suite_file=suite_file)) is not None:
-        typer.echo(filled(f"local: {title}"))
+    if (title := title_of(suite, data_root=data_root, suite_file=suite_file)) is not None:
+        typer.echo(filled(f"{suite}: {title}"))
 
     def of(task: str) -> tuple[str, bool]:
-        examined = examine(task, data_root=data_root, suite_file=suite_file, cache_dir=cache_dir)
+        examined = examine(task, suite=suite, data_root=data_root, suite_file=suite_file, cache_dir=cache_dir)
         return examined.text(), examined.problem is None
 
     return tasks or known, of

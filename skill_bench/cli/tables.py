@@ -40,7 +40,9 @@ def leaderboard(
         typer.Option(help="Names of tasks, comma-separated: means are over these alone, table.tex has no others."),
     ] = None,
     published: Annotated[bool, typer.Option(help="Also the published systems, in a block of their own.")] = True,
-    figures: Annotated[bool, typer.Option(help="Also SVG and PNG figures, in OUT/figures.")] = False,
+    figures: Annotated[
+        bool, typer.Option(help="Also SVG, PNG and PDF figures, 3.25 or 6.6 inches wide, in OUT/figures.")
+    ] = False,
     strict: Annotated[bool, typer.Option(help="Fail, and write nothing, if there is any problem.")] = False,
     verify: Annotated[bool, typer.Option(help="Compute every number again from the stored predictions.")] = False,
 ) -> None:
@@ -108,11 +110,9 @@ def compare(
     """Test whether one system is better than another, task by task on the same test items."""
     from skill_bench.base.documents import write_atomic
     from skill_bench.report.comparison import compare_systems, to_csv, to_text
-    from skill_bench.report.table.load import load_table
+    from skill_bench.report.table.load import load_table, results_here
 
-    if results is None and (written := Path("results")).is_dir():  # where `run` writes
-        results = written
-    table = load_table(results, suite=suite, published=False, intervals=False)
+    table = load_table(results_here(results), suite=suite, published=False, intervals=False)
     found = compare_systems(table, a, b, level=level)
     for one in found:
         typer.echo(to_text(one))

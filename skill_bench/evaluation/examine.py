@@ -35,15 +35,15 @@ class Examined:
         return "\n".join(lines)
 
 
-def examine(task: str, *, data_root: Path, suite_file: Path | None, cache_dir: Path) -> Examined:
+def examine(task: str, *, suite: str, data_root: Path, suite_file: Path | None, cache_dir: Path) -> Examined:
     """Reads a task's manifest and every file it names, and asks its kind whether that can be trained and tested on.
 
     Raises:
         UnknownName: no task of that name, or the suite.toml does not describe it.
     """
-    spec, data = load_task(task).for_suite("local"), None
+    spec, data = load_task(task).for_suite(suite), None
     try:
-        data = load_task_data("local", task, data_root=data_root, suite_file=suite_file, cache_dir=cache_dir)
+        data = load_task_data(suite, task, data_root=data_root, suite_file=suite_file, cache_dir=cache_dir)
         kinds.load(spec.kind).check(spec, data)
     except SkillBenchError as error:
         return Examined(task=task, data=data, problem=str(error))

@@ -268,16 +268,8 @@ def to_text(found: SystemComparison) -> str:
     ]
     said = [f"{task.column.task}: {task.verdict}" for task in found.tasks]
     if (mean := found.mean) is not None:
-        in_words = verdict(
-            mean.difference,
-            mean.interval.low,
-            mean.interval.high,
-            shown=mean.p_value < found.level,
-            a=found.a,
-            b=found.b,
-        )
         rows.append(["mean, points", "", "", *_difference(mean.difference, mean.interval), p_text(mean.p_value), ""])
-        said.append(f"mean: {in_words}")
+        said.append(f"mean: {_verdict_of_mean(found, mean)}")
     headings = ["", "A", "B", "B minus A", f"{100 * (1 - found.level):g} % interval", "p", "p Holm"]
     align = ["left", *["right"] * 6]
     sides = [
@@ -295,9 +287,14 @@ def _filled(block: Sequence[str]) -> list[str]:
     return [line if "\n" in line else filled(line, columns=COLUMNS, hanging=2) for line in block]
 
 
+def _verdict_of_mean(found: SystemComparison, mean: Overall) -> str:
+    shown = mean.p_value < found.level
+    return verdict(mean.difference, mean.interval.low, mean.interval.high, shown=shown, a=found.a, b=found.b)
+
+
 def rows_of(found: SystemComparison) -> list[dict[str, Any]]:
-    """A row a task in full precision, units in the names."""
-    return [
+    """A row a task in full precision, then the mean where there is one; units in the names."""
+    rows = [
         {
             "section": found.section,
             "a": found.a,
@@ -321,6 +318,24 @@ def rows_of(found: SystemComparison) -> list[dict[str, Any]]:
         }
         for task in found.tasks
     ]
+    return rows if found.mean is None else [*rows, dict.fromkeys(_COLUMNS) | _row_of_mean(found, found.mean)]
+
+
+def _row_of_mean(found: SystemComparison, mean: Overall) -> dict[str, Any]:
+    return {
+        "section": found.section,
+        "a": found.a,
+        "b": found.b,
+        "task": "mean",
+        "metric": "mean",
+        "unit": "points",
+        "difference_points": mean.difference,
+        "low_points": mean.interval.low,
+        "high_points": mean.interval.high,
+        "p_value": mean.p_value,
+        "method": mean.interval.method,
+        "verdict": _verdict_of_mean(found, mean),
+    }
 
 
 def to_csv(found: Sequence[SystemComparison]) -> str:

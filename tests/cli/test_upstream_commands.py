@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_suite import write
+from small_suite import SPLIT, write
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,8 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("upstream new skill!", "'skill!' cannot be an upstream's name: expected a small letter, then small letters,"),
         ("upstream", "Commands:"),
         ("doctor --data-root gone", "--data-root gone is not a folder. Make it; what goes into it is said here."),
-        ("doctor --data-root . --suite demo", "unknown suite to check 'demo'. Known: local, mini, superb."),
+        ("doctor --data-root . --suite demo", "unknown suite to check 'demo'. Known: dspspeech20, local, mini, open-"),
+        ("doctor --data-root . --suite dspspeech20", "lacks dspspeech20/manifest.tsv, which --suite dspspeech20 "),
         ("doctor --data-root . --suite local", "has no suite.toml, and its files are of no known layout. Write "),
         ("doctor --data-root . --suite-file a.toml", "the superb suite reads official layouts. --suite-file is for --"),
         ("doctor --data-root . --tasks kss", "Did you mean 'ks'?"),
@@ -64,6 +65,19 @@ def test_recordings_of_your_own_are_examined_as_a_run_would(command: Callable[..
     assert ended.err == "error: not complete for sid; 0 tasks can run.\n"
     assert "sid: NOT COMPLETE" in ended.out
     assert all(name in ended.out for name in ("u3.wav", "u9.wav")), "every faulty file at once"
+
+
+def test_a_packaged_suite_is_examined_by_its_name(command: Callable[..., Any], tmp_path: Path) -> None:
+    folder = tmp_path / "dspspeech20"
+    folder.mkdir()
+    write(folder, "sid", cells={})
+    rows = [f"{n}\tu{n}.wav\ts{n % 2}\t{split}" for n, split in enumerate(SPLIT)]
+    (folder / "manifest.tsv").write_text("\n".join(["id\tpath\tspeaker\tround_split", *rows]) + "\n")
+    ended = command("doctor", "--data-root", tmp_path, "--suite", "dspspeech20", "--tasks", "sid")
+    assert ended.code == 0, ended.err
+    first, second, third, *_, last = ended.out.splitlines()
+    assert first == "dspspeech20: 20 words of DSPSpeech-20"
+    assert (second, third[:28], last) == ("sid: complete", "    train 4, dev 4, test 4; ", "complete for sid.")
 
 
 def test_a_new_upstream_is_there_and_none_is_overwritten(command: Callable[..., Any], tmp_path: Path) -> None:

@@ -17,6 +17,9 @@ from typer.main import get_command
 
 import skill_bench
 from skill_bench.cli.main import app
+from skill_bench.report.render.layout import columns_of
+from skill_bench.report.table.quantities import MEAN
+from skill_bench.report.table.table import Table
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -69,20 +72,36 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-def test_readmes_numbers_are_those_of_the_evidence() -> None:
-    def rows(text: str) -> list[dict[str, str]]:
-        lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
-        return [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
+def rows_of(text: str) -> list[dict[str, str]]:
+    """The tables of a page, a row by its headings."""
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    return [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
 
-    section = README.split("## What came out")[1].split("## ")[0]
-    evidence = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
-    known = {row["system"]: row for row in rows(evidence.split("## The mean over")[1].split("## ")[0])}
-    for row in rows(evidence.split("## Systems")[1].split("### ")[0]):
-        known[row["system"]] = known.get(row["system"], {}) | row
-    shown = rows(section)
-    assert len(shown) > 4
-    for row in shown:
-        assert row.items() <= known[row["system"]].items()
+
+def test_readmes_numbers_are_those_of_the_page(shipped: Table) -> None:
+    """With the page's intervals, in its order."""
+    first = shipped.sections[0]
+    columns = columns_of(first, certainty="half")
+    shown = rows_of(README.split("## What came out")[1].split("## ")[0])
+    names = [row["system"] for row in shown]
+    known = [
+        {heading: next(c.texts[i] for c in columns if c.heading == heading) for heading in shown[0]}
+        for i, row in enumerate(first.rows)
+        if row.title in names
+    ]
+    assert {"SKILL", "DPHuBERT"} < {*names}
+    assert {"rank", "mean"} < {*shown[0]}
+    assert shown == known
+    speakers = first.rows[0].speaker_intervals[MEAN.name]
+    assert f"(± {(speakers.high - speakers.low) / 2:.0f} for other speakers)" in README.replace("\n", " ")
+
+
+def test_readmes_minutes_are_recorded() -> None:
+    """Each with its circumstances, in one table of the documentation."""
+    said = README.split("The first installs")[1].split("no GPU")[0]
+    found = re.findall(r"\d+ (?:s|minutes|GB)\b", said)
+    recorded = [row["takes"] for row in rows_of((ROOT / "docs" / "index.md").read_text().split("## What it takes")[1])]
+    assert found == recorded
 
 
 def test_the_python_that_readme_shows_is_offered() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import skill_bench
 from skill_bench.base import catalog
 from skill_bench.base.errors import UnknownName, UsageError
 from skill_bench.base.provenance import Git
@@ -203,6 +204,14 @@ def test_the_command_reads_the_folder_that_run_writes(out: Path, monkeypatch: py
     done = CliRunner().invoke(app, ["compare", "good", "bad"])
     assert done.exit_code == 0, done.output
     assert "Bad is worse than Good by 25.0 points" in done.output
+    found = skill_bench.compare("good", "bad")
+    assert f"{found}\n" == done.output, "Python reads and says the same"
+    frame = found.frame
+    assert frame["task"].tolist() == ["ks", "sid", "mean"]
+    assert frame["n_units"].tolist()[:2] == [N, N]
+    assert isinstance(frame["n_units"][0], int | np.integer)
+    assert frame["n_units"].isna().tolist() == [False, False, True]
+    assert frame["low_points"][2] < frame["difference_points"][2] < frame["high_points"][2]
 
 
 def test_the_command(out: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -214,9 +223,12 @@ def test_the_command(out: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert line.split()[4:7] == ["91.67", "66.67", "-25.00"]
     assert "Bad is worse than Good by 25.0 points" in done.output
     rows = list(csv.DictReader(target.read_text().splitlines()))
-    assert [row["task"] for row in rows] == ["ks", "sid"]
+    assert [row["task"] for row in rows] == ["ks", "sid", "mean"]
     assert float(rows[0]["difference_points"]) == pytest.approx(-25)
-    assert rows[0]["unit"] == "percent"
+    assert [row["unit"] for row in rows] == ["percent", "percent", "points"]
+    assert float(rows[2]["difference_points"]) == pytest.approx((-25 + 100 * 2 / N) / 2)
+    assert rows[2]["verdict"] in done.output
+    assert (rows[2]["p_value_holm"], rows[2]["a_value"]) == ("", ""), "one test, and of a difference alone"
 
 
 def test_words() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from skill_bench.records.record import Record
 from skill_bench.records.similarity import Similarity
 from skill_bench.report.render import heat_map
 from skill_bench.report.render.bars import task_bars
-from skill_bench.report.render.figure_files import theme
+from skill_bench.report.render.figure_files import fitted, save, theme
 from skill_bench.report.render.figures import figures_of, write_figures
 from skill_bench.report.render.labels import PIXELS_PER_CHARACTER, box_of, place_labels
 from skill_bench.report.render.layer_weights import layer_weights, weights_map
+from skill_bench.report.render.page_charts import charts_of
 from skill_bench.report.render.pareto import front, pareto, points_of
 from skill_bench.report.render.rows import named
 from skill_bench.report.table.build import build
@@ -62,8 +64,39 @@ def test_files_hold_the_figure_and_do_not_change(make_record: Callable[..., Reco
     assert {path.suffix for path in written} == {".svg", ".png", ".pdf"}
     again = {path.name: path.read_bytes() for path in write_figures(table, tmp_path / "again") if path.suffix == ".svg"}
     assert {path.name: path.read_bytes() for path in written if path.suffix == ".svg"} == again
+    for path in written:
+        if path.suffix == ".pdf":
+            inches = 6.6 if path.name.startswith("tasks") else 3.25
+            assert width_in_inches(path) == pytest.approx(inches, abs=0.03), "a paper's column, or both"
     (drawn,) = (path.read_text() for path in written if path.name.startswith("tasks") and path.suffix == ".svg")
     assert all(text in drawn for text in (theme()["range"]["category"][4], "KS acc"))
+
+
+def width_in_inches(pdf: Path) -> float:
+    (box,) = re.findall(rb"/MediaBox \[0 0 ([\d.]+) [\d.]+\]", pdf.read_bytes())
+    return float(box) / 72
+
+
+@pytest.mark.parametrize("width", [None, 960])
+def test_every_mark_has_its_name_beside_it_or_below(published: Section, width: int | None, tmp_path: Path) -> None:
+    """Those that a reader looks for first: what the package is about, and the front."""
+    rows = named(published)
+    spec = (
+        fitted(lambda pixels: pareto(published, rows, PARAMETERS, width=pixels))
+        if width is None
+        else pareto(published, rows, PARAMETERS, width=width)
+    )
+    assert spec is not None
+    points = data_of(spec)
+    beside = {point["label"] for point in points if "at" in point}
+    _, *below = spec["layer"][2]["encoding"]["x"]["title"]
+    listed = {point["label"] for point in points if f"{point['label']} {point['quality']:.0f}" in " ".join(below)}
+    assert beside | listed == {point["label"] for point in points}
+    assert not beside & listed
+    assert {"DPHuBERT", "modified CPC", "DPWavLM", "WavLM Base+"} <= beside
+    if width is None:
+        assert width_in_inches(save(spec, tmp_path / "f")[2]) == pytest.approx(3.25, abs=0.03)
+    assert len(beside) > (10 if width is None else 25)
 
 
 def test_what_the_axes_cannot_hold_is_left_out_and_listed(published: Section) -> None:
@@ -180,6 +213,18 @@ def test_bars_are_the_tables_numbers_best_first(make_record: Callable[..., Recor
     spec = task_bars(named(section), section.judged[0])
     assert spec is not None
     assert [(bar["label"], bar["value"]) for bar in data_of(spec)] == [("B", 20), ("C", 30), ("A", 40)]
+
+
+def test_synthetic_speech_has_bars_in_the_tables_order(make_record: Callable[..., Record]) -> None:
+    """And recorded speech the best first, on the page as in the figures."""
+    for synthetic, order in ((True, ["A", "B", "C"]), (False, ["B", "C", "A"])):
+        found = section_of(
+            *(make_record(name, "pr", value, synthetic=synthetic) for name, value in (("a", 40), ("b", 20), ("c", 30)))
+        )
+        of_page = next(chart for chart in charts_of(found, named(found)) if chart["name"] == found.judged[0].heading)
+        panel = dict(figures_of(found))["tasks"]
+        for data in (data_of(of_page["wide"]), panel["datasets"][panel["concat"][0]["data"]["name"]]):
+            assert [bar["label"] for bar in data] == order
 
 
 def test_systems_of_one_title_keep_their_own_bars_and_heat_maps(make_record: Callable[..., Record]) -> None:

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,22 @@ def test_best_is_bold_second_underlined_in_the_metrics_own_direction(make_record
     assert r"\raggedright C & \underline{40.00} & 70.00 & \underline{65.0} & 0.00 \\" in found
     assert found.count(r"\toprule") == found.count(r"\bottomrule") == 1
     assert r"\label{tab:demo-protocol-strict}" in found
+
+
+@pytest.mark.parametrize("tasks", [None, ["ks", "pr"]])
+def test_the_caption_names_what_the_mean_is_over_and_what_the_interval_is(
+    make_record: Any, tasks: list[str] | None
+) -> None:
+    records = [make_record("a", task, 90, synthetic=False) for task in ("ks", "pr", "sid")]
+    (whole,) = build([Collection(origin="run", entries=tuple(FoundRecord(record=one) for one in records))]).sections
+    for left_out, said in (
+        (("sid",), "; mean over PR, KS alone: on the other tasks the teacher is not clearly ahead of controls that "),
+        ((), ""),
+    ):
+        text = latex(Table(sections=(replace(whole, left_out=left_out),)), tasks=tasks)
+        (caption,) = (line for line in text.splitlines() if r"\caption" in line)
+        assert r"$\pm$ half of the 95 \% confidence interval over test items and seeds; " in caption
+        assert (said in caption) if said else ("mean over" not in caption)
 
 
 def test_synthetic_speech_ranks_nothing(make_record: Any) -> None:

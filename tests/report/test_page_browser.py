@@ -80,6 +80,12 @@ def test_sorting(browser: Browser, site: Path) -> None:
         page.locator('[data-sort="mean_points"]').click()
         means = [float(value.split()[0]) for value in column(page, "mean_points")]
         assert means == sorted(means, reverse=True), "a score starts with the highest"
+        for name in ("commit", "machine"):
+            page.locator(f'[data-sort="{name}"]').click()
+            places = page.locator(f'#table-body td[data-label="{name}"]').all_inner_texts()
+            assert places == sorted(places)
+    with open_page(browser, site, address=f"{site.as_uri()}#sort=-commit") as page:
+        assert page.locator('th[aria-sort="descending"]').inner_text() == "commit▼"
 
 
 def test_absent_values_stay_last(browser: Browser, site: Path) -> None:
@@ -125,6 +131,23 @@ def test_published_systems_have_roles(browser: Browser, site: Path) -> None:
         assert {"HuBERT Base", "WavLM Base+"} <= set(titles(page))
 
 
+def test_marks_are_of_the_rows_that_are_shown(browser: Browser, site: Path) -> None:
+    """A row that is hidden, or filtered out, holds no bold from those that are seen."""
+
+    def marked(page: Page, kind: str, name: str) -> set[str]:
+        return set(page.locator(f'#table-body td.{kind}[data-column="{name}"]').all_inner_texts())
+
+    with open_page(browser, site) as page:
+        for role in ("", "control"):
+            page.select_option("#role", role)
+            for name in ("mean_points", "ks_accuracy_percent"):
+                values = sorted(set(column(page, name)), key=lambda text: float(text.split()[0]), reverse=True)
+                assert [marked(page, kind, name) for kind in ("best", "second")] == [{values[0]}, {values[1]}]
+        page.fill("#search", "untrained")
+        page.locator("#count", has_text="1 of").wait_for()
+        assert page.locator("#table-body .best, #table-body .second").count() == 0, "of one nothing is the best"
+
+
 def test_rows_without_every_task_wait_to_be_asked_for(browser: Browser, site: Path, table: Table) -> None:
     with open_page(browser, site) as page:
         ranked = sum(row.rank is not None for row in table.sections[0].rows)
@@ -141,6 +164,13 @@ def test_synthetic_speech_has_no_mean_no_rank_and_no_best(browser: Browser, site
         assert page.locator('#table-body [data-sort="mean_points"]').count() == 0
         assert page.locator("#table-body .best, #table-body .second").count() == 0
         assert "proof that everything runs" in page.locator("#table-caption").inner_text()
+        drawn(page, "bars")
+        assert (
+            page.locator("#bars-caption")
+            .inner_text()
+            .startswith("In the table's order: synthetic speech ranks nothing.")
+        )
+        assert page.locator("#bars-body .mark-text.role-mark text").all_text_contents()[:3] == titles(page)[:3]
         page.wait_for_selector("#pareto", state="hidden")
 
 
@@ -153,6 +183,8 @@ def test_details_hold_records_and_utterances(browser: Browser, site: Path) -> No
         assert "measured on" in said
         assert "3, with other distillation seeds" in said
         assert page.locator("dialog a").count() == 0
+        assert "the first record of PR, ASR, KS, SID, ER. Other seeds are in the predictions" in said
+        assert "no room" not in said
         page.locator('dialog [data-task="ks"]').click()
         answers = page.locator("#utterances tbody tr").all_inner_texts()
         right = [int(text.split("\t")[1].split(" /")[0]) for text in answers]
@@ -270,10 +302,13 @@ def test_keys_and_tooltips(browser: Browser, site: Path) -> None:
 
 def test_every_column_is_explained(browser: Browser, site: Path) -> None:
     with open_page(browser, site) as page:
-        names = page.locator("#table-body thead button").count()
+        headings = page.locator("#table-body thead th")
         page.locator("#help summary").click()
-        assert page.locator("#help dd").count() == names - 1, "all but the system's name"
+        assert page.locator("#help dd").count() == headings.count() - 1, "all but the system's name"
         assert all(page.locator("#help dd").all_inner_texts())
+        for index in range(headings.count()):
+            headings.nth(index).locator("button").focus()
+            assert page.locator("#tooltip").inner_text(), headings.nth(index).inner_text()
         page.locator('[data-sort="macs_superb_giga"]').focus()
         assert "challenge" in page.locator("#tooltip").inner_text()
 
@@ -283,6 +318,7 @@ def test_charts(browser: Browser, site: Path, table: Table) -> None:
         n = len(titles(page))
         drawn(page, "bars")
         assert page.locator("#bars-body .mark-text.role-mark text").count() == n
+        assert page.locator("#bars-caption").inner_text() == "Best first. Whiskers are 95 % intervals."
         drawn(page, "layers")
         assert page.locator("#layers-body .mark-rect.role-mark path").count() == len(table.sections[0].tasks) * 13
         drawn(page, "similarity")

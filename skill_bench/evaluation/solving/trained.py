@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
+from skill_bench.base.counted import counted
 from skill_bench.corpora.data import Fold
 from skill_bench.evaluation.solving.cell import Cell, Solved
 from skill_bench.metrics.scales import SCALES
@@ -117,7 +118,7 @@ def _train(
     earlier: Sequence[GridResult] = (),
 ) -> list[GridResult]:
     name = problem.fold.name
-    numbers = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+    numbers = f"{counted(len(seeds), 'seed')} ({', '.join(map(str, seeds))})"
     more = f", learning rate {protocol.learning_rates[0]:g} beyond the grid" if earlier else ""
     with cell.progress.stage(
         f"{cell.task.name}: training {name}, {numbers}{more}", total=protocol.steps

@@ -1,4 +1,4 @@
-"""One task, or one score, as bars: best first, with intervals."""
+"""One task, or one score, as bars with intervals: best first, or in the table's order where nothing is ranked."""
 
 from __future__ import annotations
 
@@ -18,17 +18,22 @@ _NAME_SHARE = 0.55
 """Of the bars' width, at most, for a name."""
 
 
-def task_bars(rows: Sequence[Named], column: Column, *, width: int = 420, most: int | None = MOST_BARS) -> Spec | None:
+def task_bars(
+    rows: Sequence[Named], column: Column, *, width: int = 420, most: int | None = MOST_BARS, ranked: bool = True
+) -> Spec | None:
     """The metric that judges a task; None where no row has it.
 
     Args:
-        most: The best so many; None for all.
+        most: The first so many; None for all.
+        ranked: Best first; else the rows' order stays.
     """
     cells = {named.number: cell for named in rows if (cell := named.row.scores.get(column.name)) is not None}
     found = [
         _bar(named, cells[named.number].value, cells[named.number].interval) for named in rows if named.number in cells
     ]
-    return _bars(found, column.heading, higher_is_better=column.higher_is_better, width=width, most=most)
+    if ranked:
+        found = _best_first(found, higher_is_better=column.higher_is_better)
+    return _bars(found[:most], column.heading, width=width)
 
 
 def score_bars(
@@ -40,7 +45,8 @@ def score_bars(
         for named in rows
         if (value := named.row.value(score)) is not None
     ]
-    return _bars(found, score.heading, higher_is_better=score.better == "higher", width=width, most=most)
+    found = _best_first(found, higher_is_better=score.better == "higher")
+    return _bars(found[:most], score.heading, width=width)
 
 
 def _bar(named: Named, value: float, interval: Interval | None) -> Row:
@@ -49,8 +55,11 @@ def _bar(named: Named, value: float, interval: Interval | None) -> Row:
     return {**named.identity, "key": str(named.number), "value": value, **ends}
 
 
-def _bars(found: list[Row], title: str, *, higher_is_better: bool, width: int, most: int | None) -> Spec | None:
-    shown = sorted(found, key=lambda bar: -bar["value"] if higher_is_better else bar["value"])[:most]
+def _best_first(bars: list[Row], *, higher_is_better: bool) -> list[Row]:
+    return sorted(bars, key=lambda bar: -bar["value"] if higher_is_better else bar["value"])
+
+
+def _bars(shown: list[Row], title: str, *, width: int) -> Spec | None:
     if not shown:
         return None
     data = Datasets()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skill_bench.base.errors import DataError
-from skill_bench.report.render.figure_files import Datasets, Row, Spec, save, words
+from skill_bench.report.render.figure_files import Datasets, Row, Spec, fitted, save, words
 
 DISTANCE = "distance"
 PANELS = {
@@ -33,8 +33,10 @@ Columns = dict[str, NDArray[np.float64]]
 
 
 def write_curves(logs: Sequence[Path], base: Path, *, title: str) -> list[Path]:
-    """``<base>`` as SVG, PNG and PDF from the CSV logs of stages, in order."""
-    return save(draw({path.stem: read_log(path) for path in logs}, title=title), base)
+    """``<base>`` as SVG, PNG and PDF, a paper's column wide, from the CSV logs of stages, in order."""
+    stages = {path.stem: read_log(path) for path in logs}
+    spec = fitted(lambda width: draw(stages, title=title, width=width))
+    return [] if spec is None else save(spec, base)
 
 
 def read_log(path: Path) -> Columns:

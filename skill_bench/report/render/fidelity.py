@@ -12,13 +12,17 @@ from skill_bench.records.fidelity import R2
 from skill_bench.report.render.figure_files import Datasets, Row, Spec, words
 from skill_bench.report.render.rows import Named
 
+_WIDTH = 300
 _KINDS = {"whitened": "R2, each direction alike", "plain": "R2, by variance"}
 
 
-def fidelity(rows: Sequence[Named], *, width: int = 300) -> Spec | None:
+def fidelity(rows: Sequence[Named], *, width: int | None = None) -> Spec | None:
     """Held-out R2 by layer of the teacher, a line a system with its band of confidence, a column of panels a corpus.
 
     Several trainings of one recipe are one line, their mean, without a band.
+
+    Args:
+        width: Of the panels of a row together, in pixels; by default each has 300.
     """
     points = [point for named in rows for point in _points(named)]
     corpora = sorted({(point["corpus"], point["data"]) for point in points})
@@ -46,7 +50,11 @@ def fidelity(rows: Sequence[Named], *, width: int = 300) -> Spec | None:
                 alt.Y("low:Q"), alt.Y2("high:Q"), alt.Detail("row:N")
             )  # fmt: skip
             line = base.mark_line(point={"size": 20}).encode(alt.Detail("row:N"))
-            across.append(alt.layer(band, line).properties(width=width, height=180, title=words(corpus)))
+            across.append(
+                alt.layer(band, line).properties(
+                    width=_WIDTH if width is None else width // len(corpora), height=180, title=words(corpus)
+                )
+            )
         panels.append(alt.hconcat(*across))
     return data.of(alt.vconcat(*panels))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,13 @@ Spec = dict[str, Any]
 Row = dict[str, Any]
 ROLES = ("student", "teacher", "baseline", "control", "other")
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross")
-PIXELS_PER_INCH = 192
+COLUMN_INCHES, PAGE_INCHES = 3.25, 6.6
+"""Widths of one column and of both, in the narrower of Interspeech's and IEEE's styles."""
+_PIXELS_PER_INCH = 96
+"""Of a specification: its letters of 11 pixels are then of 8 points."""
+_POINTS_PER_PIXEL = 72 / _PIXELS_PER_INCH
+_DOTS_PER_INCH = 256
+_NEAR_PIXELS, _LEAST_PIXELS, _TRIES = 2, 60, 4
 FONT = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', 'DejaVu Sans', sans-serif"
 
 _INKS = {
@@ -98,15 +104,55 @@ def themed(spec: Spec) -> Spec:
     return {**spec, "config": theme()}
 
 
+def wrapped(text: str, most: int) -> list[str]:
+    """``text`` as lines of at most so many characters, but for longer words."""
+    lines = [""]
+    for word in text.split(" "):
+        if lines[-1] and len(lines[-1]) + len(word) >= most:
+            lines.append(word)
+        else:
+            lines[-1] = f"{lines[-1]} {word}".strip()
+    return lines
+
+
+def fitted(draw: Callable[[int], Spec | None], inches: float = COLUMN_INCHES) -> Spec | None:
+    """The figure so wide that it fills a paper's column, names and axes included.
+
+    Args:
+        draw: Gives it for a width of its plot in pixels; None where there is nothing to show.
+        inches: Of the whole figure.
+    """
+    wanted = width = round(inches * _PIXELS_PER_INCH)
+    spec = draw(width)
+    for _ in range(_TRIES if spec else 0):
+        excess = round(_size(vl_convert.vegalite_to_svg(themed(spec or {})))[0]) - wanted
+        if abs(excess) <= _NEAR_PIXELS or width - excess < _LEAST_PIXELS:
+            break
+        width -= excess
+        spec = draw(width)
+    return spec
+
+
 def save(spec: Spec, base: Path) -> list[Path]:
-    """Writes ``<base>.svg``, ``.png`` and ``.pdf``; the same figure gives the same SVG."""
-    shown = themed(spec)
+    """Writes ``<base>.svg``, ``.png`` and ``.pdf``, of one size on paper; the same figure gives the same SVG."""
+    svg = _numbered(vl_convert.vegalite_to_svg(themed(spec)))
+    width, height = (length * _POINTS_PER_PIXEL for length in _size(svg))
+    in_points = _SIZE.sub(f'width="{width:g}" height="{height:g}"', svg, count=1)
     contents = {
-        "svg": _numbered(vl_convert.vegalite_to_svg(shown)).encode(),
-        "png": vl_convert.vegalite_to_png(shown, ppi=PIXELS_PER_INCH),
-        "pdf": vl_convert.vegalite_to_pdf(shown),
+        "svg": svg.encode(),
+        "png": vl_convert.svg_to_png(svg, scale=_POINTS_PER_PIXEL, ppi=_DOTS_PER_INCH),
+        "pdf": vl_convert.svg_to_pdf(in_points),
     }
     return [write_atomic(base.with_name(f"{base.name}.{suffix}"), data) for suffix, data in contents.items()]
+
+
+_SIZE = re.compile(r'(?<=\s)width="([\d.]+)" height="([\d.]+)"')
+
+
+def _size(svg: str) -> tuple[float, float]:
+    found = _SIZE.search(svg)
+    assert found is not None, svg[:200]
+    return float(found[1]), float(found[2])
 
 
 def _numbered(svg: str) -> str:

@@ -1,21 +1,28 @@
-"""The table as figures for papers: quality against cost, tasks with their intervals, weights of layers, fidelity."""
+"""The table as figures for papers: quality against cost, tasks with their intervals, weights of layers, fidelity.
+
+Quality and weights are as wide as one column of a page, the others as both.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import altair as alt
 
 from skill_bench.report.render.bars import task_bars
 from skill_bench.report.render.fidelity import fidelity
-from skill_bench.report.render.figure_files import Spec, save, words
+from skill_bench.report.render.figure_files import PAGE_INCHES, Spec, fitted, save, words, wrapped
 from skill_bench.report.render.layer_weights import weights_map
 from skill_bench.report.render.pareto import pareto
-from skill_bench.report.render.rows import named
-from skill_bench.report.table.quantities import quantities
+from skill_bench.report.render.rows import Named, named
+from skill_bench.report.table.quantities import Quantity, quantities
 from skill_bench.report.table.table import Section, Table
+
+_TITLE_PIXELS = 7
+"""Of a letter in a title."""
 
 
 def write_figures(table: Table, folder: Path) -> list[Path]:
@@ -32,23 +39,45 @@ def figures_of(section: Section) -> Iterator[tuple[str, Spec]]:
     """Each figure of a section with its name."""
     rows = named(section)
     for cost in (cost for cost in quantities("cost") if cost.axis):
-        if (spec := pareto(section, rows, cost)) is not None:
+        if (spec := fitted(partial(_pareto, section, rows, cost))) is not None:
             yield f"pareto-{cost.name.split('_')[0]}", spec
-    panels = [spec for column in section.judged if (spec := task_bars(rows, column, width=260)) is not None]
-    if panels:
-        yield "tasks", grid(panels, title=section.label, columns=2)
-    weights = [{**spec, "title": words(one.label)} for one in rows if (spec := weights_map(one)) is not None]
-    if weights:
-        yield "layers", grid(weights, title=section.label, columns=1)
-    if (spec := fidelity(rows)) is not None:
+    if (spec := fitted(lambda width: _tasks(section, rows, width), PAGE_INCHES)) is not None:
+        yield "tasks", spec
+    if (spec := fitted(lambda width: _layers(section, rows, width))) is not None:
+        yield "layers", spec
+    if (spec := fitted(lambda width: fidelity(rows, width=width), PAGE_INCHES)) is not None:
         yield "fidelity", spec
 
 
-def grid(specs: list[Spec], *, title: str, columns: int) -> Spec:
-    """Several figures as one; each keeps its own data."""
-    inner = [
-        {key: value for key, value in spec.items() if key not in ("config", "$schema", "datasets")} for spec in specs
+def _pareto(section: Section, rows: Sequence[Named], cost: Quantity, width: int) -> Spec | None:
+    return pareto(section, rows, cost, width=width)
+
+
+def _tasks(section: Section, rows: Sequence[Named], width: int) -> Spec | None:
+    columns = min(2, len(section.judged)) or 1
+    panels = [
+        task_bars(rows, column, width=width // columns, ranked=not section.synthetic) for column in section.judged
     ]
-    data = {name: values for spec in specs for name, values in spec.get("datasets", {}).items()}
-    return {"$schema": alt.SCHEMA_URL, "title": words(title), "datasets": data, "columns": columns, "concat": inner,
-            "resolve": {"scale": {"x": "independent", "y": "independent"}}}  # fmt: skip
+    return _grid(panels, title=section.label, columns=columns, width=width)
+
+
+def _layers(section: Section, rows: Sequence[Named], width: int) -> Spec | None:
+    maps = [(one.label, weights_map(one, width=width)) for one in rows]
+    titled = [{**spec, "title": wrapped(label, width // _TITLE_PIXELS)} for label, spec in maps if spec is not None]
+    return _grid(titled, title=section.label, columns=1, width=width)
+
+
+def _grid(specs: Sequence[Spec | None], *, title: str, columns: int, width: int) -> Spec | None:
+    """Several figures as one; each keeps its own data. None of none."""
+    found = [spec for spec in specs if spec is not None]
+    if not found:
+        return None
+    own = ("config", "$schema", "datasets")
+    return {
+        "$schema": alt.SCHEMA_URL,
+        "title": wrapped(words(title), width // _TITLE_PIXELS),
+        "datasets": {name: values for spec in found for name, values in spec["datasets"].items()},
+        "columns": columns,
+        "concat": [{key: value for key, value in spec.items() if key not in own} for spec in found],
+        "resolve": {"scale": {"x": "independent", "y": "independent"}},
+    }

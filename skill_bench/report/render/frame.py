@@ -45,7 +45,7 @@ class Summary(pd.DataFrame):
 
     @property
     def mean_column(self) -> str:
-        """Of the mean over the section's tasks, empty where one is missing."""
+        """Of the mean over the section's tasks that count, empty where one is missing."""
         return MEAN.name
 
     @property

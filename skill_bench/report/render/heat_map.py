@@ -7,6 +7,7 @@ from pathlib import Path
 
 import altair as alt
 
+from skill_bench.base.counted import counted
 from skill_bench.records.similarity import LayerSimilarity, Similarity
 from skill_bench.report.render.figure_files import Datasets, Row, Spec, save, words
 
@@ -86,7 +87,7 @@ def inversions(tree: Merges) -> str:
     ]
     if not lower:
         return ""
-    return f"{len(lower)} inversion{'s' if len(lower) > 1 else ''}: a merge lower than one inside it"
+    return f"{counted(len(lower), 'inversion')}: a merge lower than one inside it"
 
 
 def write_figures(found: LayerSimilarity, base: Path) -> list[Path]:

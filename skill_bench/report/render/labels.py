@@ -17,7 +17,9 @@ _NEARER = 12.0
 """From another mark: a name that is nearer would seem that one's."""
 _LEAVES = 14.0
 """From its mark, where a line begins to count."""
-_FAR = (22, 36, 50, 64)
+_FAR = (22, 36, 50, 64, 6)
+_OUT = (24, 60, 96, 132)
+"""Up or down, and to the side, of the places to which a line leads."""
 
 
 class Place(NamedTuple):
@@ -87,7 +89,11 @@ def _places(x: float, y: float) -> Iterator[Place]:
     yield from (Place(x, y + up, "center") for up in (15, -15))
     yield from (Place(x + 9 * side, y + up, align) for up in (11, -11) for side, align in sides)
     yield from (
-        Place(x + 24 * side, y + up, align, True) for away in _FAR for up in (-away, away) for side, align in sides
+        Place(x + out * side, y + up, align, True)
+        for out in _OUT
+        for away in _FAR
+        for up in (-away, away)
+        for side, align in sides
     )
 
 

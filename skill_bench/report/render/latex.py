@@ -11,6 +11,7 @@ from skill_bench.report.render.layout import (
     NO_INTERVAL,
     RANKING,
     TextColumn,
+    averaged,
     columns_of,
     name_of,
     panels,
@@ -131,7 +132,12 @@ def _cell(column: TextColumn, row: int, *, marked: bool) -> str:
 def _caption(section: Section) -> str:
     said = [section.label]
     if section.source == "measured":
-        said.append("± half of the 95 % confidence interval")
+        said.append("± half of the 95 % confidence interval over test items and seeds")
+        if section.left_out:
+            said.append(
+                f"mean over {averaged(section)} alone: on the other tasks the teacher is not clearly ahead of controls "
+                "that learnt nothing"
+            )
         said.append("synthetic speech, which ranks nothing" if section.synthetic else "best in bold, second underlined")
     else:
         said.append("best in bold, second underlined")

@@ -88,6 +88,11 @@ def notes_of(section: Section, rows: Sequence[SystemRow] | None = None) -> list[
     return said + [f"throughput and memory measured on {machine}" for machine in machines]
 
 
+def averaged(section: Section) -> str:
+    """What the mean is over: ``tasks``, or the names of those that count, where some do not."""
+    return ", ".join(column.task.upper() for column in section.averaged) if section.left_out else "tasks"
+
+
 def without_interval(section: Section, rows: Sequence[SystemRow] | None = None) -> list[str]:
     """Why values of a task have no interval, and of which rows."""
     said = []

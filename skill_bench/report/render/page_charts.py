@@ -56,8 +56,12 @@ def _bars(section: Section, rows: Sequence[Named]) -> Iterator[Json]:
         if (spec := score_bars(rows, score, width=WIDE - 240, most=None)) is not None:
             yield _chart("bars", score.heading, spec, score_bars(rows, score, width=_NARROW_BARS, most=None))
     for column in section.shown:
-        if (spec := task_bars(rows, column, width=WIDE - 240, most=None)) is not None:
-            yield _chart("bars", column.heading, spec, task_bars(rows, column, width=_NARROW_BARS, most=None))
+        wide, narrow = (
+            task_bars(rows, column, width=width, most=None, ranked=not section.synthetic)
+            for width in (WIDE - 240, _NARROW_BARS)
+        )
+        if wide is not None:
+            yield _chart("bars", column.heading, wide, narrow)
 
 
 def _of_systems(rows: Sequence[Named]) -> Iterator[Json]:

@@ -17,26 +17,31 @@ from skill_bench.report.table.uncertainty import predictions_of
 
 Json = dict[str, Any]
 MOST_CHARACTERS = 3_000_000
-"""Of all items and answers together: a page of hundreds of systems names records instead of repeating them."""
+"""Of all items and answers together: a page of hundreds of systems says of the rest where it lies instead."""
 _OF_A_NUMBER = 6
 """Characters."""
 
 
-def utterances(table: Table) -> Json:
+def utterances(table: Table, *, most_characters: int = MOST_CHARACTERS) -> Json:
     """By section and task the items, by row and task the answers to them, of the first record of each.
 
     Items are utterances, trials of two recordings (EER) or queries (MTWV). ``items``: ``"<section>/<task>"`` ->
     ``[[id, target], ...]``. ``answers``: ``"<row>/<task>"`` -> the record's key, what an item is, and for each the
     counts and the answer (null where it is the target); of trials and queries also the threshold, of trials the scores.
+    ``without``: which answers there was no room for.
     """
     items: dict[str, list[list[str]]] = {}
     answers: dict[str, Json] = {}
-    left, number = MOST_CHARACTERS, 0
+    without: list[str] = []
+    left, number = most_characters, 0
     for place, section in enumerate(table.sections):
         for row in section.rows:
             for column in section.judged:
+                if left <= 0:
+                    without += [f"{number}/{column.task}"] if row.entries_of(column) else []
+                    continue
                 found = _first(row, column)
-                if found is None or left <= 0:
+                if found is None:
                     continue
                 entry, rows = found
                 own, said = _OF[column.metric](rows) if column.metric in _OF else _utterances(rows)
@@ -48,7 +53,7 @@ def utterances(table: Table) -> Json:
                     answers[f"{number}/{column.task}"] = _named(entry, column) | said
                     left -= sum(len(text) for text in said["said"] if text) + _OF_A_NUMBER * len(said.get("scores", ()))
             number += 1
-    return {"items": items, "answers": answers}
+    return {"items": items, "answers": answers, "without": without}
 
 
 def _first(row: SystemRow, column: Column) -> tuple[FoundRecord, Predictions] | None:

@@ -11,15 +11,22 @@ from typing import TypeVar
 import altair as alt
 
 from skill_bench.base.errors import first_few
-from skill_bench.report.render.figure_files import ROLES, Datasets, Row, Spec, words
+from skill_bench.report.render.figure_files import ROLES, Datasets, Row, Spec, words, wrapped
 from skill_bench.report.render.labels import place_labels
+from skill_bench.report.render.layout import averaged
 from skill_bench.report.render.rows import Named
+from skill_bench.report.table.finding import METHODS
 from skill_bench.report.table.quantities import MEAN, SUPERB, Quantity
 from skill_bench.report.table.table import Section
 
 _WIDE = 500
 """Pixels from which on a plot is wider than high, and holds long names."""
 _SHORT, _SHORTER = 34, 22
+_LETTER = 7
+"""Pixels, of a title's bold ones and of names in capitals."""
+_ROLES_IN_A_ROW = 3
+_MOST_BELOW = 40
+"""Names below the chart; a page of hundreds has them in the table of its numbers."""
 Channel = TypeVar("Channel", alt.Color, alt.Fill, alt.Shape)
 
 
@@ -79,26 +86,32 @@ def pareto(section: Section, rows: Sequence[Named], cost: Quantity, *, width: in
     height = round(width * 0.5) if width > _WIDE else width
     x, y = _domains(found.drawn)
     best = front(found.drawn)
-    named = _with_names(found.drawn, best, x, y, (width, height))
+    named = _with_names(_by_importance(found.drawn, best, rows), best, x, y, (width, height))
+    unnamed = [f"{point['label']} {quality.text(point['quality'], absent='')}" for point in named if "at" not in point]
+    below = (
+        wrapped(f"No room for the names of {first_few(unnamed, most=_MOST_BELOW)}", width // _LETTER) if unnamed else []
+    )
     roles = [role for role in ROLES if any(point["role"] == role for point in found.drawn)]
     data = Datasets()
     base = alt.Chart().encode(
         alt.X("cost:Q")
         .scale(type="log", domain=x, nice=False)
-        .title(cost.axis)
+        .title([cost.axis or cost.title, *below])
         .axis(grid=False, tickCount=6, format="~g"),
-        alt.Y("quality:Q").scale(domain=y, nice=False, zero=False).title(f"{quality.axis} (higher is better)"),
+        alt.Y("quality:Q")
+        .scale(domain=y, nice=False, zero=False)
+        .title(f"{'mean over ' + averaged(section) if quality is MEAN else quality.axis} (higher is better)"),
     )
     stairs = alt.Chart(data(_stairs(best))).mark_line(style="front", interpolate="step-after").encode(
         alt.X("cost:Q"), alt.Y("quality:Q")
     )  # fmt: skip
     whiskers = base.mark_rule(strokeOpacity=0.6).encode(
-        alt.Y("low:Q"), alt.Y2("high:Q"), _role(alt.Color("role:N"), roles)
+        alt.Y("low:Q"), alt.Y2("high:Q"), _role(alt.Color("role:N"), roles, width)
     ).transform_filter("isValid(datum.low)")  # fmt: skip
     marks = base.mark_point(size=80, opacity=1).encode(
-        _role(alt.Color("role:N"), roles),
-        _role(alt.Fill("role:N"), roles),
-        _role(alt.Shape("role:N"), roles),
+        _role(alt.Color("role:N"), roles, width),
+        _role(alt.Fill("role:N"), roles, width),
+        _role(alt.Shape("role:N"), roles, width),
         fillOpacity=alt.condition("datum.source === 'published'", alt.value(0.15), alt.value(1)),
         tooltip=[
             alt.Tooltip("label:N", title="system"),
@@ -120,23 +133,14 @@ def pareto(section: Section, rows: Sequence[Named], cost: Quantity, *, width: in
     return data.of(chart)
 
 
-def _role(channel: Channel, there: Sequence[str]) -> Channel:
-    return channel.scale(domain=list(ROLES)).legend(values=list(there))
+def _role(channel: Channel, there: Sequence[str], width: int) -> Channel:
+    in_a_row = len(there) if width > _WIDE else _ROLES_IN_A_ROW
+    return channel.scale(domain=list(ROLES)).legend(values=list(there), columns=in_a_row)
 
 
 def _title(section: Section, found: Points, width: int) -> alt.TitleParams:
-    lines = _wrapped(f"Not drawn: {'; '.join(found.left_out)}", width // 6) if found.left_out else []
-    return alt.TitleParams(words(section.label), subtitle=lines)
-
-
-def _wrapped(text: str, most: int) -> list[str]:
-    lines = [""]
-    for word in text.split(" "):
-        if lines[-1] and len(lines[-1]) + len(word) >= most:
-            lines.append(word)
-        else:
-            lines[-1] = f"{lines[-1]} {word}".strip()
-    return lines
+    lines = wrapped(f"Not drawn: {'; '.join(found.left_out)}", width // _LETTER) if found.left_out else []
+    return alt.TitleParams(wrapped(words(section.label), width // _LETTER), subtitle=lines)
 
 
 def _floor(values: Sequence[float]) -> float:
@@ -169,14 +173,24 @@ def _stairs(best: Sequence[Row]) -> list[Row]:
     )
 
 
+def _by_importance(points: Sequence[Row], best: Sequence[Row], rows: Sequence[Named]) -> list[Row]:
+    """Whose name is placed first: the two methods and what was run here, the front, students, the others."""
+    by_number = {one.number: one.row for one in rows}
+    asked = {n for n, row in by_number.items() if row.origin == "run" or row.system.lower() in METHODS}
+    on_front = {point["row"] for point in best}
+    return sorted(
+        points,
+        key=lambda point: (point["row"] not in asked, point["row"] not in on_front, point["role"] != "student"),
+    )
+
+
 def _with_names(
-    points: Sequence[Row], best: Sequence[Row], x: list[float], y: list[float], size: tuple[int, int]
+    order: Sequence[Row], best: Sequence[Row], x: list[float], y: list[float], size: tuple[int, int]
 ) -> list[Row]:
-    """The points, those on the front first, then students, with the place of their name where it has room."""
+    """The points with the place of their name where it has room; the first have the choice."""
     width, height = size
     across, up = width / math.log(x[1] / x[0]), height / (y[1] - y[0])
     on_front = {point["row"] for point in best}
-    order = sorted(points, key=lambda point: (point["row"] not in on_front, point["role"] != "student"))
     marks = [(across * math.log(p["cost"] / x[0]), up * (p["quality"] - y[0])) for p in order]
     lines = [
         (px - 2, up * (point["low"] - y[0]), px + 2, up * (point["high"] - y[0]))

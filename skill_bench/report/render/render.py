@@ -18,8 +18,8 @@ from skill_bench.report.render.layout import ABSENT, NO_INTERVAL, columns_of, no
 from skill_bench.report.table.table import Section, Table
 
 LEGEND = (
-    f"↑ higher is better, ↓ lower is better; [from, to]: 95 % confidence interval; {NO_INTERVAL}: none, see "
-    f"the notes; {ABSENT}: not there. "
+    f"↑ higher is better, ↓ lower is better; [from, to]: 95 % confidence interval over test items and seeds; "
+    f"{NO_INTERVAL}: none, see the notes; {ABSENT}: not there. "
     "mean: over the section's tasks that count, error rates as 100 minus them; only where none of them is missing. "
     "rank: by the mean, shared by systems that the paired test does not tell apart from the first of them. "
     "of teacher: the mean (published systems: the overall score), in per cent of the system's own teacher's. "

@@ -133,6 +133,6 @@ def _wilson(spread: Spread, *, n_units: int, level: float) -> tuple[float, float
 
 def _what(samples: Sequence[Sample]) -> str:
     n, unit = len({name for _, name in samples[0].units}), samples[0].unit
-    return f"{n} {'queries' if unit == 'query' else unit + 's'}" + (
+    return counted(n, unit, "queries" if unit == "query" else None) + (
         f" and {len(samples)} seeds" if len(samples) > 1 else ""
     )

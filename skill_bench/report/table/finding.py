@@ -15,26 +15,29 @@ from skill_bench.report.table.columns import Column
 from skill_bench.report.table.quantities import MEAN, PARAMETERS
 from skill_bench.report.table.relative import teacher_of
 from skill_bench.report.table.table import SystemRow
-from skill_bench.report.table.whole import Parts
+from skill_bench.report.table.whole import Parts, Ways, knows_speakers, on_shared_units, over_items
 
-Found = tuple[SystemRow, list[Part]]
-"""A row and its part in the mean of each judged column."""
-_ASKED = ("skill", "dphubert")
-"""The two methods that this package is about."""
+Found = tuple[SystemRow, Ways]
+"""A row and its part in the mean of each judged column, in each way of drawing."""
+METHODS = ("skill", "dphubert")
+"""The two that this package is about."""
+_SPEAKERS = " for other speakers"
 
 
 def finding_of(rows: Sequence[tuple[SystemRow, Parts]], judged: Sequence[Column]) -> str | None:
-    """For example: ``5 students keep 99 ± 4 % of their teacher at 25 % of its size; SKILL and DPHuBERT are not told
-    apart (-0.5 ± 1.5 points).``
+    """For example: ``5 students keep 99 ± 4 % of their teacher (± 12 % for other speakers) at 25 % of its size; SKILL
+    and DPHuBERT are not told apart (-0.5 ± 1.5 points for other speakers).``
 
-    Of students with every task and a teacher in the section, all of one teacher; None where there are none.
+    Of students with every task and a teacher in the section, all of one teacher; None where there are none. Two are
+    told apart by the test that ranks them, over speakers where these are known.
 
     Args:
-        rows: Each with its parts of the judged columns, as of `skill_bench.report.table.whole`.
+        rows: With the ranks that they share, each with its parts of the judged columns, as of
+            `skill_bench.report.table.whole`.
         judged: The columns in the mean.
     """
     plain = [row for row, _ in rows]
-    known = {id(row): found for row, parts in rows if (found := _parts(row, parts, judged))}
+    known = {id(row): found for row, parts in rows if (found := _ways(row, parts, judged))}
     students = [(row, teacher_of(row, plain)) for row in plain if row.kind == "student" and id(row) in known]
     teacher = next((of for _, of in students if of is not None and id(of) in known), None)
     own = [(row, known[id(row)]) for row, of in students if of is teacher]
@@ -44,30 +47,39 @@ def finding_of(rows: Sequence[tuple[SystemRow, Parts]], judged: Sequence[Column]
     return f"{kept}{''.join(_apart(own))}." if kept else None
 
 
-def _parts(row: SystemRow, parts: Parts, judged: Sequence[Column]) -> list[Part]:
+def _ways(row: SystemRow, parts: Parts, judged: Sequence[Column]) -> Ways:
     """One a column; empty unless the row has a mean and every part."""
     if row.value(MEAN) is None or not parts.keys() >= {column.name for column in judged}:
         return []
-    return [parts[column.name][-1] for column in judged]  # over items, which all rows have
+    return [parts[column.name] for column in judged]
 
 
 def _kept(students: Sequence[Found], teacher: Found) -> str | None:
-    units = [part.units for part in teacher[1]]
-    if any([part.units for part in parts] != units for _, parts in students):
+    its, *own = [over_items(ways) for _, ways in (teacher, *students)]
+    if any(on_shared_units(ways, its) is None for ways in own):
         return None
-    interval = retention_interval(
-        [_pooled(own) for own in zip(*(parts for _, parts in students), strict=True)], teacher[1]
-    )
     share = 100 * fmean(float(row.value(MEAN) or 0) for row, _ in students) / float(teacher[0].value(MEAN) or 1)
     one = len(students) == 1
     names = f"{students[0][0].title} keeps" if one else f"{len(students)} students keep"
-    said = f"{names} {_around(share, interval)} % of {'its' if one else 'their'} teacher"
+    around = _half(_retained(own, its), " ± {:.0f}")
+    said = f"{names} {share:.0f}{around} % of {'its' if one else 'their'} teacher"
+    if all(knows_speakers(ways) for _, ways in (teacher, *students)):
+        said += _half(_retained([ways for _, ways in students], teacher[1]), f" (± {{:.0f}} %{_SPEAKERS})")
     sizes = [size for row, _ in students if (size := row.value(PARAMETERS))]
     whole = teacher[0].value(PARAMETERS)
     if not whole or not sizes:
         return said
     low, high = (round(100 * size / whole) for size in (min(sizes), max(sizes)))
     return f"{said} at {low if low == high else f'{low} to {high}'} % of its size"
+
+
+def _retained(students: Sequence[Ways], teacher: Ways) -> Interval | None:
+    """Of all students as one; None also where some know other units than the others."""
+    pairs = [pair for ways in students if (pair := on_shared_units(ways, teacher)) is not None]
+    its = pairs[0][1] if len(pairs) == len(students) else []
+    if not its or any(part is not other for _, of in pairs for part, other in zip(of, its, strict=True)):
+        return None
+    return retention_interval([_pooled(own) for own in zip(*(own for own, _ in pairs), strict=True)], its)
 
 
 def _pooled(parts: Sequence[Part]) -> Part:
@@ -83,22 +95,25 @@ def _pooled(parts: Sequence[Part]) -> Part:
 
 
 def _apart(students: Sequence[Found]) -> Iterator[str]:
-    """Whether the paired test tells SKILL and DPHuBERT apart; where one is missing, the first two students."""
-    by_name = {row.system: (row, parts) for row, parts in students}
+    """Whether the test that ranks tells SKILL and DPHuBERT apart; where one is missing, the first two students."""
+    by_name = {row.system: (row, ways) for row, ways in students}
     if len(students) < 2:
         return
-    (a, ours), (b, theirs) = [by_name[name] for name in _ASKED] if by_name.keys() >= {*_ASKED} else students[:2]
-    if any(x.units != y.units for x, y in zip(ours, theirs, strict=True)):
+    (a, ours), (b, theirs) = [by_name[name] for name in METHODS] if by_name.keys() >= {*METHODS} else students[:2]
+    pair = on_shared_units(ours, theirs)
+    if pair is None:
         return
-    found = overall_of([difference_of(y, x) for x, y in zip(ours, theirs, strict=True)])
-    half = (found.interval.high - found.interval.low) / 2
-    points = f"{abs(found.difference):.1f} ± {half:.1f} points"
+    found = overall_of([difference_of(y, x) for x, y in zip(*pair, strict=True)])
+    by_speaker = any(part is not ways[-1] for part, ways in zip(pair[0], ours, strict=True))
+    points = f"{abs(found.difference):.1f}{_half(found.interval, ' ± {:.1f}')} points{_SPEAKERS if by_speaker else ''}"
     if found.p_value >= 1 - LEVEL:
         yield f"; {a.title} and {b.title} are not told apart ({'+' if found.difference > 0 else '−'}{points})"
+    elif a.rank == b.rank:  # not once it is corrected for all rows
+        yield f"; {a.title} and {b.title} are too close to call"
     else:
         better, other = (a, b) if found.difference > 0 else (b, a)
         yield f"; {better.title} is better than {other.title} by {points}"
 
 
-def _around(value: float, interval: Interval | None) -> str:
-    return f"{value:.0f}" if interval is None else f"{value:.0f} ± {(interval.high - interval.low) / 2:.0f}"
+def _half(interval: Interval | None, form: str) -> str:
+    return "" if interval is None else form.format((interval.high - interval.low) / 2)

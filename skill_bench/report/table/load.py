@@ -50,6 +50,12 @@ def load_table(
     return with_intervals(table) if intervals else table
 
 
+def results_here(results: Path | None) -> Path | None:
+    """``results``; where none are named, the folder that `run` and `evaluate` write unasked, if it is there."""
+    written = Path("results")
+    return written if results is None and written.is_dir() else results
+
+
 def _suites_in(out_dir: Path | None) -> set[str]:
     return {record.key.suite for found in load_collections(out_dir) for record in found.records}
 

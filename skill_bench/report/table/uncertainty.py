@@ -45,7 +45,9 @@ def _section(section: Section, problems: dict[str, None]) -> Section:
     parts = {_key(row): own for row, own in found}
     found = [(row, parts[_key(row)]) for row in section.rows]
     judged = section.averaged
-    return replace(section, rows=with_whole_rows(found, judged), finding=finding_of(found, judged))
+    rows = with_whole_rows(found, judged)
+    ranked = [(row, own) for row, (_, own) in zip(rows, found, strict=True)]
+    return replace(section, rows=rows, finding=finding_of(ranked, judged))
 
 
 def _key(row: SystemRow) -> tuple[str, str, str | None, str]:

@@ -40,10 +40,10 @@ def with_whole_rows(rows: Sequence[tuple[SystemRow, Parts]], judged: Sequence[Co
     for i, row in enumerate(plain):
         teacher = teacher_of(row, plain)
         its = None if teacher is None else parts[next(k for k, other in enumerate(plain) if other is teacher)]
-        over_items = _intervals(row, _over_items(parts[i]), _over_items(its))
-        over_speakers = _intervals(row, parts[i], its) if any(len(ways) > 1 for ways in parts[i] or ()) else {}
+        items = _intervals(row, *(ways and over_items(ways) for ways in (parts[i], its)))
+        speakers = _intervals(row, parts[i], its) if knows_speakers(parts[i]) else {}
         rank, last = ranks.get(i, (None, None))
-        done.append(replace(row, intervals=over_items, speaker_intervals=over_speakers, rank=rank, rank_last=last))
+        done.append(replace(row, intervals=items, speaker_intervals=speakers, rank=rank, rank_last=last))
     return tuple(done)
 
 
@@ -51,14 +51,20 @@ def _intervals(row: SystemRow, own: Ways | None, teacher: Ways | None) -> dict[s
     found = {}
     if own is not None and row.value(MEAN) is not None:
         found[MEAN.name] = mean_interval_over_tasks([ways[0] for ways in own])
-        common = None if row.value(RETENTION) is None else _common(own, teacher)
+        common = None if row.value(RETENTION) is None else on_shared_units(own, teacher)
         if common is not None:
             found[RETENTION.name] = retention_interval(*common)
     return {name: interval for name, interval in found.items() if interval is not None}
 
 
-def _over_items(ways: Ways | None) -> Ways | None:
-    return None if ways is None else [one[-1:] for one in ways]
+def over_items(ways: Ways) -> Ways:
+    """Without the ways over speakers."""
+    return [one[-1:] for one in ways]
+
+
+def knows_speakers(ways: Ways | None) -> bool:
+    """Whether some task can be drawn by speakers."""
+    return any(len(one) > 1 for one in ways or ())
 
 
 def _shared_ranks(rows: Sequence[SystemRow], parts: Sequence[Ways | None]) -> dict[int, tuple[int, int]]:
@@ -78,13 +84,13 @@ def _shared_ranks(rows: Sequence[SystemRow], parts: Sequence[Ways | None]) -> di
 
 def _p_value(rows: Sequence[SystemRow], parts: Sequence[Ways | None], a: int, b: int) -> float:
     """Of the difference of two means; rows without a common test are as different as their means are."""
-    common = _common(parts[a], parts[b])
+    common = on_shared_units(parts[a], parts[b])
     if common is None:
         return float(rows[a].value(MEAN) == rows[b].value(MEAN))
     return overall_of([difference_of(x, y) for x, y in zip(*common, strict=True)]).p_value
 
 
-def _common(a: Ways | None, b: Ways | None) -> tuple[list[Part], list[Part]] | None:
+def on_shared_units(a: Ways | None, b: Ways | None) -> tuple[list[Part], list[Part]] | None:
     """Parts over the same units, task by task: speakers if both know them; None where there are none."""
     if a is None or b is None:
         return None
