@@ -12,6 +12,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.parametrize import remove_parametrizations
 
 from skill_bench.models.architecture import Architecture, RelativePosition
+from skill_bench.models.arithmetic import threads
 
 
 class ConvolutionalPosition(nn.Module):
@@ -34,7 +35,14 @@ class ConvolutionalPosition(nn.Module):
 
     def fix_norm(self) -> None:
         """From now on the kernels are plain weights: nothing is trained any more."""
-        remove_parametrizations(self.conv, "weight")
+        with threads(1):
+            remove_parametrizations(self.conv, "weight")
+
+    def weight(self) -> Float[Tensor, "dim channels kernel"]:
+        """The kernels. Their norms are sums, whose last bits would hang on the number of threads."""
+        with threads(1):
+            kernels: Tensor = self.conv.weight
+            return kernels
 
 
 class StoredNorm(nn.Module):

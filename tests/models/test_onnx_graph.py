@@ -19,6 +19,7 @@ from skill_bench.models import factories
 from skill_bench.models.architecture import Architecture, LayerShape, RelativePosition
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.export import onnx as export
+from skill_bench.models.position import ConvolutionalPosition
 
 WAVLM = factories.architecture(
     channels=24,
@@ -128,6 +129,23 @@ def test_the_oldest_runtime_that_knows_the_opset_takes_the_file() -> None:
     torch.manual_seed(0)
     model = export.to_onnx(Encoder(WAVLM).eval())
     assert model.ir_version == onnx.helper.find_min_ir_version_for(list(model.opset_import)) == 9
+
+
+def test_the_graph_is_the_same_whatever_the_number_of_threads() -> None:
+    """Its hash names it, and hidden states are compared between machines. A norm's sum has other bits in parts."""
+    torch.manual_seed(0)
+    encoder = Encoder(replace(HUBERT, dim=96, position_kernel=64, position_groups=1)).eval()
+    assert isinstance(encoder.position, ConvolutionalPosition)
+    made, before = [], torch.get_num_threads()
+    try:
+        for n_threads in (1, 3):
+            torch.set_num_threads(n_threads)
+            made.append((export.to_onnx(encoder).SerializeToString(), encoder.position.conv.weight.detach().clone()))
+    finally:
+        torch.set_num_threads(before)
+    (first, whole), (second, in_parts) = made
+    assert not torch.equal(whole, in_parts), "torch's own norm is large enough for several threads"
+    assert first == second
 
 
 def test_a_model_beyond_one_protobuf_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

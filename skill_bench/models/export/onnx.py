@@ -260,7 +260,7 @@ def _position(graph: _Graph, position: ConvolutionalPosition | PlainPosition, x:
     """What is added to ``x`` (frames, dim), which stands for where a frame is."""
     x = graph.transpose(graph.op("Unsqueeze", x, graph.integers(0)))
     if isinstance(position, ConvolutionalPosition):
-        x = graph.op("Gelu", _same_length(graph, x, "position.conv", position.conv))
+        x = graph.op("Gelu", _same_length(graph, x, "position.conv", position.conv, position.weight()))
     else:
         if position.norm is not None:
             parts = position.norm.state_dict()
@@ -269,7 +269,7 @@ def _position(graph: _Graph, position: ConvolutionalPosition | PlainPosition, x:
             x = graph.op("BatchNormalization", x, *given, epsilon=position.norm.eps)
         for index, conv in enumerate(position.convs):
             assert isinstance(conv, nn.Conv1d)
-            x = _same_length(graph, x, f"position.convs.{index}", conv)
+            x = _same_length(graph, x, f"position.convs.{index}", conv, conv.weight)
             if position.norm is None:
                 ones = graph.weight("position.ones", torch.ones(conv.out_channels))
                 normed = graph.op("LayerNormalization", graph.transpose(x), ones, axis=-1, epsilon=1e-5)
@@ -278,10 +278,10 @@ def _position(graph: _Graph, position: ConvolutionalPosition | PlainPosition, x:
     return graph.op("Squeeze", graph.transpose(x), graph.integers(0))
 
 
-def _same_length(graph: _Graph, x: str, name: str, conv: nn.Conv1d) -> str:
+def _same_length(graph: _Graph, x: str, name: str, conv: nn.Conv1d, weight: Tensor) -> str:
     """The modules pad an even kernel by one frame too many and drop the last one."""
     kernel = conv.kernel_size[0]
-    return _conv1d(graph, x, name, conv, conv.weight, pads=[kernel // 2, (kernel - 1) // 2])
+    return _conv1d(graph, x, name, conv, weight, pads=[kernel // 2, (kernel - 1) // 2])
 
 
 def _position_bias(graph: _Graph, encoder: Encoder, bias: RelativePositionBias, x: str) -> dict[int, str]:
