@@ -135,15 +135,20 @@ def test_coverage_of_means_and_of_what_is_kept_of_the_teacher(n_seeds: int, sd: 
         assert 0.93 - 0.019 <= np.mean(seen) <= 0.97 + 0.019, name
 
 
+def normal(value: float, variance: float, sign: Any, *, optimism: float = 0.0) -> Part:
+    """A part of many units, whose value varies by ``variance`` around one that is ``optimism`` less."""
+    value += optimism
+    draws = value + variance**0.5 * np.array([1.0, -1, 1, -1]) * sign
+    units = tuple(("t", str(i)) for i in range(10**6))
+    return Part(value=value, draws=draws, units=units, n_folds=1, repetitions=({"s": value},), optimism=optimism)
+
+
+OTHER_SIGNS = np.array([1, 1, -1, -1])
+
+
 def test_fieller_by_hand() -> None:
     """Independent means: own 50, teacher 100, variances 4 and 9, many degrees of freedom."""
-
-    def made(value: float, variance: float, sign: Any) -> Part:
-        draws = value + variance**0.5 * np.array([1.0, -1, 1, -1]) * sign
-        units = tuple(("t", str(i)) for i in range(10**6))
-        return Part(value=value, draws=draws, units=units, n_folds=1, repetitions=({"s": value},))
-
-    own, its = made(50, 4, 1), made(100, 9, np.array([1, 1, -1, -1]))
+    own, its = normal(50, 4, 1), normal(100, 9, OTHER_SIGNS)
     found = retention_interval([own], [its])
     assert found is not None
     z2 = stats.norm.ppf(0.975) ** 2
@@ -152,7 +157,20 @@ def test_fieller_by_hand() -> None:
     assert (found.low, found.high) == pytest.approx(
         (100 * (b - (b * b - a * c) ** 0.5) / a, 100 * (b + (b * b - a * c) ** 0.5) / a), rel=1e-5
     )
-    assert retention_interval([own], [made(1, 9, 1)]) is None, "a teacher that may be 0"
+    assert retention_interval([own], [normal(1, 9, 1)]) is None, "a teacher that may be 0"
+
+
+@pytest.mark.parametrize("of", [(6.0, 0.0), (0.0, 8.0), (6.0, 8.0)])
+def test_optimism_is_taken_off_both_means_of_what_is_kept(of: tuple[float, float]) -> None:
+    """A ratio does not cancel it: the interval is that of the unbiased means, and the value lies in it."""
+    plain = retention_interval([normal(50, 4, 1)], [normal(100, 9, OTHER_SIGNS)])
+    found = retention_interval([normal(50, 4, 1, optimism=of[0])], [normal(100, 9, OTHER_SIGNS, optimism=of[1])])
+    assert plain is not None
+    assert found is not None
+    value = 100 * (50 + of[0]) / (100 + of[1])
+    expected = min(plain.low, value), max(plain.high, value)
+    assert (found.low, found.high) == pytest.approx(expected, rel=1e-9)
+    assert (found.high == pytest.approx(value)) == (of == (6.0, 0.0)), "56 % lies above what 50 % may be"
 
 
 def test_which_rows_have_a_published_score() -> None:
