@@ -29,14 +29,14 @@ def test_the_page_has_every_case_in_the_band_or_says_that_it_is_not() -> None:
 
 @pytest.mark.parametrize("case", [case for case in cases() if case.metric not in ("eer", "mtwv")], ids=lambda c: c.name)
 def test_coverage(case: Case, make_record: Any) -> None:
-    """600 of the page's 2,000 experiments: two standard errors of the difference are 1.5 points at 95 %, 2.3 at 87."""
-    assert coverage(case, make_record(), n=600) == pytest.approx(SAID[case.name], abs=0.018)
+    """600 of the page's 2,000 experiments; forty cases: three standard errors of the difference are 2.2 points."""
+    assert coverage(case, make_record(), n=600) == pytest.approx(SAID[case.name], abs=0.022)
 
 
 @pytest.mark.parametrize("case", [case for case in cases() if case.metric in ("eer", "mtwv")], ids=lambda c: c.name)
 def test_coverage_of_metrics_of_pairs(case: Case, make_record: Any) -> None:
-    """150 of 400 experiments, which take longer: two standard errors are 2.8 points."""
-    assert coverage(case, make_record(), n=150) == pytest.approx(SAID[case.name], abs=0.028)
+    """150 of 400 experiments, which take longer: two and a half standard errors are 3.5 points."""
+    assert coverage(case, make_record(), n=150) == pytest.approx(SAID[case.name], abs=0.035)
 
 
 @pytest.mark.parametrize(
