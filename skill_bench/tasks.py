@@ -197,7 +197,8 @@ class TaskSpec(Frozen):
 
     Attributes:
         metrics: What the kind may be scored by.
-        version: Raised whenever the same model would get another score; tables never mix versions.
+        version: Raised whenever the same model would get another score, but for roundings, which machines and libraries
+            change too; tables never mix versions.
         predictions_since: The oldest version whose stored predictions this version would also have made, because
             only scoring changed since; records from there on can be rescored. ``version`` itself where it is absent.
         further_metrics: More metrics of the same predictions, for the record.

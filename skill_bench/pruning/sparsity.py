@@ -173,7 +173,7 @@ def settle(gates: Gates, architecture: Architecture, *, target: float, full_size
 def hold(
     gates: Iterable[nn.Parameter], sparsity: Callable[[], Float[Tensor, ""]], *, target: float, most: float
 ) -> None:
-    """Adds one constant to every log_alpha, so that the expected sparsity comes to ``target``: one step of Newton's.
+    """Adds one constant to every log_alpha, so that the expected sparsity comes to ``target``.
 
     Which unit is worth more than another stays as it is.
 
@@ -186,10 +186,21 @@ def hold(
         found = sparsity()
         slopes = torch.autograd.grad(found, moved)
     slope = torch.stack([of_gate.double().sum() for of_gate in slopes]).sum()
-    if slope < 0:  # else every gate has decided
-        shift = ((target - found) / slope).clamp(-most, most)
-        for parameter in moved:
-            parameter.add_(shift)
+    shift = towards(target, found, slope, most=most)
+    for parameter in moved:
+        parameter.add_(shift)
+
+
+def towards(
+    target: float, sparsity: Float[Tensor, "*runs"], slope: Float[Tensor, "*runs"], *, most: float
+) -> Float[Tensor, "*runs"]:
+    """The constant of :func:`hold`: one step of Newton's; 0 where every gate has decided.
+
+    Args:
+        slope: of ``sparsity``, at a constant that is added to every gate.
+        most: largest constant.
+    """
+    return torch.where(slope < 0, ((target - sparsity) / slope).clamp(-most, most), 0.0)
 
 
 class Lagrangian(nn.Module):

@@ -97,7 +97,13 @@ class Metric(Frozen):
 
 
 class CurvePoint(Frozen):
-    """The development metric of one learning rate or layer (and fold); ``reason`` where training gave none."""
+    """The development metric of one learning rate or layer (and fold); ``reason`` where training gave none.
+
+    Attributes:
+        noise: Standard error of ``value`` over dev's items, by which the race is decided; None where one item or none
+            says nothing of it, and in records that do not say.
+        loss: On dev, which decides between equal values; likewise.
+    """
 
     learning_rate: float | None = None
     layer: int | None = None
@@ -105,6 +111,8 @@ class CurvePoint(Frozen):
     reason: str | None = None
     step: int | None = None
     fold: str | None = None
+    noise: float | None = None
+    loss: float | None = None
 
     @model_validator(mode="after")
     def _value_or_reason(self) -> Self:

@@ -107,6 +107,19 @@ def test_protocol_s3prl_takes_its_learning_rate_and_really_differs(task: TaskSpe
         assert protocol.steps == strict.protocol.steps
 
 
+def test_what_s3prl_does_not_do_is_off_under_its_protocol_whatever_a_suite_asks(task: TaskSpec) -> None:
+    if not isinstance(task, TrainedSpec):
+        return
+    ours = {"extend_grid": 2, "average_last": 3, "patience_evaluations": 5, "keep_best_after_steps": 7}
+    for suite in ("demo", "local", "mini"):
+        asked = task.model_copy(update={"suites": {suite: {"protocol": {**task.suites["local"]["protocol"], **ours}}}})
+        strict, s3prl = (asked.for_suite(suite, protocol=name).protocol for name in ("strict", "s3prl"))
+        assert {key: getattr(strict, key) for key in ours} == ours
+        assert {key: getattr(s3prl, key) for key in ours} == {
+            "extend_grid": 0, "average_last": 1, "patience_evaluations": False, "keep_best_after_steps": False,
+        }  # fmt: skip
+
+
 def test_only_protocol_s3prl_chooses_on_test(task: TaskSpec) -> None:
     for suite in ("demo", "local", "official"):
         strict = task.for_suite(suite)

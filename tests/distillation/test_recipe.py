@@ -6,10 +6,13 @@ Recipes against the settings of the published programs: nothing differs that is 
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -180,6 +183,29 @@ def test_every_difference_is_declared(name: str) -> None:
 )
 def test_a_difference_that_is_not_declared_is_named(name: str, change: str, said: str) -> None:
     assert originals.undeclared(originals.load(name), load_recipe(name, changes=[change])) == [said]
+
+
+@pytest.mark.skipif("SKILL_BENCH_S3PRL" not in os.environ, reason="SKILL_BENCH_S3PRL names no checkout of s3prl")
+def test_distilhuberts_settings_are_those_of_s3prls_own_files() -> None:
+    folder = "s3prl/pretrain/distiller/config_"
+    stated: dict[str, Any] = {}
+    found: dict[str, Any] = {}
+    for file in (f"{folder}model.yaml", f"{folder}runner.yaml"):
+        stated |= {name: setting.value for name, setting in originals.load("distilhubert").files[file].items()}
+        for table in yaml.safe_load((Path(os.environ["SKILL_BENCH_S3PRL"]) / file).read_text()).values():
+            found |= table
+    found |= {
+        "sequence_length / 16000": found["sequence_length"] / 16000,
+        "warmup_proportion x total_steps": round(found["warmup_proportion"] * found["total_steps"]),
+        "train_batch_size, utterances": found["datarc"]["train_batch_size"],
+        "pred_layer_id": [[layer] for layer in found["pred_layer_id"]],
+    }
+    # What our recipe has other words for.
+    words = {"task_emb_type: expand-last": "expand-last", "out_layer_type": "expand-last", "loss_type": "l1"}
+    assert {name: found[name.partition(":")[0]] for name in words} == words
+    plain = {name: value for name, value in stated.items() if name not in words}
+    assert {name: found[name] for name in plain} == plain
+    assert len(plain) >= 15
 
 
 def test_a_key_that_nobody_accounts_for_is_named() -> None:

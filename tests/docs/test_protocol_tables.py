@@ -152,6 +152,18 @@ def test_what_a_checkout_says_otherwise_or_besides_is_found(
     assert problem in tables.differences_from(checkout, *tables.read())
 
 
+def test_the_facts_are_those_of_what_is_installed_of_s3prl(tables: ModuleType) -> None:
+    """Its modules are, its YAML files and scripts are not."""
+    spec = importlib.util.find_spec("s3prl")
+    assert spec is not None
+    assert spec.origin is not None
+    folder = Path(spec.origin).parents[1]
+    about, facts = tables.read()
+    there = [fact for fact in facts if fact.file.endswith(".py")]
+    assert sum(len(fact.stated.get("says", ())) for fact in there) >= 25
+    assert list(tables.differences_from(folder, about, there)) == []
+
+
 @pytest.mark.skipif("SKILL_BENCH_S3PRL" not in os.environ, reason="SKILL_BENCH_S3PRL names no checkout of s3prl")
 def test_the_facts_are_those_of_s3prls_own_files(tables: ModuleType) -> None:
     found = list(tables.differences_from(Path(os.environ["SKILL_BENCH_S3PRL"]), *tables.read()))

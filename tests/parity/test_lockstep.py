@@ -53,6 +53,9 @@ def test_the_page_says_what_was_measured() -> None:
         for single in (faster, own):
             itself = single[lockstep_page.REORDERED]
             assert single["ours"]["largest"] < TIMES_ITSELF * itself["largest"]
+            first, last = single["first_and_last_loss"]
+            assert last < 0.99 * first, "nothing was learnt, so little was compared"
+            assert single["n_answers"] > 1 or (task, single) == ("asr", own), "an agreement that says nothing"
     assert (lockstep_page.DOCS / "parity.md").read_text(encoding="utf-8") == lockstep_page.page(lockstep_page.DOCS)
 
 

@@ -53,7 +53,14 @@ def records(draw: st.DrawFn) -> Record:
     curve = draw(
         st.lists(
             st.one_of(
-                st.builds(CurvePoint, learning_rate=finite, value=finite, fold=st.none() | names),
+                st.builds(
+                    CurvePoint,
+                    learning_rate=finite,
+                    value=finite,
+                    fold=st.none() | names,
+                    noise=st.none() | finite,
+                    loss=st.none() | finite,
+                ),
                 st.builds(CurvePoint, learning_rate=finite, value=st.none(), reason=names),
             ),
             max_size=4,

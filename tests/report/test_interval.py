@@ -123,15 +123,6 @@ def test_coverage_of_equal_error_rates(make_record: Any) -> None:
     assert coverage(verification(200), truth, record) >= AT_LEAST
 
 
-def test_coverage_of_a_mean_of_folds(make_record: Any) -> None:
-    p = np.repeat([0.3, 0.5, 0.7, 0.6, 0.9], 20)
-    record = make_record(task_spec={"aggregate": "mean_of_folds"})
-    assert (
-        coverage(lambda g, r: [made.sample(r, made.label_rows(g.random(100) < p, folds=(20,) * 5))], 60, record)
-        >= AT_LEAST
-    )
-
-
 def test_all_right_is_not_certain(make_record: Any) -> None:
     found = interval_of([made.sample(make_record(), made.label_rows(np.ones(50)))])
     assert found is not None

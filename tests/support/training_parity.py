@@ -24,6 +24,7 @@ import statistics
 import textwrap
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -229,7 +230,8 @@ def collect(folder: Path) -> dict[str, Any]:
                 for side in SIDES
             }
     packages = {name: version(name) for name in ("s3prl", "torch", "skill-bench")}
-    return {"upstream": UPSTREAM, "packages": packages, "tasks": tasks}
+    measured = datetime.now(tz=UTC).date().isoformat()
+    return {"upstream": UPSTREAM, "packages": packages, "measured": measured, "tasks": tasks}
 
 
 def within_spread(ours: Sequence[float], theirs: Sequence[float]) -> bool:
@@ -257,9 +259,9 @@ def markdown(found: dict[str, Any]) -> str:
             "Our runner under `--protocol s3prl` and s3prl's own `run_downstream`, on the same recordings (those of "
             f"the `local` suite's packaged layout), with the same upstream (the bundled `{found['upstream']}`), "
             "learning rate, steps and batch size; the checkpoint with the best dev metric, evaluated once on test. "
-            "Made by "
-            f"`tests/support/training_parity.py` with {packages}; SpecAugment is off, ASR's head has 128 units. PR has "
-            "nine seeds, since after so few steps they are points apart.",
+            f"Made by `tests/support/training_parity.py` with {packages} on {found['measured']}; SpecAugment is off, "
+            "ASR's head has 128 units. PR has nine seeds, since after so few steps they are points apart."
+            + (f" {found['changed_since']}" if "changed_since" in found else ""),
             width=120,
         ),
         "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -180,6 +181,8 @@ def _selection(metric: str, folds: Sequence[Fold], results: Sequence[GridResult]
             reason="training diverged: the loss is not finite" if dev.value is None else None,
             step=dev.step,
             fold=fold.name if several else None,
+            noise=None if dev.value is None or math.isinf(dev.noise) else dev.noise,
+            loss=dev.loss,
         )
 
     return Selection(

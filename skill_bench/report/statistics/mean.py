@@ -141,7 +141,8 @@ def mean_interval_over_tasks(parts: Sequence[Part], *, level: float = LEVEL) -> 
 def retention_interval(own: Sequence[Part], teacher: Sequence[Part], *, level: float = LEVEL) -> Interval | None:
     """The interval of the ratio of two means in per cent, after Fieller (JRSS B 1954, 16(2), 175-185).
 
-    It holds every ratio r for which own - r * teacher is not told apart from 0: items are shared, seeds are not.
+    It holds every ratio r for which own - r * teacher is not told apart from 0: items are shared, seeds are not. Both
+    means are taken without their optimism, which a ratio does not cancel; the value itself stays in its interval.
 
     Args:
         own, teacher: The same tasks in the same order.
@@ -166,7 +167,10 @@ def retention_interval(own: Sequence[Part], teacher: Sequence[Part], *, level: f
         ]
         return spread_over_tasks(parts, weights=(1.0, ratio))
 
-    means = [float(np.mean([part.value for part in parts])) for parts in (own, teacher)]
+    values, means = (
+        [float(np.mean([part.value - less * part.optimism for part in parts])) for parts in (own, teacher)]
+        for less in (0, 1)
+    )
     middle = at(means[0] / means[1])
     if not middle.variance:
         return None
@@ -178,9 +182,9 @@ def retention_interval(own: Sequence[Part], teacher: Sequence[Part], *, level: f
     if a <= 0 or b**2 < a * c:
         return None
     root = float(np.sqrt(b**2 - a * c))
-    low, high = 100 * (b - root) / a, 100 * (b + root) / a
+    low, high, kept = (100 * ratio for ratio in ((b - root) / a, (b + root) / a, values[0] / values[1]))
     method = f"Fieller, bootstrap of the units of {counted(len(own), 'task')}"
-    return Interval(low=low, high=high, level=level, method=method)
+    return Interval(low=min(low, kept), high=max(high, kept), level=level, method=method)
 
 
 def _over_seeds(parts: Sequence[Part], weights: Sequence[float] | None) -> tuple[float, int]:

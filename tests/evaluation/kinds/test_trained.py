@@ -31,6 +31,7 @@ class Scripted:
     """A fold of two layers whose dev metric and loss are given for each learning rate."""
 
     stack = None
+    noise = 0.0
 
     def __init__(self, fold: Fold, points: Points, layer_scores: tuple[float, float]) -> None:
         self.fold, self.points, self.layer_scores = fold, points, layer_scores
@@ -46,7 +47,7 @@ class Scripted:
         return 0 * parameters[LAYER_SCORES].sum(dim=1)
 
     def score(self, parameters: Parameters) -> list[DevScore]:
-        return [DevScore(value=value, loss=loss) for value, loss in self.points]
+        return [DevScore(value=value, loss=loss, noise=self.noise) for value, loss in self.points]
 
     def test_rows(self, parameters: Parameters) -> list[dict[str, Any]]:
         return [{"id": self.fold.name, "fold": self.fold.name}]
@@ -197,6 +198,23 @@ def test_the_record_says_which_rates_lost_the_race_and_what_was_averaged(tmp_pat
     assert what == [[1e-2, 1e-3, 1e-4], [1.5e-3]]
     assert found.selection.lost_race == (1e-2, 1e-4)
     assert "parameters are the mean of 2 dev points" in found.notes
+
+
+@pytest.mark.parametrize(("noise", "kept"), [(2.5, 2.5), (0.0, 0.0), (math.inf, None)])
+def test_the_record_says_how_sure_each_point_is(
+    noise: float, kept: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the race was decided by. One item has an infinite standard error, which JSON cannot hold."""
+    monkeypatch.setattr(Scripted, "noise", noise)
+    curve = solved(tmp_path, [(60, 1), (50, 2)]).selection.curve
+    assert [(point.value, point.noise, point.loss) for point in curve] == [(60, kept, 1), (50, kept, 2)]
+
+
+def test_a_point_that_diverged_has_neither_noise_nor_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Scripted, "noise", 2.5)
+    (_, diverged) = solved(tmp_path, [(60, 1), (50, math.nan)]).selection.curve
+    assert (diverged.value, diverged.noise, diverged.loss) == (None, None, None)
+    assert diverged.reason == "training diverged: the loss is not finite"
 
 
 def test_a_rate_beyond_the_grid_runs_the_race_too(tmp_path: Path) -> None:
