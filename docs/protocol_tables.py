@@ -1,6 +1,6 @@
-"""Tables of every task's settings beside s3prl's: written into docs/protocols.md from docs/originals/s3prl.toml.
+"""What we set beside the programs that we follow: s3prl's tasks in docs/protocols.md, recipes in docs/recipes.md.
 
-    python docs/protocol_tables.py            # writes the tables
+    python docs/protocol_tables.py            # writes the tables, from the originals
     python docs/protocol_tables.py --check    # says what is wrong: an undeclared difference, an old table
 
 With a checkout of s3prl in SKILL_BENCH_S3PRL the facts are compared with its files too.
@@ -17,10 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from skill_bench.base.documents import write_atomic
+from skill_bench.distillation import originals
 from skill_bench.evaluation.task_files import load_task
 from skill_bench.tasks import TaskSpec
 
 PAGE = Path(__file__).parent / "protocols.md"
+RECIPES = PAGE.with_name("recipes.md")
 FACTS = Path(__file__).parent / "originals" / "s3prl.toml"
 BEGIN, END = "<!-- tables: python docs/protocol_tables.py -->\n", "<!-- end of tables -->\n"
 PROTOCOLS = ("strict", "s3prl")
@@ -208,12 +211,12 @@ def main(arguments: list[str]) -> int:
     problems = list(undeclared(facts))
     if checkout := os.environ.get("SKILL_BENCH_S3PRL"):
         problems += differences_from(Path(checkout), about, facts)
-    old = PAGE.read_text(encoding="utf-8")
-    new = page(old, tables(about, facts))
-    if "--check" not in arguments:
-        PAGE.write_text(new, encoding="utf-8")
-    elif new != old:
-        problems.append(f"{PAGE.name} is not what the tables give: run python docs/protocol_tables.py")
+    made = {PAGE: page(PAGE.read_text(encoding="utf-8"), tables(about, facts)), RECIPES: originals.markdown()}
+    for file, new in made.items():
+        if "--check" not in arguments:
+            write_atomic(file, new.encode())
+        elif new != file.read_text(encoding="utf-8"):
+            problems.append(f"{file.name} is not what the tables give: run python docs/protocol_tables.py")
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0

@@ -82,7 +82,7 @@ def leaves(recipe: Recipe) -> dict[str, Any]:
 
 def markdown() -> str:
     """The page that compares every recipe with its original."""
-    lines = ["# Recipes beside their originals", "", "Made by `python docs/recipes.py`.", ""]
+    lines = ["# Recipes beside their originals", "", "Made by `python docs/protocol_tables.py`.", ""]
     for name in names():
         original = load(name)
         lines += [f"## {original.title}", "", f"{original.repository} at commit {original.commit[:7]}.", ""]

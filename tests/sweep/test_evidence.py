@@ -26,10 +26,9 @@ from skill_bench.report.table.table import Section
 from skill_bench.report.table.uncertainty import leads_of
 from skill_bench.sweep.report import joint
 from skill_bench.sweep.report.gaps import missing
-from skill_bench.sweep.report.groups import Group, Wanted, groups_of, mean_interval
+from skill_bench.sweep.report.groups import Group, Wanted, differences, groups_of, mean_interval
 from skill_bench.sweep.report.joint import Suite
 from skill_bench.sweep.report.page import write_up
-from skill_bench.sweep.report.paired import differences
 
 MakeRecord = Callable[..., Record]
 SCORES = {"skill": (60, 62, 67), "dphubert": (50, 52, 51), "skill-k2": (61,)}

@@ -1,4 +1,4 @@
-"""The students of a grid as data: rows over distillation seeds, differences, what was changed, what is missing."""
+"""The students of a grid as data: rows over distillation seeds, two of them on the same items, what was changed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from scipy import stats
 
 from skill_bench.base.documents import parse_json
 from skill_bench.base.escape import markdown_cell
+from skill_bench.report.comparison import compare_entries
 from skill_bench.report.statistics.interval import LEVEL, Interval
+from skill_bench.report.statistics.paired import Comparison
 from skill_bench.report.table.columns import Column
+from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.table import Section, SystemRow
 
 Recipe = Mapping[str, Any]
@@ -171,3 +174,35 @@ def mean_interval(values: Sequence[float], *, level: float = LEVEL) -> Interval 
     half = float(stats.t.ppf(0.5 + level / 2, n - 1)) * statistics.stdev(values) / math.sqrt(n)
     mean = statistics.fmean(values)
     return Interval(low=mean - half, high=mean + half, level=level, method=f"Student's t over {n} values")
+
+
+def judged_by(section: Section) -> list[Column]:
+    """By which metric each task is judged, where it is one that counts in points."""
+    return [column for column in section.judged if column.has_points]
+
+
+def differences(section: Section, reference: Group, other: Group) -> Mapping[str, Comparison]:
+    """``other`` minus ``reference``, both over all distillation and probe seeds: by column name, for shared tasks.
+
+    Raises:
+        RecordError: predictions are missing or changed, or were made on other test items.
+    """
+    found = {}
+    for column in judged_by(section):
+        ours, theirs = _entries(reference, column), _entries(other, column)
+        if ours and theirs:
+            found[column.name] = compare_entries(column, ours, theirs, by_speaker=True)
+    return found
+
+
+def tally(found: Iterable[Comparison]) -> str:
+    """``ahead 3 (decided 2), behind 1 (decided 0)``: of the tasks that both have."""
+    found = list(found)
+    ahead, behind = ([one for one in found if sign * one.difference > 0] for sign in (1, -1))
+    sure_ahead = sum(one.interval.low > 0 for one in ahead)
+    sure_behind = sum(one.interval.high < 0 for one in behind)
+    return f"ahead {len(ahead)} (decided {sure_ahead}), behind {len(behind)} (decided {sure_behind})"
+
+
+def _entries(group: Group, column: Column) -> list[FoundRecord]:
+    return [entry for row in group.rows.values() for entry in row.entries_of(column)]

@@ -15,8 +15,7 @@ from skill_bench.report.table.quantities import PARAMETERS
 from skill_bench.report.table.table import Score, Section
 from skill_bench.report.table.telling import RULE, Lead
 from skill_bench.sweep.report.cells import bullets, changed, cost, difference, estimate, grid, seeds
-from skill_bench.sweep.report.groups import Estimate, Group, estimate_of
-from skill_bench.sweep.report.paired import differences
+from skill_bench.sweep.report.groups import Estimate, Group, differences, estimate_of
 
 REFERENCE = "skill"
 _HOW = (

@@ -23,10 +23,9 @@ from skill_bench.report.table.uncertainty import leads_of
 from skill_bench.sweep.failed import Failed, still_failing
 from skill_bench.sweep.report.cells import bullets, cost, difference, grid, systems
 from skill_bench.sweep.report.gaps import missing
-from skill_bench.sweep.report.groups import Group, Wanted, groups_of
+from skill_bench.sweep.report.groups import Group, Wanted, differences, groups_of, judged_by, tally
 from skill_bench.sweep.report.joint import REFERENCE, Suite, ablation, counted_tasks, means
 from skill_bench.sweep.report.kept import kept
-from skill_bench.sweep.report.paired import differences, judged_by, tally
 from skill_bench.sweep.report.readings import parts_of
 
 _HOW = (

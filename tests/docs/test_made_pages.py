@@ -1,4 +1,5 @@
-"""Every setting stands beside s3prl's, and what differs has a reason: docs/originals/s3prl.toml, docs/protocols.md."""
+"""Pages that scripts make: every setting beside s3prl's, and what differs has a reason (docs/protocols.md, from
+docs/originals/s3prl.toml); the control of the sparsity (docs/sparsity-control.md)."""
 
 from __future__ import annotations
 
@@ -11,10 +12,12 @@ from typing import Any
 
 import pytest
 import yaml
+from sparsity_control import PULLS, RUNS, SHAPES, TEXT, TOLERANCE, Kind, begins, cell
 
 from skill_bench.base import catalog
 
 DOCS = Path(__file__).parents[2] / "docs"
+SPARSITY = DOCS / "sparsity-control.md"
 
 
 @pytest.fixture(scope="module")
@@ -168,3 +171,27 @@ def test_the_facts_are_those_of_what_is_installed_of_s3prl(tables: ModuleType) -
 def test_the_facts_are_those_of_s3prls_own_files(tables: ModuleType) -> None:
     found = list(tables.differences_from(Path(os.environ["SKILL_BENCH_S3PRL"]), *tables.read()))
     assert found == []
+
+
+def numbers(text: str) -> list[float]:
+    return [float(number) for number in text.strip().removesuffix(" %").split(", ")]
+
+
+def stated(kind: Kind, pull: float) -> list[float]:
+    """Of the shorter run and the smaller shape."""
+    (row,) = (
+        row for row in SPARSITY.read_text().splitlines() if row.startswith(begins(RUNS[0], "small teacher", kind))
+    )
+    return numbers(row.split("|")[4 + PULLS.index(pull)])
+
+
+def test_the_page_on_sparsity_begins_with_the_scripts_text() -> None:
+    assert SPARSITY.read_text().startswith(TEXT)
+
+
+@pytest.mark.parametrize(("kind", "pull"), [("held", 1.0), ("held", 3.0), ("multipliers", 1.0)])
+def test_its_cells_are_what_the_code_gives(kind: Kind, pull: float) -> None:
+    """Rounding, which differs between machines, moves 375 noisy updates by less than a digit of what is printed."""
+    found = numbers(cell(SHAPES["small teacher"], RUNS[0], kind, pull))
+    assert found == pytest.approx(stated(kind, pull), abs=0.005, rel=0.02)
+    assert (found[1] < TOLERANCE) == (kind == "held")
