@@ -227,7 +227,8 @@ def _set_rates(step: torch.optim.Optimizer, update: int) -> None:
 def _norm(step: torch.optim.Optimizer) -> Tensor:
     """Of all gradients together."""
     norms = [p.grad.norm() for group in step.param_groups for p in group["params"] if p.grad is not None]
-    return torch.linalg.vector_norm(torch.stack(norms))
+    found: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    return found
 
 
 def _update(*values: Tensor) -> Update:
