@@ -104,7 +104,7 @@ function drawTable() {
   const hidden = isRanked(section()) && !state.partial ? rowsOf(section()).filter((row) => row.get("rank") === null).length : 0;
   byId("count").textContent = `${list.length} of ${n} systems${hidden ? `; ${hidden} without every task hidden` : ""}`;
   byId("table-caption").textContent = caption(list, columns);
-  byId("help-signs").textContent = section().synthetic ? "" : "Bold is the best of the rows shown, underlined the second. A mean and a rank need every task. Tasks in italics are not in the mean. A cell's tooltip says how sure it is, over speakers too.";
+  byId("help-signs").textContent = section().synthetic ? "" : "Bold is the best of the rows shown, underlined the second. A mean needs every task that counts, a rank every task of the teacher. Tasks in italics are not in the mean. A cell's tooltip says how sure it is, over speakers too.";
   byId("help-body").replaceChildren(...[...ranks, ...columns, ...WHERE].flatMap((column) => [el("dt", {}, column.heading), el("dd", {}, column.help)]));
 }
 

@@ -30,7 +30,7 @@ from skill_bench.report.render.frame import to_frame
 from skill_bench.report.render.page import bibliography, library, render_page, write_page
 from skill_bench.report.render.page_items import utterances
 from skill_bench.report.table.build import build
-from skill_bench.report.table.collect import Collection
+from skill_bench.report.table.collect import Collection, collect
 from skill_bench.report.table.columns import in_order
 from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.load import load_table
@@ -314,6 +314,14 @@ def test_learning_curves_are_those_of_the_weights(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(catalog, "names", lambda kind: [])
     monkeypatch.chdir(tmp_path)
     assert list(students.learning(mine)) == ["joint"], "in the working directory"
+
+
+def test_the_bundled_students_have_curves_from_their_archive() -> None:
+    system = next(
+        r.system for r in collect(catalog.folder("leaderboard") / "evidence").records if r.key.upstream == "skill-s0"
+    )
+    found = students.learning(system)
+    assert [len(found[stage]["update"]) for stage in ("joint", "final")] == [375, 188]
 
 
 def test_every_cited_paper_is_in_the_bibliography() -> None:

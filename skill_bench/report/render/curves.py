@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import altair as alt
 import numpy as np
 from numpy.typing import NDArray
 
+from skill_bench.base.archive import read_bytes
 from skill_bench.base.errors import DataError
 from skill_bench.report.render.figure_files import Datasets, Row, Spec, fitted, save, words
 
@@ -45,8 +47,7 @@ def read_log(path: Path) -> Columns:
     Raises:
         DataError: no lines.
     """
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = list(csv.DictReader(io.StringIO(read_bytes(path).decode(), newline="")))
     if not rows:
         raise DataError(f"{path}: no updates. Training writes one line for each.")
     return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}

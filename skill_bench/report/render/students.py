@@ -10,6 +10,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from skill_bench.base import catalog
+from skill_bench.base.archive import find
 from skill_bench.base.documents import parse_json
 from skill_bench.base.errors import DataError, RecordError
 from skill_bench.layers.cluster import cluster
@@ -73,7 +74,7 @@ def _of_earlier_versions(system: System) -> Similarity:
 
 
 def learning(system: System) -> dict[str, Columns]:
-    """The logs of the stages whose CSV files lie beside an upstream's weights, in order.
+    """The logs of the stages whose CSV files lie beside an upstream's weights, or in an archive of all, in order.
 
     Looks into ``upstreams/`` of the working directory, and at the bundled ones, under the system's name and under its
     recipe's. Other weights under that name (``--ckpt``, another seed) have no curves.
@@ -88,7 +89,8 @@ def learning(system: System) -> dict[str, Columns]:
             folders.append(catalog.entry("upstreams", name))
         for folder in folders:
             if _is_of(system, folder / f"{folder.name}.safetensors"):
-                return {stage: _stage(path) for stage in STAGES if (path := folder / f"{stage}.csv").is_file()}
+                logs = {stage: find(folder.parent, f"{folder.name}/{stage}.csv") for stage in STAGES}
+                return {stage: _stage(path) for stage, path in logs.items() if path is not None}
     return {}
 
 

@@ -48,8 +48,8 @@ def finding_of(rows: Sequence[tuple[SystemRow, Parts]], judged: Sequence[Column]
 
 
 def _ways(row: SystemRow, parts: Parts, judged: Sequence[Column]) -> Ways:
-    """One a column; empty unless the row has a mean and every part."""
-    if row.value(MEAN) is None or not parts.keys() >= {column.name for column in judged}:
+    """One a column; empty unless the row has a rank and every part."""
+    if row.rank is None or not parts.keys() >= {column.name for column in judged}:
         return []
     return [parts[column.name] for column in judged]
 
