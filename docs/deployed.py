@@ -40,7 +40,7 @@ def table_of(found: list[SystemComparison]) -> str:
     """A row a task, for each graph its score, the difference and what the test says of that; which tasks count."""
     graphs = [one.b.partition("(")[2].rstrip(")") for one in found]
     lines = [
-        f"| | torch | {' | '.join(f'{name} | minus torch, points | p' for name in graphs)} |",
+        f"| | checkpoint | {' | '.join(f'{name} | minus checkpoint, points | p' for name in graphs)} |",
         f"|---|--:|{'--:|' * 3 * len(graphs)}",
     ]
     for tasks in zip(*(one.tasks for one in found), strict=True):
