@@ -59,7 +59,7 @@ def table_of(found: list[SystemComparison]) -> str:
 
 
 def _difference(value: float, low: float, high: float) -> str:
-    return f"{value:+.2f} ({low:+.1f} to {high:+.1f})"
+    return f"{round(value, 2) + 0:+.2f} ({low:+.1f} to {high:+.1f})"  # no negative zero
 
 
 def page(text: str) -> str:
