@@ -149,7 +149,7 @@ def test_what_counts_where_a_model_is_deployed_is_an_axis(
     assert found.left_out == (f"Old ({cost.title} not known)",)
     spec = dict(figures_of(section))[figure]
     assert spec["title"]["subtitle"] == [f"Not drawn: Old ({cost.title} not known)"]
-    assert spec["layer"][2]["encoding"]["x"]["title"] == cost.axis
+    assert spec["layer"][2]["encoding"]["x"]["title"] == [cost.axis], "in lines"
     assert {point["label"] for point in data_of(spec)} == set(costs)
 
 
