@@ -105,17 +105,18 @@ def test_what_a_lost_job_was_at_is_made_up_for(
 def test_a_job_out_of_time_comes_back_and_goes_on(
     begin: Begin, world: World, launcher: Launcher, plan: Plan, plain: Callable[..., dict[str, object]]
 ) -> None:
-    plan = replace(plan, upstreams=plan.upstreams[:1], tasks=["ks", "sid"], seeds=[0])
+    # One job has ks and er, another one sid and ic.
+    plan = replace(plan, upstreams=plan.upstreams[:1], tasks=["ks", "sid", "er", "ic"], seeds=[0])
     expected = plain(plan)
-    world.shut("sid")
-    running = begin(plan, max_jobs=1, time="1m" if launcher == "slurm" else "30s", cpus_per_job=1)
-    first = world.wait_for("sid")
-    assert world.wait_for("sid", times=2) != first
-    world.open("sid")
+    world.shut("ic")
+    running = begin(plan, max_jobs=1, time="2m" if launcher == "slurm" else "30s", cpus_per_job=1)
+    first = world.wait_for("ic")
+    assert world.wait_for("ic", times=2) != first
+    world.open("ic")
     outcome = running.result()
-    assert (len(outcome.records), outcome.failures) == (2, [])
+    assert (len(outcome.records), outcome.failures) == (4, [])
     assert numbers(plan.out_dir) == expected
-    assert Counter(line[1] for line in world.begun()) == {"ks": 1, "sid": 2}
+    assert Counter(line[1] for line in world.begun()) == {"ks": 1, "er": 1, "sid": 1, "ic": 2}
     assert len(ids(plan)) == len(set(ids(plan))), "it is the same job, not another one"
 
 
