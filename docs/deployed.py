@@ -1,4 +1,4 @@
-"""The tables of docs/how-to/deploying.md: scores of a student in torch and as graphs, from the records in
+"""The tables of docs/how-to/deploying.md: scores of a checkpoint and of its graphs, from the records in
 leaderboard/deployed, and what 8 bits do to its states, from docs/eight_bits.json.
 
 python docs/deployed.py            # writes the tables
@@ -23,7 +23,7 @@ RECORDS = catalog.folder("leaderboard") / "deployed" / "local.zip"
 
 
 def scores() -> str:
-    """Each graph beside the student in torch, and the command that says more."""
+    """Each graph beside the checkpoint, and the command that says more."""
     table = load_table(RECORDS, published=False, intervals=False)
     graphs = sorted(
         (row.title, row.system)
