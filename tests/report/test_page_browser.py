@@ -418,6 +418,21 @@ def test_it_fits(browser: Browser, site: Path, width: int, dark: bool) -> None:
         assert page.evaluate(CONTRAST) == [], "text against what it stands on: 4.5 to 1 (WCAG 2.2, AA)"
 
 
+@pytest.mark.parametrize(("width", "dark"), [(390, False), (1280, True)])
+def test_it_is_accessible(browser: Browser, site: Path, table: Table, width: int, dark: bool) -> None:
+    """Every section, everything unfolded; axe does not look into charts, whose contrast is tested above."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python").Axe()
+    with open_page(browser, site, width=width, dark=dark) as page:
+        for section in table.sections:
+            page.select_option("#section", label=section.label)
+            page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
+            drawn(page, "bars")
+            found = axe.run(page)
+            assert found.violations_count == 0, found.generate_report()
+        page.evaluate("document.querySelector('main').append(new Image())")
+        assert axe.run(page).violations_count > 0, "axe sees an image without a text"
+
+
 CONTRAST = """() => {
   const light = (colour) => {
     const linear = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
