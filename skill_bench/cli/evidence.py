@@ -37,6 +37,9 @@ def run_grid(
     only: Annotated[list[str] | None, typer.Option(help="Only this row of the grid; repeat for several.")] = None,
     cache_dir: CacheDir = None,
     device: Device = "cpu",
+    timed: Annotated[
+        bool, typer.Option("--timed", help="Measure throughput and cold start too, at the end: let nothing else run.")
+    ] = False,
     launch: LaunchOptions | None = None,
 ) -> None:
     """Distil and evaluate every student of the grid. Interrupt it whenever you like: the same command continues.
@@ -70,6 +73,7 @@ def run_grid(
             progress=progress,
             evaluate=evaluate if launch is None else partial(in_jobs, options=launch),
             by_first_alone=launch is not None,
+            timed=timed,
         )
         failures = drive.run()
     if failures:

@@ -12,8 +12,8 @@ from skill_bench.base.locks import claim
 from skill_bench.base.progress import Progress
 from skill_bench.evaluation.cell_record import EvaluatedUpstream
 from skill_bench.measure.profile import profile
-from skill_bench.records.profile import find_profile
-from skill_bench.records.record import upstream_folder
+from skill_bench.records.profile import Profile, find_profile
+from skill_bench.records.record import System, upstream_folder
 
 
 def ensure_profile(
@@ -28,13 +28,14 @@ def ensure_profile(
 ) -> None:
     """Measures the upstream unless a profile of the same model is there. What is no torch module has none.
 
+    What was measured beside the records of another suite is written down beside these too.
+
     Args:
         upstream: Where it is to be measured.
         load: Loads it afresh.
         out_dir: Of the records.
         suite: Of the records.
-        timed: Throughput, memory and cold start too, which no other work should disturb; a profile without them counts
-            as well.
+        timed: Throughput, memory and cold start too, which no other work should disturb.
         called: What progress calls the upstream.
         progress: Receives one stage.
 
@@ -44,13 +45,21 @@ def ensure_profile(
     if not isinstance(upstream, torch.nn.Module):
         return
     system = upstream.system()
-    if find_profile(out_dir, suite, system) is not None:
+    if find_profile(out_dir, suite, system, timed=timed) is not None:
         return
     what = "parameters, MACs, throughput, memory" if timed else "parameters, MACs"
     with claim(upstream_folder(out_dir, suite, system.name) / "profile.claim", wait=True):
-        if find_profile(out_dir, suite, system) is not None:
+        if find_profile(out_dir, suite, system, timed=timed) is not None:
             return  # another process has measured it meanwhile
         with progress.stage(f"{called}: {what}", total=1) as advance:
-            measured = profile(upstream, system=system, load=cast("Callable[[], torch.nn.Module]", load), timed=timed)
+            measured = _beside_another_suite(out_dir, system, timed=timed)
+            if measured is None:
+                module = cast("Callable[[], torch.nn.Module]", load)
+                measured = profile(upstream, system=system, load=module, timed=timed)
             measured.write(measured.path(out_dir, suite))
             advance(1)
+
+
+def _beside_another_suite(out_dir: Path, system: System, *, timed: bool) -> Profile | None:
+    suites = sorted(path.name for path in out_dir.iterdir() if path.is_dir())
+    return next((found for suite in suites if (found := find_profile(out_dir, suite, system, timed=timed))), None)

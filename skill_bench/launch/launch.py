@@ -120,7 +120,9 @@ def _absolute(plan: Plan) -> Plan:
 
 
 def _needs_profile(upstream: EvaluatedUpstream, plan: Plan) -> bool:
-    return isinstance(upstream, torch.nn.Module) and find_profile(plan.out_dir, plan.suite, upstream.system()) is None
+    if not isinstance(upstream, torch.nn.Module):
+        return False
+    return find_profile(plan.out_dir, plan.suite, upstream.system(), timed=plan.profile == "timed") is None
 
 
 def _forecast(upstream: EvaluatedUpstream, plan: Plan) -> dict[str, float]:

@@ -13,11 +13,10 @@ from skill_bench.base.errors import SkillBenchError
 from skill_bench.measure.macs import CHALLENGE_LENGTHS_SAMPLES, challenge_macs, count_parameters
 from skill_bench.measure.memory import measure_memory
 from skill_bench.measure.throughput import Encode, disk_bytes, measure_cold_start, measure_throughput
-from skill_bench.records.profile import Memory, Parameters, Profile, Throughput
+from skill_bench.records.profile import NOT_ASKED, Memory, Parameters, Profile, Throughput
 from skill_bench.records.record import System
 
 Part = TypeVar("Part")
-NOT_ASKED = "not asked for"
 
 
 class Size(TypedDict):

@@ -97,6 +97,7 @@ class ColdStart(Frozen):
 
 
 _PARTS = ("parameters", "macs", "throughput", "memory")
+NOT_ASKED = "not asked for"
 _LATER_PARTS = ("disk_bytes", "cold_start")
 """Measured where a model can be loaded again; profiles from before they were lack them, and do not say why."""
 
@@ -140,15 +141,23 @@ class Profile(Document):
         return _path(out_dir, suite, self.system.name)
 
 
-def find_profile(place: Path, suite: str, system: System) -> Profile | None:
+def find_profile(place: Path, suite: str, system: System, *, timed: bool = False) -> Profile | None:
     """The profile of exactly this model in a folder or archive of records, or None: then it has to be measured.
+
+    Args:
+        place: the folder or archive.
+        suite: of the records beside it.
+        system: the model.
+        timed: one whose times nobody asked for is not enough.
 
     Raises:
         RecordError: a file is there and cannot be trusted.
     """
     path = find(place, _path(Path(), suite, system.name))
     found = None if path is None else Profile.read(path)
-    return found if found is not None and found.system.identity == system.identity else None
+    if found is None or found.system.identity != system.identity:
+        return None
+    return None if timed and found.reasons.get("throughput") == NOT_ASKED else found
 
 
 def _path(out_dir: Path, suite: str, name: str) -> Path:

@@ -73,6 +73,7 @@ class Drive:
         out: see the module's text.
         evaluate: how cells are run; here, or in jobs.
         by_first_alone: whether, of processes that distil together, one alone calls it, and the others wait.
+        timed: whether throughput and cold start are measured too, once nothing else is left to do.
     """
 
     grid: Grid
@@ -86,6 +87,7 @@ class Drive:
     progress: Progress
     evaluate: Evaluate = evaluate
     by_first_alone: bool = False
+    timed: bool = False
     failures: list[str] = field(default_factory=list)
 
     def run(self) -> list[str]:
@@ -100,13 +102,22 @@ class Drive:
         for name, other in same.items():
             self.progress.note(f"{name}: finds the groups of {other.name}, so it is not distilled")
         jobs = [job for job in self.jobs if job.name not in same and not self._is_done(job)]
+        students: dict[str, tuple[Job, Path]] = {}
         for _, group in itertools.groupby(jobs, key=lambda job: job.seed):
             made = self._students(list(group))
-            for tasks in dict.fromkeys(job.tasks for job, _ in made.values()):
-                self._evaluate([name for name, (job, _) in made.items() if job.tasks == tasks], tasks, made)
+            self._evaluate_students(made)
             for name in made:
                 self._hold_against_teacher(name, made)
+            students |= made
+        if self.timed:
+            self._evaluate(baselines, self.grid.tasks, {}, timed=True)
+            self._evaluate_students(students, timed=True)
         return self.failures
+
+    def _evaluate_students(self, students: dict[str, tuple[Job, Path]], *, timed: bool = False) -> None:
+        for tasks in dict.fromkeys(job.tasks for job, _ in students.values()):
+            names = [name for name, (job, _) in students.items() if job.tasks == tasks]
+            self._evaluate(names, tasks, students, timed=timed)
 
     @functools.cached_property
     def _speech(self) -> list[Utterance]:
@@ -232,20 +243,28 @@ class Drive:
         self.progress.note(f"{job.name}: {student.metadata['n_parameters']} parameters in {path}")
         return path
 
-    def _evaluate(self, names: list[str], tasks: tuple[str, ...], students: dict[str, tuple[Job, Path]]) -> None:
+    def _evaluate(
+        self,
+        names: list[str],
+        tasks: tuple[str, ...],
+        students: dict[str, tuple[Job, Path]],
+        *,
+        timed: bool = False,
+    ) -> None:
+        """Runs the missing cells, or, ``timed``, no cell: all have been run."""
         load = self._upstreams(students)
         for suite, own in by_suite(tasks).items():
             plan = Plan(
                 upstreams=[UpstreamRequest(name=name) for name in names],
                 suite=suite,
-                tasks=own,
+                tasks=() if timed else own,
                 seeds=self.grid.probe_seeds,
                 out_dir=self._records,
                 cache_dir=self.cache_dir,
                 data_root=self.data_root,
                 limit=self.grid.limit,
                 device=self.device,
-                profile="counted",
+                profile="timed" if timed else "counted",
             )
             # evaluate has shown it
             self.failures += [f"{failure.name}: {failure.error}" for failure in self._run(plan, load)]

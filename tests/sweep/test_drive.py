@@ -36,6 +36,7 @@ from skill_bench.fidelity.measure import measure as measure_fidelity
 from skill_bench.measure.profile import profile
 from skill_bench.models import checkpoint
 from skill_bench.records.fidelity import Fidelity
+from skill_bench.records.profile import Profile
 from skill_bench.records.record import Record, System
 from skill_bench.records.similarity import LayerSimilarity
 from skill_bench.records.store import pack, unpack
@@ -81,7 +82,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[s
     data = class_data(tmp_path / "tones")
 
     def load_data(suite: str, task: str, **_: object) -> TaskData:
-        return replace(data, task=task)
+        return replace(data, suite=suite, task=task)
 
     def quick(name: str) -> TaskSpec:
         task = load_task(name)
@@ -137,6 +138,29 @@ def test_grid_leaves_students_records_profiles_and_similarity(run: Callable[...,
     assert other.sha256 != student.sha256
     found = LayerSimilarity.read(tmp_path / "out" / "records" / "similarity.json")
     assert found.checkpoint_sha256 == student.metadata["teacher_sha256"]
+
+
+def test_times_are_measured_once_a_model_when_nothing_else_is_left(
+    run: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = GRID.replace('tasks = ["demo/ks"]', 'tasks = ["demo/ks", "local/sid"]')
+    (tmp_path / "grid.toml").write_text(text.replace("seeds = [0, 1]", "seeds = [0]"))
+    only = ("uniform",)
+    assert run(only=only) == []
+    measured: list[tuple[str, bool]] = []
+
+    def profiled(*given: Any, system: System, timed: bool, **named: Any) -> Profile:
+        measured.append((system.name, timed))
+        return profile(*given, system=system, timed=timed, lengths_samples=(4_000,) * 32, **named)
+
+    monkeypatch.setattr(costs, "profile", profiled)
+    for _ in range(2):
+        assert run(only=only, timed=True) == []
+    assert measured == [(name, True) for name in ("teacher", "fbank", "uniform-s0")]
+    found = [Profile.read(path) for path in (tmp_path / "out" / "records").glob("*/uniform-s0/profile.json")]
+    assert len(found) == 2
+    assert found[0] == found[1]
+    assert found[0].real_time_factor is not None
 
 
 def test_a_row_has_the_tasks_it_asks_for(run: Callable[..., list[str]], tmp_path: Path) -> None:
