@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
 import torch
 
+from skill_bench.base.errors import RecordError
 from skill_bench.base.locks import claim
 from skill_bench.base.progress import Progress
 from skill_bench.evaluation.cell_record import EvaluatedUpstream
@@ -61,5 +63,8 @@ def ensure_profile(
 
 
 def _beside_another_suite(out_dir: Path, system: System, *, timed: bool) -> Profile | None:
-    suites = sorted(path.name for path in out_dir.iterdir() if path.is_dir())
-    return next((found for suite in suites if (found := find_profile(out_dir, suite, system, timed=timed))), None)
+    for suite in sorted(path.name for path in out_dir.iterdir() if path.is_dir()):
+        with suppress(RecordError):  # a run of that suite says so
+            if (found := find_profile(out_dir, suite, system, timed=timed)) is not None:
+                return found
+    return None

@@ -137,6 +137,19 @@ def test_a_model_is_measured_once(run: Callable[..., Outcome], world: World, tmp
     assert profile_of(tmp_path, "a").system.identity == "small-2"
 
 
+def test_what_stands_beside_another_suite_is_taken(run: Callable[..., Outcome], world: World, tmp_path: Path) -> None:
+    run("a")
+    measured = profile_of(tmp_path, "a")
+    (tmp_path / "out" / "demo").rename(tmp_path / "out" / "another")
+    run("a")
+    assert world.events.count("timed profile of a") == 1
+    assert profile_of(tmp_path, "a") == measured, "of that machine and that day"
+    (tmp_path / "out" / "demo" / "a" / "profile.json").unlink()
+    (tmp_path / "out" / "another" / "a" / "profile.json").write_text("{")
+    run("a")
+    assert world.events.count("timed profile of a") == 2, "that file is for a run of that suite to complain of"
+
+
 def test_a_run_may_go_without(run: Callable[..., Outcome], world: World, tmp_path: Path) -> None:
     run("a", profile=False)
     run("fake")
