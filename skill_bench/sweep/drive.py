@@ -49,7 +49,7 @@ from skill_bench.sweep.failed import Failed, Step, failed_path
 from skill_bench.sweep.grid import Grid, Job, by_suite
 from skill_bench.sweep.recorded import measured_student, read_recipe, recorded_weights, same_students
 from skill_bench.training.engine import Engine, Processes
-from skill_bench.upstream.encoder import EncoderUpstream
+from skill_bench.upstream.expert import encoder_of
 from skill_bench.upstream.interface import Upstream
 
 TEACHER = "teacher"
@@ -350,21 +350,19 @@ class Upstreams:
             loaded = checkpoint.load(self.teacher)
             title = loaded.metadata.get("title", "Teacher")
             system = System(name=TEACHER, title=title, kind="teacher", identity="")
-            return EncoderUpstream(loaded=loaded, system=system).freeze()
+            return encoder_of(loaded, self.teacher, system).freeze()
         if request.name not in self.students:
             return load_request(request)
         job, path = self.students[request.name]
-        return EncoderUpstream(
-            loaded=checkpoint.load(path),
-            system=System(
-                name=job.name,
-                title=title_of(job),
-                kind="student",
-                identity="",
-                teacher=TEACHER,
-                details={"evidence_row": job.row.name, "distillation_seed": job.seed},
-            ),
-        ).freeze()
+        system = System(
+            name=job.name,
+            title=title_of(job),
+            kind="student",
+            identity="",
+            teacher=TEACHER,
+            details={"evidence_row": job.row.name, "distillation_seed": job.seed},
+        )
+        return encoder_of(checkpoint.load(path), path, system).freeze()
 
 
 def title_of(job: Job) -> str:

@@ -67,10 +67,11 @@ def from_checkpoint(name: str, ckpt: str | Path) -> Upstream:
         return graph.from_file(Path(ckpt), name=name)
     loaded = checkpoint.load(ckpt)
     system = system_of_weights(name, loaded.sha256, metadata=loaded.metadata, title=Path(ckpt).name)
-    return _over(loaded, Path(ckpt), system)
+    return encoder_of(loaded, Path(ckpt), system)
 
 
-def _over(loaded: LoadedModel, path: Path, system: System) -> EncoderUpstream:
+def encoder_of(loaded: LoadedModel, path: Path, system: System) -> EncoderUpstream:
+    """The upstream over a model that was loaded from ``path``, whose size on disk counts among its costs."""
     upstream = EncoderUpstream(loaded=loaded, system=system)
     upstream.disk_bytes = bytes_on_disk(path)
     return upstream
@@ -86,7 +87,7 @@ def _bundled(spec: UpstreamSpec, folder: Path) -> Upstream:
         )
     if path.suffix == graph.SUFFIX:
         return graph.from_file(path, system=spec.system())
-    return _over(checkpoint.load(path), path, spec.system())
+    return encoder_of(checkpoint.load(path), path, spec.system())
 
 
 def _untrained(spec: UpstreamSpec, folder: Path, ckpt: str | Path | None) -> EncoderUpstream:

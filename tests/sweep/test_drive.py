@@ -161,6 +161,7 @@ def test_times_are_measured_once_a_model_when_nothing_else_is_left(
     assert len(found) == 2
     assert found[0] == found[1]
     assert found[0].real_time_factor is not None
+    assert found[0].disk_bytes == (tmp_path / "out" / "students" / "uniform-s0.safetensors").stat().st_size
 
 
 def test_a_row_has_the_tasks_it_asks_for(run: Callable[..., list[str]], tmp_path: Path) -> None:
