@@ -59,7 +59,8 @@ def table_of(found: list[SystemComparison]) -> str:
 
 
 def _difference(value: float, low: float, high: float) -> str:
-    return f"{round(value, 2) + 0:+.2f} ({low:+.1f} to {high:+.1f})"  # no negative zero
+    low, high = (round(end, 1) + 0 for end in (low, high))  # no negative zero
+    return f"{round(value, 2) + 0:+.2f} ({low:+.1f} to {high:+.1f})"
 
 
 def page(text: str) -> str:

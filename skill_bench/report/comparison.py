@@ -141,6 +141,8 @@ def verdict(difference: float, low: float, high: float, *, shown: bool, a: str, 
         return f"{b} is {'better' if difference > 0 else 'worse'} than {a} by {abs(difference):.1f} points"
     if low > 0 or high < 0:
         return f"no difference shown: {a} and {b} are too close to call"
+    if _side(low) == _side(high):
+        return f"no difference shown: {a} and {b} are equal to a tenth of a point"
     return f"no difference shown: {b} may be {_side(low)} to {_side(high)}"
 
 

@@ -236,6 +236,9 @@ def test_words() -> None:
     assert verdict(0, -1.25, 0.0, shown=False, a="A", b="B") == (
         "no difference shown: B may be 1.2 points worse to equal"
     )
+    assert verdict(0, -0.04, 0.0, shown=False, a="A", b="B") == (
+        "no difference shown: A and B are equal to a tenth of a point"
+    )
     for low, high in ((0.3, 2.5), (-2.5, -0.3)):  # the test shows nothing, corrected for others, say
         said = verdict(1, low, high, shown=False, a="A", b="B")
         assert said == "no difference shown: A and B are too close to call", "no interval that says the opposite"
