@@ -81,7 +81,8 @@ def _bars(shown: list[Row], title: str, *, width: int) -> Spec | None:
     ]
     whiskers = whiskers if any("low" in bar for bar in shown) else []
     names = base.mark_text(align="right", baseline="middle", limit=max(110, round(width * _NAME_SHARE))).encode(
-        alt.XValue(-8), alt.Text("label:N")
+        alt.XValue(-8),  # type: ignore[no-untyped-call]
+        alt.Text("label:N"),
     )
     chart = alt.layer(bars, *whiskers, names).properties(width=width, height={"step": _STEP})
     return data.of(chart)

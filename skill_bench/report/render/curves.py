@@ -120,7 +120,8 @@ def _panel(
     bounds = [{"update": starts[stage], "stage": stage} for stage in stages]
     begin = alt.Chart(data(bounds)).encode(alt.X("update:Q"))
     names_at = begin.mark_text(style="quiet", align="left", baseline="bottom").encode(
-        alt.YValue(-4), alt.Text("stage:N")
+        alt.YValue(-4),  # type: ignore[no-untyped-call]
+        alt.Text("stage:N"),
     )
     return alt.layer(begin.mark_rule(style="stage"), pale, bold, names_at).properties(width=size[0], height=110)
 
