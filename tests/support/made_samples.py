@@ -51,9 +51,10 @@ def error_rows(errors: ndarray, lengths: ndarray) -> Rows:
 
 def counted_rows(errors: ndarray, lengths: ndarray) -> Rows:
     """The same without the words, which take the time of thousands of simulations that read the counts alone."""
+    counts = (column.astype(int).tolist() for column in (errors, lengths))
     return [
         {"id": name, "fold": "all", "target": "", "prediction": "", "numerator": e, "denominator": n}
-        for name, e, n in zip(_names(len(errors)), errors.tolist(), lengths.tolist(), strict=True)
+        for name, e, n in zip(_names(len(errors)), *counts, strict=True)
     ]
 
 
