@@ -96,6 +96,25 @@ def shipped() -> Table:
 
 
 @pytest.fixture(scope="session")
+def shipped_site(shipped: Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its page, a file; seconds, so once a run."""
+    from skill_bench.report.render.page import write_page
+
+    return write_page(shipped, tmp_path_factory.mktemp("shipped"))
+
+
+@pytest.fixture(scope="session")
+def site_of_500(make_record: Callable[..., Record], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of as many made-up systems; seconds, so once a run."""
+    from pages import many
+
+    from skill_bench.report.render.page import write_page
+
+    folder = tmp_path_factory.mktemp("500")
+    return write_page(many(make_record, 500, folder), folder)
+
+
+@pytest.fixture(scope="session")
 def corpora() -> Path:
     """Folder of real speech with manifests; set SKILL_BENCH_CORPORA to run the tests that need it."""
     root = os.environ.get("SKILL_BENCH_CORPORA")

@@ -15,6 +15,7 @@ Parameters are counted too: what a module holds, never an estimate.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Iterable
 from math import prod
@@ -24,7 +25,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_map_only, tree_unflatten
 
 from skill_bench.records.profile import Macs, Parameters
 
@@ -80,7 +81,7 @@ class MacCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if packet in _OPAQUE:
             raise NotImplementedError(f"{packet} hides its matrix products; call the module without fused inference")
         # Under inference_mode composite operations such as linear arrive whole.
-        if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"):
+        if _is_composite(func):
             with self:
                 return func.decompose(*args, **kwargs)
         if packet in _PRODUCTS:
@@ -144,7 +145,8 @@ def challenge_macs(
 
     Args:
         run: encodes one utterance; its module is on ``device``.
-        lengths_samples: a multiple of 8 lengths, shortest first; the challenge's by default.
+        lengths_samples: a multiple of 8 lengths, shortest first; the challenge's by default. What occurs twice is
+            encoded once.
         device: where the module's weights are.
         dtype: of the waveform.
 
@@ -154,7 +156,8 @@ def challenge_macs(
     """
     if len(lengths_samples) % BUCKET:
         raise ValueError(f"{len(lengths_samples)} lengths do not fill buckets of {BUCKET}")
-    counters = [_count_one(run, n, device, dtype) for n in lengths_samples]
+    counted = {n: _count_one(run, n, device, dtype) for n in dict.fromkeys(lengths_samples)}
+    counters = [counted[n] for n in lengths_samples]
     plain = [counter.total for counter in counters]
     superb = [counter.total + counter.attention_extra for counter in counters]
     by_operation = sum((counter.by_operation for counter in counters), Counter[str]())
@@ -173,17 +176,37 @@ def _count_one(run: Callable[[Tensor], object], n: int, device: torch.device | s
     return count(lambda: run(wave))
 
 
+@functools.cache
+def _is_composite(func: Any) -> bool:
+    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd"))
+
+
 def _zeros_like_result(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Zeros in place of what ``func`` would compute, on its first argument's device."""
-
-    def shape_of(tensor: Tensor) -> Tensor:
-        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
 
     def zeros(tensor: Tensor) -> Tensor:
         return torch.zeros(tensor.shape, dtype=tensor.dtype, device=args[0].device)
 
-    args_of_shapes, kwargs_of_shapes = tree_map_only(Tensor, shape_of, (args, kwargs))
-    return tree_map_only(Tensor, zeros, func(*args_of_shapes, **kwargs_of_shapes))
+    leaves, structure = tree_flatten((args, kwargs))
+    described = tuple(
+        _Shape((leaf.shape, leaf.stride(), leaf.dtype)) if isinstance(leaf, Tensor) else leaf for leaf in leaves
+    )
+    return tree_map_only(Tensor, zeros, _result_without_values(func, described, structure))
+
+
+class _Shape(tuple[torch.Size, tuple[int, ...], torch.dtype]):
+    """Of a tensor: its shape, strides and type."""
+
+
+@functools.lru_cache(maxsize=1024)
+def _result_without_values(func: Any, leaves: tuple[Any, ...], structure: TreeSpec) -> Any:
+    """What ``func`` gives for tensors of such shapes; torch tells slowly, and layers are alike."""
+    tensors = [
+        torch.empty_strided(leaf[0], leaf[1], dtype=leaf[2], device="meta") if isinstance(leaf, _Shape) else leaf
+        for leaf in leaves
+    ]
+    args, kwargs = tree_unflatten(tensors, structure)
+    return func(*args, **kwargs)
 
 
 def _convolution(args: tuple[Any, ...], out: Any) -> int:

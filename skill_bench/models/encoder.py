@@ -179,8 +179,10 @@ def _initialise(encoder: Encoder) -> None:
     """BERT's normal for the linear layers, He's normal for the convolutions, as wav2vec 2.0 does.
 
     The standard deviation is BERT's 0.02 at width 768 and grows as the width falls, so that small models start with
-    branches of the same size.
+    branches of the same size. On the meta device there is nothing to draw, and torch takes its time over it.
     """
+    if encoder.norm.weight.is_meta:
+        return
     std = 0.02 * math.sqrt(768 / encoder.architecture.dim)
     for module in encoder.modules():
         if isinstance(module, nn.Linear):

@@ -20,6 +20,9 @@ from skill_bench.corpora.data import Fold, Segment, Trial, Utterance
 from skill_bench.corpora.described.lists import read_rttm, read_trials
 from skill_bench.corpora.described.targets import check_slots
 from skill_bench.corpora.described.validate import validate
+from skill_bench.evaluation import evaluate
+from skill_bench.evaluation.task_files import load_task
+from skill_bench.tasks import TaskSpec
 
 
 def said(id: str, **fields: object) -> Utterance:
@@ -190,6 +193,19 @@ def refused(root: Path, task: str, *, suite: str = "local") -> str:
     return str(done.exception)
 
 
+@pytest.fixture
+def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is trained is not what is tested."""
+
+    def short(name: str) -> TaskSpec:
+        task = load_task(name)
+        settings = {"steps": 20, "evaluate_every_steps": 10}
+        return task.model_copy(update={"suites": {}, "protocol": task.protocol.model_copy(update=settings)})
+
+    monkeypatch.setattr(evaluate, "load_task", short)
+
+
+@pytest.mark.usefixtures("short_training")
 def test_what_is_not_faulty_runs(tmp_path: Path) -> None:
     write(tmp_path, "sid", cells={})
     suite = tmp_path / "suite.toml"
@@ -249,6 +265,7 @@ def test_a_trial_list_that_names_absent_files_is_refused(
     assert "2 files are named that are not there: id10999/video0/00001.wav (line 21)" in error
 
 
+@pytest.mark.usefixtures("short_training")
 def test_faults_are_said_before_other_tasks_are_trained(tmp_path: Path) -> None:
     write(tmp_path, "sid", cells={(1, "text"): "5"})
     suite = tmp_path / "suite.toml"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from itertools import combinations
 from pathlib import Path
@@ -33,13 +34,20 @@ WORDS_SIZES = {"ks": (2800, 560, 1400), "sid": (2720, 680, 1360), "asv": (2800, 
 N_NOTES = {"sid": 2, "er": 2, "sf": 2, "sd": 2, "qbe": 2}  # conditions, order of slots, simulations
 
 
-def load(corpora: Path, task: str, tmp_path: Path, limit: int | None = None) -> TaskData:
-    return load_task_data("local", task, data_root=corpora, cache_dir=tmp_path, limit=limit)
+@pytest.fixture(scope="module")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of simulated recordings and of hashes, which all tests share; none changes what it loads."""
+    return tmp_path_factory.mktemp("real")
+
+
+@functools.cache
+def load(corpora: Path, task: str, cache_dir: Path, limit: int | None = None) -> TaskData:
+    return load_task_data("local", task, data_root=corpora, cache_dir=cache_dir, limit=limit)
 
 
 @pytest.mark.parametrize("task", SIZES)
-def test_sizes_and_audio(task: str, corpora: Path, tmp_path: Path) -> None:
-    data = load(corpora, task, tmp_path)
+def test_sizes_and_audio(task: str, corpora: Path, cache_dir: Path) -> None:
+    data = load(corpora, task, cache_dir)
     assert [tuple(len(part) for _, part in fold.splits()) for fold in data.folds] == SIZES[task]
     assert not data.synthetic
     assert len(data.notes) == N_NOTES.get(task, 1)
@@ -49,10 +57,10 @@ def test_sizes_and_audio(task: str, corpora: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("task", WORDS_SIZES)
-def test_sizes_of_words(task: str, corpora: Path, tmp_path: Path) -> None:
+def test_sizes_of_words(task: str, corpora: Path, cache_dir: Path) -> None:
     found = read_suite(layouts()["dspspeech20"]).tasks
     assert set(found) == set(WORDS_SIZES)
-    (fold,), _ = assemble(found[task], data_root=corpora, cache_dir=tmp_path, where=task)
+    (fold,), _ = assemble(found[task], data_root=corpora, cache_dir=cache_dir, where=task)
     assert tuple(len(part) for _, part in fold.splits()) == WORDS_SIZES[task]
     validate((fold,), where=task, disjoint_speakers=task != "sid")
     speakers = {u.speaker for u in fold.test} & {u.speaker for u in fold.train}
@@ -64,28 +72,28 @@ def test_sizes_of_words(task: str, corpora: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("task", ["ks", "pr", "asr", "asv"])
-def test_speakers_are_disjoint(task: str, corpora: Path, tmp_path: Path) -> None:
-    (fold,) = load(corpora, task, tmp_path).folds
+def test_speakers_are_disjoint(task: str, corpora: Path, cache_dir: Path) -> None:
+    (fold,) = load(corpora, task, cache_dir).folds
     speakers = [{u.speaker for u in part if u.speaker} for _, part in fold.splits()]
     assert all(speakers)
     assert not any(first & second for first, second in combinations(speakers, 2))
 
 
-def test_labels(corpora: Path, tmp_path: Path) -> None:
-    keywords = Counter(u.target for u in load(corpora, "ks", tmp_path).folds[0].test)
+def test_labels(corpora: Path, cache_dir: Path) -> None:
+    keywords = Counter(u.target for u in load(corpora, "ks", cache_dir).folds[0].test)
     assert len(keywords) == 12
     assert (keywords["_silence_"], keywords["_unknown_"], keywords["yes"]) == (30, 60, 30)
-    emotions = {u.target for u in load(corpora, "er", tmp_path).utterances()}
+    emotions = {u.target for u in load(corpora, "er", cache_dir).utterances()}
     assert emotions == {"anger", "happiness", "neutral", "sadness"}
-    phones = {phone for u in load(corpora, "pr", tmp_path).utterances() for phone in u.target.split()}
+    phones = {phone for u in load(corpora, "pr", cache_dir).utterances() for phone in u.target.split()}
     assert len(phones) == 39
     assert all(phone.isalpha() for phone in phones)
-    letters = {letter for u in load(corpora, "asr", tmp_path).utterances() for letter in u.target}
+    letters = {letter for u in load(corpora, "asr", cache_dir).utterances() for letter in u.target}
     assert letters == set(" 'ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
-def test_intents_and_slots_of_the_same_orders(corpora: Path, tmp_path: Path) -> None:
-    (intents,), (slots,) = load(corpora, "ic", tmp_path).folds, load(corpora, "sf", tmp_path).folds
+def test_intents_and_slots_of_the_same_orders(corpora: Path, cache_dir: Path) -> None:
+    (intents,), (slots,) = load(corpora, "ic", cache_dir).folds, load(corpora, "sf", cache_dir).folds
     train, test = ([set(slot) for slot in zip(*(u.target.split("|") for u in part), strict=True)]
                    for part in (intents.train, intents.test))  # fmt: skip
     assert [len(slot) for slot in train] == [10, 4, 4]
@@ -94,8 +102,8 @@ def test_intents_and_slots_of_the_same_orders(corpora: Path, tmp_path: Path) -> 
     assert order == "B-roast DARK ROAST E-roast B-coffeeDrink COFFEE E-coffeeDrink"
 
 
-def test_trials_are_of_one_sex(corpora: Path, tmp_path: Path) -> None:
-    (fold,) = load(corpora, "asv", tmp_path).folds
+def test_trials_are_of_one_sex(corpora: Path, cache_dir: Path) -> None:
+    (fold,) = load(corpora, "asv", cache_dir).folds
     rows = [line.split("\t") for line in (corpora / "speechocean762/manifest.tsv").read_text().splitlines()]
     sex = {row[0]: row[rows[0].index("gender")] for row in rows}
     assert all(sex[trial.enrolment] == sex[trial.test] for trial in fold.trials)
@@ -103,8 +111,8 @@ def test_trials_are_of_one_sex(corpora: Path, tmp_path: Path) -> None:
     assert sum(trial.same for trial in fold.trials) == 168
 
 
-def test_both_real_conversations_are_tested_on(corpora: Path, tmp_path: Path) -> None:
-    (fold,) = load(corpora, "sd", tmp_path).folds
+def test_both_real_conversations_are_tested_on(corpora: Path, cache_dir: Path) -> None:
+    (fold,) = load(corpora, "sd", cache_dir).folds
     meeting, call = fold.test[-2:]
     assert {turn.speaker for turn in meeting.segments} == {"MEE071", "MEE073", "FEO072", "FEO070"}
     assert {turn.speaker for turn in call.segments} == {"speaker90", "speaker91"}
@@ -112,32 +120,32 @@ def test_both_real_conversations_are_tested_on(corpora: Path, tmp_path: Path) ->
     assert all(len({turn.speaker for turn in u.segments}) == 2 for u in (*fold.train, *fold.dev, *fold.test[:-2]))
 
 
-def test_terms_are_looked_for_in_other_speakers_documents(corpora: Path, tmp_path: Path) -> None:
-    (fold,) = load(corpora, "qbe", tmp_path).folds
+def test_terms_are_looked_for_in_other_speakers_documents(corpora: Path, cache_dir: Path) -> None:
+    (fold,) = load(corpora, "qbe", cache_dir).folds
     assert (len(fold.dev_queries), len(fold.queries)) == (20, 40)
     assert not {q.speaker for q in fold.queries} & {d.speaker for d in (*fold.dev, *fold.test)}
     assert not {d.speaker for d in fold.dev} & {d.speaker for d in fold.test}
     assert {q.target for q in fold.dev_queries} == {q.target for q in fold.queries}, "20 words, each once or twice"
 
 
-def test_speakers_of_an_emotion_fold_are_in_its_test_part_alone(corpora: Path, tmp_path: Path) -> None:
-    for fold in load(corpora, "er", tmp_path).folds:
+def test_speakers_of_an_emotion_fold_are_in_its_test_part_alone(corpora: Path, cache_dir: Path) -> None:
+    for fold in load(corpora, "er", cache_dir).folds:
         tested = {u.speaker for u in fold.test}
         assert len(tested) == 2
         assert not tested & {u.speaker for u in (*fold.train, *fold.dev)}
 
 
-def test_a_limit_keeps_every_keyword(corpora: Path, tmp_path: Path) -> None:
-    data = load(corpora, "ks", tmp_path, limit=24)
+def test_a_limit_keeps_every_keyword(corpora: Path, cache_dir: Path) -> None:
+    data = load(corpora, "ks", cache_dir, limit=24)
     for _, part in data.folds[0].splits():
         assert len(part) == 24
         assert len({u.target for u in part}) == 12
 
 
-def test_what_may_be_trained_on_is_in_no_test_part(corpora: Path, tmp_path: Path) -> None:
+def test_what_may_be_trained_on_is_in_no_test_part(corpora: Path, cache_dir: Path) -> None:
     folders = ["arabic_speech_commands", "speechocean762", "librispeech", "speech_to_intent"]
     training = {u.path.resolve() for u in list_audio([corpora / name for name in folders])}
     assert len(training) == 1080 + 335 + 230 + 198
     for task in set(SIZES) - {"sd", "qbe"}:  # whose recordings are made from others of the same split
-        tested = {u.path.resolve() for fold in load(corpora, task, tmp_path).folds for u in fold.test}
+        tested = {u.path.resolve() for fold in load(corpora, task, cache_dir).folds for u in fold.test}
         assert not training & tested

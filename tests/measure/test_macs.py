@@ -157,6 +157,36 @@ def test_buckets_of_eight() -> None:
     assert found.by_operation == {"matmul": 720}
 
 
+def test_what_occurs_twice_is_encoded_once() -> None:
+    encoded: list[int] = []
+
+    def run(wave: Tensor) -> Tensor:
+        encoded.append(len(wave))
+        return wave[:, None] @ torch.zeros(1, 3)
+
+    found = challenge_macs(run, lengths_samples=(10, 20, 10, 10, 30, 30, 20, 10))
+    assert encoded == [10, 20, 30]
+    assert found.total == 3 * (4 * 10 + 2 * 20 + 2 * 30)
+
+
+def test_results_are_those_of_the_arguments_at_hand() -> None:
+    """Shapes of results are remembered: with other strides, of another type and with other numbers they are others."""
+    calls: list[Callable[[], Tensor]] = [
+        lambda: torch.zeros(2, 3) @ torch.zeros(3, 4),
+        lambda: torch.zeros(2, 3, dtype=torch.float64) @ torch.zeros(3, 4, dtype=torch.float64),
+        lambda: torch.zeros(3, 2).T @ torch.zeros(3, 4),
+        lambda: F.conv1d(torch.zeros(1, 2, 9), torch.zeros(4, 2, 3)),
+        lambda: F.conv1d(torch.zeros(1, 2, 9), torch.zeros(4, 2, 3), stride=2),
+        lambda: F.conv_transpose1d(torch.zeros(1, 2, 9), torch.zeros(2, 4, 3)),
+    ]
+    for _ in range(2):
+        for call in calls:
+            found: list[Tensor] = []
+            count(lambda call=call, found=found: found.append(call()))  # type: ignore[misc]
+            assert (found[0].shape, found[0].dtype) == (call().shape, call().dtype)
+            assert not found[0].is_meta
+
+
 def test_lengths_that_do_not_fill_buckets_are_refused() -> None:
     with pytest.raises(ValueError, match="3 lengths do not fill buckets of 8"):
         challenge_macs(LooksAtValues(), lengths_samples=(1, 2, 3))

@@ -78,7 +78,7 @@ def test_masked_units_of_tones_are_learnt(tmp_path: Path, speech: list[Utterance
     pretrain(
         SHAPE,
         speech,
-        recipe=recipe(120, units=f"[{units}]"),
+        recipe=recipe(70, units=f"[{units}]"),
         folder=tmp_path / "work",
         processes=Engine(device="cpu", precision=precision).launch(),
         progress=OnUpdate(lambda update, n_updates, log: losses.append(log["loss"])),

@@ -42,7 +42,7 @@ def sequences(n: int) -> Experiment:
     def experiment(g: np.random.Generator, record: Record) -> list[Sample]:
         lengths = g.integers(3, 30, n)
         # Utterances differ in difficulty: errors come in clusters, which counting words as independent would miss.
-        return [made.sample(record, made.error_rows(g.binomial(lengths, g.beta(2, 5, n)), lengths))]
+        return [made.sample(record, made.counted_rows(g.binomial(lengths, g.beta(2, 5, n)), lengths))]
 
     return experiment
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
-from pages import chromium, many, open_page
+from pages import chromium, open_page
 
 from skill_bench.records.record import Record
 from skill_bench.report.render.frame import to_frame
@@ -28,9 +28,9 @@ def table(shipped: Table) -> Table:
 
 
 @pytest.fixture(scope="module")
-def site(table: Table, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site(shipped_site: Path) -> Path:
     """The page of the shipped records and published rows."""
-    return write_page(table, tmp_path_factory.mktemp("site"))
+    return shipped_site
 
 
 @pytest.fixture(scope="module")
@@ -396,7 +396,7 @@ def test_a_download_is_the_file_that_the_command_writes(
         record = make_record(f"s{number}", numerator=10 + number)
         system = record.system.model_copy(update={"title": title})
         record.model_copy(update={"system": system}).save(tmp_path / "results")
-    table = load_table(tmp_path / "results", published=False)
+    table = load_table(tmp_path / "results", suite="demo", tasks=["ks"], published=False)
     with open_page(browser, write_page(table, tmp_path / "site")) as page:
         with page.expect_download() as download:
             page.locator('[data-file="skill-bench.csv"]').click()
@@ -459,9 +459,8 @@ CONTRAST = """() => {
 }"""
 
 
-def test_five_hundred_rows(browser: Browser, tmp_path: Path, make_record: Callable[..., Record]) -> None:
-    site = write_page(many(make_record, 500, tmp_path), tmp_path)
-    with open_page(browser, site) as page:
+def test_five_hundred_rows(browser: Browser, site_of_500: Path) -> None:
+    with open_page(browser, site_of_500) as page:
         assert len(titles(page)) == 500
         page.locator('#table-body td[data-column="ks_accuracy_percent"]').first.hover()
         said = page.locator("#tooltip").inner_text()

@@ -59,3 +59,13 @@ def test_each_fold_is_drawn_as_often_as_it_has_items() -> None:
     weights = draws_of((3, 5), 50)
     assert set(weights[:, :3].sum(axis=1)) == {3.0}
     assert set(weights[:, 3:].sum(axis=1)) == {5.0}
+
+
+@pytest.mark.parametrize("fold_sizes", [(1,), (3, 5), (7_000,)])
+def test_draws_are_counts_of_numbers_drawn_fold_by_fold(fold_sizes: tuple[int, ...]) -> None:
+    """However many draws are counted at once."""
+    generator, parts = np.random.default_rng(0), []
+    for size in fold_sizes:
+        picks = generator.integers(0, size, (50, size))
+        parts.append(np.stack([np.bincount(picked, minlength=size) for picked in picks]))
+    assert (draws_of(fold_sizes, 50) == np.concatenate(parts, axis=1)).all()

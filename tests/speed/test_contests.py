@@ -6,6 +6,7 @@ The contests of a GPU, held in miniature on the CPU: they end, agree, and say wh
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +99,9 @@ def test_extraction_of_more_speech() -> None:
 
 
 @pytest.mark.slow
-def test_from_audio_to_score_in_both_ways(tmp_path: Path) -> None:
-    found = end_to_end.against_s3prl(cache_dir=tmp_path, progress=Silent(), tasks=("er",), n_steps=41, n_s3prl_steps=2)
+def test_from_audio_to_score_in_both_ways(tmp_path: Path, with_demo: Callable[[Path], Path]) -> None:
+    cache = with_demo(tmp_path)
+    found = end_to_end.against_s3prl(cache_dir=cache, progress=Silent(), tasks=("er",), n_steps=41, n_s3prl_steps=2)
     (task,) = found.tasks
     assert len(task.step_seconds) == 38  # 40 gaps, after two of which dev is read
     assert len(task.their_step_seconds) == 2
@@ -107,8 +109,9 @@ def test_from_audio_to_score_in_both_ways(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_forecast_and_truth(tmp_path: Path) -> None:
-    found = forecasts.forecast_and_run(cache_dir=tmp_path, progress=Silent(), tasks=("er",), upstream="fbank", limit=12)
+def test_forecast_and_truth(tmp_path: Path, with_demo: Callable[[Path], Path]) -> None:
+    cache = with_demo(tmp_path)
+    found = forecasts.forecast_and_run(cache_dir=cache, progress=Silent(), tasks=("er",), upstream="fbank", limit=12)
     (task,) = found.tasks
     assert task.task == "er"
     assert task.expected_seconds > 0
@@ -212,8 +215,8 @@ def test_a_distillation_step_in_each_precision(small: Architecture) -> None:
     assert all((timing.peak_bytes or 0) > 0 for timing in found.timings)
 
 
-def test_scores_beside_the_cpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = gpu.scores("cpu", cache_dir=tmp_path, progress=Silent(), tasks=("ks",), limit=12)
+def test_scores_beside_the_cpus(tmp_path: Path, with_demo: Callable[[Path], Path]) -> None:
+    found = gpu.scores("cpu", cache_dir=with_demo(tmp_path), progress=Silent(), tasks=("ks",), limit=12)
     assert [row[:3] for row in found.rows] == [
         ("ks", "accuracy", "cpu, fp32"), ("ks", "accuracy", "cpu, fp32"), ("ks", "accuracy", "cpu, bf16"),
     ]  # fmt: skip

@@ -81,7 +81,7 @@ def rates(metric: str, n: int, *, mean: float, tail: float, what: str) -> Case:
     def draw(g: Generator) -> made.Rows:
         lengths = np.round(g.normal(190, 20, n).clip(100)).astype(int)
         rate = np.minimum(mean * np.exp(g.normal(0, tail, n) - tail**2 / 2), 2.0)
-        return made.error_rows(np.round(rate * lengths).astype(int), lengths)
+        return made.counted_rows(np.round(rate * lengths).astype(int), lengths)
 
     cut = stats.norm.expect(lambda z: min(mean * np.exp(tail * z - tail**2 / 2), 2.0), lb=-8, ub=8)
     return Case(name=f"{what}, log SD {tail:g}", metric=metric, truth=100 * float(cut), draw=draw)
@@ -93,7 +93,7 @@ def failing(n: int, *, one_in: int, mean: float, failed: float) -> Case:
     def draw(g: Generator) -> made.Rows:
         lengths = np.round(g.normal(190, 20, n).clip(100)).astype(int)
         rate = np.where(g.random(n) < 1 / one_in, failed, mean * np.exp(g.normal(0, 0.8, n) - 0.8**2 / 2))
-        return made.error_rows(np.round(rate * lengths).astype(int), lengths)
+        return made.counted_rows(np.round(rate * lengths).astype(int), lengths)
 
     return Case(
         name=f"DER, {n} recordings of {100 * mean:g} % (log SD 0.8), one in {one_in} of {100 * failed:g} %",
@@ -112,7 +112,7 @@ def difference(n: int, *, tail: float, apart: float, times: float) -> Case:
         both = g.normal(0, tail, n) - tail**2 / 2
         own = g.normal(0, apart, (2, n)) - apart**2 / 2
         rates = np.minimum(mean * np.array([[1], [times]]) * np.exp(both + own), 2.0)
-        return [row for rate in rates for row in made.error_rows(np.round(rate * lengths).astype(int), lengths)]
+        return [row for rate in rates for row in made.counted_rows(np.round(rate * lengths).astype(int), lengths)]
 
     def expected(value: float) -> float:
         sd = (tail**2 + apart**2) ** 0.5
@@ -206,7 +206,7 @@ def words(metric: str, n: int, a: float, b: float) -> Case:
 
     def draw(g: Generator) -> made.Rows:
         lengths = g.integers(3, 30, n)
-        return made.error_rows(g.binomial(lengths, g.beta(a, b, n)), lengths)
+        return made.counted_rows(g.binomial(lengths, g.beta(a, b, n)), lengths)
 
     return Case(name=f"{metric.upper()}, {n} utterances", metric=metric, truth=100 * a / (a + b), draw=draw)
 

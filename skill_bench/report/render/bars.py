@@ -69,7 +69,7 @@ def _bars(shown: list[Row], title: str, *, width: int) -> Spec | None:
     x = alt.X("value:Q").title(title).axis(tickCount=5).scale(domain=[min(0, *ends), max(0, *ends)], nice=True)
     bars = base.mark_bar(height={"band": 0.7}).encode(
         x, roles,
-        fillOpacity=alt.condition("datum.source === 'published'", alt.value(0.4), alt.value(0.9)),
+        alt.FillOpacityValue(0.9, condition={"test": "datum.source === 'published'", "value": 0.4}),
         tooltip=[
             alt.Tooltip("label:N", title="system"), alt.Tooltip("value:Q", title=title, format=".2f"),
             alt.Tooltip("low:Q", title="95 % from", format=".2f"), alt.Tooltip("high:Q", title="to", format=".2f"),
@@ -81,7 +81,8 @@ def _bars(shown: list[Row], title: str, *, width: int) -> Spec | None:
     ]
     whiskers = whiskers if any("low" in bar for bar in shown) else []
     names = base.mark_text(align="right", baseline="middle", limit=max(110, round(width * _NAME_SHARE))).encode(
-        x=alt.value(-8), text="label:N"
+        alt.XValue(-8),  # type: ignore[no-untyped-call]
+        alt.Text("label:N"),
     )
     chart = alt.layer(bars, *whiskers, names).properties(width=width, height={"step": _STEP})
     return data.of(chart)

@@ -112,11 +112,17 @@ def _panel(
     pale = alt.Chart(data(raw)).mark_line(strokeWidth=0.8, strokeOpacity=0.35).encode(x, y, colour, detail)
     bold = alt.Chart(data(means)).mark_line(strokeWidth=1.8).encode(
         x, y, colour, detail,
-        tooltip=["stage:N", alt.Tooltip("update:Q", format=".0f"), "name:N", alt.Tooltip("value:Q", format=".4g")],
+        tooltip=[
+            alt.Tooltip("stage:N"), alt.Tooltip("update:Q", format=".0f"),
+            alt.Tooltip("name:N"), alt.Tooltip("value:Q", format=".4g"),
+        ],
     )  # fmt: skip
     bounds = [{"update": starts[stage], "stage": stage} for stage in stages]
     begin = alt.Chart(data(bounds)).encode(alt.X("update:Q"))
-    names_at = begin.mark_text(style="quiet", align="left", baseline="bottom").encode(y=alt.value(-4), text="stage:N")
+    names_at = begin.mark_text(style="quiet", align="left", baseline="bottom").encode(
+        alt.YValue(-4),  # type: ignore[no-untyped-call]
+        alt.Text("stage:N"),
+    )
     return alt.layer(begin.mark_rule(style="stage"), pale, bold, names_at).properties(width=size[0], height=110)
 
 

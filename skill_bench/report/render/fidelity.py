@@ -44,7 +44,7 @@ def fidelity(rows: Sequence[Named], *, width: int | None = None) -> Spec | None:
                 alt.X("state:N").sort(states).title("teacher's layer").axis(labelAngle=0),
                 alt.Y("value:Q").title(title).scale(zero=False),
                 lines,
-                tooltip=["label:N", "state:N", alt.Tooltip("value:Q", format=".3f")],
+                tooltip=[alt.Tooltip("label:N"), alt.Tooltip("state:N"), alt.Tooltip("value:Q", format=".3f")],
             )
             band = base.transform_filter("isValid(datum.low)").mark_area(opacity=0.15).encode(
                 alt.Y("low:Q"), alt.Y2("high:Q"), alt.Detail("row:N")

@@ -49,7 +49,7 @@ def draw(
         alt.Color("similarity:Q").scale(range="heatmap", domain=[lowest, 1], interpolate="rgb").legend(
             title=TITLES[similarity.measure], orient="right"
         ),
-        tooltip=["a:N", "b:N", alt.Tooltip("similarity:Q", format=".3f")],
+        tooltip=[alt.Tooltip("a:N"), alt.Tooltip("b:N"), alt.Tooltip("similarity:Q", format=".3f")],
     )  # fmt: skip
     ends = alt.Scale(domain=[0, len(matrix)], nice=False)
     framed = alt.Chart(data(frames)).mark_rect(style="frame", fillOpacity=0).encode(

@@ -112,7 +112,7 @@ def pareto(section: Section, rows: Sequence[Named], cost: Quantity, *, width: in
         _role(alt.Color("role:N"), roles, width),
         _role(alt.Fill("role:N"), roles, width),
         _role(alt.Shape("role:N"), roles, width),
-        fillOpacity=alt.condition("datum.source === 'published'", alt.value(0.15), alt.value(1)),
+        alt.FillOpacityValue(1, condition={"test": "datum.source === 'published'", "value": 0.15}),
         tooltip=[
             alt.Tooltip("label:N", title="system"),
             alt.Tooltip("quality:Q", title=quality.title, format=f".{quality.decimals or 0}f"),
@@ -123,7 +123,7 @@ def pareto(section: Section, rows: Sequence[Named], cost: Quantity, *, width: in
     )
     texts = [
         base.mark_text(align=align, baseline="middle")
-        .encode(alt.X("at:Q"), alt.Y("up:Q"), text="short:N")
+        .encode(alt.X("at:Q"), alt.Y("up:Q"), alt.Text("short:N"))
         .transform_filter(f"datum.align === '{align}'")
         for align in ("left", "right", "center")
     ]

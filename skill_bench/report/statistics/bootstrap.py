@@ -20,6 +20,8 @@ from skill_bench.report.statistics.sample import Sample
 
 N_DRAWS = 2000
 _SEED = 0
+_PICKS_AT_ONCE = 2**14
+"""Few enough for a processor's cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +130,11 @@ def draws_of(fold_sizes: tuple[int, ...], n_draws: int = N_DRAWS) -> Float[ndarr
     start = 0
     for size in fold_sizes:
         picks = generator.integers(0, size, (n_draws, size))
-        for draw, picked in enumerate(picks):
-            weights[draw, start : start + size] = np.bincount(picked, minlength=size)
+        for first in range(0, n_draws, at_once := -(-_PICKS_AT_ONCE // size)):
+            some = picks[first : first + at_once]
+            of_draw = size * np.arange(len(some))[:, None]  # units have numbers of their own in each draw
+            counts = np.bincount((some + of_draw).ravel(), minlength=some.size)
+            weights[first : first + at_once, start : start + size] = counts.reshape(some.shape)
         start += size
     weights.setflags(write=False)
     return weights

@@ -215,10 +215,13 @@ def _counts(
         ratio = scorer.share(row)
         return ratio.numerator, ratio.denominator
 
-    counts = np.array([np.sum([of(row) for row in rows], axis=0) for rows in units], dtype=np.float64)
+    counts = np.array([of(row) for rows in units for row in rows], dtype=np.float64)
     if not np.isfinite(counts).all():
         raise RecordError(f"{where}: a prediction has counts that are not finite.")
-    return counts[:, 0], counts[:, 1]
+    unit = np.repeat(np.arange(len(units)), [len(rows) for rows in units])
+    # Added up in the order of the rows.
+    numerators, denominators = (np.bincount(unit, column, minlength=len(units)) for column in counts.T)
+    return numerators, denominators
 
 
 def _ratio(numerators: Float[ndarray, " units"], denominators: Float[ndarray, " units"]) -> Weighted:

@@ -98,7 +98,8 @@ def _measured(
 def _stale_tasks(block: Block, tasks: Sequence[str]) -> tuple[str, ...]:
     """A sentence for each task that has a newer version by now: a block holds one version of each."""
     records = [entry.record for own in block.systems.values() for entry in own]
-    found = {record.key.task: said for record in records if record.data and (said := staleness(record)) is not None}
+    of_task = {record.key.task: record for record in records if record.data}
+    found = {task: said for task, record in of_task.items() if (said := staleness(record)) is not None}
     return tuple(f"{task} is {found[task]}" for task in tasks if task in found)
 
 

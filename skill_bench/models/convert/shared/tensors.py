@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -118,11 +120,12 @@ def _checked(tensor: Any, shape: tuple[int, ...], what: str) -> Tensor:
     return found
 
 
-def expected_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+@functools.lru_cache(maxsize=64)
+def expected_shapes(architecture: Architecture) -> Mapping[str, tuple[int, ...]]:
     """Names and shapes of the parameters of an encoder, without allocating them."""
     with torch.device("meta"):
         encoder = Encoder(architecture)
-    return {name: tuple(tensor.shape) for name, tensor in encoder.state_dict().items()}
+    return MappingProxyType({name: tuple(tensor.shape) for name, tensor in encoder.state_dict().items()})
 
 
 def modern_weight_norm(tensors: Mapping[str, Any]) -> dict[str, Any]:
