@@ -6,6 +6,8 @@ import csv
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -14,7 +16,6 @@ import launched
 import pytest
 import safetensors.torch
 import torch
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from skill_bench.cli.main import app
 from skill_bench.corpora.data import Utterance
@@ -114,18 +115,9 @@ def test_weights_are_stored_as_asked_beside_figures_of_the_layers(command: list[
 
 
 def by_torchrun(command: list[str]) -> None:
-    """As torchrun starts ``-m skill_bench COMMAND`` on one machine, but for its processes, which share one start."""
-    config = LaunchConfig(
-        min_nodes=1, max_nodes=1, nproc_per_node=2, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0,
-        start_method="forkserver",
-    )  # fmt: skip
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
-    handlers[signal.SIGQUIT] = signal.getsignal(signal.SIGQUIT)
-    try:
-        elastic_launch(config, launched.run)(command)
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    program = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "skill_bench"]
+    # One thread each: more than cores would wait for each other.
+    subprocess.run([*program, *command], env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True)
 
 
 def by_srun(command: list[str]) -> None:

@@ -40,16 +40,6 @@ def _call(
     function(*given, **named)
 
 
-def run(command: Sequence[str]) -> None:
-    """``skill-bench COMMAND`` in this process, in one thread; fails where it does."""
-    import torch
-
-    torch.set_num_threads(1)
-    from skill_bench.cli.main import app
-
-    assert not app(list(command), standalone_mode=False)
-
-
 def _run(command: list[str], variables: dict[str, str], n_threads: int) -> None:
     os.environ.update(variables)
     import torch

@@ -1,4 +1,5 @@
-"""Synthetic corpora in the official layouts of SUPERB's corpora, with configurations as s3prl's yaml files have them.
+"""Synthetic corpora in the official layouts of SUPERB's corpora, with configurations as s3prl's yaml files have them,
+down to the number of workers.
 
 Each function fills a folder with a few short tones and returns s3prl's configuration dictionary for its downstream.
 """
@@ -18,8 +19,6 @@ import soundfile
 
 Config = dict[str, Any]
 RATE_HZ = 16_000
-WORKERS = 2
-"""Of every loader, where s3prl's files have 4 to 24: each is a fork of a large process, for a few short tones."""
 
 
 def tone(path: Path, frequency_hz: float, *, seconds: float = 0.6) -> Path:
@@ -75,7 +74,7 @@ def speech_commands(root: Path) -> Config:
         tone(root / "test" / word / f"test_{i}.wav", 210 + 50 * i)
     data = {"speech_commands_root": str(root / "train"), "speech_commands_test_root": str(root / "test")}
     return runner() | {
-        "downstream_expert": {"datarc": data | {"num_workers": WORKERS, "batch_size": 4}, "modelrc": MEAN_POOLING}
+        "downstream_expert": {"datarc": data | {"num_workers": 8, "batch_size": 4}, "modelrc": MEAN_POOLING}
     }
 
 
@@ -90,7 +89,7 @@ def voxceleb1(root: Path) -> Config:
     data = {
         "file_path": str(root),
         "meta_data": str(root / "veri_test_class.txt"),
-        "num_workers": WORKERS,
+        "num_workers": 12,
         "max_timestep": 8000,
     }
     data |= {"train_batch_size": 2, "eval_batch_size": 1}
@@ -115,7 +114,7 @@ def emotion(root: Path) -> Config:
         "pre_load": True,
         "valid_ratio": 0.2,
     }
-    data |= {"train_batch_size": 2, "eval_batch_size": 2, "num_workers": WORKERS}
+    data |= {"train_batch_size": 2, "eval_batch_size": 2, "num_workers": 6}
     return runner() | {"downstream_expert": {"datarc": data, "modelrc": MEAN_POOLING}}
 
 
@@ -131,7 +130,7 @@ def fluent_commands(root: Path) -> Config:
             for i in range(4):
                 path = tone(root / "wavs" / part / f"{part}{i}.wav", 200 + 60 * (i % 2) + i)
                 writer.writerow([path.relative_to(root), "s", "text", *slots[i % 2]])
-    data = {"file_path": str(root), "num_workers": WORKERS, "train_batch_size": 2, "eval_batch_size": 2}
+    data = {"file_path": str(root), "num_workers": 12, "train_batch_size": 2, "eval_batch_size": 2}
     return runner() | {"downstream_expert": {"datarc": data, "modelrc": MEAN_POOLING}}
 
 
@@ -156,12 +155,7 @@ def asr(root: Path) -> Config:
         ]
         (root / f"{part}.csv").write_text("file_path,length\n" + "".join(rows))
     (root / "char.dict").write_text("".join(f"{character} 1\n" for character in "|ETAONIHSRDLUMCWFGYPBVKXJQZ'"))
-    data = {
-        "train": ["train-clean-100"],
-        "dev-clean": ["dev-clean"],
-        "test-clean": ["test-clean"],
-        "num_workers": WORKERS,
-    }
+    data = {"train": ["train-clean-100"], "dev-clean": ["dev-clean"], "test-clean": ["test-clean"], "num_workers": 12}
     data |= {
         "train_batch_size": 2,
         "batch_size": 2,
@@ -209,7 +203,7 @@ def ctc(root: Path) -> Config:
         "dev": ["dev-clean"],
         "test": ["test-clean"],
         "batch_size": 2,
-        "num_workers": WORKERS,
+        "num_workers": 24,
     }
     expert = {
         "corpus": corpus,
@@ -241,7 +235,7 @@ def sv_voxceleb1(root: Path) -> Config:
         "dev_meta_data": str(trials),
         "test_meta_data": str(trials),
     }
-    data |= {"vad_config": {"min_sec": 1600}, "max_timestep": 16000, "num_workers": WORKERS}
+    data |= {"vad_config": {"min_sec": 1600}, "max_timestep": 16000, "num_workers": 4}
     data |= {"train_batch_size": 2, "eval_batch_size": 1}
     module = {"XVector": {"agg_dim": 1500, "dropout_p": 0.0, "batch_norm": False}}
     model = {"module": "XVector", "input_dim": 512, "agg_module": "SP", "utter_module": "UtteranceExtractor"}
@@ -274,7 +268,7 @@ def diarization(root: Path) -> Config:
         "rate": RATE_HZ,
         "frame_shift": None,
     }
-    loader: Config = {"num_workers": WORKERS, "train_batchsize": 2, "eval_batchsize": 1}
+    loader: Config = {"num_workers": 8, "train_batchsize": 2, "eval_batchsize": 1}
     loader |= {f"{part}_dir": str(root / part) for part in ("train", "dev", "test")}
     expert = {"datarc": data, "loaderrc": loader, "scorerc": {"save_predictions": True}}
     return runner() | {"downstream_expert": expert | {"modelrc": {"rnn_layers": 1, "hidden_size": 16}}}
@@ -294,7 +288,7 @@ def quesst14_dtw(root: Path) -> Config:
     expert: Config = {"max_workers": 1, "feature_normalization": True, "silence_frame": None, "dtwrc": dtw}
     return {
         "runner": {},
-        "downstream_expert": expert | {"datarc": {"dataset_root": str(root), "num_workers": WORKERS, "batch_size": 1}},
+        "downstream_expert": expert | {"datarc": {"dataset_root": str(root), "num_workers": 8, "batch_size": 1}},
     }
 
 
