@@ -191,7 +191,7 @@ def _zeros_like_result(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
     described = tuple(
         _Shape((leaf.shape, leaf.stride(), leaf.dtype)) if isinstance(leaf, Tensor) else leaf for leaf in leaves
     )
-    return tree_map_only(Tensor, zeros, _result_without_values(func, described, tuple(map(type, described)), structure))
+    return tree_map_only(Tensor, zeros, _result_without_values(func, described, structure))
 
 
 class _Shape(tuple[torch.Size, tuple[int, ...], torch.dtype]):
@@ -199,11 +199,8 @@ class _Shape(tuple[torch.Size, tuple[int, ...], torch.dtype]):
 
 
 @functools.lru_cache(maxsize=1024)
-def _result_without_values(func: Any, leaves: tuple[Any, ...], types: tuple[type, ...], structure: TreeSpec) -> Any:
-    """What ``func`` gives for tensors of such shapes; torch tells slowly, and layers are alike.
-
-    ``types`` tell apart leaves that are equal and give other results, as 1 and 1.0 do.
-    """
+def _result_without_values(func: Any, leaves: tuple[Any, ...], structure: TreeSpec) -> Any:
+    """What ``func``, a matrix product, gives for tensors of such shapes; torch tells slowly, and layers are alike."""
     tensors = [
         torch.empty_strided(leaf[0], leaf[1], dtype=leaf[2], device="meta") if isinstance(leaf, _Shape) else leaf
         for leaf in leaves
