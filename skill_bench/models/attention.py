@@ -9,7 +9,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skill_bench.models.in_training import recomputed
+from skill_bench.models.in_training import dropped, recomputed
+
+KEPT_WEIGHTS = 2**21
+"""So many attention weights of a layer and batch are kept for the backward pass (36 MB); more are computed again."""
 
 
 def head_rows(heads: Int[Tensor, " some"], *, head_dim: int) -> Int[Tensor, " rows"]:
@@ -76,7 +79,9 @@ class SelfAttention(nn.Module):
         else:
             assert position_bias is not None
             gated = partial(self._attend_gated, key_is_valid)
-            attended = recomputed(gated, query, key, value, self.gate(x), position_bias)
+            inputs = (query, key, value, self.gate(x), position_bias)
+            n_weights = query[..., 0].numel() * x.shape[1]
+            attended = gated(*inputs) if n_weights <= KEPT_WEIGHTS else recomputed(gated, *inputs)
         if head_mask is not None:
             attended = attended * head_mask[:, None, None]
         projected: Tensor = self.out(attended.transpose(1, 2).flatten(2))
@@ -94,4 +99,10 @@ class SelfAttention(nn.Module):
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, added: Tensor | None) -> Tensor:
         rate = self.dropout if self.training else 0.0
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=added, dropout_p=rate)
+        if rate == 0.0 or query.device.type != "cpu":
+            return F.scaled_dot_product_attention(query, key, value, attn_mask=added, dropout_p=rate)
+        # torch's for the CPU fuses nothing once there is dropout, and looks for rows without a key, which none here is.
+        scores = (query * self.head_dim**-0.5) @ key.transpose(2, 3)
+        if added is not None:
+            scores = scores.masked_fill(~added, float("-inf")) if added.dtype is torch.bool else scores + added
+        return dropped(F.softmax(scores, dim=3), rate) @ value

@@ -51,6 +51,17 @@ class _Scaled(torch.autograd.Function):
         return gradients[0] * ctx.factor, None
 
 
+def dropped(x: Float[Tensor, "*any"], rate: float) -> Float[Tensor, "*any"]:
+    """As torch's dropout in training, at a fourth of its cost on the CPU: one draw of 64 bits decides four values.
+
+    ``rate`` is met to 2**-17, and what is kept is scaled by what is drawn, so that the mean stays exact.
+    """
+    n_dropped = round(rate * 2**16)
+    bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
+    kept = bits[: x.numel()].view(x.shape) >= n_dropped - 2**15
+    return x * kept.to(x.dtype).mul_(2**16 / max(2**16 - n_dropped, 1))
+
+
 def recomputed(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     """``function(*inputs)``, of which only the inputs are kept for the backward pass.
 

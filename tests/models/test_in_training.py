@@ -27,7 +27,7 @@ from skill_bench.models import attention, checkpoint, factories, frontend, layer
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.encoder import Encoder, pad
 from skill_bench.models.frontend import TimeNorm, centred, convolve_and_normalise
-from skill_bench.models.in_training import InTraining, recomputed
+from skill_bench.models.in_training import InTraining, dropped, recomputed
 from skill_bench.pruning.gates import Gates
 
 WAVES = 0.1 * torch.randn(2, 8000, generator=torch.Generator().manual_seed(0))
@@ -72,6 +72,37 @@ def test_attention_dropout_is_unbiased_with_and_without_gradients(grad: bool, wh
         error = (drawn.mean(0) - expected(x, bias, None)).abs() / (drawn.std(0) / 1000**0.5)
     assert drawn.std(0).max() > 1e-3
     assert error.max() < 5  # standard errors, the largest of 640
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5])
+def test_drawn_dropout_is_torchs(rate: float) -> None:
+    torch.manual_seed(0)
+    x = torch.full((3, 1001, 333), 2.0, requires_grad=True)
+    found = dropped(x, rate)
+    found.sum().backward()  # type: ignore[no-untyped-call]
+    gone = (found == 0).double()
+    standard_error = (rate * (1 - rate) / x.numel()) ** 0.5
+    assert abs(gone.mean().item() - rate) <= 5 * standard_error + 2**-17
+    assert abs(gone[..., 1:].mul(gone[..., :-1]).mean().item() - rate**2) < 0.001, "neighbours hang together"
+    torch.testing.assert_close(found[found != 0], torch.full_like(found[found != 0], 2 / (1 - rate)), rtol=1e-4, atol=0)
+    torch.testing.assert_close(x.grad, found.detach() / 2)
+
+
+@pytest.mark.parametrize("gate", [True, False])
+def test_attention_with_dropout_is_without_it_where_none_falls(gate: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own product on the CPU is the one of torch: gated bias or a mask of keys, values and gradients."""
+    torch.manual_seed(0)
+    made = attention.SelfAttention(dim=32, heads=(0, 2), n_heads=4, head_dim=8, gated=gate, dropout=0.1).double()
+    x, bias = torch.randn(2, 20, 32, dtype=torch.double), torch.randn(4, 20, 20, dtype=torch.double) if gate else None
+    valid = (torch.arange(20) < torch.tensor([[20], [13]]))[:, None, None]
+    monkeypatch.setattr(attention, "dropped", lambda weights, _: weights)
+    outcomes = []
+    for dropping in (True, False):
+        leaf = x.clone().requires_grad_()
+        attended = made.train(dropping)(leaf, bias, valid)
+        attended.square().sum().backward()
+        outcomes.append((attended.detach(), leaf.grad))
+    torch.testing.assert_close(outcomes[0], outcomes[1])
 
 
 @pytest.mark.parametrize("factor", [0.1, 0.5])
@@ -133,6 +164,7 @@ def test_gradients_are_the_same_bits(shape: Architecture, n_samples: int, gated:
         gates = Gates(shape, options) if gated and whole else None
         encoder = awake(Encoder(shape, in_training=InTraining(attention=rate, activation=rate))).train()
         waves = 0.1 * torch.randn(2, n_samples) + 0.05
+        patch.setattr(attention, "KEPT_WEIGHTS", 0)
         found = outcome(encoder, gates, waves, seed)
         for place in MODULES:
             patch.setattr(place, "recomputed", kept)
@@ -157,9 +189,21 @@ def test_each_place_saves_memory(place: Any, channels: int, monkeypatch: pytest.
         relative_position=factories.WAVLM_POSITION,
     )
     encoder, waves = Encoder(shape).train(), 0.1 * torch.randn(2, 64_000)
+    monkeypatch.setattr(attention, "KEPT_WEIGHTS", 0)
     with_it = peak_on_cpu(lambda: outcome(encoder, None, waves))
     monkeypatch.setattr(place, "recomputed", kept)
     assert with_it < 0.95 * peak_on_cpu(lambda: outcome(encoder, None, waves))
+
+
+@pytest.mark.parametrize(("n_frames", "n_calls"), [(20, 1), (21, 2)])
+def test_few_attention_weights_are_kept(n_frames: int, n_calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    made = attention.SelfAttention(dim=32, heads=(0, 2), n_heads=4, head_dim=8, gated=True)
+    attend = made._attend
+    monkeypatch.setattr(made, "_attend", lambda *given: calls.append(1) or attend(*given))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(attention, "KEPT_WEIGHTS", 3 * 2 * 20 * 20)
+    made(torch.randn(3, n_frames, 32), torch.randn(4, n_frames, n_frames), None).sum().backward()
+    assert len(calls) == n_calls
 
 
 def test_without_gradients_nothing_is_computed_twice() -> None:
