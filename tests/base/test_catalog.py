@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from skill_bench.base import catalog
-from skill_bench.base.errors import UnknownName, UsageError
+from skill_bench.base.errors import SpecError, UnknownName, UsageError
 from skill_bench.cli.main import app
 
 
@@ -43,6 +43,26 @@ def test_list_shows_everything_by_its_title_in_columns() -> None:
         assert [line.split()[0] for line in shown] == names
         column = 2 + max(map(len, names)) + 2
         assert all(line[column - 1] == " " and line[column] != " " for line in shown)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b'title = "Jos\xe9"', r"ks\.toml:1: not UTF-8 \(byte 12\)"),
+        (b"title = ", r"ks\.toml: cannot be read as TOML \("),
+    ],
+)
+def test_a_file_that_cannot_be_listed_is_named(text: bytes, message: str, root: Path) -> None:
+    (root / "ks.toml").write_bytes(text)
+    with pytest.raises(SpecError, match=message):
+        CliRunner().invoke(app, ["list"], catch_exceptions=False)
+
+
+def test_a_mark_before_a_title_is_none_of_it(root: Path) -> None:
+    (root / "ks.toml").write_bytes(b'\xef\xbb\xbftitle = "Keywords"')
+    (root / "mine").mkdir()
+    (root / "mine" / "upstream.toml").write_text("")
+    assert "  ks  Keywords\n" in CliRunner().invoke(app, ["list"], catch_exceptions=False).output
 
 
 def test_the_contests_of_speed_come_with_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

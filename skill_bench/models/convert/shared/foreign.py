@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from skill_bench.base.errors import CheckpointError, UnsafeFile
+from skill_bench.base.text import read_text
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.invalid import shown
 
@@ -54,17 +55,15 @@ class Source:
         """The JSON object in file ``name`` of a folder; None when there is no such file.
 
         Raises:
-            CheckpointError: it is not a JSON object.
+            CheckpointError: it is no text, or not a JSON object.
         """
         path = self.path / name
         if not path.is_file():
             return None
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(read_text(path, error=CheckpointError))
         except (ValueError, RecursionError) as error:
             raise CheckpointError(f"{path}: not valid JSON ({error}). Get the file again.") from error
-        except OSError as error:
-            raise CheckpointError(f"{path}: cannot be read ({error.strerror}). Check its permissions.") from error
         if not isinstance(content, dict):
             raise CheckpointError(f"{path}: holds a {type(content).__name__}, expected a JSON object.")
         return content
