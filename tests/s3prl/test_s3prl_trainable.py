@@ -119,7 +119,7 @@ def private_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def train_and_evaluate(layout: str, folder: Path) -> Path:
     """Two steps, a third after a restart, the test split from its checkpoint; returns the experiment folder."""
-    downstream = layout.removesuffix("_snips")
+    downstream = tiny.downstream(layout)
     runner = importlib.import_module("s3prl.downstream.runner")
     expdir = folder / "exp"
     expdir.mkdir()

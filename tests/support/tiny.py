@@ -323,3 +323,8 @@ LAYOUTS: dict[str, Callable[[Path], Config]] = {
         quesst14_dtw,
     )
 }
+
+
+def downstream(layout: str) -> str:
+    """What s3prl calls the task of a layout; PR and SF are one, with other corpora."""
+    return layout.removesuffix("_snips")
