@@ -215,13 +215,16 @@ def ctc_snips(root: Path) -> Config:
     (root / "all.iob.snips.txt").write_text("".join(lines))
     (root / "slots.txt").write_text("O\ntrack")
     (root / "character.txt").write_text("".join(f"{character}\n" for character in " 'ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
-    corpus = {"name": "snips", "path": str(root), "train": ["train"], "dev": ["valid"], "test": ["test"]}
+    corpus: Config = {"name": "snips", "path": str(root), "train": ["train"], "dev": ["valid"], "test": ["test"]}
     corpus |= {"bucketing": True, "batch_size": 2, "num_workers": 12}
     corpus |= {f"{part}_speakers": [speaker] for part, speaker in speakers.items()}
-    text = {"mode": "character-slot", "vocab_file": str(root / "character.txt"), "slots_file": str(root / "slots.txt")}
     expert = {
         "corpus": corpus,
-        "text": text,
+        "text": {
+            "mode": "character-slot",
+            "vocab_file": str(root / "character.txt"),
+            "slots_file": str(root / "slots.txt"),
+        },
         "model": {"project_dim": 16, "zero_infinity": True, "select": "RNNs", "RNNs": {**RNN}},
         "save_best_on": ["dev"],
         "metric_higher_better": True,
