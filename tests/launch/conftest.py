@@ -51,17 +51,12 @@ def launcher(request: pytest.FixtureRequest) -> Launcher:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, among_files_named_as_modules: Path) -> World:
     data = class_data(tmp_path / "audio")
     made = World(tmp_path, {task: replace(data, task=task) for task in ("ks", "sid", "er", "ic")})
     made.install(lambda name, value: monkeypatch.setattr(module, name, value))
     monkeypatch.setattr(follow, "POLL_SECONDS", 0.2)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
-    # Where a command is called, files may be called as modules are; no job imports them.
-    (here := tmp_path / "here").mkdir()
-    for name in ("cloudpickle", "numpy", "random"):
-        (here / f"{name}.py").write_text("raise SystemExit('code of the current folder was run')")
-    monkeypatch.chdir(here)
     return made
 
 
