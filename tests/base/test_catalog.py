@@ -1,4 +1,7 @@
-"""What counts as a task or an upstream."""
+"""What counts as a task or an upstream.
+
+Where what is cached lies.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typer.testing import CliRunner
 
 from skill_bench.base import catalog
 from skill_bench.base.errors import SpecError, UnknownName, UsageError
+from skill_bench.base.places import cache_folder
 from skill_bench.cli.main import app
 
 
@@ -73,3 +77,22 @@ def test_the_contests_of_speed_come_with_a_checkout(tmp_path: Path, monkeypatch:
     checkout = Path(__file__).parents[2]
     monkeypatch.chdir(checkout)
     assert catalog.benchmarks() == checkout / "benchmarks"
+
+
+def test_a_folder_that_is_given_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cache_folder() == Path("/home/me/.cache/skill-bench")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "skill-bench"
+    assert cache_folder(Path("mine")) == Path("mine")
+
+
+def test_a_user_without_a_home_is_told_what_to_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    with pytest.raises(UsageError, match=r"this user has no home\. Give one with --cache-dir, or set XDG_CACHE_HOME"):
+        cache_folder()

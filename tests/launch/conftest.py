@@ -51,7 +51,7 @@ def launcher(request: pytest.FixtureRequest) -> Launcher:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, among_files_named_as_modules: Path) -> World:
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     data = class_data(tmp_path / "audio")
     made = World(tmp_path, {task: replace(data, task=task) for task in ("ks", "sid", "er", "ic")})
     made.install(lambda name, value: monkeypatch.setattr(module, name, value))
