@@ -130,7 +130,7 @@ def _open_safetensors(path: Path) -> Source:
 
 
 def _open_pickle(path: Path) -> Source:
-    _require_stored(path)
+    _require_whole(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -156,13 +156,16 @@ _ADVICE = (
 )
 
 
-def _require_stored(path: Path) -> None:
-    """torch.save stores its parts as they are; compressed ones could unfold to more than fits into memory."""
+def _require_whole(path: Path) -> None:
+    """torch.save stores its parts as they are; compressed ones could unfold to more than fits into memory. It writes
+    checksums, if it is not told otherwise, and torch.load looks at none: changed weights would be another model's."""
     if not zipfile.is_zipfile(path):
         return
     try:
         with zipfile.ZipFile(path) as archive:
-            packed = [part.filename for part in archive.infolist() if part.compress_type != zipfile.ZIP_STORED]
+            parts = archive.infolist()
+            packed = [part.filename for part in parts if part.compress_type != zipfile.ZIP_STORED]
+            changed = None if packed or not any(part.CRC for part in parts) else archive.testzip()
     except Exception as error:  # damaged archives raise nearly anything
         raise _unreadable(path, error) from error
     if packed:
@@ -170,6 +173,8 @@ def _require_stored(path: Path) -> None:
             f"{path}: {shown(packed[0])} in it is compressed, which torch.save never does. Unpack the archive, or save "
             "the model again."
         )
+    if changed is not None:
+        raise CheckpointError(f"{path}: {shown(changed)} in it does not fit its checksum: damaged. Get the file again.")
 
 
 def _unreadable(path: Path, error: Exception) -> CheckpointError:
