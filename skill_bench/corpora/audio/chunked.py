@@ -125,7 +125,7 @@ def _gsm(file: BinaryIO, size: int, form: _Form, at: int, stated: int) -> Extent
     return replace(found, patch=(at + form.name_bytes, struct.pack(form.size, shown)))
 
 
-def _mpeg(_: BinaryIO, size: int, form: _Form, at: int, stated: int) -> Extent:
+def _mpeg(file: BinaryIO, size: int, form: _Form, at: int, stated: int) -> Extent:
     """MP3 in a WAV: its length is an estimate, as that of an MP3 alone that does not count its frames."""
     available = size - at - form.head
     if not is_left_open(stated) and stated > available:
