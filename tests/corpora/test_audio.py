@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,13 @@ def truncated_flac(tmp_path: Path) -> Path:
     return _cut(tmp_path / "cut.flac")
 
 
+def no_text(tmp_path: Path) -> Path:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav"))
+    with path.open("wb") as file:
+        soundfile.write(file, np.ones(16_000) * 0.1, 16_000, format="WAV")
+    return path
+
+
 def too_short(tmp_path: Path) -> Path:
     path = tmp_path / "short.wav"
     soundfile.write(path, np.ones(399) * 0.1, 16_000)
@@ -136,6 +144,7 @@ BAD = [
     (not_audio, "not readable as audio"),
     (truncated_wav, "truncated or damaged: the header states 64000 bytes of samples, "),
     (truncated_flac, "truncated or damaged"),
+    (no_text, "the name is not UTF-8. Rename the file, or the folder that is called so."),
     (too_short, "24.9 ms of audio; at least 25 ms (400 samples at 16 kHz) are needed"),
     (not_a_number, "2 samples are NaN or infinite, the first at frame 321"),
     (infinite, "2 samples are NaN or infinite, the first at frame 321"),
