@@ -135,6 +135,12 @@ def test_nothing_to_score_is_absent_with_a_reason() -> None:
     assert "denominator is zero" in metric.reason
 
 
+@pytest.mark.parametrize("bad", [2**63, {"a": 10**30}])
+def test_what_could_not_be_read_again_is_not_written(bad: Any) -> None:
+    with pytest.raises(RecordError, match=r"record cannot be stored: an integer of \d+ characters, expected"):
+        make(task_spec={"head": bad}).to_json()
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_no_record_holds_nan_or_infinity(bad: float) -> None:
     with pytest.raises(ValidationError, match="finite number"):
