@@ -166,8 +166,10 @@ def write_atomic(path: Path, data: bytes | memoryview) -> Path:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # of a disk that is full, for one
+            error.filename = str(path)
         raise
     return path
 
