@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -214,6 +215,19 @@ def test_a_wav_of_unknown_length_is_read_to_its_end(tmp_path: Path) -> None:
     content[at : at + 4] = b"\xff\xff\xff\xff"
     path.write_bytes(bytes(content))
     assert len(load_audio(path, source=SOURCE).waveform) == 8000
+
+
+def test_lengths_that_a_list_states_are_compared(write_audio: WriteAudio) -> None:
+    """Durations choose utterances and order batches, so that a wrong one must show."""
+    paths = [write_audio(f"{name}.wav", seconds=1) for name in "abcd"]
+    stated = [1.04, 1.5, 90.0, None]
+    listed = [replace(utterance(path), seconds=seconds) for path, seconds in zip(paths, stated, strict=True)]
+    assert scan(listed).notes() == (
+        "2 of 4 files have another length than the list says, which counts where durations choose or order (the first: "
+        "b.wav, 1.5 s there, 1 s here)",
+    )
+    cut = replace(listed[1], start_frame=0, n_frames=8000)
+    assert scan([listed[0], cut, listed[3]]).notes() == ()
 
 
 def test_the_scan_counts_what_will_be_converted(write_audio: WriteAudio) -> None:
