@@ -49,6 +49,17 @@ def with_demo(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path
     return put
 
 
+@pytest.fixture
+def among_files_named_as_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, whose code no process may run that a command starts there."""
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in ("cloudpickle", "json", "numpy", "random", "torch"):
+        (here / f"{name}.py").write_text("raise SystemExit('code of the current folder was run')")
+    monkeypatch.chdir(here)
+    return here
+
+
 # What these need is imported when they are asked for: packages whose shapes are checked are not loaded before pytest is
 # configured, and few tests need them.
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,15 @@ def test_a_program_loads_without(code: str, allowed: tuple[str, ...]) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.split()) <= set(allowed)
+
+
+def test_no_child_looks_for_modules_in_the_current_folder() -> None:
+    """Python's option -P, wherever a Python is started."""
+    sources = {path: path.read_text(encoding="utf-8") for path in Path(skill_bench.__file__).parent.rglob("*.py")}
+    started = {path: text.count("sys.executable") for path, text in sources.items() if "sys.executable" in text}
+    assert len(started) >= 3
+    for path, n in started.items():
+        assert len(re.findall(r"sys\.executable(, \"-P\"|\)\} -P)", sources[path])) == n, path
 
 
 def test_type_checkers_are_told_the_same_names() -> None:

@@ -87,8 +87,8 @@ def load_results(
         tasks: Only these; means are then over them.
 
     Raises:
-        RecordError: ``folder`` does not exist, or an archive cannot be trusted.
-        UsageError: it holds no record where records lie.
+        RecordError: an archive cannot be trusted.
+        UsageError: ``folder`` does not exist, or holds no record where records lie.
     """
     found = load_collections(None if folder is None else Path(folder), suite=suite, tasks=tasks)
     own = [entry for collection in found for entry in collection.entries if folder is None or entry.origin != SHIPPED]

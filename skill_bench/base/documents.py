@@ -21,7 +21,7 @@ from skill_bench.base.unfinished import unfinished_file
 
 DEEPEST = 100
 """Levels of lists and objects; what we write has fewer than ten, and deeper ones end Python's stack."""
-_LARGEST_INTEGER = 2**63
+LARGEST_INTEGER = 2**63
 SCHEMA_VERSION = 1
 _DIGEST = "content_sha256"
 
@@ -68,7 +68,7 @@ def _finite(text: str) -> float:
 
 
 def _integer(text: str) -> int:
-    if len(text) > 20 or not -_LARGEST_INTEGER <= int(text) < _LARGEST_INTEGER:
+    if len(text) > 20 or not -LARGEST_INTEGER <= int(text) < LARGEST_INTEGER:
         raise ValueError(f"an integer of {len(text)} characters, expected at most 64 bits")
     return int(text)
 
@@ -100,10 +100,10 @@ class Document(Frozen):
         """Strict JSON text, ending in a newline.
 
         Raises:
-            RecordError: a value that JSON cannot hold, for example NaN.
+            RecordError: a value that JSON cannot hold, for example NaN, or that `parse_json` would refuse.
         """
         try:
-            content = json.loads(json.dumps(self.model_dump(mode="json"), allow_nan=False))
+            content = parse_json(json.dumps(self.model_dump(mode="json"), allow_nan=False))
         except (ValueError, TypeError) as error:
             raise RecordError(f"{self.kind} cannot be stored: {error}. Use None and a reason instead.") from error
         return json.dumps({**content, _DIGEST: _digest(content)}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -166,8 +166,10 @@ def write_atomic(path: Path, data: bytes | memoryview) -> Path:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # of a disk that is full, for one
+            error.filename = str(path)
         raise
     return path
 

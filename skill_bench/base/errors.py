@@ -132,10 +132,10 @@ def explained(error: BaseException) -> str | None:
         return _refused(error)
     if isinstance(error, UnicodeEncodeError):
         character = ascii(error.object[error.start : error.end])
-        return (
-            f"{character} cannot be written in {error.encoding}. Set LC_ALL to a UTF-8 locale such as C.UTF-8, or "
-            "PYTHONUTF8=1."
-        )
+        advice = "Set LC_ALL to a UTF-8 locale such as C.UTF-8, or PYTHONUTF8=1."
+        if error.encoding == "utf-8":  # which writes all characters, but not the bytes of a name that is none
+            advice = "It stands for a byte in the name of a file or folder that is not UTF-8: rename that."
+        return f"{character} cannot be written in {error.encoding}. {advice}"
     if type(error).__module__ == "sqlite3":
         return (
             f"a database of the cache cannot be used ({error}). Check permissions and space of the cache folder, or "

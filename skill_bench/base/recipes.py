@@ -92,7 +92,7 @@ def _change(text: str) -> dict[str, Any]:
         raise UsageError(f"--set {text!r}: expected table.key=value, for example data.max_seconds=6.")
     try:
         parsed: Any = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML; an integer of thousands of digits; endless nesting
         parsed = value.strip()
     for part in reversed(key.strip().split(".")):
         parsed = {part: parsed}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import sys
 import time
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +16,7 @@ from skill_bench.base.catalog import DEFAULT_SUITE, OFFICIAL_SUITES, suites
 from skill_bench.base.counted import counted
 from skill_bench.base.filled import filled
 from skill_bench.base.places import cache_folder
+from skill_bench.base.specs import read_toml
 from skill_bench.cli.options import CacheDir, SuiteFile, bytes_in, commands, names_in
 from skill_bench.cli.paths import file_to_write
 
@@ -41,8 +41,7 @@ def list_all() -> None:
 
 def _title(kind: catalog.Listed, name: str) -> str:
     entry = catalog.entry(kind, name)
-    spec = tomllib.loads((entry if kind == "tasks" else entry / "upstream.toml").read_text("utf-8"))
-    return str(spec["title"])
+    return str(read_toml(entry if kind == "tasks" else entry / "upstream.toml").get("title", ""))
 
 
 def _show(heading: str, titles: Mapping[str, str]) -> None:

@@ -115,18 +115,21 @@ def names_in(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
+_MOST_SEEDS = 10_000  # a larger number is a seed, not how many of them
+
+
 def seeds_in(text: str) -> list[int]:
     """``"3"`` is seeds 0, 1, 2; ``"0,4"`` or ``"4,"`` are these seeds.
 
     Raises:
-        UsageError: not whole numbers, or none.
+        UsageError: not whole numbers, none, or more than anybody runs.
     """
     try:
         numbers = [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
         numbers = []
-    if not numbers or min(numbers) < 0 or ("," not in text and numbers[0] < 1):
-        raise UsageError(f"--seeds {text!r}: expected how many seeds (3) or which ones (0,1,2).")
+    if not numbers or min(numbers) < 0 or ("," not in text and not 1 <= numbers[0] <= _MOST_SEEDS):
+        raise UsageError(f"--seeds {text!r}: expected how many seeds (3) or which ones (0,1,2). 7, is seed 7.")
     return numbers if "," in text else list(range(numbers[0]))
 
 

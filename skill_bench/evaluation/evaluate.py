@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import torch
 
 from skill_bench.base import catalog
+from skill_bench.base.documents import LARGEST_INTEGER
 from skill_bench.base.errors import DataError, SkillBenchError, UsageError, explained
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.provenance import collect, now
@@ -107,6 +108,8 @@ def prepare(plan: Plan, *, progress: Progress, load: Load) -> list[TaskCase]:
     """
     if repeated := {seed for seed in plan.seeds if plan.seeds.count(seed) > 1}:
         raise UsageError(f"seeds {sorted(repeated)} are given more than once. Give each seed once.")
+    if large := [n for n in (*plan.seeds, plan.limit or 0) if not 0 <= n < LARGEST_INTEGER]:
+        raise UsageError(f"{large[0]} as a seed or limit: records hold whole numbers from 0 to {LARGEST_INTEGER - 1}.")
     tasks = [load_task(name).for_suite(plan.suite, protocol=plan.protocol) for name in plan.tasks]
     if load is load_request:
         _require_known(plan)

@@ -98,8 +98,8 @@ def write_report(report: CheckReport, *, junit: Path | None, markdown: Path | No
     if junit is not None:
         write_atomic(junit, to_junit(report).encode())
     if markdown is not None:
-        earlier = markdown.read_text(encoding="utf-8") if markdown.is_file() else ""
-        write_atomic(markdown, (earlier + to_markdown(report)).encode())
+        earlier = markdown.read_bytes() if markdown.is_file() else b""  # whatever its encoding is
+        write_atomic(markdown, earlier + to_markdown(report).encode())
 
 
 def require_passed(report: CheckReport) -> None:

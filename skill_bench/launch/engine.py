@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +15,8 @@ from skill_bench.launch.job import Job
 from skill_bench.launch.options import LaunchOptions
 
 State = Literal["running", "pending"]
+PYTHON = f"{shlex.quote(sys.executable)} -P"
+"""What jobs run in, as a shell starts it. -P: the folder that the command was called in is no place for code."""
 
 
 class Jobs(ABC):

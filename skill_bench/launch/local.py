@@ -16,7 +16,7 @@ import torch
 
 from skill_bench.base.counted import counted
 from skill_bench.base.errors import UsageError
-from skill_bench.launch.engine import Jobs, State, require_submitit
+from skill_bench.launch.engine import PYTHON, Jobs, State, require_submitit
 from skill_bench.launch.job import Job
 from skill_bench.launch.options import LaunchOptions
 
@@ -104,13 +104,13 @@ def _executor(folder: Path, *, gpus: Sequence[str]) -> Any:
             }
             with (self.folder / "controllers.log").open("ab") as log:
                 process = subprocess.Popen(
-                    [sys.executable, "-c", _CONTROLLER, str(self.folder)],
+                    [sys.executable, "-P", "-c", _CONTROLLER, str(self.folder)],
                     start_new_session=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
                 )  # fmt: skip
             return LocalJob(folder=self.folder, job_id=str(process.pid), process=process, tasks=[0])
 
     # How often a job comes back from its time limit is the job's own to say.
-    return Apart(folder, max_num_timeout=10**6)
+    return Apart(folder, max_num_timeout=10**6, python=PYTHON)
 
 
 def _is_alive(pid: int) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from skill_bench.base.errors import SkillBenchError, UsageError
-from skill_bench.launch.engine import Jobs, State, require_submitit
+from skill_bench.launch.engine import PYTHON, Jobs, State, require_submitit
 from skill_bench.launch.job import Job
 from skill_bench.launch.options import LaunchOptions
 
@@ -57,7 +57,7 @@ class Slurm(Jobs):
         from submitit.slurm.slurm import SlurmExecutor
 
         # How often a job comes back from its time limit is the job's own to say.
-        executor = SlurmExecutor(folder, max_num_timeout=10**6)
+        executor = SlurmExecutor(folder, max_num_timeout=10**6, python=PYTHON)
         executor.update_parameters(**self.parameters(on_gpu=on_gpu, after=after))
         try:
             with executor.batch():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import io
 import itertools
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from skill_bench.corpora.synthetic.varied import synthesise_speech
 from skill_bench.models import checkpoint
 from skill_bench.models.architecture import Architecture, RelativePosition
 from skill_bench.models.checkpoint import LoadedModel
+from skill_bench.models.convert.shared.foreign import open_source
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.factories import architecture
 from skill_bench.models.in_training import InTraining
@@ -160,8 +160,8 @@ def _targets(
     targets = Targets(frozen, iteration.units).to(device)
     if processes.fabric.broadcast(path.exists()):
         try:
-            targets.units.load_state_dict(torch.load(path, map_location=device, weights_only=True))
-        except (EOFError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
+            targets.units.load_state_dict(open_source(path).content)
+        except (CheckpointError, KeyError, RuntimeError, TypeError) as error:
             raise CheckpointError(
                 f"{path}: is damaged or of another recipe ({str(error).splitlines()[0]}). Delete the folder to start "
                 "again, or choose another one."

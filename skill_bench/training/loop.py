@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import pickle
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -29,6 +28,7 @@ from skill_bench.base.locks import Lock
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.signals import Noted, noted
 from skill_bench.base.unfinished import remove_leftovers
+from skill_bench.models.convert.shared.foreign import open_source
 from skill_bench.training.batches import Batch, PlannedBatch, SpeechBatches
 from skill_bench.training.engine import Processes
 
@@ -265,25 +265,25 @@ class Training:
 
     def _restore(self) -> tuple[int, float | None]:
         try:
-            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-            reason = (str(error).splitlines() or ["it ends too early"])[0]
+            state = open_source(self.checkpoint).content
+        except CheckpointError as error:
             raise CheckpointError(
-                f"{self.checkpoint}: cannot be read ({reason}). If it is damaged, delete it to "
-                "train this stage again; if several machines train, they must share the folder."
+                f"{error} Or delete it to train this stage again. If several machines train, they must share the "
+                "folder."
             ) from error
         try:
             self.objective.shrink_as(state["modules"], self.optimizer)
             for name, module in self.objective.named_children():
                 module.load_state_dict(state["modules"][name])
             self.optimizer.load_state_dict(state["optimizer"])
-        except (KeyError, RuntimeError, ValueError) as error:
+            self.processes.fabric.strategy.precision.load_state_dict(state.get("precision", {}))
+            return int(state["updates_done"]), state.get("seconds")
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise CheckpointError(
-                f"{self.checkpoint}: is of another model or recipe ({str(error).splitlines()[0]}). Delete the "
-                "folder to start again, or choose another one."
+                f"{self.checkpoint}: is of another model or recipe ({reason}). Delete the folder to start again, or "
+                "choose another one."
             ) from error
-        self.processes.fabric.strategy.precision.load_state_dict(state.get("precision", {}))
-        return int(state["updates_done"]), state.get("seconds")
 
 
 def _seed(*parts: object) -> int:
@@ -291,7 +291,7 @@ def _seed(*parts: object) -> int:
 
 
 class TrainingLog:
-    """``folder/name.csv``; lines of updates that will be made again are dropped when it is opened.
+    """``folder/name.csv``; lines of updates that will be made again, and what is none, are dropped when it is opened.
 
     Raises:
         MissingExtra: TensorBoard is asked for and not installed.
@@ -328,8 +328,9 @@ class TrainingLog:
 def _forget_after(path: Path, updates_done: int) -> None:
     if not path.exists():
         return
-    header, *lines = path.read_text().splitlines(keepends=True) or [""]
-    kept = [line for line in lines if line.endswith("\n") and int(line.split(",", 1)[0]) < updates_done]
+    header, *lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True) or [""]
+    numbered = [(line, line.split(",", 1)[0]) for line in lines if line.endswith("\n")]
+    kept = [line for line, number in numbered if number.isdecimal() and int(number) < updates_done]
     if kept:
         write_atomic(path, (header + "".join(kept)).encode())
     else:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from skill_bench.base.errors import CheckpointError, UsageError
+from skill_bench.base.text import read_text
 from skill_bench.models import checkpoint
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.checkpoint import LoadedModel
@@ -96,8 +97,8 @@ def _untrained(spec: UpstreamSpec, folder: Path, ckpt: str | Path | None) -> Enc
     if ckpt is None:
         path = folder / spec.architecture
         try:
-            architecture = Architecture.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, RecursionError) as error:
+            architecture = Architecture.from_dict(json.loads(read_text(path, error=CheckpointError)))
+        except (ValueError, RecursionError) as error:
             raise CheckpointError(f"{path}: no readable architecture ({error}). Reinstall skill-bench.") from error
         system = spec.system()
     else:

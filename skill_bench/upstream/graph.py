@@ -121,12 +121,17 @@ def _session(file: OnnxFile) -> Session:
         ) from error
     n_samples = architecture.receptive_field_samples + 10 * architecture.hop_samples
     try:
-        session.hidden_states([torch.zeros(n_samples)])
+        (states,) = session.hidden_states([torch.zeros(n_samples)])
     except Exception as error:
         raise CheckpointError(
             f"{file.path}: {what} it on {n_samples} samples, expected {architecture.n_frames(n_samples)} frames of "
             f"{architecture.dim} ({_reason(error)}): it is not the model that it says it is. Export it again."
         ) from error
+    if not bool(states.isfinite().all()):
+        raise CheckpointError(
+            f"{file.path}: gives values that are not finite on {n_samples} samples of silence. Get the file again, or "
+            "export it again."
+        )
     return session
 
 

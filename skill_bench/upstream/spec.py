@@ -130,7 +130,7 @@ def weights(text: str) -> Path:
         )
     folder = named or path
     if not (folder / "upstream.toml").is_file():
-        if not exists(path):
+        if not exists(path) or not (path.is_file() or path.is_dir()):
             near = suggest(text, known) if os.sep not in text else ""
             raise UsageError(f"{text}: no such checkpoint. Check the path. {near}Bundled: {', '.join(known)}.")
         return path

@@ -1,4 +1,7 @@
-"""What counts as a task or an upstream."""
+"""What counts as a task or an upstream.
+
+Where what is cached lies.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from skill_bench.base import catalog
-from skill_bench.base.errors import UnknownName, UsageError
+from skill_bench.base.errors import SpecError, UnknownName, UsageError
+from skill_bench.base.places import cache_folder
 from skill_bench.cli.main import app
 
 
@@ -45,6 +49,26 @@ def test_list_shows_everything_by_its_title_in_columns() -> None:
         assert all(line[column - 1] == " " and line[column] != " " for line in shown)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b'title = "Jos\xe9"', r"ks\.toml:1: not UTF-8 \(byte 12\)"),
+        (b"title = ", r"ks\.toml: cannot be read as TOML \("),
+    ],
+)
+def test_a_file_that_cannot_be_listed_is_named(text: bytes, message: str, root: Path) -> None:
+    (root / "ks.toml").write_bytes(text)
+    with pytest.raises(SpecError, match=message):
+        CliRunner().invoke(app, ["list"], catch_exceptions=False)
+
+
+def test_a_mark_before_a_title_is_none_of_it(root: Path) -> None:
+    (root / "ks.toml").write_bytes(b'\xef\xbb\xbftitle = "Keywords"')
+    (root / "mine").mkdir()
+    (root / "mine" / "upstream.toml").write_text("")
+    assert "  ks  Keywords\n" in CliRunner().invoke(app, ["list"], catch_exceptions=False).output
+
+
 def test_the_contests_of_speed_come_with_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalog, "_PACKAGE", tmp_path / "site-packages" / "skill_bench")
     monkeypatch.chdir(tmp_path)
@@ -53,3 +77,22 @@ def test_the_contests_of_speed_come_with_a_checkout(tmp_path: Path, monkeypatch:
     checkout = Path(__file__).parents[2]
     monkeypatch.chdir(checkout)
     assert catalog.benchmarks() == checkout / "benchmarks"
+
+
+def test_a_folder_that_is_given_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cache_folder() == Path("/home/me/.cache/skill-bench")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "skill-bench"
+    assert cache_folder(Path("mine")) == Path("mine")
+
+
+def test_a_user_without_a_home_is_told_what_to_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    with pytest.raises(UsageError, match=r"this user has no home\. Give one with --cache-dir, or set XDG_CACHE_HOME"):
+        cache_folder()

@@ -201,6 +201,10 @@ def test_a_terminal_without_a_character_shows_another(encoding: str, heading: st
         (OSError(errno.EROFS, "Read-only file system", b"\xff"), "\udcff: Read-only file system. Check the path"),
         (sqlite3.OperationalError("disk I/O error"), "a database of the cache cannot be used (disk I/O error). Check"),
         (UnicodeEncodeError("latin-1", "a\u2193b", 1, 2, "no"), r"'\u2193' cannot be written in latin-1. Set LC_ALL"),
+        (
+            UnicodeEncodeError("utf-8", "caf\udce9", 3, 4, "no"),
+            r"'\udce9' cannot be written in utf-8. It stands for a byte in the name of a file or folder that is not",
+        ),
         (MemoryError(), "not enough memory. Free some, or give shorter recordings or less at once."),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: 9"), "not enough memory (DefaultCPUAllocator: ca"),
     ],

@@ -96,6 +96,7 @@ def test_an_interrupted_run_says_how_to_go_on(command: Callable[..., Any], plans
         ("run --upstream skill --tasks kss", "unknown task 'kss'. Did you mean 'ks'?"),
         ("run --upstream skill --suite local", "--suite local needs --data-root DIR"),
         ("run --upstream skill --seeds 0", "--seeds '0': expected how many seeds (3) or which ones (0,1,2)."),
+        ("run --upstream skill --seeds 1234567", "--seeds '1234567': expected how many seeds (3) or which ones"),
         ("run --upstream skill --protocol strikt", "Did you mean 'strict'?"),
         ("run --upstream skill -u teacher --ckpt a.pt", "--ckpt belongs to one upstream, found 2: skill, teacher."),
         ("run --upstream skill --cache-limit much", "--cache-limit"),

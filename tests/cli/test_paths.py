@@ -200,6 +200,12 @@ MISSING = {
     "run -u skill --suite local --data-root gone": "gone",
     "doctor --data-root gone": "--data-root gone is not a folder.",
     "check --against gone": "gone holds no baseline.json.",
+    "profile -u skill --ckpt /dev/null": "/dev/null: no such checkpoint. Check the path.",
+    "show speech": "no record in speech.",
+    "results list empty.pt": "empty.pt: no such folder or archive (.zip) of records.",
+    "leaderboard --results empty.pt": "empty.pt: no such folder or archive (.zip) of records.",
+    "compare skill teacher --results empty.pt": "empty.pt: no such folder or archive (.zip) of records.",
+    "evidence write --results empty.pt": "empty.pt: no such folder or archive (.zip) of records.",
 }
 UNKNOWN = {
     "run -u skil": "unknown upstream 'skil'. Did you mean 'skill'?",

@@ -105,6 +105,16 @@ def test_the_leaderboard_says_what_it_wrote(command: Callable[..., Any], tmp_pat
     assert "superb, as published" in with_published
 
 
+def test_a_folder_without_records_is_said_beside_the_table_of_the_others(
+    command: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    ended = command("leaderboard", "--results", "empty", "--no-published", "--out", "o")
+    assert (ended.code, ended.err) == (0, "1 problem:\n  empty: holds no record. Name the --out of a run.\n")
+    assert command("leaderboard", "--results", "empty", "--no-published", "--out", "p", "--strict").code == 1
+    assert "problem: empty: holds no record" in command("compare", "skill", "fbank", "--results", "empty").err
+
+
 def test_a_folder_is_shown_as_it_is_scored_again(command: Callable[..., Any], tmp_path: Path, make_record: Any) -> None:
     """The sound ones first, then what is wrong with the others, alone and last."""
     rows = made.label_rows(np.arange(10) % 2 == 0)

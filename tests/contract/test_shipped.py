@@ -73,6 +73,7 @@ def test_keeps_the_contract(subject: Subject, check: Check) -> None:
     assert check.run(subject) is None, f"{check.why} {check.remedy}"
 
 
+@pytest.mark.usefixtures("among_files_named_as_modules")
 def test_identity_is_the_same_in_another_process(stand_in: Path) -> None:
     # One process for all of them: starting it takes longer than the work.
     requests = {catalog.entry("upstreams", name): checkpoint_for(name, stand_in) for name in NAMES}

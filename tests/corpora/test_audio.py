@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +103,13 @@ def truncated_flac(tmp_path: Path) -> Path:
     return _cut(tmp_path / "cut.flac")
 
 
+def no_text(tmp_path: Path) -> Path:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav"))
+    with path.open("wb") as file:
+        soundfile.write(file, np.ones(16_000) * 0.1, 16_000, format="WAV")
+    return path
+
+
 def too_short(tmp_path: Path) -> Path:
     path = tmp_path / "short.wav"
     soundfile.write(path, np.ones(399) * 0.1, 16_000)
@@ -136,6 +145,7 @@ BAD = [
     (not_audio, "not readable as audio"),
     (truncated_wav, "truncated or damaged: the header states 64000 bytes of samples, "),
     (truncated_flac, "truncated or damaged"),
+    (no_text, "the name is not UTF-8. Rename the file, or the folder that is called so."),
     (too_short, "24.9 ms of audio; at least 25 ms (400 samples at 16 kHz) are needed"),
     (not_a_number, "2 samples are NaN or infinite, the first at frame 321"),
     (infinite, "2 samples are NaN or infinite, the first at frame 321"),
@@ -205,6 +215,19 @@ def test_a_wav_of_unknown_length_is_read_to_its_end(tmp_path: Path) -> None:
     content[at : at + 4] = b"\xff\xff\xff\xff"
     path.write_bytes(bytes(content))
     assert len(load_audio(path, source=SOURCE).waveform) == 8000
+
+
+def test_lengths_that_a_list_states_are_compared(write_audio: WriteAudio) -> None:
+    """Durations choose utterances and order batches, so that a wrong one must show."""
+    paths = [write_audio(f"{name}.wav", seconds=1) for name in "abcd"]
+    stated = [1.04, 1.5, 90.0, None]
+    listed = [replace(utterance(path), seconds=seconds) for path, seconds in zip(paths, stated, strict=True)]
+    assert scan(listed).notes() == (
+        "2 of 4 files have another length than the list says, which counts where durations choose or order (the first: "
+        "b.wav, 1.5 s there, 1 s here)",
+    )
+    cut = replace(listed[1], start_frame=0, n_frames=8000)
+    assert scan([listed[0], cut, listed[3]]).notes() == ()
 
 
 def test_the_scan_counts_what_will_be_converted(write_audio: WriteAudio) -> None:

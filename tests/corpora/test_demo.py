@@ -215,6 +215,7 @@ def test_an_unknown_voice_is_named(tmp_path: Path) -> None:
         synthesise([line], tmp_path)
 
 
+@pytest.mark.usefixtures("among_files_named_as_modules")
 def test_every_variant_exists_and_sounds_different(tmp_path: Path) -> None:
     lines = [Line(file=f"{i}.flac", text="one two", voice=Voice(variant=v)) for i, v in enumerate(VARIANTS)]
     spoken = synthesise(lines, tmp_path)

@@ -236,3 +236,31 @@ def test_floats_whose_mean_overflows_are_refused(tmp_path: Path) -> None:
     soundfile.write(path, np.full((16_000, 2), 3e38), 16_000, subtype="FLOAT")
     with pytest.raises(AudioError, match="16000 samples are NaN or infinite"):
         load_audio(path, source="m:1")
+
+
+@pytest.mark.parametrize("n_blocks", [74, 75, 76, 1001])
+@pytest.mark.parametrize("counted", ["as it is", "with its padding", "left open"])
+def test_gsm_in_a_wav_ends_with_its_last_block(n_blocks: int, counted: str, tmp_path: Path) -> None:
+    """libsndfile decodes the byte behind an odd number of blocks as one more, of 320 loud samples."""
+    tone = 0.3 * np.sin(np.arange(n_blocks * 320) / 9)
+    path, other = tmp_path / "gsm.wav", tmp_path / "gsm.w64"
+    soundfile.write(path, tone, 8000, format="WAV", subtype="GSM610")
+    soundfile.write(other, tone, 8000, format="W64", subtype="GSM610")
+    stated = {"as it is": 65 * n_blocks, "with its padding": 65 * n_blocks + n_blocks % 2, "left open": 0xFFFFFFFF}
+    patched(path, size_field(path), struct.pack("<I", stated[counted]))
+    expected = decode(other, source="m:1").samples
+    assert len(expected) == 320 * n_blocks
+    np.testing.assert_array_equal(decode(path, source="m:1").samples, expected)
+    assert scan([utterance(path)], whole=True).lengths[path].frames == 320 * n_blocks
+
+
+def test_samples_in_several_blocks_of_a_voc_are_refused(tmp_path: Path) -> None:
+    """As ffmpeg writes them; libsndfile takes the heads of the others for samples."""
+    path = made(tmp_path, "VOC", "PCM_16")
+    content = path.read_bytes()
+    first, rest = content[: 26 + 16 + 4096], content[26 + 16 + 4096 : -1]
+    size = (12 + 4096).to_bytes(3, "little")
+    path.write_bytes(first[:27] + size + first[30:] + b"\x02" + len(rest).to_bytes(3, "little") + rest + b"\0")
+    assert soundfile.info(path).frames != N, "it has to be wrong here"
+    with pytest.raises(AudioError, match=r"holds several streams one after another.*\(ffmpeg -i IN OUT\)"):
+        decode(path, source="m:1")

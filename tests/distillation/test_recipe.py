@@ -129,6 +129,9 @@ def test_faulty_commands(tmp_path: Path) -> None:
         load_recipe("skil")
     with pytest.raises(SpecError, match=r"--set loss\.l1_wieght=2: unknown key .* Did you mean 'l1_weight'"):
         load_recipe("skill", changes=["loss.l1_wieght=2"])
+    for value in ("1" * 5000, "[" * 5000):
+        with pytest.raises(SpecError, match=r"key 'seed': "):
+            load_recipe("skill", changes=[f"seed={value}"])
     with pytest.raises(UsageError, match=r"--set 'seed': expected table\.key=value"):
         load_recipe("skill", changes=["seed"])
     for factor in (0, -1.0, math.inf, math.nan):

@@ -227,6 +227,9 @@ def test_a_wrong_plan_is_refused_at_once(run: Callable[..., Outcome], world: Wor
     world.data["sid"] = UsageError("--suite local needs --data-root DIR")
     with pytest.raises(UsageError, match="--data-root"):
         run()
+    for large in ({"seeds": [2**63]}, {"limit": 2**63}, {"seeds": [-1]}):
+        with pytest.raises(UsageError, match=r"as a seed or limit: records hold whole numbers from 0 to 92233720"):
+            run(**large)
     with pytest.raises(UsageError, match=r"seeds \[1\] are given more than once"):
         run(seeds=[1, 0, 1])
     assert not (tmp_path / "out").exists()

@@ -20,7 +20,7 @@ from skill_bench.evaluation import evaluate as evaluate_module
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.evaluation.task_files import load_task
 from skill_bench.guard.baseline import Settings, read_baseline
-from skill_bench.guard.findings import CheckReport, Finding, to_junit, to_markdown
+from skill_bench.guard.findings import CheckReport, Finding, to_junit, to_markdown, write_report
 from skill_bench.guard.judge import Rules
 from skill_bench.guard.rerun import RerunOptions, compare, update
 from skill_bench.records.record import System, read_predictions
@@ -248,6 +248,13 @@ def test_markdown_for_a_pull_request() -> None:
     assert any("✅ ks" in line and r"fine \| dandy" in line for line in lines)
     assert any("❌ pr" in line for line in lines)
     assert "- a note" in lines
+
+
+def test_a_summary_is_added_to_what_is_there_in_any_encoding(tmp_path: Path) -> None:
+    there = tmp_path / "summary.md"
+    there.write_bytes(b"Jos\xe9\n")
+    write_report(REPORT, junit=None, markdown=there)
+    assert there.read_bytes() == b"Jos\xe9\n" + to_markdown(REPORT).encode()
 
 
 def test_the_fixture(folder: Path, place: RerunOptions, pytester: pytest.Pytester) -> None:

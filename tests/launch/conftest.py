@@ -56,7 +56,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made = World(tmp_path, {task: replace(data, task=task) for task in ("ks", "sid", "er", "ic")})
     made.install(lambda name, value: monkeypatch.setattr(module, name, value))
     monkeypatch.setattr(follow, "POLL_SECONDS", 0.2)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
     return made
 
 

@@ -120,6 +120,7 @@ def test_a_job_out_of_time_comes_back_and_goes_on(
     assert len(ids(plan)) == len(set(ids(plan))), "it is the same job, not another one"
 
 
+@pytest.mark.usefixtures("among_files_named_as_modules")
 def test_a_failed_upstream_fails_alone(
     begin: Begin, world: World, plan: Plan, plain: Callable[..., dict[str, object]]
 ) -> None:

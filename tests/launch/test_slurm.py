@@ -102,6 +102,14 @@ def test_what_sbatch_refuses_is_said(commands: Commands, tmp_path: Path) -> None
         engine().submit([print, print], folder=tmp_path / "jobs", on_gpu=True, after=())  # type: ignore[list-item]
 
 
+def test_jobs_run_no_code_of_the_folder_that_they_start_in(commands: Commands, tmp_path: Path) -> None:
+    commands.answer("sbatch", "Submitted batch job 7\n")
+    engine().submit([print, print], folder=tmp_path / "jobs", on_gpu=True, after=())  # type: ignore[list-item]
+    scripts = [path.read_text() for path in (tmp_path / "jobs").glob("*.sh")]
+    assert len(scripts) > 0
+    assert all(" -P -u -m submitit.core._submit " in script for script in scripts)
+
+
 def test_without_sbatch_it_is_said_where_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UsageError, match=r"there is no sbatch here\. Run it where jobs are submitted from"):

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from checkpoint_files import FAMILIES, write
 from safetensors.torch import load_file, save_file
 
 from skill_bench.base.errors import CheckpointError, KeyMismatch, UnknownFormat, UnsafeFile
@@ -214,6 +215,29 @@ def test_truncated_pickle(keep: float, tmp_path: Path) -> None:
         CheckpointError, match=r"cannot be read as a checkpoint.*truncated, damaged.*Get the file again"
     ):
         checkpoint.load(path)
+
+
+def test_a_changed_bit_in_a_pickle_is_found(tmp_path: Path) -> None:
+    """torch.load looks at no checksum, and would give another model."""
+    path = tmp_path / "m.pth"
+    torch.save({"weights": torch.arange(1000.0)}, path)
+    whole = path.read_bytes()
+    at = whole.index(torch.arange(500.0, 502.0).numpy().tobytes())
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    with pytest.raises(CheckpointError, match=r"m\.pth: 'm/data/0' in it does not fit its checksum: damaged\. Get the"):
+        checkpoint.load(path)
+
+
+def test_a_pickle_without_checksums_is_read(tmp_path: Path) -> None:
+    parts = FAMILIES["torchaudio"]()
+    plain = checkpoint.load(write(parts, tmp_path / "with"))
+    torch.serialization.set_crc32_options(False)
+    try:
+        path = write(parts, tmp_path / "without")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert not any(part.CRC for part in zipfile.ZipFile(path).infolist())
+    assert checkpoint.load(path).sha256 == plain.sha256
 
 
 def test_compressed_archives_are_not_unfolded(tmp_path: Path) -> None:

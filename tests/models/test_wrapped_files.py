@@ -54,6 +54,27 @@ def test_unknown_prefix_is_named_instead_of_a_lost_position_bias(tmp_path: Path)
     assert "pruned away" not in str(found.value)
 
 
+def test_unknown_prefix_is_named_instead_of_missing_layers(tmp_path: Path) -> None:
+    parts = FAMILIES["torchaudio"]()
+    (name,) = parts
+    parts[name] = {f"student.{key}": tensor for key, tensor in parts[name].items()}
+    with pytest.raises(CheckpointError, match=r"all names begin with 'student\.': another model is around this one"):
+        checkpoint.load(write(parts, tmp_path / "m"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_configurations_are_text_in_any_form(encoding: str, tmp_path: Path) -> None:
+    """As editors and shells of Windows leave them."""
+    place = write(FAMILIES["transformers hubert"](), tmp_path / "m")
+    plain = checkpoint.load(place)
+    for name in ("config.json", "preprocessor_config.json"):
+        (place / name).write_text((place / name).read_text(), encoding=encoding)
+    assert checkpoint.load(place).sha256 == plain.sha256
+    (place / "config.json").write_bytes(b'{"name": "Jos\xe9"}')
+    with pytest.raises(CheckpointError, match=r"config\.json:1: not UTF-8 \(byte 13\)\. Save the file as UTF-8"):
+        checkpoint.load(place)
+
+
 @pytest.mark.parametrize(
     ("change", "cause"),
     [

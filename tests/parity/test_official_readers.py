@@ -91,7 +91,7 @@ def test_voxceleb_identification_and_trials(data_root: Path) -> None:
     from s3prl.dataio.corpus.voxceleb1sid import VoxCeleb1SID
 
     folder = data_root / "VoxCeleb1"
-    theirs = VoxCeleb1SID(str(folder), n_jobs=1, cache_root=str(folder))
+    theirs = VoxCeleb1SID(str(folder), cache_root=str(folder))
     (fold,) = ours("sid", data_root)
     for part, ids in zip((fold.train, fold.dev, fold.test), theirs.data_split_ids, strict=True):
         expected = {Path(theirs.all_data[name]["wav_path"]).resolve(): theirs.all_data[name]["label"] for name in ids}

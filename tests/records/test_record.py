@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -15,7 +16,7 @@ from pydantic import ValidationError
 
 from skill_bench.base import documents as schema
 from skill_bench.base import provenance
-from skill_bench.base.errors import RecordError
+from skill_bench.base.errors import RecordError, explained
 from skill_bench.records import record
 from skill_bench.records.record import CurvePoint, Data, Failure, Key, Metric, Record, Selection, System
 from skill_bench.records.store import record_files
@@ -135,6 +136,12 @@ def test_nothing_to_score_is_absent_with_a_reason() -> None:
     assert "denominator is zero" in metric.reason
 
 
+@pytest.mark.parametrize("bad", [2**63, {"a": 10**30}])
+def test_what_could_not_be_read_again_is_not_written(bad: Any) -> None:
+    with pytest.raises(RecordError, match=r"record cannot be stored: an integer of \d+ characters, expected"):
+        make(task_spec={"head": bad}).to_json()
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_no_record_holds_nan_or_infinity(bad: float) -> None:
     with pytest.raises(ValidationError, match="finite number"):
@@ -248,6 +255,20 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
         schema.write_atomic(path, b"half")
     assert path.read_bytes() == before
     assert list(tmp_path.rglob("*.tmp")) == []
+
+
+def test_a_disk_that_is_full_is_told_by_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the system says of a write names none."""
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as raised:
+        schema.write_atomic(tmp_path / "table.csv", b"1")
+    said = "table.csv: No space left on device. Check the path, its permissions and the space on its disk."
+    assert explained(raised.value) == f"{tmp_path}/{said}"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_gets_the_usual_permissions(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def test_what_is_no_folder_of_records_is_refused(tmp_path: Path, folder: Path) -
         pack(folder, tmp_path / "a.tar")
     with pytest.raises(UsageError, match=r"expected an archive \(\.zip\)"):
         unpack(folder, tmp_path / "b")
-    with pytest.raises(RecordError, match=r"no such folder or archive \(\.zip\) of records"):
+    with pytest.raises(UsageError, match=r"no such folder or archive \(\.zip\) of records"):
         collect(tmp_path / "gone.zip")
     with pytest.raises(UsageError, match=r"no record in .*empty"):
         record_files([tmp_path / "empty"])

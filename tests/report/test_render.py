@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from skill_bench.base import catalog
-from skill_bench.base.errors import DataError, RecordError, UsageError
+from skill_bench.base.errors import DataError, UsageError
 from skill_bench.records.record import Metric, Selection
 from skill_bench.report.render.curves import draw, read_log, write_curves
 from skill_bench.report.render.figures import write_figures
@@ -64,7 +64,7 @@ def test_a_damaged_file_is_named_and_the_others_are_shown(out: Path) -> None:
 
 
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match="no such folder"):
+    with pytest.raises(UsageError, match="no such folder"):
         collect(tmp_path / "gone")
 
 

@@ -62,7 +62,7 @@ MODULES = [
     "s3prl.nn",
     "s3prl.downstream.runner",
     "s3prl.run_downstream",
-    *(f"s3prl.downstream.{name}.expert" for name in sorted(tiny.LAYOUTS)),
+    *(f"s3prl.downstream.{name}.expert" for name in sorted(set(map(tiny.downstream, tiny.LAYOUTS)))),
 ]
 
 

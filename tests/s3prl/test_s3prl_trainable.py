@@ -117,14 +117,15 @@ def private_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.Tensor, "cuda", lambda tensor: tensor)
 
 
-def train_and_evaluate(downstream: str, folder: Path) -> Path:
+def train_and_evaluate(layout: str, folder: Path) -> Path:
     """Two steps, a third after a restart, the test split from its checkpoint; returns the experiment folder."""
+    downstream = tiny.downstream(layout)
     runner = importlib.import_module("s3prl.downstream.runner")
     expdir = folder / "exp"
     expdir.mkdir()
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(0)
-    config = tiny.LAYOUTS[downstream](folder / "data")
+    config = tiny.LAYOUTS[layout](folder / "data")
     split = {"asr": "test-clean", "quesst14_dtw": "eval"}.get(downstream, "test")
     args = tiny.arguments(downstream, expdir, evaluate_split=split)
     if downstream != "quesst14_dtw":
@@ -142,6 +143,7 @@ def train_and_evaluate(downstream: str, folder: Path) -> Path:
 SCORES = {
     "asr": r"test-clean wer: [\d.]+",
     "ctc": r"test per: [\d.]+",
+    "ctc_snips": r"test slot_type_f1: [\d.]+",
     "diarization": r"mode test acc [\d.]+ der [\d.]+",
     "emotion": r"test acc: [\d.]+",
     "fluent_commands": r"test acc: [\d.]+",
@@ -153,11 +155,11 @@ SCORES = {
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("private_caches")
-@pytest.mark.parametrize("downstream", sorted(SCORES))
-def test_downstream_trains_and_evaluates(downstream: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train_and_evaluate(downstream, tmp_path)
+@pytest.mark.parametrize("layout", sorted(SCORES))
+def test_downstream_trains_and_evaluates(layout: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train_and_evaluate(layout, tmp_path)
     printed = capsys.readouterr().out
-    assert len(re.findall(SCORES[downstream], printed)) == 1, printed
+    assert len(re.findall(SCORES[layout], printed)) == 1, printed
 
 
 def test_query_by_example_scores_every_pair(tmp_path: Path) -> None:
@@ -187,6 +189,10 @@ def test_our_upstream_stays_frozen_while_layer_weights_learn(tmp_path: Path) -> 
 
 
 def test_every_superb_downstream_is_covered() -> None:
-    superb = {"ctc", "asr", "speech_commands", "voxceleb1", "emotion", "fluent_commands", "sv_voxceleb1", "diarization"}
+    superb = {
+        "ctc", "ctc_snips", "asr", "speech_commands", "voxceleb1", "emotion", "fluent_commands", "sv_voxceleb1",
+        "diarization",
+    }  # fmt: skip
     assert set(SCORES) == superb
     assert set(tiny.LAYOUTS) == superb | {"quesst14_dtw"}
+    assert len(tiny.LAYOUTS) == 10

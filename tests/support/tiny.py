@@ -61,6 +61,15 @@ def arguments(downstream: str, expdir: Path, **changes: Any) -> Namespace:
     return Namespace(**(defaults | changes))
 
 
+RNN: Config = {
+    "total_rate": -1, "module": "LSTM", "bidirection": True, "dim": [8], "dropout": [0.0], "layer_norm": [False],
+    "proj": [False], "sample_rate": [1], "sample_style": "concat",
+}  # fmt: skip
+SPECAUG: Config = {
+    "adaptive": False, "adaptive_number_ratio": 0.04, "adaptive_size_ratio": 0.04, "max_n_time_masks": 20,
+    "apply_time_warp": True, "apply_time_mask": True, "apply_freq_mask": True, "time_warp_window": 5,
+    "time_mask_width_range": [0, 4], "freq_mask_width_range": [0, 5], "num_freq_mask": 1, "num_time_mask": 1,
+}  # fmt: skip
 MEAN_POOLING = {"projector_dim": 16, "select": "UtteranceLevel", "UtteranceLevel": {"pooling": "MeanPooling"}}
 
 
@@ -164,30 +173,8 @@ def asr(root: Path) -> Config:
         "libri_root": str(root),
     }
     data |= {"bucket_file": str(root), "dict_path": str(root / "char.dict"), "decoder_args": {"decoder_type": "None"}}
-    rnn: Config = {
-        "total_rate": -1,
-        "module": "LSTM",
-        "bidirection": True,
-        "dim": [8],
-        "dropout": [0.0],
-        "layer_norm": [False],
-    }
-    rnn |= {"proj": [False], "sample_rate": [1], "sample_style": "concat"}
-    specaug: Config = {
-        "adaptive": False,
-        "adaptive_number_ratio": 0.04,
-        "adaptive_size_ratio": 0.04,
-        "max_n_time_masks": 20,
-    }
-    specaug |= {"apply_time_warp": True, "apply_time_mask": True, "apply_freq_mask": True, "time_warp_window": 5}
-    specaug |= {
-        "time_mask_width_range": [0, 4],
-        "freq_mask_width_range": [0, 5],
-        "num_freq_mask": 1,
-        "num_time_mask": 1,
-    }
-    expert = {"datarc": data, "modelrc": {"project_dim": 8, "select": "RNNs", "RNNs": rnn}}
-    return runner(evaluate=("dev-clean",)) | {"specaug": specaug, "downstream_expert": expert}
+    expert = {"datarc": data, "modelrc": {"project_dim": 8, "select": "RNNs", "RNNs": {**RNN}}}
+    return runner(evaluate=("dev-clean",)) | {"specaug": {**SPECAUG}, "downstream_expert": expert}
 
 
 def ctc(root: Path) -> Config:
@@ -214,6 +201,38 @@ def ctc(root: Path) -> Config:
         "metric": ["per"],
     }
     return runner() | {"downstream_expert": expert}
+
+
+def ctc_snips(root: Path) -> Config:
+    """SF: Audio SNIPS by speaker, words with their slots, a list of characters."""
+    speakers = {"train": "Ivy", "valid": "Amy", "test": "Emma"}
+    said = ["BOS PLAY HELLO EOS\tO O track PlayMusic", "BOS PLAY LET IT BE EOS\tO O track track track PlayMusic"]
+    lines = []
+    for (part, speaker), (i, text) in itertools.product(speakers.items(), enumerate(said)):
+        name = f"{speaker}-snips-{part}-{i}"
+        tone(root / part / f"{name}.wav", 300 + 100 * i, seconds=1.0)
+        lines.append(f"{name} {text}\n")
+    (root / "all.iob.snips.txt").write_text("".join(lines))
+    (root / "slots.txt").write_text("O\ntrack")
+    (root / "character.txt").write_text("".join(f"{character}\n" for character in " 'ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
+    corpus: Config = {"name": "snips", "path": str(root), "train": ["train"], "dev": ["valid"], "test": ["test"]}
+    corpus |= {"bucketing": True, "batch_size": 2, "num_workers": 12}
+    corpus |= {f"{part}_speakers": [speaker] for part, speaker in speakers.items()}
+    expert = {
+        "corpus": corpus,
+        "text": {
+            "mode": "character-slot",
+            "vocab_file": str(root / "character.txt"),
+            "slots_file": str(root / "slots.txt"),
+        },
+        "model": {"project_dim": 16, "zero_infinity": True, "select": "RNNs", "RNNs": {**RNN}},
+        "save_best_on": ["dev"],
+        "metric_higher_better": True,
+        "metric": [
+            "slot_type_f1", "slot_value_cer", "slot_value_wer", "slot_edit_f1_full", "slot_edit_f1_part", "wer", "cer",
+        ],
+    }  # fmt: skip
+    return runner() | {"specaug": {**SPECAUG}, "downstream_expert": expert}
 
 
 def sv_voxceleb1(root: Path) -> Config:
@@ -296,6 +315,7 @@ LAYOUTS: dict[str, Callable[[Path], Config]] = {
     function.__name__: function
     for function in (
         ctc,
+        ctc_snips,
         asr,
         speech_commands,
         voxceleb1,
@@ -306,3 +326,8 @@ LAYOUTS: dict[str, Callable[[Path], Config]] = {
         quesst14_dtw,
     )
 }
+
+
+def downstream(layout: str) -> str:
+    """What s3prl calls the task of a layout; PR and SF are one, with other corpora."""
+    return layout.removesuffix("_snips")

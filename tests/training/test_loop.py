@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 import torch
 from jaxtyping import Float
+from mutations import generators, mutated_bytes
 from small_models import OnUpdate
 from torch import Tensor, nn
 
+from skill_bench.base.errors import CheckpointError
 from skill_bench.base.progress import Progress, Silent
 from skill_bench.base.signals import Terminated
 from skill_bench.corpora.data import Utterance
@@ -174,6 +176,44 @@ def test_all_processes_stop_at_the_update_in_which_one_is_asked(speech: list[Utt
     assert ended.value.number == signal.SIGTERM
     assert torch.load(tmp_path / "run" / "one.ckpt", weights_only=True)["updates_done"] == 2
     assert made[0].waited == 1, "nobody leaves while the first process writes"
+
+
+def test_a_damaged_checkpoint_is_refused_or_gives_the_same_weights(speech: list[Utterance], tmp_path: Path) -> None:
+    train(speech, tmp_path / "run")
+    path = tmp_path / "run" / "one.ckpt"
+    whole = path.read_bytes()
+    expected = train(speech, tmp_path / "run", n_updates=4)[2].weight.weight
+    refused = []
+    for rng in generators("training", 100):
+        data, what = mutated_bytes(rng, whole)
+        path.write_bytes(data)
+        try:
+            found = train(speech, tmp_path / "run", n_updates=4)[2].weight.weight
+        except CheckpointError as error:
+            refused.append(str(error))
+        else:
+            assert torch.equal(found, expected), what
+    assert all(message.startswith(f"{path}: ") for message in refused)
+    assert len(refused) > 50
+
+
+@pytest.mark.parametrize("left", [b"\n", b"\0\0\0\n", b"2", b"\xff\xfe,1\n", b"x,1\n"])
+def test_what_a_crash_left_in_the_log_is_none_of_it(left: bytes, speech: list[Utterance], tmp_path: Path) -> None:
+    """Three updates are made, of which the checkpoint knows two."""
+    whole = train(speech, tmp_path / "whole")[1]
+
+    def crash(number: int, *_: object) -> None:
+        if number == 3:
+            raise RuntimeError("the third")
+
+    with pytest.raises(RuntimeError, match="the third"):
+        train(speech, tmp_path / "run", progress=OnUpdate(crash))
+    assert torch.load(tmp_path / "run" / "one.ckpt", weights_only=True)["updates_done"] == 2
+    with (tmp_path / "run" / "one.csv").open("ab") as file:
+        file.write(left)
+    assert {name: found.tolist() for name, found in train(speech, tmp_path / "run")[1].items()} == {
+        name: found.tolist() for name, found in whole.items()
+    }
 
 
 def test_what_a_killed_training_left_is_removed(speech: list[Utterance], tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
-from small_encoders import small_checkpoint, small_graph
+from small_encoders import model_in, small_checkpoint, small_graph
 from small_models import noise, small_teacher
 from torch import Tensor, nn
 
@@ -123,6 +125,16 @@ def test_a_model_may_be_named_by_its_file_alone(folder: Path) -> None:
 def test_an_untrained_upstream_takes_its_shape_from_a_checkpoint(folder: Path) -> None:
     with pytest.raises(CheckpointError, match="an ONNX graph can be run, not read as a checkpoint"):
         load_upstream("random", folder / "int8.onnx")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_graph_whose_weights_are_not_finite_is_refused(value: float, folder: Path, tmp_path: Path) -> None:
+    model = model_in(folder / "int8.onnx")
+    weight = next(one for one in model.graph.initializer if one.name.endswith("norm.bias"))
+    weight.CopyFrom(onnx.numpy_helper.from_array(np.full(tuple(weight.dims), value, np.float32), weight.name))
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(CheckpointError, match=r"m\.onnx: gives values that are not finite on \d+ samples of silence"):
+        load_upstream("skill", tmp_path / "m.onnx")
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from typing import BinaryIO
 from skill_bench.corpora.audio.extent import MPEG_STRETCH, Extent, Reader, compared, is_left_open, left_open
 
 _MOST_CHUNKS = 10_000  # no file has more; a file of zeros looks as if it had
+_GSM_BLOCK = 65
+_VOC_SLACK = 16  # sox counts a block's head differently
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +88,15 @@ def reader(head: bytes) -> Reader | None:
 
 def _chunks(file: BinaryIO, size: int, *, form: _Form) -> Extent:
     """Walks to the chunk with samples."""
-    at, mpeg = form.first, False
+    at, read = form.first, _samples
     for _ in range(_MOST_CHUNKS):
         name, stated = form.chunk(file, at)
         if name in form.samples:
-            return _mpeg(size, form, at, stated) if mpeg else _samples(file, size, form, at, stated)
+            return read(file, size, form, at, stated)
         if stated < 0:
             break
-        mpeg = mpeg or (name == b"fmt " and file.read(2) in (b"\x50\0", b"\x55\0"))
+        if name == b"fmt ":
+            read = _CODED.get(file.read(2), read)
         at = form.end(at, stated)
     return Extent()
 
@@ -111,13 +114,28 @@ def _samples(file: BinaryIO, size: int, form: _Form, at: int, stated: int) -> Ex
     return compared(stated, available=size - begin, unread=unread)
 
 
-def _mpeg(size: int, form: _Form, at: int, stated: int) -> Extent:
+def _gsm(file: BinaryIO, size: int, form: _Form, at: int, stated: int) -> Extent:
+    """GSM 6.10 in a WAV: blocks of 65 bytes. Behind an odd number of them libsndfile decodes the byte of padding as one
+    more; an even number of bytes, one less than they have, gives it all of them and no other."""
+    found = _samples(file, size, form, at, stated)
+    n_blocks, left = divmod(stated if found.stated else size - at - form.head, _GSM_BLOCK)
+    if found.cut is not None or n_blocks % 2 == 0 or left > 1:
+        return found
+    shown = n_blocks * _GSM_BLOCK - 1 + form.counted
+    return replace(found, patch=(at + form.name_bytes, struct.pack(form.size, shown)))
+
+
+def _mpeg(file: BinaryIO, size: int, form: _Form, at: int, stated: int) -> Extent:
     """MP3 in a WAV: its length is an estimate, as that of an MP3 alone that does not count its frames."""
     available = size - at - form.head
     if not is_left_open(stated) and stated > available:
         return compared(stated, available=available)
     open_end = left_open(available * MPEG_STRETCH, at=at + form.name_bytes, form=form.size)
     return replace(open_end, stretch=MPEG_STRETCH)
+
+
+_CODED = {b"\x31\0": _gsm, b"\x50\0": _mpeg, b"\x55\0": _mpeg}
+"""By what the chunk ``fmt`` says."""
 
 
 def _unexplained(file: BinaryIO, size: int, form: _Form, at: int) -> int:
@@ -174,10 +192,13 @@ def _sphere(file: BinaryIO, size: int) -> Extent:
 
 
 def _voc(file: BinaryIO, size: int) -> Extent:
-    """Blocks of a type, a size of three bytes and a body. sox counts a block's head differently, so that only the end
-    of the first block with samples is known to be there."""
+    """Blocks of a type, a size of three bytes and a body, and a byte after the last."""
     file.seek(20)
     (at,) = struct.unpack("<H", file.read(2))
     file.seek(at)
     kind, low, high = struct.unpack("<BHB", file.read(4))
-    return compared(low + (high << 16), available=size - at - 4, unread=0) if kind in (1, 9) else Extent()
+    if kind not in (1, 9):
+        return Extent()
+    found = compared(low + (high << 16), available=size - at - 4, unread=0)
+    # libsndfile takes the heads of further blocks for samples.
+    return replace(found, chained=size - at - 4 - low - (high << 16) > _VOC_SLACK)

@@ -129,9 +129,15 @@ def open_audio(path: Path, *, source: str) -> Iterator[OpenAudio]:
     """A file, open to be read once.
 
     Raises:
-        AudioError: missing, empty, cut, of a rate that speech does not have, or not readable.
+        AudioError: missing, empty, cut, of a rate that speech does not have, or not readable; a name that is no text.
     """
     place = f"{path} ({source})"
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:  # of bytes that are no UTF-8; libsndfile takes text, and so do records
+        raise AudioError(
+            f"{place}: the name is not UTF-8. Rename the file, or the folder that is called so."
+        ) from error
     try:
         if not path.is_file():
             raise AudioError(f"{place}: no such file. Check the path in the manifest and the audio root.")

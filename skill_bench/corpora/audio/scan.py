@@ -21,6 +21,8 @@ from skill_bench.corpora.audio.decode import (
 )
 from skill_bench.corpora.data import Utterance
 
+_ROUNDED_SECONDS = 0.1  # lists round
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScanSummary:
@@ -30,12 +32,14 @@ class ScanSummary:
         n_resampled, n_multichannel: Files of another rate than 16 kHz; of several channels.
         lengths: Of each file.
         unread: Files with bytes behind those that their header counts, and how many; these are not read.
+        misstated: Files of another length than a list says, and what it says.
     """
 
     n_resampled: int
     n_multichannel: int
     lengths: Mapping[Path, Length]
     unread: Mapping[Path, int]
+    misstated: Mapping[Path, float]
 
     @property
     def n_files(self) -> int:
@@ -64,6 +68,13 @@ class ScanSummary:
                 len(self.unread), f"{of} holds more than its header counts", f"{of} hold more than their headers count"
             )
             found.append(f"{more}, which is not read (the first: {path.name}, {n_bytes} bytes)")
+        if self.misstated:
+            path, seconds = next(iter(self.misstated.items()))
+            more = counted(len(self.misstated), f"{of} has", f"{of} have")
+            found.append(
+                f"{more} another length than the list says, which counts where durations choose or order (the first: "
+                f"{path.name}, {seconds:g} s there, {self.lengths[path].seconds:g} s here)"
+            )
         return tuple(found)
 
 
@@ -88,7 +99,10 @@ def scan(
         AudioError: lists every bad file with its manifest line.
     """
     first: dict[Path, tuple[str, int]] = {}
+    said: dict[Path, float] = {}
     for utterance in utterances:
+        if utterance.seconds is not None and utterance.start_frame is None:
+            said.setdefault(utterance.path, utterance.seconds)
         end = 0 if utterance.start_frame is None else utterance.start_frame + (utterance.n_frames or 0)
         source, known_end = first.get(utterance.path, (utterance.source, 0))
         first[utterance.path] = (source, max(known_end, end))
@@ -105,11 +119,15 @@ def scan(
         listed = "\n".join(f"  - {error}" for error in errors)
         raise AudioError(f"{len(errors)} of {len(first)} audio files cannot be used:\n{listed}")
     good = [result for result in results if not isinstance(result, AudioError)]
+    lengths = {path: found.length for path, found in zip(first, good, strict=True)}
     return ScanSummary(
         n_resampled=sum(found.length.rate_hz != SAMPLE_RATE_HZ for found in good),
         n_multichannel=sum(found.channels > 1 for found in good),
-        lengths={path: found.length for path, found in zip(first, good, strict=True)},
+        lengths=lengths,
         unread={path: found.unread_bytes for path, found in zip(first, good, strict=True) if found.unread_bytes},
+        misstated={
+            path: seconds for path, seconds in said.items() if abs(seconds - lengths[path].seconds) > _ROUNDED_SECONDS
+        },
     )
 
 

@@ -48,6 +48,11 @@ def convert(source: Source) -> Converted:
     """
     path = str(source.path)
     tensors, notes = without_wrappers(_state_dict(source), source=path)
+    if _MARK not in tensors:
+        around = next(key.removesuffix(_MARK) for key in tensors if key.endswith(_MARK))
+        raise CheckpointError(
+            f"{path}: all names begin with {around!r}: another model is around this one. Save its own state_dict."
+        )
     tensors = _split_attention_projections(modern_weight_norm(tensors))
     architecture = infer_architecture(tensors, path)
     names = torchaudio_names()

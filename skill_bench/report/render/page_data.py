@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pandas as pd
@@ -12,6 +12,7 @@ import pandas as pd
 from skill_bench.base import __version__, catalog
 from skill_bench.base.errors import SkillBenchError
 from skill_bench.base.escape import without_paths
+from skill_bench.base.specs import read_toml
 from skill_bench.report.render.figure_files import theme
 from skill_bench.report.render.frame import to_frame
 from skill_bench.report.render.layout import rates_at_edges, without_interval
@@ -194,10 +195,9 @@ def _all() -> list[Quantity]:
 def _titles(tasks: set[str]) -> Mapping[str, str]:
     found = {}
     for task in tasks:
-        try:
-            found[task] = str(tomllib.loads(catalog.entry("tasks", task).read_text(encoding="utf-8"))["title"])
-        except SkillBenchError:  # not in the catalog, or there is none
-            found[task] = task.upper().replace("_", " ")
+        found[task] = task.upper().replace("_", " ")
+        with suppress(SkillBenchError):  # not in the catalog, or there is none
+            found[task] = str(read_toml(catalog.entry("tasks", task)).get("title", found[task]))
     return found
 
 

@@ -50,11 +50,12 @@ def collect(folder: Path, *, origin: str = "run", suite: str | None = None) -> C
     A damaged file, and all but one of several records of one cell, are among the ``problems``.
 
     Raises:
-        RecordError: ``folder`` does not exist, or an archive cannot be trusted.
-        UsageError: its records lie higher or deeper than that; says where the folder of records is.
+        RecordError: an archive cannot be trusted.
+        UsageError: ``folder`` does not exist, or its records lie higher or deeper than that; says where the folder of
+            records is.
     """
     if not is_place(folder):
-        raise RecordError(
+        raise UsageError(
             f"{folder}: no such folder or archive (.zip) of records. Check the path; `skill-bench run` and "
             "`evidence run` make folders, `skill-bench results pack` makes archives."
         )

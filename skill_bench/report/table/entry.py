@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from skill_bench.base import catalog
 from skill_bench.base.errors import SkillBenchError
+from skill_bench.base.specs import read_toml
 from skill_bench.records.record import Record
 
 
@@ -39,6 +39,7 @@ def staleness(record: Record) -> str | None:
 
 def _current_version(task: str) -> int | None:
     try:
-        return int(tomllib.loads(catalog.entry("tasks", task).read_text(encoding="utf-8"))["version"])
+        found = read_toml(catalog.entry("tasks", task)).get("version")
     except SkillBenchError:  # not in the catalog, or there is none
         return None
+    return found if isinstance(found, int) else None

@@ -38,14 +38,15 @@ def load_table(
         intervals: False leaves them out, which saves reading the predictions.
 
     Raises:
-        RecordError: ``out_dir`` does not exist.
-        UsageError: it holds no record where records lie.
+        UsageError: ``out_dir`` does not exist, or holds no record where records lie.
         UnknownName: no suite of that name is known, and no record is of it.
     """
     rows, problems = published_rows(catalog.folder("leaderboard") / "published") if published else ([], ())
     collections = load_collections(out_dir, suite=suite, tasks=tasks)
     if suite is not None and suite not in suites() and not any(found.entries for found in collections):
         raise UnknownName("suite", suite, {*suites(), *_suites_in(out_dir)})
+    if out_dir is not None and suite is tasks is None and not (collections[0].entries or collections[0].problems):
+        problems = (*problems, f"{out_dir}: holds no record. Name the --out of a run.")
     table = build(collections, rows, problems=problems)
     return with_intervals(table) if intervals else table
 
@@ -89,7 +90,7 @@ def load_collections(
         tasks: only these; None for all.
 
     Raises:
-        RecordError: ``out_dir`` does not exist.
+        UsageError: ``out_dir`` does not exist.
     """
     collections = [] if out_dir is None else [collect(out_dir, origin=RUN)]
     for shipped in (catalog.folder("leaderboard") / name for name in FOLDERS):

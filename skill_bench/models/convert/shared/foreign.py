@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from skill_bench.base.errors import CheckpointError, UnsafeFile
+from skill_bench.base.text import read_text
 from skill_bench.models.architecture import Architecture
 from skill_bench.models.invalid import shown
 
@@ -54,17 +55,15 @@ class Source:
         """The JSON object in file ``name`` of a folder; None when there is no such file.
 
         Raises:
-            CheckpointError: it is not a JSON object.
+            CheckpointError: it is no text, or not a JSON object.
         """
         path = self.path / name
         if not path.is_file():
             return None
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(read_text(path, error=CheckpointError))
         except (ValueError, RecursionError) as error:
             raise CheckpointError(f"{path}: not valid JSON ({error}). Get the file again.") from error
-        except OSError as error:
-            raise CheckpointError(f"{path}: cannot be read ({error.strerror}). Check its permissions.") from error
         if not isinstance(content, dict):
             raise CheckpointError(f"{path}: holds a {type(content).__name__}, expected a JSON object.")
         return content
@@ -131,7 +130,7 @@ def _open_safetensors(path: Path) -> Source:
 
 
 def _open_pickle(path: Path) -> Source:
-    _require_stored(path)
+    _require_whole(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -157,13 +156,16 @@ _ADVICE = (
 )
 
 
-def _require_stored(path: Path) -> None:
-    """torch.save stores its parts as they are; compressed ones could unfold to more than fits into memory."""
+def _require_whole(path: Path) -> None:
+    """torch.save stores its parts as they are; compressed ones could unfold to more than fits into memory. It writes
+    checksums, if it is not told otherwise, and torch.load looks at none: changed weights would be another model's."""
     if not zipfile.is_zipfile(path):
         return
     try:
         with zipfile.ZipFile(path) as archive:
-            packed = [part.filename for part in archive.infolist() if part.compress_type != zipfile.ZIP_STORED]
+            parts = archive.infolist()
+            packed = [part.filename for part in parts if part.compress_type != zipfile.ZIP_STORED]
+            changed = None if packed or not any(part.CRC for part in parts) else archive.testzip()
     except Exception as error:  # damaged archives raise nearly anything
         raise _unreadable(path, error) from error
     if packed:
@@ -171,6 +173,8 @@ def _require_stored(path: Path) -> None:
             f"{path}: {shown(packed[0])} in it is compressed, which torch.save never does. Unpack the archive, or save "
             "the model again."
         )
+    if changed is not None:
+        raise CheckpointError(f"{path}: {shown(changed)} in it does not fit its checksum: damaged. Get the file again.")
 
 
 def _unreadable(path: Path, error: Exception) -> CheckpointError:
