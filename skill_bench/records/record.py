@@ -187,7 +187,7 @@ class Record(Document):
     metrics: dict[str, Metric] = Field(default_factory=dict)
     folds: dict[str, dict[str, Metric]] = Field(default_factory=dict)
     selection: Selection | None = None
-    layer_weights: tuple[float, ...] = ()
+    layer_weights: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()
     data: Data | None = None
     task_spec: JsonObject = Field(default_factory=dict)
     rescored_from_version: int | None = None

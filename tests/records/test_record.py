@@ -84,7 +84,7 @@ def records(draw: st.DrawFn) -> Record:
         metric=next(iter(metrics)),
         metrics=metrics,
         selection=Selection(metric="accuracy", learning_rate=draw(st.none() | finite), curve=tuple(curve)),
-        layer_weights=tuple(draw(st.lists(finite, max_size=13))),
+        layer_weights=tuple(draw(st.lists(st.floats(0, 1), max_size=13))),
         data=Data(
             suite=suite,
             synthetic=draw(st.booleans()),
@@ -159,6 +159,8 @@ def test_no_record_holds_nan_or_infinity(bad: float) -> None:
         ({"metrics": {}}, "holds its metric 'accuracy'"),
         ({"key": Key(suite="local", task="ks", task_version=1, upstream="skill", seed=0)}, "differs from data.suite"),
         ({"surprise": 1}, "Extra inputs are not permitted"),
+        ({"layer_weights": (0.5, 1e308)}, "layer_weights.1\n  Input should be less than or equal to 1"),
+        ({"layer_weights": (-0.5, 0.5)}, "layer_weights.0\n  Input should be greater than or equal to 0"),
     ],
 )
 def test_contradictions_are_refused(changes: dict[str, Any], message: str) -> None:
