@@ -97,6 +97,10 @@ def write_page(
     grid: Annotated[
         Path | None, typer.Option(help="The grid: rows of it without records are said to be missing.")
     ] = None,
+    title: Annotated[str, typer.Option(help="The page's heading.")] = "Evidence",
+    pictures: Annotated[
+        bool, typer.Option("--figures/--no-figures", help="Also SVG, PNG and PDF of the teacher's layers.")
+    ] = True,
 ) -> None:
     """Write the comparison from records: fidelity, means, ablation, each suite, layers of the teacher, gaps."""
     from skill_bench.base.archive import find
@@ -116,7 +120,7 @@ def write_page(
     failed, damaged = read_failed(records)
     path = find(records, SIMILARITY_FILE)
     similarity = None if path is None else LayerSimilarity.read(path)
-    figures = [] if similarity is None else write_figures(similarity, out.with_suffix(""))
+    figures = write_figures(similarity, out.with_suffix("")) if similarity is not None and pictures else []
     expected, same, design = None, {}, None
     if grid is not None:
         read, jobs = read_grid(grid)
@@ -129,6 +133,7 @@ def write_page(
         similarity=similarity,
         figures=[Path(figure.name) for figure in figures],
         command="skill-bench evidence write",
+        title=title,
         design=design,
         expected=expected,
         same=same,

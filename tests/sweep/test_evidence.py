@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 from scipy import stats
 from typer.testing import CliRunner
 
+from skill_bench.base.archive import read_bytes
 from skill_bench.base.errors import RecordError
 from skill_bench.base.provenance import Git
 from skill_bench.cli.main import app
 from skill_bench.records.record import Record, Selection, System
+from skill_bench.records.similarity import SIMILARITY_FILE
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection, collect
 from skill_bench.report.table.table import Section
@@ -395,7 +397,24 @@ def test_command_writes_the_same_page_twice(folder: Path, tmp_path: Path) -> Non
         assert done.exit_code == 0
         written.append((tmp_path / "docs" / "evidence.md").read_bytes())
     assert written[0] == written[1]
+    assert written[0].startswith(b"# Evidence\n")
     assert b"## Ablation" in written[0]
+
+
+def test_a_page_of_another_teacher_has_its_own_heading_and_no_figures_if_asked(folder: Path, tmp_path: Path) -> None:
+    shipped = Path(__file__).parents[2] / "leaderboard" / "evidence" / "local.zip"
+    (folder / SIMILARITY_FILE).write_bytes(read_bytes(shipped / SIMILARITY_FILE))
+    out = tmp_path / "earlier.md"
+    arguments = ["evidence", "write", "--results", str(folder), "--out", str(out), "--title", "The *earlier* teacher"]
+    assert CliRunner().invoke(app, [*arguments, "--no-figures"], catch_exceptions=False).exit_code == 0
+    without = out.read_text()
+    assert without.startswith("# The \\*earlier\\* teacher\n")
+    assert list(tmp_path.glob("earlier*")) == [out]
+    assert "| linear CKA" in without, "groups are told all the same"
+    assert "![" not in without
+    assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
+    assert {path.suffix for path in tmp_path.glob("earlier-*")} == {".svg", ".png", ".pdf"}
+    assert "![earlier-cka](earlier-cka.svg)" in out.read_text()
 
 
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=9))

@@ -57,6 +57,7 @@ def write_up(
     similarity: LayerSimilarity | None,
     figures: Sequence[Path] = (),
     command: str,
+    title: str = "Evidence",
     design: str | None = None,
     expected: Mapping[str, Wanted] | None = None,
     same: Mapping[str, str] | None = None,
@@ -68,6 +69,7 @@ def write_up(
         collection: the records.
         figures: of ``similarity``, as the page should name them.
         command: that makes this page again.
+        title: its heading.
         design: what was decided before the first result, as Markdown.
         expected: what should be there, by row, see :func:`skill_bench.sweep.report.gaps.missing`.
         same: rows that were not distilled, and the row whose students theirs would be.
@@ -80,7 +82,7 @@ def write_up(
     readings = parts_of(collection.fidelity, collection.records)
     held = f" and {counted(len(collection.fidelity), 'measurement')} of fidelity" if readings else ""
     parts = [
-        "# Evidence",
+        f"# {markdown(title)}",
         f"Written from {counted(len(collection.records), 'record')}{held} by `{command}`. "
         "Nothing here is typed by hand.",
     ]
