@@ -21,9 +21,7 @@ from skill_bench.base.errors import AudioError, UsageError
 from skill_bench.corpora.audio.effects import silence
 from skill_bench.s3prl import sox_effects
 
-GOLDEN = Path(__file__).parent / "golden"
-
-EXPECTED = json.loads((GOLDEN / "sox_effects.json").read_text())
+EXPECTED = json.loads((Path(__file__).parent / "golden" / "sox.json").read_text())
 WAVES = torch.stack([torch.linspace(-1.0, 0.75, 400), torch.linspace(0.5, -0.25, 400)])
 
 
@@ -101,7 +99,7 @@ def test_two_channels_have_no_silence() -> None:
 
 
 def test_asv_trims_real_speech_as_sox_does(corpora: Path) -> None:
-    expected = json.loads((GOLDEN / "sox_asv_lengths.json").read_text())["lengths"]
+    expected = EXPECTED["asv_lengths"]
     ours = {path: sox_effects.apply_effects_file(corpora / path, ASV)[0].shape[1] for path in expected}
     assert len(ours) >= 10
     assert ours == expected
