@@ -45,7 +45,8 @@ def load_table(
     collections = load_collections(out_dir, suite=suite, tasks=tasks)
     if suite is not None and suite not in suites() and not any(found.entries for found in collections):
         raise UnknownName("suite", suite, {*suites(), *_suites_in(out_dir)})
-    if out_dir is not None and suite is tasks is None and not (collections[0].entries or collections[0].problems):
+    all_of_it = out_dir is not None and suite is None and tasks is None
+    if all_of_it and not (collections[0].entries or collections[0].problems):
         problems = (*problems, f"{out_dir}: holds no record. Name the --out of a run.")
     table = build(collections, rows, problems=problems)
     return with_intervals(table) if intervals else table
