@@ -20,7 +20,7 @@ from skill_bench.base.archive import read_bytes
 from skill_bench.base.errors import RecordError
 from skill_bench.base.provenance import Git
 from skill_bench.cli.main import app
-from skill_bench.records.record import Record, Selection, System
+from skill_bench.records.record import Metric, Record, Selection, System
 from skill_bench.records.similarity import SIMILARITY_FILE
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection, collect
@@ -328,6 +328,18 @@ def test_a_task_that_is_too_hard_for_all_is_named(folder: Path, make_record: Mak
     assert too_hard in write_up(collect(folder), similarity=None, command="x")
     save(make_record("noise", "asr", 89), folder)
     assert "too hard" not in write_up(collect(folder), similarity=None, command="x")
+    for name, accuracy in (("teacher", 6), ("fbank", 2)):
+        save(make_record(name, "sid", accuracy), folder)
+    assert "SID acc % is 6.0 at best: too hard" in write_up(collect(folder), similarity=None, command="x")
+
+
+def test_no_term_weighted_value_is_called_too_hard(folder: Path, make_record: MakeRecord) -> None:
+    """Published encoders have 2 to 10 points of it, and are told apart."""
+    value = Metric.percent(6, 100, higher_is_better=True).model_copy(update={"unit": "x100"})
+    save(make_record("teacher", "qbe", metric="mtwv", metrics={"mtwv": value}), folder)
+    page = write_up(collect(folder), similarity=None, command="x")
+    assert "QBE MTWV x100" in page
+    assert "too hard" not in page
 
 
 def test_learning_rates_are_counted_over_seeds_and_folds(folder: Path, make_record: MakeRecord) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from skill_bench.base.counted import counted
 from skill_bench.base.escape import markdown
+from skill_bench.records.record import PERCENT
 from skill_bench.records.similarity import LayerSimilarity
 from skill_bench.report.render.heat_map import TITLES
 from skill_bench.report.render.layout import ABSENT
@@ -127,14 +128,15 @@ def _section(suite: Suite) -> list[str]:
 
 
 def _floors(section: Section, groups: Sequence[Group]) -> list[str]:
-    """A sentence for each task that is too hard for everybody."""
+    """A sentence for each task that is too hard for everybody; only of per cents is it known what is hard."""
     said = []
     for column in section.judged:
         found = [estimate.value for group in groups if (estimate := group.metric(column)) is not None]
-        if found and column.has_points and max(column.points(value) for value in found) < _FLOOR_POINTS:
+        best = max(found, key=column.points, default=None)
+        if best is not None and column.unit == PERCENT and column.points(best) < _FLOOR_POINTS:
             beside = [c.label for c in section.shown if c.task == column.task and c is not column]
             said.append(
-                f"{column.label} is {min(found):.1f} at best: too hard for every system here, so "
+                f"{column.label} is {best:.1f} at best: too hard for every system here, so "
                 f"that it hardly tells them apart.{f' {beside[0]} tells more.' if beside else ''}"
             )
     return said
