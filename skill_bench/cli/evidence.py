@@ -91,9 +91,9 @@ def write_page(
         Path,
         typer.Option("--results", help="Folder or archive of records, as `evidence run` leaves it.", callback=there),
     ],
-    out: Annotated[Path, typer.Option(help="The page to write; figures lie beside it.", callback=file_to_write)] = Path(
-        "docs/evidence.md"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="The page to write; a figure lies beside it.", callback=file_to_write)
+    ] = Path("docs/evidence.md"),
     grid: Annotated[
         Path | None, typer.Option(help="The grid: rows of it without records are said to be missing.")
     ] = None,
@@ -120,7 +120,9 @@ def write_page(
     failed, damaged = read_failed(records)
     path = find(records, SIMILARITY_FILE)
     similarity = None if path is None else LayerSimilarity.read(path)
-    figures = write_figures(similarity, out.with_suffix("")) if similarity is not None and pictures else []
+    figures = []
+    if similarity is not None and pictures:
+        figures = write_figures(similarity, out.with_name(f"{out.stem}-layers"))
     expected, same, design = None, {}, None
     if grid is not None:
         read, jobs = read_grid(grid)

@@ -44,7 +44,7 @@ def similarity(
     out: Annotated[
         Path,
         typer.Option(
-            help="JSON file to write; figures lie beside it as NAME-MEASURE.svg, .png and .pdf.", callback=file_to_write
+            help="JSON file to write; a figure lies beside it as NAME.svg, .png and .pdf.", callback=file_to_write
         ),
     ] = Path("similarity.json"),
     seed: Annotated[int, typer.Option(help="Of the choice of utterances, and of mutual_knn's frames.")] = 0,

@@ -110,7 +110,7 @@ def test_weights_are_stored_as_asked_beside_figures_of_the_layers(command: list[
         out = tmp_path / f"{dtype}.safetensors"
         app([*command, "--out", str(out), "--dtype", dtype], standalone_mode=False)
         assert {str(tensor.dtype) for tensor in tensors(out)} == {f"torch.{dtype}"}
-        for name in ("similarity-cka.svg", "similarity-cka.png", "similarity.json", "curves.svg"):
+        for name in ("similarity.svg", "similarity.png", "similarity.json", "curves.svg"):
             assert (tmp_path / f"{dtype}.work" / name).stat().st_size > 0, name
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,7 +32,8 @@ from skill_bench.layers.measures.mutual_knn import MutualNeighbours
 from skill_bench.models.checkpoint import LoadedModel, save
 from skill_bench.models.runtime import Runtime
 from skill_bench.records.similarity import MEASURES, LayerSimilarity, MeasureName
-from skill_bench.report.render.heat_map import write_figures
+from skill_bench.report.render.figure_files import PAGE_INCHES
+from skill_bench.report.render.heat_map import TITLES, write_figures
 
 Matrix = NDArray[np.float64]
 N_FRAMES, DIM = 50, 6
@@ -268,13 +270,22 @@ def test_figures_show_the_layers_and_do_not_change(
 ) -> None:
     found = measure(teacher, speech, name="tiny", n_groups=2, n_utterances=2, measures=("cka",), contiguous=False)
     svg, png, pdf = write_figures(found, tmp_path / "figure")
-    assert (svg.name, png.name, pdf.name) == ("figure-cka.svg", "figure-cka.png", "figure-cka.pdf")
+    assert (svg.name, png.name, pdf.name) == ("figure.svg", "figure.png", "figure.pdf")
     assert ET.parse(svg).getroot().tag.endswith("svg")
     with Image.open(png) as image:
         assert len(image.getcolors(maxcolors=1 << 24) or ()) > 20  # a heat map, not a blank page
     before = svg.read_bytes()
     write_figures(found, tmp_path / "figure")
     assert svg.read_bytes() == before
+
+
+def test_one_figure_shows_every_measure(teacher: LoadedModel, speech: list[Utterance], tmp_path: Path) -> None:
+    found = measure(teacher, speech, name="tiny", n_groups=2, n_utterances=2)
+    svg, *_ = write_figures(found, tmp_path / "figure")
+    text = svg.read_text()
+    assert all(f">{TITLES[name]}<" in text for name in MEASURES)
+    (width,) = re.findall(r'^<svg [^>]*width="([\d.]+)"', text)
+    assert float(width) <= PAGE_INCHES * 96, "two beside each other are not wider than a paper's page"
 
 
 def test_too_little_speech_is_explained(teacher: LoadedModel, speech: list[Utterance]) -> None:
@@ -327,7 +338,7 @@ def test_command(files: list[str], tmp_path: Path) -> None:
     content = json.loads(out.read_text())
     assert (content["model"], content["linkage"], content["n_groups"]) == ("tiny", "ward", "auto")
     assert sorted(p.name for p in out.parent.iterdir()) == sorted(
-        ["s.json", *(f"s-{name}.{suffix}" for name in MEASURES for suffix in ("svg", "png", "pdf"))]
+        [f"s.{suffix}" for suffix in ("json", "svg", "png", "pdf")]
     )
     assert "groups:" in done.output
 

@@ -426,7 +426,7 @@ def test_a_page_of_another_teacher_has_its_own_heading_and_no_figures_if_asked(f
     assert "![" not in without
     assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
     assert {path.suffix for path in tmp_path.glob("earlier-*")} == {".svg", ".png", ".pdf"}
-    assert "![earlier-cka](earlier-cka.svg)" in out.read_text()
+    assert "![earlier-layers](earlier-layers.svg)" in out.read_text()
 
 
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=9))

@@ -22,16 +22,29 @@ Merges = Sequence[Sequence[float]]
 _TREE_PIXELS = 90
 _MOST_PIXELS = 480
 _LARGEST_CELL = 34
+_BESIDE, _BESIDE_PIXELS = 2, 200
+"""Of all measures: so many in a line, which then fills a paper's page."""
 _ROUNDING = 1e-9
 
 
-def draw(
-    similarity: Similarity,
-    *,
-    title: str,
-    most_pixels: int = _MOST_PIXELS,
-) -> Spec:
+def draw(similarity: Similarity, *, title: str, most_pixels: int = _MOST_PIXELS) -> Spec:
     """One measure. Layers stand in the order of the dendrogram's leaves, colours go from 0 (or below) to 1."""
+    data = Datasets()
+    return data.of(_chart(similarity, data, title=title, legend=TITLES[similarity.measure], most_pixels=most_pixels))
+
+
+def write_figures(found: LayerSimilarity, base: Path) -> list[Path]:
+    """``<base>`` as SVG, PNG and PDF: every measure; the same content gives the same SVG."""
+    data = Datasets()
+    most = _MOST_PIXELS if len(found.measures) == 1 else _BESIDE_PIXELS
+    charts = [_chart(one, data, title=TITLES[one.measure], legend=None, most_pixels=most) for one in found.measures]
+    title = alt.TitleParams(words(f"{found.model}: linkage {found.linkage}"))
+    return save(data.of(alt.concat(*charts, columns=_BESIDE).properties(title=title)), base)
+
+
+def _chart(
+    similarity: Similarity, data: Datasets, *, title: str, legend: str | None, most_pixels: int
+) -> alt.VConcatChart:
     matrix = similarity.matrix
     order = leaves(similarity.tree, len(matrix))
     labels = [f"h{layer}" for layer in order]
@@ -42,12 +55,11 @@ def draw(
     lowest = min(0.0, min(min(line) for line in matrix))
     frames = _frames(order, similarity.groups)
     axis = alt.Axis(labelAngle=0, labelOverlap=True, domain=False, ticks=False)
-    data = Datasets()
     heat = alt.Chart(data(cells)).mark_rect().encode(
         alt.X("b:N").sort(labels).title(None).axis(axis),
         alt.Y("a:N").sort(labels).title(None).axis(axis),
         alt.Color("similarity:Q").scale(range="heatmap", domain=[lowest, 1], interpolate="rgb").legend(
-            title=TITLES[similarity.measure], orient="right"
+            title=legend, orient="right"
         ),
         tooltip=[alt.Tooltip("a:N"), alt.Tooltip("b:N"), alt.Tooltip("similarity:Q", format=".3f")],
     )  # fmt: skip
@@ -61,7 +73,7 @@ def draw(
     if len(similarity.tree):
         parts.insert(0, _dendrogram(similarity.tree, order, ends, side, data))
     name = alt.TitleParams(words(title), subtitle=inversions(similarity.tree))
-    return data.of(alt.vconcat(*parts, spacing=2).properties(title=name).resolve_scale(color="independent"))
+    return alt.vconcat(*parts, spacing=2).properties(title=name).resolve_scale(color="independent")
 
 
 def leaves(tree: Merges, n_layers: int) -> list[int]:
@@ -88,15 +100,6 @@ def inversions(tree: Merges) -> str:
     if not lower:
         return ""
     return f"{counted(len(lower), 'inversion')}: a merge lower than one inside it"
-
-
-def write_figures(found: LayerSimilarity, base: Path) -> list[Path]:
-    """``<base>-<measure>`` as SVG, PNG and PDF of every measure; the same content gives the same SVG."""
-    written = []
-    for one in found.measures:
-        spec = draw(one, title=f"{found.model}: {TITLES[one.measure]}, linkage {found.linkage}")
-        written += save(spec, base.with_name(f"{base.name}-{one.measure}"))
-    return written
 
 
 def _dendrogram(tree: Merges, order: list[int], ends: alt.Scale, side: int, data: Datasets) -> alt.Chart:
