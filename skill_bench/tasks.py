@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from skill_bench.base.catalog import settings_of
 from skill_bench.base.errors import UnknownName
-from skill_bench.base.specs import Count, Frozen, Positive, validate
+from skill_bench.base.specs import Count, Frozen, Off, Positive, PositiveNumber, Weight, validate
 from skill_bench.records.record import DEFAULT_PROTOCOL
 
 
@@ -36,12 +36,12 @@ class Head(Table):
     """
 
     type: Literal["linear", "blstm", "lstm", "xvector"] = "linear"
-    projection_dim: Positive | Literal[False] = 256
+    projection_dim: Positive | Off = 256
     hidden_dims: tuple[Positive, ...] = ()
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    embedding_dim: Positive | Literal[False] = False
-    margin: Annotated[float, Field(ge=0)] = 0.4
-    scale: Annotated[float, Field(gt=0)] = 30.0
+    embedding_dim: Positive | Off = False
+    margin: Weight = 0.4
+    scale: PositiveNumber = 30.0
 
     @model_validator(mode="after")
     def _parts_belong_to_the_type(self) -> Self:
@@ -60,10 +60,10 @@ N_TIME_DELAY_LAYERS = 5
 class SpecAugment(Frozen):
     """Masking of the features during training; the fields are s3prl's (``downstream/specaug.py``)."""
 
-    time_warp_window: int = 5
-    n_time_masks: int = 2
+    time_warp_window: Count = 5
+    n_time_masks: Count = 2
     time_mask_max_frames: Positive = 40
-    n_feature_masks: int = 4
+    n_feature_masks: Count = 4
     feature_mask_max_dims: Positive = 50
 
 
@@ -88,24 +88,24 @@ class Protocol(Table):
 
     name: str = DEFAULT_PROTOCOL
     optimizer: Literal["adam", "adamw"] = "adam"
-    learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = ()
-    steps: Annotated[int, Field(ge=0)] = 0
+    learning_rates: tuple[PositiveNumber, ...] = ()
+    steps: Count = 0
     batch_size: Positive = 32
     accumulate: Positive = 1
     sampling: Literal["shuffle", "class_balanced", "length_bucketed", "sliding_buckets"] = "shuffle"
     dev_sampling: Literal["all", "class_balanced"] = "all"
-    half_batch_seconds: Annotated[float, Field(gt=0)] | Literal[False] = False
-    gradient_clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    half_batch_seconds: PositiveNumber | Off = False
+    gradient_clip_norm: PositiveNumber = 1.0
     evaluate_every_steps: Positive = 1
     checkpoint_by: Literal["metric_then_loss", "metric_then_step"] = "metric_then_loss"
     checkpoint_selected_on: Literal["dev", "test"] = "dev"
-    patience_evaluations: Positive | Literal[False] = False
-    keep_best_after_steps: Positive | Literal[False] = False
+    patience_evaluations: Positive | Off = False
+    keep_best_after_steps: Positive | Off = False
     extend_grid: Count = 0
     average_last: Positive = 1
-    train_min_seconds: Annotated[float, Field(gt=0)] | None = None
-    train_max_seconds: Annotated[float, Field(gt=0)] | None = None
-    spec_augment: SpecAugment | Literal[False] = False
+    train_min_seconds: PositiveNumber | None = None
+    train_max_seconds: PositiveNumber | None = None
+    spec_augment: SpecAugment | Off = False
 
     @model_validator(mode="after")
     def _grid_is_usable(self) -> Self:
@@ -267,10 +267,10 @@ class TaskSpec(Frozen):
         Raises:
             UnknownName: the task has no such protocol; suggests the nearest.
         """
+        if protocol not in (known := [self.protocol.name, *self.protocols]):
+            raise UnknownName(f"protocol of task {self.name!r}", protocol, known)
         if not self.suites and not self.protocols:
             return self
-        if protocol != DEFAULT_PROTOCOL and protocol not in self.protocols:
-            raise UnknownName(f"protocol of task {self.name!r}", protocol, [DEFAULT_PROTOCOL, *self.protocols])
         merged = self.model_dump() | {"suites": {}, "protocols": {}}
         source = f"task {self.name!r}"
         settings = suite if suite in self.suites else settings_of(suite)

@@ -13,7 +13,6 @@ from skill_bench.base.errors import SpecError, suggest
 from skill_bench.base.specs import read_toml, unknown_key, validate
 from skill_bench.evaluation import kinds
 from skill_bench.metrics.scales import SCALES
-from skill_bench.records.record import DEFAULT_PROTOCOL
 from skill_bench.tasks import TaskSpec
 
 
@@ -41,7 +40,7 @@ def load_task_file(path: Path) -> TaskSpec:
         raise SpecError(f"{path}: name = {spec.name!r}, but the file says {path.stem!r}. Make them equal.")
     _check_overrides(spec, path)
     for suite in ("", *spec.suites):
-        for protocol in (DEFAULT_PROTOCOL, *spec.protocols):
+        for protocol in (spec.protocol.name, *spec.protocols):
             try:
                 spec.for_suite(suite, protocol=protocol)
             except SpecError as error:

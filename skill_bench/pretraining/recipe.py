@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from skill_bench.base import recipes
-from skill_bench.base.specs import Count, Frozen, Positive, PositiveNumber, Weight
+from skill_bench.base.specs import Count, Frozen, Off, Positive, PositiveNumber, Weight
 from skill_bench.training.options import Data, Optimizer, Stage
 
 _FOLDER = Path(__file__).resolve().parent / "recipes"
@@ -77,7 +77,7 @@ class PretrainRecipe(recipes.Named):
     seed: Count
     dropout: Annotated[float, Field(ge=0, lt=1)]
     unit_batches: Positive
-    iterations: dict[str, Iteration | Literal[False]]
+    iterations: dict[str, Iteration | Off]
     prediction: Prediction
     masking: Masking
     corruption: Corruption

@@ -135,6 +135,34 @@ def test_an_unknown_protocol_suggests_a_near_one(task: TaskSpec) -> None:
         task.for_suite("demo", protocol="s3pl")
 
 
+def test_a_task_without_other_protocols_is_not_taken_for_one_that_has_them(tmp_path: Path) -> None:
+    plain = """
+        name = "plain"
+        title = "A task of one protocol"
+        version = 1
+        kind = "utterance"
+        metric = "accuracy"
+        [head]
+        [protocol]
+        learning_rates = [1e-3]
+        steps = 10
+    """
+    (tmp_path / "plain.toml").write_text(plain)
+    task = load_task_file(tmp_path / "plain.toml")
+    assert task.for_suite("demo") == task
+    for name in ("s3prl", "strcit"):
+        with pytest.raises(UnknownName, match=f"unknown protocol of task 'plain' '{name}'.*strict"):
+            task.for_suite("demo", protocol=name)
+
+
+@pytest.mark.parametrize("line", ["patience_evaluations = 0", "half_batch_seconds = 0", "keep_best_after_steps = 0"])
+def test_a_limit_of_nothing_is_not_no_limit(line: str, tmp_path: Path) -> None:
+    ks = (catalog.folder("tasks") / "ks.toml").read_text()
+    (tmp_path / "ks.toml").write_text(ks.replace("[protocol]\n", f"[protocol]\n{line}\n", 1))
+    with pytest.raises(SpecError, match=rf"ks\.toml: key 'protocol\.{line.split()[0]}'.*found 0"):
+        load_task_file(tmp_path / "ks.toml")
+
+
 def test_small_suites_take_fewer_steps(task: TaskSpec) -> None:
     steps = [task.for_suite(suite).protocol.steps for suite in ("demo", "local", "official")]
     assert max(steps[:2]) * 20 <= steps[2]
