@@ -71,18 +71,20 @@ def evaluate(
     tasks = prepare(plan, progress=progress, load=load)
     outcome = Outcome()
     held: list[Cells] = []
+    loaded: list[UpstreamRequest] = []
     per_upstream = len(tasks) * len(plan.seeds)
     with progress.stage("cells", total=len(plan.upstreams) * per_upstream) as advance:
         for request in plan.upstreams:
             model = _Model(request, load=load, device=plan.device)
             try:
-                upstream = model()
-                if plan.profile == "counted":
-                    _ensure_profile(upstream, request, load, plan, outcome, progress)
+                model()
             except Exception as error:  # whatever is wrong with one upstream, the others have their run
                 outcome.failed(not_loaded(request, error), progress)
                 advance(per_upstream)
                 continue
+            loaded.append(request)
+            if plan.profile == "counted":
+                _ensure_profile(model, request, load, plan, outcome, progress)
             for cells in _cells(model, tasks, plan=plan, progress=progress):
                 left = cells.run(outcome, progress=progress, advance=advance)
                 if left.cells:
@@ -91,12 +93,9 @@ def evaluate(
         if wait:
             wait_for(held, outcome, progress=progress, advance=advance)
     if plan.profile == "timed":
-        for request in plan.upstreams:
-            try:
-                upstream = _on(load(request), plan.device)
-            except Exception:
-                continue  # its cells have said why
-            _ensure_profile(upstream, request, load, plan, outcome, progress)
+        for request in loaded:
+            model = _Model(request, load=load, device=plan.device)
+            _ensure_profile(model, request, load, plan, outcome, progress)
     return outcome
 
 
@@ -165,13 +164,13 @@ def _require_known(plan: Plan) -> None:
             catalog.upstream(request.name)
 
 
-def not_loaded(request: UpstreamRequest, error: Exception) -> FailedCell:
-    """What to report of an upstream that could not be loaded."""
+def not_loaded(request: UpstreamRequest, error: Exception, *, task: str | None = None) -> FailedCell:
+    """What to report of an upstream that could not be loaded, or for which ``task`` could not be done."""
     if not isinstance(error, SkillBenchError):
         _log.error("%s", request.name, exc_info=error)
     said = str(error) if isinstance(error, SkillBenchError) else explained(error)
     text = said or f"{type(error).__name__}: {error}"
-    return FailedCell(upstream=request.name, task=None, seed=None, error=text, is_usage=isinstance(error, UsageError))
+    return FailedCell(upstream=request.name, task=task, seed=None, error=text, is_usage=isinstance(error, UsageError))
 
 
 def _remove_leftovers(plan: Plan) -> None:
@@ -182,17 +181,17 @@ def _remove_leftovers(plan: Plan) -> None:
 
 
 def _ensure_profile(
-    upstream: EvaluatedUpstream,
+    model: _Model,
     request: UpstreamRequest,
     load: Callable[[UpstreamRequest], EvaluatedUpstream],
     plan: Plan,
     outcome: Outcome,
     progress: Progress,
 ) -> None:
-    """One that cannot be kept costs no cell."""
+    """One that cannot be made or kept costs no cell."""
     try:
         ensure_profile(
-            upstream,
+            model(),
             load=lambda: _on(load(request), plan.device),
             out_dir=plan.out_dir,
             suite=plan.suite,
@@ -200,9 +199,8 @@ def _ensure_profile(
             called=request.name,
             progress=progress,
         )
-    except OSError as error:
-        failure = FailedCell(upstream=request.name, task="profile", seed=None, error=explained(error) or str(error))
-        outcome.failed(failure, progress)
+    except Exception as error:
+        outcome.failed(not_loaded(request, error, task="profile"), progress)
 
 
 def forecast(plan: Plan, *, progress: Progress | None = None) -> list[Forecast]:

@@ -12,7 +12,7 @@ import torch
 from fake_speech import FakeUpstream, class_data
 from torch import Tensor
 
-from skill_bench.base.errors import CheckpointError, RecordError
+from skill_bench.base.errors import CheckpointError
 from skill_bench.corpora.data import TaskData
 from skill_bench.evaluation import costs
 from skill_bench.evaluation import evaluate as module
@@ -163,13 +163,49 @@ def test_what_cannot_be_loaded_is_reported_once(run: Callable[..., Outcome], wor
     assert world.events == ["cell of a", "timed profile of a"]
 
 
-def test_a_damaged_profile_is_not_replaced(run: Callable[..., Outcome], tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["timed", "counted"])
+def test_a_damaged_profile_is_not_replaced_and_costs_no_cell(
+    kind: str, run: Callable[..., Outcome], tmp_path: Path
+) -> None:
     path = tmp_path / "out" / "demo" / "a" / "profile.json"
     path.parent.mkdir(parents=True)
     path.write_text("{")
-    with pytest.raises(RecordError, match=r"profile\.json"):
-        run("a")
+    outcome = run("a", "b", profile=kind)
+    assert [failure.name for failure in outcome.failures] == ["a, profile"]
+    assert "profile.json" in outcome.failures[0].error
+    assert len(outcome.records) == 2
     assert path.read_text() == "{"
+
+
+@pytest.mark.parametrize("kind", ["timed", "counted"])
+def test_a_model_that_cannot_be_measured_has_its_cells(
+    kind: str, run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(*_: object, **__: object) -> Profile:
+        raise RuntimeError("zeros are not speech")
+
+    monkeypatch.setattr(costs, "profile", measure)
+    outcome = run("a", profile=kind)
+    assert [(failure.name, failure.error) for failure in outcome.failures] == [
+        ("a, profile", "RuntimeError: zeros are not speech")
+    ]
+    assert len(outcome.records) == 1
+
+
+def test_a_model_that_cannot_be_loaded_again_has_no_profile(run: Callable[..., Outcome], world: World) -> None:
+    load, times = world.load, 0
+
+    def once(request: UpstreamRequest) -> Any:
+        nonlocal times
+        times += 1
+        if times > 1:
+            raise CheckpointError("gone")
+        return load(request)
+
+    world.load = once  # type: ignore[method-assign]
+    outcome = run("a")
+    assert [(failure.name, failure.error) for failure in outcome.failures] == [("a, profile", "gone")]
+    assert len(outcome.records) == 1
 
 
 @pytest.mark.parametrize("kind", ["timed", "counted"])
