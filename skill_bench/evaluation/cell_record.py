@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -105,8 +104,13 @@ class CellRecord:
         """The record of exactly this cell, if there is one: same model, same data, same settings."""
         if isinstance(self.data, SkillBenchError):
             return None
-        found = find_finished(self.plan.out_dir, self.key, identity=self.identity, fingerprint=self.data.fingerprint)
-        return found if found is not None and stated(found.task_spec) == stated(self.common["task_spec"]) else None
+        return find_finished(
+            self.plan.out_dir,
+            self.key,
+            identity=self.identity,
+            fingerprint=self.data.fingerprint,
+            task_spec=self.common["task_spec"],
+        )
 
     def failed_meanwhile(self) -> FailedCell | None:
         """What another process has just failed at: it is not tried again by everybody who finds it."""
@@ -162,15 +166,6 @@ class CellRecord:
 def _storable(text: str) -> str:
     """Without the halves of characters that stand for a file name's bytes which are no UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def stated(task_spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides a score: no words for the reader, no table that the task has not (older records lack newer ones).
-
-    Older records also repeat what the metric says of itself.
-    """
-    beside = ("title", "reference", "higher_is_better", "unit")
-    return {name: value for name, value in task_spec.items() if value is not None and name not in beside}
 
 
 def _expected(plan: Plan, key: Key, identity: str) -> dict[str, float]:

@@ -35,6 +35,8 @@ from skill_bench.records.prediction_rows import rows_in
 
 DEFAULT_PROTOCOL = "strict"
 REPLACED = "replaced"
+# Words for the reader, and in older records what the metric says of itself.
+_BESIDE_THE_SCORE = ("title", "reference", "higher_is_better", "unit")
 
 
 class Key(Frozen):
@@ -214,7 +216,7 @@ class Record(Document):
         return record_path(out_dir, self.key)
 
     def same_experiment(self, other: Record) -> bool:
-        """Equal key, model and data: one may stand for the other."""
+        """Equal key, model, data and settings: one may stand for the other."""
         return _experiment(self) == _experiment(other)
 
     def save(self, out_dir: Path, *, predictions: Iterable[Mapping[str, JsonValue]] | None = None) -> Path:
@@ -274,7 +276,9 @@ def find_record(place: Path, key: Key) -> Path | None:
     return find(place, record_path(Path(), key))
 
 
-def find_finished(out_dir: Path, key: Key, *, identity: str, fingerprint: str) -> Record | None:
+def find_finished(
+    out_dir: Path, key: Key, *, identity: str, fingerprint: str, task_spec: Mapping[str, JsonValue]
+) -> Record | None:
     """The finished record of exactly this experiment, or None: then the cell has to be run.
 
     Raises:
@@ -284,7 +288,7 @@ def find_finished(out_dir: Path, key: Key, *, identity: str, fingerprint: str) -
     if path is None:
         return None
     found = Record.read(path)
-    wanted = (key, identity, fingerprint)
+    wanted = (key, identity, fingerprint, settings(task_spec))
     return found if found.status == "finished" and _experiment(found) == wanted else None
 
 
@@ -313,8 +317,14 @@ def read_predictions(record_file: Path, record: Record) -> list[dict[str, Any]]:
     return rows
 
 
-def _experiment(record: Record) -> tuple[Key, str, str | None]:
-    return record.key, record.system.identity, record.data.fingerprint if record.data else None
+def settings(task_spec: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """What of a task decides a score: no words, and nothing that it has not, of which older records do not speak."""
+    return {name: value for name, value in task_spec.items() if value and name not in _BESIDE_THE_SCORE}
+
+
+def _experiment(record: Record) -> tuple[Key, str, str | None, dict[str, JsonValue]]:
+    fingerprint = record.data.fingerprint if record.data else None
+    return record.key, record.system.identity, fingerprint, settings(record.task_spec)
 
 
 def _write_predictions(path: Path, rows: Iterable[Mapping[str, JsonValue]]) -> Predictions:

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from skill_bench.base import catalog
-from skill_bench.evaluation.cell_record import stated
 from skill_bench.evaluation.task_files import load_task
 from skill_bench.models import checkpoint
 from skill_bench.models.architecture import LayerShape
 from skill_bench.models.encoder import Encoder
 from skill_bench.models.factories import WAVLM_POSITION, architecture
+from skill_bench.records.record import settings
 from skill_bench.records.store import contents, pack
 from skill_bench.report.render.frame import to_frame
 from skill_bench.report.table.blocks import variant
@@ -142,6 +142,6 @@ def test_shipped_records_have_the_settings_that_a_run_has_today() -> None:
     for record in records:
         task = load_task(record.key.task)
         today = task.for_suite(record.key.suite, protocol=record.key.protocol).recorded()
-        assert stated(record.task_spec) == stated(today), "a run would not find the cell finished"
+        assert settings(record.task_spec) == settings(today), "a run would not find the cell finished"
         assert variant(record.model_copy(update={"task_spec": today})) == variant(record), record.key
         assert record.key.task_version == task.version

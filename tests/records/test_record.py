@@ -282,7 +282,7 @@ def test_a_file_gets_the_usual_permissions(tmp_path: Path) -> None:
 def test_finished_cells_are_found_again(tmp_path: Path) -> None:
     done = make()
     done.save(tmp_path)
-    same = {"identity": done.system.identity, "fingerprint": "f" * 64}
+    same: dict[str, Any] = {"identity": done.system.identity, "fingerprint": "f" * 64, "task_spec": done.task_spec}
     assert record.find_finished(tmp_path, done.key, **same) == done
     assert record.find_finished(tmp_path, done.key, **same | {"identity": "b"}) is None
     assert record.find_finished(tmp_path, done.key, **same | {"fingerprint": "b"}) is None
@@ -294,7 +294,7 @@ def test_finished_cells_are_found_again(tmp_path: Path) -> None:
 def test_failed_cells_are_run_again(tmp_path: Path) -> None:
     failed = make(status="failed", metrics={}, error=Failure(type="E", message="m"))
     failed.save(tmp_path)
-    assert record.find_finished(tmp_path, failed.key, identity="a" * 64, fingerprint="f" * 64) is None
+    assert record.find_finished(tmp_path, failed.key, identity="a" * 64, fingerprint="f" * 64, task_spec={}) is None
 
 
 def test_a_finished_record_of_other_data_is_moved_aside_not_lost(tmp_path: Path) -> None:
@@ -309,6 +309,16 @@ def test_a_finished_record_of_other_data_is_moved_aside_not_lost(tmp_path: Path)
     old = list(path.parent.glob("replaced/*-ks-s0.predictions.jsonl"))
     assert ["yes" in p.read_text() for p in old] == [True]
     assert record_files([tmp_path]) == [path]
+
+
+def test_a_finished_record_of_other_settings_is_moved_aside_not_lost(tmp_path: Path) -> None:
+    """Somebody may have edited a task and not raised its version."""
+    path = make(task_spec={"title": "a", "protocol": {"steps": 5}}).save(tmp_path)
+    make(task_spec={"title": "b", "protocol": {"steps": 5}, "search": None}).save(tmp_path)
+    assert not (path.parent / "replaced").exists(), "the settings are equal"
+    make(task_spec={"title": "b", "protocol": {"steps": 6}}).save(tmp_path)
+    (kept,) = path.parent.glob("replaced/*-ks-s0.json")
+    assert Record.read(kept).task_spec["protocol"] == {"steps": 5}
 
 
 def test_the_same_experiment_is_replaced_in_place(tmp_path: Path) -> None:
@@ -366,15 +376,19 @@ def test_a_model_may_be_called_as_the_folder_for_what_is_moved_aside(tmp_path: P
 def test_each_part_of_a_key_alone_makes_another_experiment(change: dict[str, Any], tmp_path: Path) -> None:
     one = make()
     one.save(tmp_path)
-    same = {"identity": one.system.identity, "fingerprint": "f" * 64}
+    same: dict[str, Any] = {"identity": one.system.identity, "fingerprint": "f" * 64, "task_spec": one.task_spec}
     assert record.find_finished(tmp_path, one.key, **same) is not None
     assert record.find_finished(tmp_path, one.key.model_copy(update=change), **same) is None
     assert set(Key.model_fields) == {"suite", "protocol", "task", "task_version", "upstream", "seed"}
 
 
-@pytest.mark.parametrize("change", [{"identity": "b" * 64}, {"fingerprint": "e" * 64}])
-def test_another_model_and_other_data_are_each_another_experiment(change: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change", [{"identity": "b" * 64}, {"fingerprint": "e" * 64}, {"task_spec": {"protocol": {"steps": 9}}}]
+)
+def test_another_model_other_data_and_other_settings_are_each_another_experiment(
+    change: dict[str, Any], tmp_path: Path
+) -> None:
     one = make()
     one.save(tmp_path)
-    same = {"identity": one.system.identity, "fingerprint": "f" * 64}
+    same: dict[str, Any] = {"identity": one.system.identity, "fingerprint": "f" * 64, "task_spec": one.task_spec}
     assert record.find_finished(tmp_path, one.key, **(same | change)) is None

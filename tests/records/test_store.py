@@ -108,11 +108,11 @@ def test_what_is_in_an_archive_counts_as_finished(
     record = make_record("good")
     pack(folder, folder / "demo.zip")
     shutil.rmtree(folder / "demo")
-    assert find_finished(folder, record.key, identity="good", fingerprint="f" * 64) == record.model_copy(
+    assert find_finished(folder, record.key, identity="good", fingerprint="f" * 64, task_spec={}) == record.model_copy(
         update={"predictions": collect(folder).records[1].predictions}
     )
-    assert find_finished(folder, record.key, identity="other", fingerprint="f" * 64) is None
-    assert find_finished(folder, record.key, identity="good", fingerprint="e" * 64) is None
+    assert find_finished(folder, record.key, identity="other", fingerprint="f" * 64, task_spec={}) is None
+    assert find_finished(folder, record.key, identity="good", fingerprint="e" * 64, task_spec={}) is None
     assert find_profile(folder, "demo", make_profile("good").system) == make_profile("good")
     assert find_profile(folder, "demo", make_profile("good", identity="other").system) is None
     assert find_profile(folder, "local", make_profile("good").system) is None

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
 
-from skill_bench.records.record import Record
+from skill_bench.base.hashed import digest
+from skill_bench.records.record import Record, settings
 from skill_bench.report.table.entry import FoundRecord
 
 Variant = tuple[int, str, str]
 """A task's version, the fingerprint of its data, and a hash of the settings that decide a score."""
-_SETTINGS = ("kind", "metric", "aggregate", "target", "decision", "search", "audio", "head", "protocol")
 SystemId = tuple[str, str, str]
 """Where its records are from, its name, its identity."""
 
@@ -47,8 +46,8 @@ def variant(record: Record) -> Variant | None:
     if record.data is None:
         return None
     # A title or a note may change; what decides the score may not, even if somebody forgot to raise the version.
-    settings = json.dumps({name: record.task_spec.get(name) for name in _SETTINGS}, sort_keys=True)
-    return record.key.task_version, record.data.fingerprint, hashlib.sha256(settings.encode()).hexdigest()
+    text = json.dumps(settings(record.task_spec), sort_keys=True)
+    return record.key.task_version, record.data.fingerprint, digest(text)
 
 
 def _split_group(suite: str, protocol: str, entries: list[FoundRecord]) -> list[Block]:
