@@ -13,9 +13,14 @@ from skill_bench.report.table.load import load_table, results_here
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """Two systems in every suite that both were measured on; prints as ``skill-bench compare`` does."""
+    """Two systems in every suite that both were measured on; prints as ``skill-bench compare`` does.
+
+    Attributes:
+        problems: files that could not be used, and records that stand in no comparison.
+    """
 
     sections: tuple[SystemComparison, ...]
+    problems: tuple[str, ...] = ()
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -24,7 +29,7 @@ class Compared:
         return found.astype({name: "Int64" for name in ("n_units", "a_n_seeds", "b_n_seeds") if name in found})
 
     def __str__(self) -> str:
-        return "\n".join(map(to_text, self.sections))
+        return "\n".join([*map(to_text, self.sections), *(f"problem: {problem}" for problem in self.problems)])
 
     __repr__ = __str__
 
@@ -47,4 +52,4 @@ def compare(
     """
     folder = None if results is None else Path(results)
     table = load_table(results_here(folder), suite=suite, published=False, intervals=False)
-    return Compared(sections=tuple(compare_systems(table, a, b, level=level)))
+    return Compared(sections=tuple(compare_systems(table, a, b, level=level)), problems=tuple(table.problems))

@@ -108,17 +108,16 @@ def compare(
     ] = None,
 ) -> None:
     """Test whether one system is better than another, task by task on the same test items."""
+    from skill_bench.api.compare import compare as compared
     from skill_bench.base.documents import write_atomic
-    from skill_bench.report.comparison import compare_systems, to_csv, to_text
-    from skill_bench.report.table.load import load_table, results_here
+    from skill_bench.report.comparison import to_csv, to_text
 
-    table = load_table(results_here(results), suite=suite, published=False, intervals=False)
-    found = compare_systems(table, a, b, level=level)
-    for one in found:
+    found = compared(a, b, results=results, suite=suite, level=level)
+    for one in found.sections:
         typer.echo(to_text(one))
     if csv is not None:
-        typer.echo(f"written to {write_atomic(csv, to_csv(found).encode())}")
-    for problem in table.problems:
+        typer.echo(f"written to {write_atomic(csv, to_csv(found.sections).encode())}")
+    for problem in found.problems:
         typer.echo(f"problem: {problem}", err=True)
 
 

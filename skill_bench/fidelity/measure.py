@@ -24,14 +24,13 @@ from skill_bench.corpora.listing import speech_fingerprint
 from skill_bench.fidelity.heldout import HeldOut, Speakers, divide, held_out
 from skill_bench.fidelity.interval import CONFIDENCE, interval
 from skill_bench.fidelity.ridge import PENALTIES, WHITENING_THRESHOLD, RunningMoments, State
+from skill_bench.layers.measure import MAX_SECONDS, heard_seconds
 from skill_bench.records.fidelity import Fidelity, FidelitySettings, LayerFidelity, Mapping, Reading, training_of
 from skill_bench.records.record import System
 from skill_bench.upstream.interface import Upstream
 
 Layers = tuple[int, ...]
 """The student's layer for each of the teacher's, h0 first."""
-MAX_SECONDS = 30.0
-"""Of one utterance: memory of attention grows with the square of its length."""
 _TEACHER = 0
 """The teacher's number among the models; students follow."""
 
@@ -251,7 +250,7 @@ def _document(
         n_utterances_without_speaker=speakers.n_unknown,
         n_utterances_without_frames=heard.n_without_frames,
         n_frames=sum(heard.moments.n_frames),
-        audio_seconds=sum(utterance.seconds or 0.0 for utterance in utterances),
+        audio_seconds=heard_seconds(utterances),
         settings=FidelitySettings(
             n_folds=max(speakers.fold_of) + 1,
             n_groups=len(speakers.fold_of),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -26,6 +26,11 @@ from skill_bench.records.similarity import MEASURES, Largest, LayerSimilarity, L
 
 MAX_SECONDS = 30.0
 """Of one utterance: memory of attention grows with the square of its length. LibriSpeech's longest lasts 35 s."""
+
+
+def heard_seconds(utterances: Iterable[Utterance]) -> float:
+    """Of each utterance at most `MAX_SECONDS`."""
+    return sum(min(utterance.seconds or 0.0, MAX_SECONDS) for utterance in utterances)
 
 
 def choose(utterances: Sequence[Utterance], *, n: int, seed: int) -> list[Utterance]:
@@ -114,7 +119,7 @@ def measure(
         checkpoint_sha256=model.sha256,
         data_fingerprint=speech_fingerprint(utterances),
         n_utterances=len(chosen),
-        audio_seconds=sum(u.seconds or 0.0 for u in chosen),
+        audio_seconds=heard_seconds(chosen),
         seed=seed,
         linkage=linkage,
         contiguous=contiguous,

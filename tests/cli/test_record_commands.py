@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import skill_bench as sb
 from skill_bench.base import catalog
 from skill_bench.base.archive import read_bytes
 from skill_bench.distillation.recipe import names
@@ -112,7 +113,11 @@ def test_a_folder_without_records_is_said_beside_the_table_of_the_others(
     (tmp_path / "empty").mkdir()
     said = load_table(Path("empty"), published=False, intervals=False).problems
     assert said == ("empty: holds no record. Name the --out of a run.",)
-    assert "problem: empty: holds no record" in command("compare", "skill", "fbank", "--results", "empty").err
+    ended = command("compare", "skill", "fbank", "--results", "empty")
+    assert ended.err == f"problem: {said[0]}\n"
+    compared = sb.compare("skill", "fbank", results="empty")
+    assert compared.problems == said
+    assert f"{compared}\n" == ended.out + ended.err
 
 
 def test_a_folder_is_shown_as_it_is_scored_again(command: Callable[..., Any], tmp_path: Path, make_record: Any) -> None:

@@ -315,9 +315,10 @@ def test_of_a_long_recording_the_beginning_counts(
 
     monkeypatch.setattr(Runtime, "hidden_states", listening)
     monkeypatch.setattr("skill_bench.layers.measure.MAX_SECONDS", 0.2)
-    calibrate(teacher.encoder, speech, n=len(speech), seed=0)
+    found = measure(teacher, speech, name="tiny", n_groups=2, n_utterances=len(speech), measures=("cka",))
     assert len(heard) == len(speech)
     assert max(heard) == 3_200
+    assert found.audio_seconds == pytest.approx(0.2 * len(speech)), "what was heard, not what is there"
 
 
 @pytest.fixture
