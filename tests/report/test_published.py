@@ -72,6 +72,7 @@ def test_printed_scores_are_those_of_the_rows_metrics() -> None:
         (HEAD + "A,1,90,\n", r"x\.csv:2: 'A' has no source\. Cite where"),
         (HEAD + ",1,90,paper\n", r"x\.csv:2: has no system"),
         (HEAD + "A,1,high,paper\n", r"x\.csv:2: ks_accuracy_percent is 'high', not a number"),
+        (HEAD + "A,1,9_6.6,paper\n", r"x\.csv:2: ks_accuracy_percent is '9_6\.6', not a number"),
         (HEAD + "A,1,nan,paper\n", r"x\.csv:2: ks_accuracy_percent is 'nan'"),
         (HEAD + "A,1,90,one, two\n", r"x\.csv:2: has another number of cells"),
         (HEAD + "A,1\n", r"x\.csv:2: has another number of cells"),

@@ -93,6 +93,17 @@ def test_seeds_of_a_recipe_are_one_row(folder: Path) -> None:
     assert len(apart.sections[0].rows) == 5
 
 
+def test_what_a_training_lacks_is_noted(make_record: MakeRecord, tmp_path: Path) -> None:
+    """Else a mean of one training would look like that of all."""
+    sized, unsized = student("skill", 0), student("skill", 1).model_copy(update={"n_parameters": None})
+    save(make_record, tmp_path, sized, 20)
+    save(make_record, tmp_path, sized, 20, task="er")
+    save(make_record, tmp_path, unsized, 30)
+    row = row_of(build([collect(tmp_path)]), "skill")
+    assert row.quantities[PARAMETERS.name] == 0.001
+    assert row.notes[-1] == "distillation seed 1 has no er_accuracy_percent, parameters_millions"
+
+
 def test_a_training_counts_once_however_many_probes_it_has(make_record: MakeRecord, tmp_path: Path) -> None:
     for training, seed, right in ((0, 0, 20), (0, 1, 20), (0, 2, 20), (1, 0, 40)):
         save(make_record, tmp_path, student("skill", training), right, seed=seed)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 from skill_bench.base.errors import RecordError, suggest
-from skill_bench.base.text import csv_rows
+from skill_bench.base.text import csv_rows, number
 from skill_bench.report.table.columns import published_column
 from skill_bench.report.table.quantities import publishable
 
@@ -55,10 +56,10 @@ def _read(path: Path) -> tuple[list[PublishedRow], list[str]]:
     problems = []
     columns, rows = csv_rows(path, error=RecordError)
     _check_columns(path, columns)
-    for number, values in rows:
+    for line, values in rows:
         try:
-            row = _row(path, number, columns, values)
-            found[row.system].append((number, row))
+            row = _row(path, line, columns, values)
+            found[row.system].append((line, row))
         except RecordError as error:
             problems.append(str(error))
     for system, several in found.items():
@@ -111,10 +112,6 @@ def _row(path: Path, line: int, columns: list[str], values: list[str]) -> Publis
 def _number(where: str, name: str, cell: str) -> float | None:
     if not cell.strip():
         return None
-    try:
-        value = float(cell)
-    except ValueError:
-        raise RecordError(f"{where}: {name} is {cell!r}, not a number. Leave unpublished cells empty.") from None
-    if value != value or value in (float("inf"), float("-inf")):
-        raise RecordError(f"{where}: {name} is {cell!r}. Leave unpublished cells empty.")
+    if math.isnan(value := number(cell)):
+        raise RecordError(f"{where}: {name} is {cell!r}, not a number. Leave unpublished cells empty.")
     return value

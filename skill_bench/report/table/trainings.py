@@ -42,6 +42,10 @@ def _one(recipe: str, trainings: Trainings) -> SystemRow:
     first = rows[0]
     names = dict.fromkeys(name for row in rows for name in row.scores)
     quantities = dict.fromkeys(name for row in rows for name in row.quantities)
+    lacking = {
+        seed: [name for name in (*names, *quantities) if name not in row.scores and name not in row.quantities]
+        for seed, row in trainings.items()
+    }
     return replace(
         first,
         system=recipe,
@@ -57,8 +61,7 @@ def _one(recipe: str, trainings: Trainings) -> SystemRow:
         measured_on="; ".join(dict.fromkeys(row.measured_on for row in rows if row.measured_on)) or None,
         notes=(
             *(f"distillation seed {seed}: {note}" for seed, row in trainings.items() for note in row.notes),
-            *(f"distillation seed {seed} has no {name}" for seed, row in trainings.items() for name in names
-              if name not in row.scores),
+            *(f"distillation seed {seed} has no {', '.join(lacks)}" for seed, lacks in lacking.items() if lacks),
         ),
         entries=tuple(entry for row in rows for entry in row.entries),
         fidelity=tuple(one for row in rows for one in row.fidelity),
