@@ -111,6 +111,16 @@ def test_the_shipped_grid_is_valid() -> None:
     assert len({r.model_dump_json() for r in recipes if r}) == len(recipes), "two rows are the same experiment"
 
 
+def test_another_teacher_has_the_main_rows_of_the_evidence() -> None:
+    (here, own), (there, all_jobs) = (
+        read_grid(catalog.folder("leaderboard") / name) for name in ("earlier_teacher.toml", "evidence.toml")
+    )
+    main = {job.name: job.recipe for job in all_jobs if job.row.tasks is None}
+    assert {job.name: job.recipe for job in own} == main
+    assert (here.fidelity, here.probe_seeds, here.upstreams) == (there.fidelity, there.probe_seeds, there.upstreams)
+    assert set(here.tasks) < set(there.tasks)
+
+
 def test_the_candidates_are_skill_with_one_or_two_options_changed() -> None:
     grid, jobs = read_grid(catalog.folder("leaderboard") / "candidates.toml")
     recipes = {job.row.name: job.recipe for job in jobs if job.seed == 0 and job.recipe}
