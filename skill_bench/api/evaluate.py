@@ -47,7 +47,7 @@ def evaluate(
         model: Name of an upstream, ``hf:ORG/MODEL``, path of an upstream folder or a checkpoint; a torch module or any
             function that takes a ``(1, samples)`` float32 waveform at 16 kHz and gives hidden states, each
             ``(1, frames, dim)``. A module is put into evaluation mode meanwhile; nothing of it is changed.
-        suite: ``demo`` needs no data; ``local``, ``superb`` and ``mini`` need ``data_root``.
+        suite: A name of `skill-bench list`; all but ``demo`` need ``data_root``.
         tasks: Names; all that the suite has by default.
         seeds: How many, or which ones.
         protocol: ``strict`` or ``s3prl``.

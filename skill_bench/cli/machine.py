@@ -116,15 +116,17 @@ def _described(
     suite: str, tasks: list[str] | None, data_root: Path, suite_file: Path | None, cache_dir: Path
 ) -> tuple[list[str], Examine]:
     from skill_bench.base.errors import UnknownName
-    from skill_bench.corpora.load import tasks_of, title_of
+    from skill_bench.corpora.load import suite_of, tasks_of
     from skill_bench.evaluation.examine import examine
 
     known = tasks_of(suite, data_root=data_root, suite_file=suite_file)
     for task in tasks or ():
         if task not in known:
             raise UnknownName("task of the suite", task, known)
-    if (title := title_of(suite, data_root=data_root, suite_file=suite_file)) is not None:
-        typer.echo(filled(f"{suite}: {title}"))
+    if (spec := suite_of(suite, data_root=data_root, suite_file=suite_file)) is not None:
+        titled = [f"{suite}: {spec.title}"] if spec.title else []
+        for line in (*titled, *(f"not there: {source}" for source in spec.to_get(data_root))):
+            typer.echo(filled(line))
 
     def of(task: str) -> tuple[str, bool]:
         examined = examine(task, suite=suite, data_root=data_root, suite_file=suite_file, cache_dir=cache_dir)

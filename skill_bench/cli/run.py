@@ -36,7 +36,7 @@ def run(
     """
     from skill_bench.base.errors import SkillBenchError, UsageError
     from skill_bench.cli.console import ConsoleProgress
-    from skill_bench.corpora.load import title_of
+    from skill_bench.corpora.load import suite_of
     from skill_bench.evaluation.evaluate import evaluate
     from skill_bench.launch.launch import in_jobs
     from skill_bench.report.render.terminal import require_columns, show
@@ -46,8 +46,9 @@ def run(
     out = plan.out_dir
     kept = f"finished cells are in {out}; the same command continues with the others"
     with ConsoleProgress() as progress, interruptible(progress, kept=kept):
-        if (title := title_of(plan.suite, data_root=plan.data_root, suite_file=plan.suite_file)) is not None:
-            progress.note(f"suite {plan.suite}: {title}")
+        described = suite_of(plan.suite, data_root=plan.data_root, suite_file=plan.suite_file)
+        if described is not None and described.title:
+            progress.note(f"suite {plan.suite}: {described.title}")
         outcome = evaluate(plan, progress=progress) if launch is None else in_jobs(plan, launch, progress=progress)
     if launch is not None and launch.detach:
         typer.echo(f"`skill-bench status --out {out}` says how far the jobs are.")

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 import typer
 
-from skill_bench.base.catalog import DEFAULT_SUITE
+from skill_bench.base.catalog import DEFAULT_SUITE, suites
 from skill_bench.base.errors import UsageError
 from skill_bench.base.places import cache_folder
 from skill_bench.base.specs import Precision
@@ -34,6 +34,7 @@ from skill_bench.cli.paths import there
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.launch.options import LaunchOptions, read_options
 
+_WITH_DATA = ", ".join(sorted({*suites()} - {DEFAULT_SUITE}))
 Asked = Callable[..., Plan]
 """Makes the plan of the options; what else `plan_of` takes can be given."""
 
@@ -49,9 +50,7 @@ def plan_of(
     ckpt: Checkpoint = None,
     suite: Annotated[
         str,
-        typer.Option(
-            help="What to evaluate on: demo needs no data; local, superb, mini and dspspeech20 need --data-root."
-        ),
+        typer.Option(help=f"What to evaluate on: {DEFAULT_SUITE} needs no data; {_WITH_DATA} need --data-root."),
     ] = DEFAULT_SUITE,
     tasks: Annotated[str | None, typer.Option(help="Names of tasks, comma-separated; by default all.")] = None,
     protocol: Annotated[str, typer.Option(help="strict, or s3prl with its learning rates and quirks.")] = "strict",

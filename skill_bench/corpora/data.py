@@ -27,7 +27,7 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """Recording conditions that are imitated when the audio is loaded, see `skill_bench.corpora.audio.effects`.
+    """Recording conditions that are imitated when the audio is loaded, see `skill_bench.corpora.audio.conditions`.
 
     Attributes:
         gain_db: Root mean square of the speech, in dB of full scale (so it is negative).
@@ -132,10 +132,10 @@ class TaskData:
 
     Attributes:
         task: Its name.
-        suite: ``demo``, ``local``, ``superb`` or ``mini``.
+        suite: A name of `skill-bench list`.
         synthetic: True where a speech synthesiser made the audio; such numbers say nothing about real speech.
         folds: One, or several whose test scores are averaged.
-        fingerprint: sha256 over what was chosen, see `skill_bench.corpora.described.partition.fingerprint`.
+        fingerprint: sha256 over what was chosen, see `skill_bench.corpora.described.partition.folds_fingerprint`.
         notes: Facts to show and to record beside every number.
     """
 

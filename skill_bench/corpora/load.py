@@ -41,7 +41,7 @@ def load_task_data(
     """The utterances of a task, all of them checked to be readable.
 
     Args:
-        suite: ``demo``, ``local``, ``superb``, ``mini``, or a packaged layout's name.
+        suite: A name of `skill-bench list`.
         task: For ``local``, a name under ``[tasks]`` of the suite.toml.
         data_root: For ``local``, the folder that manifests and audio are relative to; for ``superb`` and ``mini``, the
             folder of the official corpora.
@@ -147,25 +147,27 @@ def _suite_file(suite: str, data_root: Path, suite_file: Path | None) -> tuple[P
         return find_suite_file(data_root, suite_file)
     if suite_file is not None:
         raise UsageError(f"--suite {suite} has a suite.toml of its own. --suite-file is for --suite local.")
-    asked = read_suite(packaged).recognise
-    missing = [name for name in (asked.files if asked else ()) if not (data_root / name).is_file()]
+    spec = read_suite(packaged)
+    missing = [name for name in (spec.recognise.files if spec.recognise else ()) if not (data_root / name).is_file()]
     if missing:
+        sources = "".join(f"\n  {line}" for line in spec.to_get(data_root))
         raise UsageError(
-            f"--data-root {data_root} lacks {', '.join(missing)}, which --suite {suite} reads. Its layout: {packaged}"
+            f"--data-root {data_root} lacks {', '.join(missing)}, which --suite {suite} reads. Its corpora do not come "
+            f"with skill-bench, and their manifests are yours to make, with the columns that {packaged} names. Of "
+            f"what is missing, the sources:{sources}"
         )
     return packaged, ()
 
 
-def title_of(suite: str, *, data_root: Path | None, suite_file: Path | None = None) -> str | None:
-    """The title in the suite.toml of a suite of recordings; None for others, which are what their name says.
+def suite_of(suite: str, *, data_root: Path | None, suite_file: Path | None = None) -> SuiteSpec | None:
+    """The suite.toml of a suite of recordings; None for others, which are what their name says.
 
     Raises:
         UsageError, SpecError: there is no such file, or it is not valid.
     """
     if not is_local(suite) or data_root is None:
         return None
-    file, _ = _suite_file(suite, data_root, suite_file)
-    return read_suite(file).title or None
+    return read_suite(_suite_file(suite, data_root, suite_file)[0])
 
 
 def find_suite_file(data_root: Path, suite_file: Path | None = None) -> tuple[Path, tuple[str, ...]]:

@@ -26,13 +26,13 @@ class Plan:
 
     Attributes:
         upstreams: One after the other.
-        suite: ``demo`` or ``local``.
+        suite: A name of `skill-bench list`.
         tasks: Names in ``tasks/``.
         seeds: One cell each.
         out_dir: Records, at ``Record.path``.
         cache_dir: Features and synthesised speech.
         cache_limit_bytes: How large its features may grow.
-        data_root: Folder of the ``local`` suite.
+        data_root: Folder of the suite's corpora; the demo suite has none.
         suite_file: Its suite.toml, if it lies elsewhere.
         limit: At most so many utterances in each of train, dev and test.
         device: Where features are extracted and heads are trained.

@@ -26,7 +26,7 @@ LAYER_SCORES = "layer_scores"
 
 @dataclass(frozen=True, kw_only=True)
 class Randomness:
-    """What only training uses: a generator for dropout and masks, re-seeded equally for every cell."""
+    """What only training uses: a generator for dropout and masks, which are the same in every cell."""
 
     generator: torch.Generator
     spec_augment: SpecAugment | None = None

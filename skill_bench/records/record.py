@@ -9,7 +9,7 @@ Layout below an output folder (``Record.path``)::
     <suite>/<upstream>/<task>-s<seed>.json                  protocol "strict", the default
     <suite>/<upstream>/<task>-<protocol>-s<seed>.json       any other protocol
     <suite>/<upstream>/<the same>.predictions.jsonl         one line an utterance
-    <suite>/<upstream>/profile.json                         what the upstream costs, see efficiency.py
+    <suite>/<upstream>/profile.json                         what the upstream costs, see records/profile.py
     <suite>/<upstream>/replaced/                            finished records of another experiment, moved aside
 """
 

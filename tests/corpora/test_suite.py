@@ -313,12 +313,32 @@ def test_packaged_layouts_are_valid_and_recognised_by_their_files(tmp_path: Path
         assert notes == (f"recognised as {spec.title!r} (packaged layout {path.name})",)
 
 
+def test_packaged_layouts_say_where_each_corpus_comes_from(tmp_path: Path) -> None:
+    for _, spec in packaged_layouts():
+        tasks = spec.tasks.values()
+        read = {task.manifest for task in tasks} | {task.recordings.manifest for task in tasks if task.recordings}
+        assert {name.split("/")[0] for name in read} == set(spec.sources)
+        assert len(spec.to_get(tmp_path)) == len(spec.sources)
+
+
+def test_only_what_is_not_there_is_to_get(tmp_path: Path) -> None:
+    (spec,) = (spec for path, spec in packaged_layouts() if path.stem == "open-subsets")
+    for name in (*spec.recognise.files, "speech_to_intent/any.flac") if spec.recognise else ():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert [line.split(":")[0] for line in spec.to_get(tmp_path)] == ["diarization_real"]
+    (tmp_path / "emodb" / "manifest.tsv").unlink()
+    assert [line.split(":")[0] for line in spec.to_get(tmp_path)] == ["emodb", "diarization_real"]
+
+
 def test_a_packaged_layout_is_a_suite_of_its_name(tmp_path: Path) -> None:
     assert {"demo", "local", "superb", "mini", "dspspeech20"} < set(suites())
     with pytest.raises(UsageError, match=r"lacks dspspeech20/manifest\.tsv, which --suite dspspeech20 reads"):
         load_task_data("dspspeech20", "ks", data_root=tmp_path, cache_dir=tmp_path)
     with pytest.raises(UsageError, match="--suite dspspeech20 needs --data-root DIR, the folder with the corpora that"):
         load_task_data("dspspeech20", "ks", cache_dir=tmp_path)
+    with pytest.raises(UsageError, match=r"the sources:\n  dspspeech20: github\.com/zhongyuchen/DSPSpeech-20 at 8165959 "):
+        load_task_data("dspspeech20", "ks", data_root=tmp_path, cache_dir=tmp_path)
     own = tmp_path / "suite.toml"
     with pytest.raises(UsageError, match=r"has a suite\.toml of its own\. --suite-file is for --suite local"):
         load_task_data("dspspeech20", "ks", data_root=tmp_path, suite_file=own, cache_dir=tmp_path)

@@ -6,6 +6,9 @@ Example, with every key; only ``manifest`` and ``target`` have no default::
     synthetic = false
     notes = ["shown and recorded beside every number"]
 
+    [sources]
+    commands = "github.com/ORG/NAME at COMMIT (licence)"   # a corpus's folder and where to get it, for who lacks it
+
     [tasks.ks]
     manifest = "commands/manifest.tsv"   # relative to the data root
     audio_root = "commands"              # default: the manifest's folder
@@ -166,8 +169,15 @@ class SuiteSpec(Strict):
     title: str = ""
     synthetic: bool = False
     notes: list[str] = Field(default_factory=list)
+    sources: dict[str, str] = Field(default_factory=dict)
     recognise: Recognise | None = None
     tasks: Annotated[dict[str, TaskSource], Field(min_length=1)]
+
+    def to_get(self, data_root: Path) -> list[str]:
+        """A line for each corpus whose folder, or a file of it that is recognised, is not there: where to get it."""
+        asked = [f"{name}/" for name in self.sources] + (self.recognise.files if self.recognise else [])
+        lacking = {name.split("/")[0] for name in asked if not (data_root / name).exists()}
+        return [f"{name}: {source}" for name, source in self.sources.items() if name in lacking]
 
 
 def read_suite(path: Path) -> SuiteSpec:

@@ -2,7 +2,6 @@
 
 A quantity is a number of a whole system, be it a score over tasks or a cost, and from what it is read.
 
-Two scores are of the whole SUPERB benchmark.
 Two scores of the whole SUPERB benchmark. A missing task makes either undefined: None, never a partial mean.
 
 ``superb_score`` is the public board's: per task 1000 * (s - fbank) / (sota - fbank), where s is the metric with higher
