@@ -1,6 +1,6 @@
-"""Names in texts: none of our modules that is not there, and nothing to install or to run under a name that is not ours.
+"""Names in texts: none of our modules that is not there, nothing to install that is not ours.
 
-An action can change under its name, and is called by its hash.
+Actions, which can change under their names, are called by hashes.
 """
 
 from __future__ import annotations

@@ -51,12 +51,12 @@ def main(arguments: list[str]) -> None:
             raise
         raise MissingExtra(error.name, extra=extra(), purpose="this downstream task of s3prl") from error
     except FileNotFoundError as error:
-        named = re.fullmatch(r"\./downstream/(\w+)/config\.yaml", str(error.filename))
-        if named is None:
+        task = _downstream_of(str(error.filename), options)
+        if task is None:
             raise
         raise UsageError(
             f"{error.filename}: no such file. s3prl's wheel holds no configurations: give one with -c, for instance "
-            f"https://github.com/s3prl/s3prl/blob/main/s3prl/downstream/{named[1]}/config.yaml"
+            f"https://github.com/s3prl/s3prl/blob/main/s3prl/downstream/{task}/config.yaml"
         ) from error
     finally:
         sys.argv = before
@@ -67,6 +67,15 @@ def _exists(name: str) -> bool:
         return importlib.util.find_spec(name) is not None
     except ModuleNotFoundError:  # of a parent
         return False
+
+
+def _downstream_of(file: str, options: list[str]) -> str | None:
+    """The task whose configuration ``file`` is, by default or as given; None for other files."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-d", "--downstream")
+    parser.add_argument("-c", "--config")
+    asked, _ = parser.parse_known_args(options)
+    return asked.downstream if file in (asked.config, f"./downstream/{asked.downstream}/config.yaml") else None
 
 
 def _refuse_hugging_face(options: list[str]) -> None:

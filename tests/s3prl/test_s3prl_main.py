@@ -154,10 +154,15 @@ def test_unknown_command_lists_the_known_ones(tmp_path: Path) -> None:
     )
 
 
-def test_missing_configuration_says_where_to_get_it(tmp_path: Path) -> None:
-    finished = command("run_downstream", "-m", "train", "-u", "fbank", "-d", "emotion", "-p", "exp", cwd=tmp_path)
+@pytest.mark.parametrize(
+    ("given", "file"), [([], "./downstream/emotion/config.yaml"), (["-c", "mine.yaml"], "mine.yaml")]
+)
+def test_missing_configuration_says_where_to_get_it(given: list[str], file: str, tmp_path: Path) -> None:
+    run = ("run_downstream", "-m", "train", "-u", "fbank", "-d", "emotion", "-p", "exp")
+    finished = command(*run, *given, cwd=tmp_path)
     assert finished.returncode == 2
-    assert "s3prl's wheel holds no configurations: give one with -c" in finished.stderr
+    said = f"error: {file}: no such file. s3prl's wheel holds no configurations: give one with -c"
+    assert said in finished.stderr.splitlines()[-1]
     assert "s3prl/downstream/emotion/config.yaml" in finished.stderr.splitlines()[-1]
 
 
