@@ -17,6 +17,7 @@ from skill_bench.distillation.recipe import load_recipe
 from skill_bench.models import checkpoint
 from skill_bench.report.render.students import write_distilled
 from skill_bench.training.engine import Engine, Processes
+from skill_bench.upstream.origin import spec_beside
 from skill_bench.upstream.spec import weights
 
 
@@ -75,16 +76,19 @@ def distill(
     folder = target.with_suffix(".work") if work_dir is None else Path(work_dir)
     paths = [data] if isinstance(data, str | Path) else data
     processes = processes or Engine(device=device).launch()
+    file = weights(str(teacher))
     student = distillation.distill(
-        checkpoint.load(weights(str(teacher))),
+        checkpoint.load(file),
         list_audio([Path(one) for one in paths]),
         recipe=chosen,
         folder=folder,
         processes=processes,
         progress=progress,
     )
+    known = spec_beside(file)
+    metadata = student.metadata | ({} if known is None else {"teacher": known.name})
     curves: tuple[Path, ...] = ()
     if processes.is_first:
         curves = tuple(write_distilled(folder, title=f"distill {chosen.name}"))
-        checkpoint.save(student.encoder, target, metadata=student.metadata, dtype=getattr(torch, dtype))
-    return Distilled(path=target, metadata=student.metadata, curves=curves)
+        checkpoint.save(student.encoder, target, metadata=metadata, dtype=getattr(torch, dtype))
+    return Distilled(path=target, metadata=metadata, curves=curves)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import uuid
@@ -32,6 +33,7 @@ from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.load import RUN, load_collections
 from skill_bench.report.table.telling import not_counted, why_not
 from skill_bench.report.table.uncertainty import leads_of
+from skill_bench.upstream.spec import NAME_DIGITS
 
 Load = Callable[[UpstreamRequest], EvaluatedUpstream]
 
@@ -77,7 +79,7 @@ def compare(
         tasks: Fewer than the baseline's.
 
     Raises:
-        UsageError: there is no baseline, or it has no such task.
+        UsageError: there is no baseline, it has no such task, or it is of given weights and none are given now.
         RecordError: the baseline was edited.
     """
     baseline, rules = read_baseline(folder), rules or Rules()
@@ -88,8 +90,11 @@ def compare(
         )
     wanted = settings.model_copy(update={"upstream": upstream or settings.upstream, "tasks": tasks or settings.tasks})
     before = collect(folder)
+    model = _load(wanted, place)
+    if upstream is None and place.ckpt is None:
+        _require_own_weights(before, model, folder)
     with tempfile.TemporaryDirectory(prefix="skill-bench-check-") as temporary:
-        model = _run(wanted, Path(temporary), place, progress or Silent())
+        _run(wanted, Path(temporary), place, progress or Silent(), model=model)
         after = collect(Path(temporary))
         left_out, why = _left_out(before, settings.suite, wanted.tasks)
         findings = judge_tasks(
@@ -135,7 +140,8 @@ def update(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
         fresh = Path(temporary) / "fresh"
-        model = _run(settings, fresh, place, progress or Silent(), must_finish=True)
+        model = _load(settings, place)
+        _run(settings, fresh, place, progress or Silent(), model=model, must_finish=True)
         baseline = Baseline(
             settings=settings,
             identity=model.system().identity,
@@ -151,10 +157,34 @@ def update(
     return baseline
 
 
+def _load(settings: Settings, place: RerunOptions) -> EvaluatedUpstream:
+    return place.load(UpstreamRequest(name=settings.upstream, ckpt=place.ckpt))
+
+
+def _require_own_weights(before: Collection, model: EvaluatedUpstream, folder: Path) -> None:
+    """Checks that the baseline is of the upstream's own weights, as ``model`` is: others put their hash into the name.
+
+    Raises:
+        UsageError: it is of others, and a check would hold one model against another.
+    """
+    of_others = re.compile(rf"{re.escape(model.name)}-[0-9a-f]{{{NAME_DIGITS}}}")
+    for record in before.records:
+        if of_others.fullmatch(record.key.upstream):
+            raise UsageError(
+                f"{folder} is of {record.key.upstream}: {model.name} with weights that --ckpt gave. Give --ckpt again, "
+                f"or --upstream {model.name} to hold its own weights against them."
+            )
+
+
 def _run(
-    settings: Settings, out_dir: Path, place: RerunOptions, progress: Progress, *, must_finish: bool = False
-) -> EvaluatedUpstream:
-    model = place.load(UpstreamRequest(name=settings.upstream, ckpt=place.ckpt))
+    settings: Settings,
+    out_dir: Path,
+    place: RerunOptions,
+    progress: Progress,
+    *,
+    model: EvaluatedUpstream,
+    must_finish: bool = False,
+) -> None:
     # Features of an earlier version of the code would hide what the change did: this identity is nobody else's.
     own, model.identity = model.identity, f"{model.identity} {uuid.uuid4()}"
     features = folder_of(model.identity, root=root_in(place.cache_dir))
@@ -183,7 +213,6 @@ def _run(
     if must_finish and outcome.failures:
         listed = "\n".join(f"  {failure.task} seed {failure.seed}: {failure.error}" for failure in outcome.failures)
         raise SkillBenchError(f"no baseline was written, {counted(len(outcome.failures), 'cell')} failed:\n{listed}")
-    return model
 
 
 def _costs(model: EvaluatedUpstream, place: RerunOptions) -> Costs:

@@ -23,7 +23,7 @@ def origin(weights: Path, metadata: Mapping[str, str]) -> dict[str, str]:
     Raises:
         SpecError: a faulty ``upstream.toml`` beside it.
     """
-    own = _spec_beside(weights)
+    own = spec_beside(weights)
     line = list(_teachers(own, metadata))
     found = {} if own is None else {"title": own.title, "licence": own.licence, "teacher": own.teacher}
     found["attribution"] = "; ".join(dict.fromkeys(spec.attribution for spec in line if spec.attribution))
@@ -33,7 +33,8 @@ def origin(weights: Path, metadata: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in found.items() if value}
 
 
-def _spec_beside(weights: Path) -> UpstreamSpec | None:
+def spec_beside(weights: Path) -> UpstreamSpec | None:
+    """The upstream whose folder holds ``weights`` as its own; None for files from elsewhere."""
     folder = weights.resolve().parent
     if not (folder / "upstream.toml").is_file():
         return None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from skill_bench.base.documents import write_atomic
 from skill_bench.base.errors import UsageError
 from skill_bench.models import checkpoint, onnx_file
 from skill_bench.upstream import graph
-from skill_bench.upstream.spec import read_spec
+from skill_bench.upstream.spec import read_spec, role_of
 
 HUBCONF = '''"""s3prl's entry point of this upstream."""
 
@@ -82,7 +83,7 @@ def new_upstream(name: str, *, parent: Path, ckpt: Path | None = None, title: st
 
     Args:
         ckpt: Checkpoint of any readable format, file or folder; it is stored as safetensors, with what it says of
-            itself. A graph (.onnx) stays as it is.
+            itself, which decides on role and teacher. A graph (.onnx) stays as it is.
         title: How tables call it; the name by default.
 
     Raises:
@@ -97,17 +98,21 @@ def new_upstream(name: str, *, parent: Path, ckpt: Path | None = None, title: st
     folder = parent / name
     if folder.exists():
         raise UsageError(f"{folder} is there already. Choose another name, or delete it first.")
-    said = {"name": name, "title": title or name, "kind": "module" if ckpt is None else "encoder", "role": "other"}
+    said = {"name": name, "title": title or name, "kind": "module" if ckpt is None else "encoder"}
+    metadata: Mapping[str, str] = {}
     if ckpt is None:
         said["description"] = "A torch module of our own."
     elif ckpt.suffix == graph.SUFFIX:
-        precision = onnx_file.read(ckpt).stated.precision
-        said |= {"description": f"Read from {ckpt.name}, ONNX {precision}.", "weights": f"{name}{graph.SUFFIX}"}
+        stated = onnx_file.read(ckpt).stated
+        metadata = stated.checkpoint
+        said |= {"description": f"Read from {ckpt.name}, ONNX {stated.precision}.", "weights": f"{name}{graph.SUFFIX}"}
         write_atomic(folder / said["weights"], ckpt.read_bytes())
     else:
         loaded = checkpoint.load(ckpt)
+        metadata = loaded.metadata
         said |= {"description": f"Read from {ckpt.name}, format {loaded.format}.", "weights": f"{name}.safetensors"}
         checkpoint.save(loaded.encoder, folder / said["weights"], metadata=loaded.metadata)
+    said |= {"role": role_of(metadata)} | {key: value for key, value in metadata.items() if key == "teacher"}
     texts = {
         "upstream.toml": "".join(f"{key} = {_quoted(value)}\n" for key, value in said.items()),
         "expert.py": EXPERT_OF_MODULE if ckpt is None else EXPERT_OF_CHECKPOINT,

@@ -83,8 +83,7 @@ class UpstreamSpec(Frozen):
 
 
 def system_of_weights(name: str, sha256: str, *, metadata: Mapping[str, str], title: str) -> System:
-    """Of weights given in the place of an upstream's own, which make another system of it; one that says its teacher is
-    a student, whatever file it comes in.
+    """Of weights given in the place of an upstream's own, which make another system of it.
 
     Args:
         name: Of the upstream.
@@ -92,14 +91,18 @@ def system_of_weights(name: str, sha256: str, *, metadata: Mapping[str, str], ti
         metadata: What they say of themselves.
         title: Where that says none.
     """
-    teacher = metadata.get("teacher")
     return System(
         name=f"{name}-{sha256[:NAME_DIGITS]}",
         title=metadata.get("title", title),
-        kind="student" if teacher else "other",
+        kind=role_of(metadata),
         identity="",
-        teacher=teacher,
+        teacher=metadata.get("teacher"),
     )
+
+
+def role_of(metadata: Mapping[str, str]) -> Literal["student", "other"]:
+    """Of weights, by what they say of themselves: whoever knows a teacher is a student, whatever file it comes in."""
+    return "student" if metadata.get("teacher") or metadata.get("teacher_sha256") else "other"
 
 
 def read_spec(folder: Path) -> UpstreamSpec:
@@ -132,6 +135,11 @@ def weights(text: str) -> Path:
     if not (folder / "upstream.toml").is_file():
         if not exists(path) or not (path.is_file() or path.is_dir()):
             near = suggest(text, known) if os.sep not in text else ""
+            if text.startswith("hf:"):
+                raise UsageError(
+                    f"{text}: no such checkpoint. Models of the hub are named so with --upstream; here download it, "
+                    f"`hf download {text.removeprefix('hf:')} --local-dir FOLDER`, and give the folder."
+                )
             raise UsageError(f"{text}: no such checkpoint. Check the path. {near}Bundled: {', '.join(known)}.")
         return path
     spec = read_spec(folder.resolve())

@@ -24,6 +24,7 @@ from skill_bench.base.errors import SkillBenchError, SpecError, UnknownName, Usa
 from skill_bench.records.profile import Profile
 from skill_bench.records.similarity import LayerSimilarity
 from skill_bench.upstream.called import upstream_of
+from skill_bench.upstream.scaffold import new_upstream
 
 HOP = 320
 FEW = [
@@ -154,7 +155,8 @@ def test_a_teacher_becomes_a_student_that_can_be_measured(tmp_path: Path) -> Non
     assert [one.measure for one in found.measures] == ["cosine"]
     assert len(found.measures[0].groups) == 3
     assert LayerSimilarity.read(found.write(tmp_path / "similarity.json")) == found
-    student = sb.distill(teacher, speech, out=tmp_path / "student.safetensors", changes=FEW, device="cpu")
+    parent = new_upstream("mine", parent=tmp_path, ckpt=teacher)
+    student = sb.distill(parent, speech, out=tmp_path / "student.safetensors", changes=FEW, device="cpu")
     assert student.path.is_file()
     assert (tmp_path / "student.work" / "joint.csv").is_file()
     assert all(curve.is_file() for curve in student.curves)
@@ -162,6 +164,7 @@ def test_a_teacher_becomes_a_student_that_can_be_measured(tmp_path: Path) -> Non
     assert costs.parameters is not None
     assert costs.parameters.total == int(student.metadata["n_parameters"])
     assert (costs.throughput, costs.system.name.split("-")[0]) == (None, "student")
+    assert (costs.system.kind, costs.system.teacher) == ("student", "mine")
 
 
 def test_a_named_upstream_is_profiled_as_the_command_does() -> None:

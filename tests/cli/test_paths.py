@@ -193,6 +193,8 @@ MISSING = {
     "upstream new mine --ckpt gone": "gone: no such checkpoint. Check the path.",
     "pretrain --data speech --out x.safetensors --start gone": "gone: no such checkpoint. Check the path.",
     "distill --teacher gone --data speech --out x.safetensors": "gone: no such checkpoint. Check the path.",
+    "distill --teacher hf:a/b --data speech --out x.safetensors": "hf:a/b: no such checkpoint. Models of the hub are "
+    "named so with --upstream; here download it, `hf download a/b --local-dir FOLDER`, and give the folder.",
     "plan distill --teacher gone --data speech": "gone: no such checkpoint. Check the path.",
     "similarity --teacher gone --data speech": "gone: no such checkpoint. Check the path.",
     "evidence run grid.toml --teacher gone --data speech": "gone: no such checkpoint. Check the path.",

@@ -146,6 +146,20 @@ def test_fewer_tasks_and_unknown_ones(folder: Path, place: RerunOptions) -> None
         compare(folder, place=place, tasks=("asr",))
 
 
+def test_a_baseline_of_given_weights_is_not_checked_with_others_by_mistake(place: RerunOptions, tmp_path: Path) -> None:
+    class Given(Evaluated):
+        name = "fake-0123abcd"
+
+    folder, ckpt = tmp_path / "baseline", tmp_path / "student.safetensors"
+    given = replace(place, ckpt=ckpt, load=lambda _: Given())
+    update(folder, SETTINGS.model_copy(update={"tasks": ("ks",)}), reason="first", place=given)
+    assert compare(folder, place=given).passed
+    with pytest.raises(UsageError, match="is of fake-0123abcd: fake with weights that --ckpt gave"):
+        compare(folder, place=place)
+    assert compare(folder, place=place, upstream="fake").passed, "as asked for"
+    assert compare(folder, place=replace(place, ckpt=ckpt)).passed, "another checkpoint of the same upstream"
+
+
 def test_a_failing_cell_fails_the_check(folder: Path, place: RerunOptions) -> None:
     class Broken(Evaluated):
         def hidden_states(self, waves: list[Tensor]) -> list[Tensor]:

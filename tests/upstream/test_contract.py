@@ -21,6 +21,7 @@ from skill_bench.upstream.contract import CHECKS, Subject, battery
 from skill_bench.upstream.interface import Upstream
 from skill_bench.upstream.load import load_upstream
 from skill_bench.upstream.module import ModuleUpstream
+from skill_bench.upstream.spec import read_spec
 
 
 @pytest.fixture
@@ -57,6 +58,23 @@ def test_a_new_folder_over_a_checkpoint_keeps_the_contract(tmp_path: Path) -> No
     assert upstream.system().licence == "MIT"
     assert upstream.system().checkpoint_sha256 == checkpoint.load(tmp_path / "a.safetensors").sha256
     assert [f.found for f in battery(Subject(upstream=upstream, folder=folder), QUICK)] == [None] * len(QUICK)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "role", "teacher"),
+    [
+        ({}, "other", None),
+        ({"teacher": "mine"}, "student", "mine"),
+        ({"teacher_sha256": "0" * 64}, "student", None),  # of a file that had no name
+    ],
+)
+def test_a_new_folder_says_what_its_checkpoint_says(
+    metadata: dict[str, str], role: str, teacher: str | None, tmp_path: Path
+) -> None:
+    shape = architecture(channels=8, dim=16, n_layers=1, n_heads=2, ffn_dim=8, position_kernel=4, position_groups=2)
+    checkpoint.save(Encoder(shape), tmp_path / "a.safetensors", metadata=metadata)
+    spec = read_spec(scaffold.new_upstream("small", parent=tmp_path, ckpt=tmp_path / "a.safetensors"))
+    assert (spec.role, spec.teacher) == (role, teacher)
 
 
 def test_bundled_folders_are_what_the_scaffold_makes() -> None:
