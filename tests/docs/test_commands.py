@@ -16,7 +16,9 @@ import pytest
 from typer.main import get_command
 
 import skill_bench
+from skill_bench.base.catalog import suites
 from skill_bench.cli.main import app
+from skill_bench.evaluation.task_files import load_task_file
 from skill_bench.report.render.layout import columns_of
 from skill_bench.report.table.quantities import MEAN
 from skill_bench.report.table.table import Table
@@ -59,6 +61,23 @@ def test_every_command_that_is_shown_can_be_given(page: Path) -> None:
 def test_pages_are_found() -> None:
     assert sum(len(commands(page)) for page in PAGES) > 40
     assert len(commands(ROOT / "README.md")) == 4
+
+
+def test_the_task_that_is_shown_can_be_read(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "ks.toml").write_text(text)
+    assert load_task_file(tmp_path / "ks.toml").kind == "utterance"
+
+
+def test_all_suites_are_described() -> None:
+    (table,) = re.findall(r"\| `--suite` \|.*?\n\n", (ROOT / "docs/how-to/data.md").read_text(), re.DOTALL)
+    assert set(re.findall(r"`([\w-]+)`", " ".join(row["`--suite`"] for row in rows_of(table)))) == {*suites()}
+
+
+def test_every_page_is_linked_from_the_first() -> None:
+    pages = re.findall(r"- (?!reference/|index)(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert len(pages) > 15
+    assert [page for page in pages if f"({page})" not in (ROOT / "docs/index.md").read_text()] == []
 
 
 def test_readme_is_short() -> None:
