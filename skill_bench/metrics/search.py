@@ -17,33 +17,29 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-P_TARGET, COST_FALSE_ALARM, COST_MISS = 0.0008, 1.0, 100.0
+_P_TARGET, _COST_FALSE_ALARM, _COST_MISS = 0.0008, 1.0, 100.0
+BETA = _COST_FALSE_ALARM / _COST_MISS * (1 / _P_TARGET - 1)
+"""What a false alarm of every query costs, beside a miss of every one."""
 
 
 def maximum_term_weighted_value(
-    *, queries: Sequence[str], present: Sequence[bool], scores: Sequence[float], **costs: float
+    *, queries: Sequence[str], present: Sequence[bool], scores: Sequence[float], beta: float = BETA
 ) -> float | None:
     """The best of `term_weighted_values`; at least 0, at most 1, and None where no query occurs anywhere.
 
     Args:
-        queries, present, scores, costs: Of `term_weighted_values`.
+        queries, present, scores, beta: Of `term_weighted_values`.
 
     Raises:
         ValueError: the sequences differ in length, or a score is not finite.
     """
-    _, values = term_weighted_values(queries=queries, present=present, scores=scores, **costs)
+    _, values = term_weighted_values(queries=queries, present=present, scores=scores, beta=beta)
     # Without any detection everything is missed and nothing alarmed: 0.
     return max(0.0, float(values.max())) if values.size else None
 
 
 def term_weighted_values(
-    *,
-    queries: Sequence[str],
-    present: Sequence[bool],
-    scores: Sequence[float],
-    p_target: float = P_TARGET,
-    cost_false_alarm: float = COST_FALSE_ALARM,
-    cost_miss: float = COST_MISS,
+    *, queries: Sequence[str], present: Sequence[bool], scores: Sequence[float], beta: float = BETA
 ) -> tuple[Float[ndarray, " thresholds"], Float[ndarray, " thresholds"]]:
     """Every threshold for all queries, the highest first, and the term-weighted value there.
 
@@ -51,9 +47,7 @@ def term_weighted_values(
         queries: The query of each trial.
         present: Whether the trial's document contains it.
         scores: Trials with at least the threshold are detections.
-        p_target: Prior probability of a true trial.
-        cost_false_alarm: Cost of a false alarm.
-        cost_miss: Cost of a miss.
+        beta: The weight of false alarms.
 
     Returns:
         Nothing where no query occurs anywhere.
@@ -69,7 +63,6 @@ def term_weighted_values(
         (true_trials if is_there else false_trials)[query] += 1
     if not true_trials:
         return np.array([]), np.array([])
-    beta = cost_false_alarm / cost_miss * (1 / p_target - 1)
     scored = [query in true_trials for query in queries]
     gains = np.array(
         [

@@ -19,7 +19,7 @@ from skill_bench.metrics.edits import character_error_rate, edits, word_error_ra
 from skill_bench.metrics.ratio import Ratio, accuracy, pooled, standard_error_percent, unweighted_accuracy
 from skill_bench.metrics.scales import SCALES
 from skill_bench.metrics.scoring import FURTHER, SCORERS, score, with_counts
-from skill_bench.metrics.search import maximum_term_weighted_value
+from skill_bench.metrics.search import BETA, maximum_term_weighted_value
 from skill_bench.metrics.slots import slot_type_f1, slot_value_edits, slots
 from skill_bench.metrics.verification import equal_error_noise, equal_error_rate
 
@@ -71,9 +71,8 @@ def test_term_weighted_value_by_hand() -> None:
     # Threshold 6: also an alarm of b: 0.5 - 12.49 * (1/3) / 2 < 0. Threshold 5 has everything true, and that alarm.
     scores = [9.0, 7, 1, 1, 5, 6, 1, 1]
     assert maximum_term_weighted_value(queries=queries, present=present, scores=scores) == 0.5
-    cheap = maximum_term_weighted_value(
-        queries=queries, present=present, scores=scores, p_target=0.5, cost_false_alarm=1, cost_miss=1
-    )
+    assert pytest.approx(12.49) == BETA
+    cheap = maximum_term_weighted_value(queries=queries, present=present, scores=scores, beta=1.0)
     assert cheap == pytest.approx(1 - 1 * (1 / 3) / 2)
     perfect = [9.0, 7, 1, 1, 5, 1, 1, 1]
     assert maximum_term_weighted_value(queries=queries, present=present, scores=perfect) == 1

@@ -18,7 +18,7 @@ import numpy as np
 import simulated_page as page
 from scipy import stats
 
-from skill_bench.metrics.search import COST_FALSE_ALARM, COST_MISS, P_TARGET
+from skill_bench.metrics.search import BETA
 from skill_bench.records.record import Record
 from skill_bench.report.statistics.interval import Interval, interval_of, speaker_interval_of
 from skill_bench.report.statistics.paired import compare
@@ -293,14 +293,13 @@ def search(n_queries: int, n_documents: int, shift: float, *, document: float) -
             for q, d in np.ndindex(shape)
         ]
 
-    beta = COST_FALSE_ALARM / COST_MISS * (1 / P_TARGET - 1)
     at = np.linspace(-2, 8, 4001)
     alarms = stats.norm.sf(at / (1 + query**2 + document**2) ** 0.5)
     hits = stats.norm.sf((at - shift) / (1 + 2 * query**2 + document**2) ** 0.5)
     return Case(
         name=f"MTWV, {n_queries} queries in {n_documents} documents, shift {shift:g}, documents' SD {document:g}",
         metric="mtwv",
-        truth=100 * float(max((hits - beta * alarms).max(), 0.0)),
+        truth=100 * float(max((hits - BETA * alarms).max(), 0.0)),
         draw=draw,
     )
 

@@ -16,11 +16,10 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from skill_bench.metrics.search import COST_FALSE_ALARM, COST_MISS, P_TARGET
+from skill_bench.metrics.search import BETA
 
 Units = Sequence[Sequence[Mapping[str, Any]]]
 _MOST_THRESHOLDS = 2048
-_BETA = COST_FALSE_ALARM / COST_MISS * (1 / P_TARGET - 1)
 
 
 class SearchAtThreshold:
@@ -67,7 +66,7 @@ class _Curves:
         n_true = np.bincount(query, weights=self._present, minlength=n)
         n_false = np.bincount(query, weights=~self._present, minlength=n)
         with np.errstate(divide="ignore"):
-            self._gain = np.where(self._present, 1 / n_true[query], -_BETA / n_false[query])
+            self._gain = np.where(self._present, 1 / n_true[query], -BETA / n_false[query])
         _, self._document = np.unique([str(row["document"]) for row in rows], return_inverse=True)
         self._thresholds = np.unique(self._scores)[::-1]
         if len(self._thresholds) > _MOST_THRESHOLDS:

@@ -15,14 +15,14 @@ pair of speakers has of its own three times, which is taken back for the most pa
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from skill_bench.metrics.search import COST_FALSE_ALARM, COST_MISS, P_TARGET
+from skill_bench.metrics.search import BETA
 
 Units = Sequence[Sequence[Mapping[str, Any]]]
 Weighted = Callable[[Float[ndarray, "draws units"]], Float[ndarray, " draws"]]
@@ -68,9 +68,8 @@ def term_weighted_value(units: Units) -> Weighted:
     n_true = np.bincount(unit_of, weights=present, minlength=len(units))
     n_false = np.bincount(unit_of, weights=~present, minlength=len(units))
     counts = n_true > 0
-    beta = COST_FALSE_ALARM / COST_MISS * (1 / P_TARGET - 1)
     with np.errstate(divide="ignore"):
-        gain = np.where(present, 1 / n_true[unit_of], -beta / n_false[unit_of])
+        gain = np.where(present, 1 / n_true[unit_of], -BETA / n_false[unit_of])
     gain = np.where(counts[unit_of], gain, 0.0)
     order, last_of_ties = _by_score(flat)
     unit_of, gain = unit_of[order], gain[order]
@@ -183,7 +182,7 @@ class VerificationBySpeaker:
         """Values (draws,); NaN where a draw has no trial of one kind."""
         first, second = self._sides
         own = first == second
-        return self._in_parts(weights, lambda w: np.where(own, w[:, first], w[:, first] * w[:, second]))
+        return self._rates(lambda w: np.where(own, w[:, first], w[:, first] * w[:, second]))(weights)
 
     def drawn(self, weights: Float[ndarray, "draws speakers"]) -> Float[ndarray, " draws"]:
         """:meth:`under`, as wide around the value as it varies with other speakers."""
@@ -191,21 +190,20 @@ class VerificationBySpeaker:
         variance = float(np.nanvar(draws)) if len(draws) > 1 and not np.isnan(draws).all() else 0.0
         if not variance:
             return draws
-        over_pairs = self._over_pairs()
+        over_pairs = self._over_pairs
         value = self.under(np.ones((1, len(self.names))))
         return np.asarray(
             value + (draws - value) * np.sqrt(max(variance - _EXCESS * over_pairs, over_pairs) / variance)
         )
 
-    @cache  # noqa: B019 - one for each sample, gone with it
+    @cached_property
     def _over_pairs(self) -> float:
         """The variance when pairs of different speakers are drawn by themselves."""
         low, high = np.sort(self._sides, axis=0)
         _, pair = np.unique(low * len(self.names) + high, return_inverse=True)
         weights = np.random.default_rng(_SEED).exponential(size=(_PAIR_DRAWS, int(pair.max()) + 1))
         weights[:, pair[low == high]] = 1.0
-        return float(np.nanvar(self._in_parts(weights, lambda w: w[:, pair])))
+        return float(np.nanvar(self._rates(lambda w: w[:, pair])(weights)))
 
-    def _in_parts(self, weights: Float[ndarray, "draws units"], of_trials: Weighted) -> Float[ndarray, " draws"]:
-        parts = range(0, len(weights), 64)
-        return np.concatenate([self._rate(of_trials(weights[start : start + 64])) for start in parts])
+    def _rates(self, of_trials: Callable[[ndarray], ndarray]) -> Weighted:
+        return _in_parts(lambda weights: self._rate(of_trials(weights)))
