@@ -257,9 +257,7 @@ def bench(
     folder = catalog.benchmarks()
     import torch
 
-    from skill_bench.base.places import cache_folder
     from skill_bench.cli.console import ConsoleProgress
-    from skill_bench.cli.options import names_in
 
     sys.path.insert(0, str(folder))
     items = importlib.import_module("speed.items")

@@ -72,7 +72,6 @@ def status(
     from functools import partial
 
     from skill_bench.launch.launch import ENGINES
-    from skill_bench.launch.options import LaunchOptions
     from skill_bench.launch.status import status as found_in
 
     engines = {name: partial(engine, LaunchOptions(launcher=name)) for name, engine in ENGINES.items()}

@@ -163,9 +163,6 @@ class Extraction:
         keys = [self._keys[utterance.id] for batch in block for utterance in batch]
         return digest("\n".join(keys))[:32]
 
-    def _is_complete(self, block: Batches) -> bool:
-        return all(self._keys[utterance.id] in self.cache for batch in block for utterance in batch)
-
     def _claimed(
         self, blocks: Iterable[Batches], advance: Advance, *, of_others: list[Batches] | None = None
     ) -> Iterator[_Claimed]:

@@ -92,11 +92,6 @@ class RunningMoments:
         self._products = {(a, b): zeros(dims[a], dims[b]) for a, b in products}
         self._origins: dict[State, Tensor] = {}
 
-    @property
-    def n_bytes(self) -> int:
-        """What the sums take."""
-        return sum(sums.nbytes for sums in (*self._sums.values(), *self._products.values()))
-
     def update(self, group: int, states: Mapping[State, Float[Tensor, "frames dim"]]) -> None:
         """Adds the frames of one utterance, the same number of each state; states of no pair are passed over."""
         frames = {state: states[state].to(sums.device, torch.float64) for state, sums in self._sums.items()}
@@ -173,11 +168,6 @@ class Ridge:
             n_directions=int(kept.sum()),
         )
 
-    def weights(self, penalty: float) -> Matrix:
-        """``(dim_x, dim_y)`` along `axes`: minimises the squared error plus ``penalty`` times the mean eigenvalue of
-        the scatter times the squared weights (scikit-learn's ``Ridge(alpha=penalty * trace / dim_x)``)."""
-        return self.projected * self._shrinkage(penalty)
-
     def squares(self, held_out: Moments, penalties: Sequence[float]) -> Matrix:
         """``(penalties + 1, 2)``: sums of squared residuals for each penalty, as they are and whitened.
 
@@ -195,5 +185,6 @@ class Ridge:
         return np.array([*found, whole])
 
     def _shrinkage(self, penalty: float) -> Matrix:
+        """That of scikit-learn's ``Ridge(alpha=penalty * trace / dim_x)``."""
         shrinkage: Matrix = 1 / (self.scatter + penalty * self.scatter.mean())
         return shrinkage[:, None]

@@ -13,7 +13,6 @@ from tabulate import tabulate
 from skill_bench.base.errors import RecordError, UnknownName, UsageError, first_few
 from skill_bench.base.escape import spreadsheet
 from skill_bench.base.filled import COLUMNS, filled
-from skill_bench.base.provenance import Provenance
 from skill_bench.report.statistics.interval import LEVEL, Interval, enough_speakers
 from skill_bench.report.statistics.paired import Comparison, Overall, compare, holm, overall
 from skill_bench.report.statistics.sample import Sample, knows_speakers
@@ -158,13 +157,6 @@ def measured(row: SystemRow) -> str:
     )
     origin = {"run": "run here", "shipped": "comes with skill-bench"}.get(row.origin, row.origin)
     return f"{origin}, measured on {' and '.join(machines)}, {first_few(commits, most=2)}"
-
-
-def _commit(provenance: Provenance) -> str:
-    git = provenance.git
-    if git is None:
-        return f"version {provenance.skill_bench_version}"
-    return f"commit {git.commit[:8]}{' with changes' if git.dirty else ''}"
 
 
 def _compare(section: Section, a: SystemRow, b: SystemRow, level: float) -> SystemComparison:

@@ -77,8 +77,6 @@ def from_hub(name: str, ckpt: str | Path | None = None, **options: Any) -> Upstr
     if ckpt is not None or options:
         given = ", ".join(["ckpt"] if ckpt is not None else sorted(options))
         raise UsageError(f"{name!r} names its own weights: leave out {given}.")
-    from skill_bench.upstream.expert import from_checkpoint
-
     return from_checkpoint(name.removeprefix(HUB_PREFIX).replace("/", "--"), fetch(match[1], match[2]))
 
 
