@@ -17,7 +17,6 @@ from pathlib import Path
 import torch
 
 from skill_bench.base.progress import Progress, Silent
-from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.data import TaskData, Utterance
 from skill_bench.evaluation import kinds
 from skill_bench.evaluation.forecast import NOTHING, TaskForecast
@@ -32,7 +31,7 @@ from skill_bench.features.stored import caches, free_bytes, root_in
 from skill_bench.measure.memory import resident_peak_bytes
 from skill_bench.probes.batches import RESIDENT_BYTES
 from skill_bench.records.profile import Band
-from skill_bench.tasks import TaskSpec
+from skill_bench.tasks import TaskSpec, TrainedSpec, with_protocol
 
 PROBE_LIMIT = 24
 """Utterances of each split that training is probed with."""
@@ -116,7 +115,7 @@ class Prober:
         )
 
     def _extraction(self, asked: Request) -> _Extraction:
-        policy = _policy(asked)
+        policy = Policy.of(pooled=asked.pooled, max_seconds=asked.max_seconds)
         cache = FeatureCache(
             root=root_in(self.cache_dir), identity=self.upstream.identity, policy=policy.name,
             upstream=self.upstream.name,
@@ -194,17 +193,16 @@ class Prober:
         return (heard / seconds if heard else float("inf")), sum(map(asked.seconds_of, left))
 
     def _training(self, task: TaskSpec, whole: TaskData, few: TaskData) -> Band:
-        protocol = task.protocol
-        if protocol.steps == 0:
-            seconds, _ = self._timed(task, few)
+        if not isinstance(task, TrainedSpec):
             # Every query is compared with every document.
-            seconds *= _pairs(whole) / _pairs(few)
+            seconds = self._timed(task, few) * _pairs(whole) / _pairs(few)
             return Band(low=seconds / _NOISE, estimate=seconds, high=seconds * _NOISE)
+        protocol = task.protocol
         step, evaluation, rest = self._step_and_evaluation(task, few)
         one = step
         race = protocol.keep_best_after_steps or protocol.steps
         if len(protocol.learning_rates) > 1 and (race < protocol.steps or protocol.extend_grid):
-            one, _, _ = self._step_and_evaluation(_with(task, learning_rates=protocol.learning_rates[:1]), few)
+            one, _, _ = self._step_and_evaluation(with_protocol(task, learning_rates=protocol.learning_rates[:1]), few)
         n_evaluations = -(-protocol.steps // protocol.evaluate_every_steps)
         per_evaluation = evaluation * _n(whole, "dev") / _n(few, "dev")
         once = rest * _n(whole, "test") / _n(few, "test")
@@ -225,28 +223,28 @@ class Prober:
         most = of(protocol.steps, n_evaluations, later=step) + beyond
         return Band(low=(least + once) / _NOISE, estimate=estimate + once, high=(most + once) * _NOISE)
 
-    def _step_and_evaluation(self, task: TaskSpec, few: TaskData) -> tuple[float, float, float]:
+    def _step_and_evaluation(self, task: TrainedSpec, few: TaskData) -> tuple[float, float, float]:
         """Seconds of a step, of reading dev once, and of all the rest, with all learning rates and seeds."""
-        base, n = 0.0, 2
-        base, _ = self._timed(_with(task, steps=2, evaluate_every_steps=2), few)
-        longer = base
+        task = with_protocol(task, patience_evaluations=False, keep_best_after_steps=False, extend_grid=0)
+        n = 2
+        base = longer = self._timed(with_protocol(task, steps=n, evaluate_every_steps=n), few)
         while longer - base < _PROBE_SECONDS and n < task.protocol.steps:
             n = min(4 * n, max(task.protocol.steps, 3))
-            longer, _ = self._timed(_with(task, steps=n, evaluate_every_steps=n), few)
+            longer = self._timed(with_protocol(task, steps=n, evaluate_every_steps=n), few)
         step = max(longer - base, 0.0) / max(n - 2, 1)
-        often, _ = self._timed(_with(task, steps=8, evaluate_every_steps=2), few)
+        often = self._timed(with_protocol(task, steps=8, evaluate_every_steps=2), few)
         evaluation = max((often - base - 6 * step) / 3, 0.0)
         return step, evaluation, max(base - 2 * step - evaluation, 0.0)
 
-    def _timed(self, task: TaskSpec, few: TaskData) -> tuple[float, float]:
-        """Wall-clock seconds of training and test, and of extraction, for all seeds."""
+    def _timed(self, task: TaskSpec, few: TaskData) -> float:
+        """Wall-clock seconds of training and test, without extraction, for all seeds."""
         cell = self._cell(task, few)
         start = time.perf_counter()
         for _ in solve(cell):
             pass
         whole = time.perf_counter() - start
         features = cell.clock.seconds["features"] * len(self.seeds)
-        return max(whole - features, 0.0), features
+        return max(whole - features, 0.0)
 
 
 def peak_memory_bytes(tasks: Iterable[TaskForecast]) -> Band:
@@ -270,16 +268,6 @@ class _Extraction:
 def _mean(values: Iterable[float]) -> float:
     found = list(values)
     return sum(found) / len(found) if found else 0.0
-
-
-def _policy(asked: Request) -> Policy:
-    samples = None if asked.max_seconds is None else round(asked.max_seconds * SAMPLE_RATE_HZ)
-    return Policy(pooled=asked.pooled, max_samples=samples)
-
-
-def _with(task: TaskSpec, **changes: object) -> TaskSpec:
-    free = {"patience_evaluations": False, "keep_best_after_steps": False, "extend_grid": 0}
-    return task.model_copy(update={"protocol": task.protocol.model_copy(update={**free, **changes})})
 
 
 def _thirds(utterances: Sequence[Utterance]) -> Iterator[Sequence[Utterance]]:

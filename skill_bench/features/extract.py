@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from skill_bench.base.progress import Progress, Silent
-from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.data import Utterance
 from skill_bench.features.extraction import Extraction
 from skill_bench.features.memory import estimate_of, too_long
@@ -110,7 +109,7 @@ def extract(
             the utterance.
     """
     progress = progress or Silent()
-    policy = _policy(pooled=pooled, max_seconds=max_seconds)
+    policy = Policy.of(pooled=pooled, max_seconds=max_seconds)
     extraction = Extraction(
         upstream,
         policy=policy,
@@ -139,12 +138,8 @@ def require_memory(
     Raises:
         DataError: an utterance that the cache lacks is too long for the memory.
     """
-    policy = _policy(pooled=pooled, max_seconds=max_seconds)
+    policy = Policy.of(pooled=pooled, max_seconds=max_seconds)
     if too_long(utterances, estimate=estimate_of(upstream), max_samples=policy.max_samples):
         Extraction(
             upstream, policy=policy, cache_dir=cache_dir, limit_bytes=None, batch_seconds=None, n_threads=1
         ).require_memory(utterances)
-
-
-def _policy(*, pooled: bool, max_seconds: float | None) -> Policy:
-    return Policy(pooled=pooled, max_samples=None if max_seconds is None else round(max_seconds * SAMPLE_RATE_HZ))

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from skill_bench.base.hashed import digest, seed_from
+from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.audio.audio import load_utterance
 from skill_bench.corpora.audio.content import content_hashes
 from skill_bench.corpora.data import Utterance
@@ -27,6 +28,11 @@ class Policy:
 
     pooled: bool
     max_samples: int | None = None
+
+    @classmethod
+    def of(cls, *, pooled: bool, max_seconds: float | None) -> Policy:
+        """With the length in seconds."""
+        return cls(pooled=pooled, max_samples=None if max_seconds is None else round(max_seconds * SAMPLE_RATE_HZ))
 
     @property
     def name(self) -> str:
