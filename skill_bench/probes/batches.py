@@ -147,6 +147,15 @@ class FrameBatches(Generic[Label]):
         with ThreadPoolExecutor(1) as pool:
             yield from ahead(pool, make, groups, n=1)
 
+    def once_each(
+        self, utterances: Sequence[Utterance], *, batch_size: int, keep: bool = True
+    ) -> Iterator[tuple[list[Utterance], Batch[Label]]]:
+        """All of the utterances, in batches of neighbours in length: who is in a batch, and the batch."""
+        lengths = [self.frame_counts[utterance.id] for utterance in utterances]
+        buckets = length_buckets(lengths=lengths, batch_size=batch_size)
+        groups = [[utterances[i] for i in bucket] for bucket in buckets]
+        yield from zip(groups, self.stream(groups, keep=keep), strict=True)
+
     def _read(self, ids: Sequence[str], *, keep: bool) -> list[Tensor]:
         missing = [utterance_id for utterance_id in ids if utterance_id not in self._kept]
         read = {i: features.to(self.device).float() for i, features in zip(missing, self._fetch(missing), strict=True)}

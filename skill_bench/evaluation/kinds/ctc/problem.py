@@ -103,12 +103,11 @@ class SequenceProblem:
         n_cells = parameters[heads.LAYER_SCORES].shape[0]
         rows: list[list[dict[str, Any]]] = [[] for _ in range(n_cells)]
         losses = torch.zeros(n_cells)
-        buckets = self._evaluation_buckets(self.fold.dev)
-        for bucket, batch in zip(buckets, self.frames.stream(buckets), strict=True):
+        for utterances, batch in self.frames.once_each(self.fold.dev, batch_size=self.task.protocol.batch_size):
             scores = self._logits(parameters, batch, None)
             losses += self._ctc(scores, batch).sum(dim=1).cpu()
             for own, cell_scores in zip(rows, scores, strict=True):
-                own += self._rows(bucket, cell_scores, batch.lengths)
+                own += self._rows(utterances, cell_scores, batch.lengths)
         share = SCORERS[self.task.metric][self.task.metric].share
         assert share is not None
         shares = [[share(row) for row in own] for own in rows]
@@ -121,9 +120,9 @@ class SequenceProblem:
     def test_rows(self, parameters: Parameters) -> list[dict[str, Any]]:
         """The text of every test utterance, from the first cell."""
         found: dict[str, dict[str, Any]] = {}
-        buckets = self._evaluation_buckets(self.fold.test)
-        for bucket, batch in zip(buckets, self.frames.stream(buckets, keep=False), strict=True):
-            for row in self._rows(bucket, self._logits(parameters, batch, None)[0], batch.lengths):
+        size = self.task.protocol.batch_size
+        for utterances, batch in self.frames.once_each(self.fold.test, batch_size=size, keep=False):
+            for row in self._rows(utterances, self._logits(parameters, batch, None)[0], batch.lengths):
                 found[row["id"]] = row
         return [found[utterance.id] for utterance in self.fold.test]
 
@@ -139,11 +138,6 @@ class SequenceProblem:
             {"id": u.id, "fold": self.fold.name, "target": u.target, "prediction": self.tokens.decode(part)}
             for u, part in zip(utterances, parts, strict=True)
         ]
-
-    def _evaluation_buckets(self, utterances: Sequence[Utterance]) -> list[list[Utterance]]:
-        lengths = [self.frame_counts[utterance.id] for utterance in utterances]
-        buckets = batches.length_buckets(lengths=lengths, batch_size=self.task.protocol.batch_size)
-        return [[utterances[i] for i in bucket] for bucket in buckets]
 
     def _logits(
         self, parameters: Parameters, batch: Batch[list[int]], randomness: heads.Randomness | None

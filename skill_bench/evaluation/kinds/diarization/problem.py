@@ -92,8 +92,7 @@ class DiarizationProblem:
         n_cells = parameters[heads.LAYER_SCORES].shape[0]
         errors: list[list[Ratio]] = [[] for _ in range(n_cells)]
         total, n_frames = torch.zeros(n_cells), 0
-        buckets = self._evaluation_batches(self.fold.dev)
-        for utterances, batch in zip(buckets, self.frames.stream(buckets), strict=True):
+        for utterances, batch in self.frames.once_each(self.fold.dev, batch_size=self.task.protocol.batch_size):
             scores = self._scores(parameters, batch, None)
             total += (permutation.losses(scores, batch.labels) * sum(batch.lengths)).cpu()
             n_frames += sum(batch.lengths)
@@ -165,16 +164,11 @@ class DiarizationProblem:
         self, parameters: Parameters, utterances: Sequence[Utterance]
     ) -> list[Float[Tensor, "frames speakers"]]:
         found: dict[str, Tensor] = {}
-        buckets = self._evaluation_batches(utterances)
-        for some, batch in zip(buckets, self.frames.stream(buckets, keep=False), strict=True):
+        size = self.task.protocol.batch_size
+        for some, batch in self.frames.once_each(utterances, batch_size=size, keep=False):
             parts = torch.split(self._scores(parameters, batch, None)[0], batch.lengths)
             found |= {utterance.id: part for utterance, part in zip(some, parts, strict=True)}
         return [found[utterance.id] for utterance in utterances]
-
-    def _evaluation_batches(self, utterances: Sequence[Utterance]) -> list[list[Utterance]]:
-        lengths = [self.frame_counts[utterance.id] for utterance in utterances]
-        buckets = batches.length_buckets(lengths=lengths, batch_size=self.task.protocol.batch_size)
-        return [[utterances[i] for i in bucket] for bucket in buckets]
 
     def _scores(
         self, parameters: Parameters, batch: Batch[Tensor], randomness: heads.Randomness | None

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from skill_bench.base.counted import counted
 from skill_bench.base.errors import DataError
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
 from skill_bench.corpora.audio.audio import load_utterance
@@ -56,7 +57,7 @@ class VerificationProblem:
         n_left_out: int = 0,
     ) -> None:
         self.n_left_out = n_left_out
-        self.task, self.fold, self.held_out_counts = task, fold, held_out_counts
+        self.task, self.fold = task, fold
         on_test = task.protocol.checkpoint_selected_on == "test"
         self.chosen_by, self.chosen_on = (fold.trials, fold.test) if on_test else (fold.dev_trials, fold.dev)
         self.speakers = sorted({utterance.target for utterance in fold.train})
@@ -154,15 +155,13 @@ class VerificationProblem:
         self, parameters: Parameters, utterances: Sequence[Utterance], trials: Sequence[Trial], *, keep: bool
     ) -> Float[Tensor, "cells trials"]:
         place_of = {utterance.id: i for i, utterance in enumerate(utterances)}
-        lengths = [self.held_out_counts[utterance.id] for utterance in utterances]
-        embedded: list[Tensor] = [torch.empty(0)] * len(utterances)
-        buckets = batches.length_buckets(lengths=lengths, batch_size=self.task.protocol.batch_size)
-        stream = self.held_out.stream(([utterances[i] for i in bucket] for bucket in buckets), keep=keep)
-        for bucket, batch in zip(buckets, stream, strict=True):
+        embedded: dict[str, Tensor] = {}
+        size = self.task.protocol.batch_size
+        for some, batch in self.held_out.once_each(utterances, batch_size=size, keep=keep):
             found = xvector.embeddings(self.task.head, parameters, batch.features, lengths=batch.lengths)
-            for column, i in enumerate(bucket):
-                embedded[i] = found[:, column]
-        stacked = F.normalize(torch.stack(embedded, dim=1).double(), dim=-1).cpu()
+            embedded |= {utterance.id: own for utterance, own in zip(some, found.unbind(1), strict=True)}
+        stacked = torch.stack([embedded[utterance.id] for utterance in utterances], dim=1)
+        stacked = F.normalize(stacked.double(), dim=-1).cpu()
         left = stacked[:, [place_of[trial.enrolment] for trial in trials]]
         right = stacked[:, [place_of[trial.test] for trial in trials]]
         return (left * right).sum(dim=-1)
@@ -191,8 +190,8 @@ def long_enough(
     if n_speakers < 2:
         raise DataError(
             f"{where}: {len(train)} of {len(fold.train)} training utterances are longer than {min_seconds:g} s, of "
-            f"{n_speakers} speakers; at least 2 are needed. Give longer ones, or lower train_min_seconds in the task's "
-            "file."
+            f"{counted(n_speakers, 'speaker')}; at least 2 are needed. Give longer ones, or lower train_min_seconds in "
+            "the task's file."
         )
     return replace(fold, train=train)
 
