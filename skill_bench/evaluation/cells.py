@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 
+from skill_bench.base.counted import counted
 from skill_bench.base.errors import SkillBenchError
 from skill_bench.base.locks import claim
 from skill_bench.base.progress import Advance, Progress
@@ -121,7 +122,7 @@ def wait_for(held: Sequence[Cells], outcome: Outcome, *, progress: Progress, adv
     """Until other processes have finished these cells; what one of them has died over is run here."""
     n = sum(len(group.cells) for group in held)
     if n:
-        progress.note(f"waiting for {n} cells that other processes are at")
+        progress.note(f"waiting for {counted(n, 'cell')} that other processes are at")
     while held:
         held = [left for group in held if (left := group.run(outcome, progress=progress, advance=advance)).cells]
         if held:

@@ -51,8 +51,8 @@ def divide(utterances: Sequence[Utterance], *, n_folds: int, n_groups: int) -> S
     """
     if n_folds < LEAST_FOLDS or n_groups < n_folds:
         raise UsageError(
-            f"{n_folds} folds of {n_groups} groups of speakers: expected at least {LEAST_FOLDS} folds, and as many "
-            "groups as folds or more. Change --folds or --groups."
+            f"{counted(n_folds, 'fold')} of {counted(n_groups, 'group')} of speakers: expected at least {LEAST_FOLDS} "
+            "folds, and as many groups as folds or more. Change --folds or --groups."
         )
     seconds: dict[str, float] = defaultdict(float)
     for utterance in utterances:

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 from tabulate import tabulate
 
 from skill_bench.base import escape
+from skill_bench.base.counted import counted
 from skill_bench.base.documents import write_atomic
 from skill_bench.base.errors import SkillBenchError
 
@@ -110,4 +111,4 @@ def require_passed(report: CheckReport) -> None:
     """
     if not report.passed:
         listed = "\n".join(f"  {finding.name}: {finding.message}" for finding in report.problems)
-        raise SkillBenchError(f"{len(report.problems)} of {len(report.findings)} findings failed:\n{listed}")
+        raise SkillBenchError(f"{len(report.problems)} of {counted(len(report.findings), 'finding')} failed:\n{listed}")

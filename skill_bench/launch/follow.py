@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from skill_bench.base.counted import counted
 from skill_bench.base.errors import SkillBenchError, first_few
 from skill_bench.base.progress import Advance, Progress
 from skill_bench.base.provenance import now
@@ -71,7 +72,8 @@ class Follower:
                 if missing and fruitless == MOST_ROUNDS:
                     break
                 if missing:
-                    self.progress.note(f"{len(missing)} cells were lost with their jobs, and are run again")
+                    one, several = "cell was lost with its job, and is", "cells were lost with their jobs, and are"
+                    self.progress.note(f"{counted(len(missing), one, several)} run again")
         for one in missing:
             outcome.failed(self._lost(one), self.progress)
 
@@ -108,7 +110,8 @@ class Follower:
         self.journal = self.journal.model_copy(update={"jobs": (*self.journal.jobs, *found)})
         self.journal.write(self.folder / FILE)
         self.progress.note(
-            f"{len(found)} jobs for {len(missing)} cells: {first_few(job.id for job in found)}; logs in {self.folder}"
+            f"{counted(len(found), 'job')} for {counted(len(missing), 'cell')}: {first_few(job.id for job in found)}; "
+            f"logs in {self.folder}"
         )
         return found
 
@@ -153,7 +156,7 @@ class Follower:
         except KeyboardInterrupt:
             if self.options.on_interrupt == "cancel":
                 self.jobs.cancel(ids)
-                self.progress.note(f"{len(ids)} jobs are cancelled")
+                self.progress.note(f"{counted(len(ids), 'job is', 'jobs are')} cancelled")
             else:
                 out = shlex.quote(str(self.plan.out_dir))
                 self.progress.note(

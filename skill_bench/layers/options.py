@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
+from skill_bench.base.counted import counted
 from skill_bench.base.specs import Count, Frozen, Off, Positive
 from skill_bench.records.similarity import Groups, Largest, Linkage, MeasureName
 
@@ -45,7 +46,9 @@ class FixedGroups(Frozen):
         if not self.layers or not all(self.layers) or not all(self.student_layers or self.layers):
             raise ValueError("expected at least one group, and at least one layer in each")
         if self.student_layers is not None and len(self.student_layers) != len(self.layers):
-            raise ValueError(f"{len(self.layers)} groups of layers, but {len(self.student_layers)} of student_layers")
+            raise ValueError(
+                f"{counted(len(self.layers), 'group')} of layers, but {len(self.student_layers)} of student_layers"
+            )
         twice = [list(group) for group in (*self.layers, *(self.student_layers or ())) if len({*group}) < len(group)]
         if twice:
             raise ValueError(f"the group {twice[0]} names a layer twice; name each once")

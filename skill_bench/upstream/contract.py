@@ -118,7 +118,8 @@ def _shapes(subject: Subject) -> str | None:
         if not bool(utterance.isfinite().all()):
             return f"values that are not finite for {len(wave)} samples of noise"
         if abs(n_frames - round(len(wave) / upstream.downsample_rate)) >= S3PRL_TOLERANCE_FRAMES:
-            return f"{n_frames} frames for {len(wave)} samples at a downsample rate of {upstream.downsample_rate}"
+            given = f"{counted(n_frames, 'frame')} for {len(wave)} samples"
+            return f"{given} at a downsample rate of {upstream.downsample_rate}"
     return None
 
 

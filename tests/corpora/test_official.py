@@ -123,7 +123,7 @@ def test_slots_follow_runs_of_one_label() -> None:
         "PLAY B-song LET IT BE E-song B-artist AND E-artist NOW"
     )
     for wrong, message in (
-        ("BOS PLAY EOS\tO O O play", r"l:1: 1 words, but 2 labels"),
+        ("BOS PLAY EOS\tO O O play", r"l:1: 1 word, but 2 labels"),
         ("BOS PLAY EOS\tO genre play", r"the slot 'genre' is not in slots\.txt"),
         ("BOS PLÁY EOS\tO O play", r"'PLÁY' holds 'Á', not in s3prl's vocabulary"),
     ):

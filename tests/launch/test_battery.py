@@ -134,7 +134,7 @@ def test_a_failed_upstream_fails_alone(
     assert failure.name == "lame, ks, seed 0"
     assert "lame.safetensors: is not on this machine" in failure.error
     assert "_log.err ends:" in failure.error
-    assert "1 cells were lost with their jobs, and are run again" in heard.notes
+    assert "1 cell was lost with its job, and is run again" in heard.notes
 
 
 def test_detached_jobs_go_on_and_status_says_how_far_they_are(

@@ -56,7 +56,7 @@ def read_rttm(
         if fields[0] != "SPEAKER":
             raise ManifestError(f"{where}: a line of type {fields[0]!r}; expected SPEAKER, as RTTM names it.")
         if len(fields) < 8:
-            raise ManifestError(f"{where}: {len(fields)} fields; a SPEAKER line has at least 8.")
+            raise ManifestError(f"{where}: {counted(len(fields), 'field')}; a SPEAKER line has at least 8.")
         if len(fields) > 10:
             raise ManifestError(f"{where}: {len(fields)} fields; a SPEAKER line has at most 10. Names hold no blanks.")
         if recording is None or fields[1] == recording:

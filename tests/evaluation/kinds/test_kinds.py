@@ -160,14 +160,19 @@ def test_unusable_verification_data_is_refused(tmp_path: Path) -> None:
     _refused(_changed(data, trials=(*fold.trials, absent)), r"'nobody' in a trial but not among the utterances")
 
 
-@pytest.mark.parametrize(("split", "speaker"), [("train", "AB"), ("dev", "AC"), ("test", "CD")])
-def test_utterances_too_short_for_an_x_vector_are_named(tmp_path: Path, split: str, speaker: str) -> None:
+@pytest.mark.parametrize(
+    ("split", "speaker", "n", "others"),
+    [("train", "AB", 1, ""), ("dev", "AC", 1, ""), ("test", "CD", 1, ""), ("test", "CD", 2, " and 1 more")],
+)
+def test_utterances_too_short_for_an_x_vector_are_named(
+    tmp_path: Path, split: str, speaker: str, n: int, others: str
+) -> None:
     data = speakers(tmp_path / "audio")
-    brief = utterance(tone_file(tmp_path / "audio" / "brief.wav", "A"), speaker)
-    data = _changed(data, **{split: (brief, *getattr(data.folds[0], split))})
-    task = short("asv", train_min_seconds=None)
-    with pytest.raises(DataError, match=rf"'brief' \(manifest\.tsv:1\) and 0 more in {split} have fewer than the 16"):
-        run_cell(FakeUpstream(), task, data, seed=0, cache_dir=tmp_path)
+    brief = [utterance(tone_file(tmp_path / "audio" / f"brief{number}.wav", "A"), speaker) for number in range(n)]
+    data = _changed(data, **{split: (*brief, *getattr(data.folds[0], split))})
+    message = rf"needs 16 frames, more than there are in {split} of 'brief0' \(manifest\.tsv:1\){others}\. Remove what"
+    with pytest.raises(DataError, match=message):
+        run_cell(FakeUpstream(), short("asv", train_min_seconds=None), data, seed=0, cache_dir=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from skill_bench.base.counted import counted
 from skill_bench.base.errors import DataError
 from skill_bench.corpora.data import Fold, Utterance
 from skill_bench.corpora.described.targets import check_slots
@@ -46,7 +47,9 @@ def tagged(text: str, *, slots: set[str], where: str) -> str:
     sentence, _, labels = text.partition("\t")
     words, kinds = sentence.split(" ")[1:-1], labels.split(" ")[1:-1]
     if len(words) != len(kinds):
-        raise DataError(f"{where}: {len(words)} words, but {len(kinds)} labels. Prepare the corpus again.")
+        raise DataError(
+            f"{where}: {counted(len(words), 'word')}, but {counted(len(kinds), 'label')}. Prepare the corpus again."
+        )
     kept = [("AND" if w == "&" else w, kind) for w, kind in zip(words, kinds, strict=True) if w not in _PUNCTUATION]
     tokens: list[str] = []
     for place, (word, kind) in enumerate(kept):

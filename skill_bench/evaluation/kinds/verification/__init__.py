@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from skill_bench.base.counted import counted
-from skill_bench.base.errors import DataError
+from skill_bench.base.errors import DataError, first_few
 from skill_bench.corpora.data import TaskData, Trial, Utterance
 from skill_bench.evaluation.solving.checks import check_folds, place, some
 from skill_bench.evaluation.solving.requests import Request, train_and_held_out
@@ -90,8 +90,8 @@ def solve(cell: Cell[Spec], features: Sequence[Features]) -> Iterator[Solved]:
             short = [u for u in utterances if counts[u.id] < xvector.MIN_FRAMES]
             if short:
                 raise DataError(
-                    f"task {cell.task.name!r}: {place(short[0])} and {len(short) - 1} more in {split} have fewer than "
-                    f"the {xvector.MIN_FRAMES} frames that an x-vector needs. Remove what is so short."
+                    f"task {cell.task.name!r}: an x-vector needs {xvector.MIN_FRAMES} frames, more than there are in "
+                    f"{split} of {first_few(map(place, short), most=1)}. Remove what is so short."
                 )
     return train_folds(
         cell,
