@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -132,31 +131,47 @@ def distill(
     if recipe.sparsity and learnt_sparsity is not None:
         _say_what_was_missed(progress, recipe.sparsity.target, learnt=learnt_sparsity, pruned=1 - after / before)
     took.append(run.final(student, target))
-    metadata = {
-        "recipe": recipe.model_dump_json(),
-        "teacher_sha256": teacher.sha256,
-        "layer_groups": json.dumps(plan.layer_groups),
+    metadata = _metadata(
+        plan, alike, before=before, after=after, learnt_sparsity=learnt_sparsity, hours=batches.hours, took=took,
+        processes=processes,
+    )  # fmt: skip
+    student = student.eval().requires_grad_(False)
+    return Student(encoder=student, groups=plan.layer_groups, similarity=alike, metadata=metadata)
+
+
+def _metadata(
+    plan: RunFile,
+    alike: LayerSimilarity | None,
+    *,
+    before: int,
+    after: int,
+    learnt_sparsity: float | None,
+    hours: float,
+    took: Sequence[float | None],
+    processes: Processes,
+) -> dict[str, str]:
+    """What the checkpoint says of itself.
+
+    Args:
+        before, after: Parameters of teacher and student.
+        hours: Of speech.
+        took: Seconds of each stage, where they are known.
+    """
+    found = plan.metadata() | {
         "n_parameters": str(after),
         "teacher_n_parameters": str(before),
         "sparsity": f"{1 - after / before:.6f}",
-        "data_fingerprint": speech_fingerprint(utterances),
-        "training_hours": f"{batches.hours:.3f}",
-        "precision": processes.engine.precision,
+        "training_hours": f"{hours:.3f}",
     }
-    if plan.content_fingerprint is not None:
-        metadata["content_fingerprint"] = plan.content_fingerprint
-    if plan.layer_weights is not None:
-        metadata["layer_weights"] = json.dumps(plan.layer_weights)
     if learnt_sparsity is not None:
-        metadata["learnt_sparsity"] = f"{learnt_sparsity:.6f}"
+        found["learnt_sparsity"] = f"{learnt_sparsity:.6f}"
     if None not in took:
-        metadata["compression_hours"] = f"{sum(filter(None, took)) / 3600:.4g}"
+        found["compression_hours"] = f"{sum(filter(None, took)) / 3600:.4g}"
         device = hardware().device_name(processes.fabric.device.type)
-        metadata["compressed_on"] = f"{processes.fabric.world_size} x {device}"
+        found["compressed_on"] = f"{processes.fabric.world_size} x {device}"
     if alike is not None:
-        metadata[CARRIED] = alike.to_json()
-    student = student.eval().requires_grad_(False)
-    return Student(encoder=student, groups=plan.layer_groups, similarity=alike, metadata=metadata)
+        found[CARRIED] = alike.to_json()
+    return found
 
 
 def _plan(

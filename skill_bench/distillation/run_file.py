@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +38,21 @@ class RunFile(Document):
     student_groups: Groups
     layer_weights: Weights | None = None
     similarity: tuple[tuple[float, ...], ...] | None = Field(default=None, exclude=True)
+
+    def metadata(self) -> dict[str, str]:
+        """What a student's checkpoint holds of it."""
+        found = {
+            "recipe": self.recipe.model_dump_json(),
+            "teacher_sha256": self.teacher_sha256,
+            "layer_groups": json.dumps(self.layer_groups),
+            "data_fingerprint": self.data_fingerprint,
+            "precision": self.precision,
+        }
+        if self.content_fingerprint is not None:
+            found["content_fingerprint"] = self.content_fingerprint
+        if self.layer_weights is not None:
+            found["layer_weights"] = json.dumps(self.layer_weights)
+        return found
 
     def require_same(
         self,
