@@ -11,7 +11,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy import stats
 
-from skill_bench.report.statistics.bootstrap import N_DRAWS, combine, seed_variance
+from skill_bench.report.statistics.bootstrap import N_DRAWS, Spread, combine, seed_variance
 from skill_bench.report.statistics.interval import LEVEL, Interval
 from skill_bench.report.statistics.mean import Part, difference_of, part_of, spread_over_tasks
 from skill_bench.report.statistics.sample import Sample
@@ -98,18 +98,14 @@ def compare(
         over_seeds=over_seeds,
         df_seeds=df_seeds,
     )
-    two_sided, worse = _student(spread.value, spread.standard_error, spread.degrees_of_freedom)
-    counts = _gained(a, b, sign)
-    method = f"t over {units} and seeds" if df_seeds else f"t over {units}"
-    interval = None
-    if counts is not None:
+    interval = shares = None
+    if (counts := _gained(a, b, sign)) is not None:
         interval = skewed_t(
             spread.value, counts, fold_sizes=one.shares, over_seeds=over_seeds, df_seeds=df_seeds, level=level
         )
-        both, down = randomised(contributions(counts, one.shares))
-        two_sided, worse = (max(two_sided, both), max(worse, down)) if df_seeds else (both, down)
-        method = f"randomisation, {method}" if df_seeds else "randomisation"
+        shares = contributions(counts, one.shares)
     low, high = interval or spread.percentiles(level)
+    two_sided, worse, method = _tested(spread, shares, units=units, several_seeds=df_seeds > 0)
     return Comparison(
         a=float(np.mean(values_a)),
         b=float(np.mean(values_b)),
@@ -127,6 +123,20 @@ def compare(
         method=method,
         part=part,
     )
+
+
+def _tested(
+    spread: Spread, shares: Float[ndarray, " units"] | None, *, units: Units, several_seeds: bool
+) -> tuple[float, float, str]:
+    """p for any difference, and for a negative one; and by which test. ``shares``: what units add, where they do."""
+    student = _student(spread.value, spread.standard_error, spread.degrees_of_freedom)
+    by_t = f"t over {units}{' and seeds' if several_seeds else ''}"
+    if shares is None:
+        return *student, by_t
+    swapped = randomised(shares)
+    if not several_seeds:
+        return *swapped, "randomisation"
+    return max(student[0], swapped[0]), max(student[1], swapped[1]), f"randomisation, {by_t}"
 
 
 def _named(samples: Sequence[Sample] | Mapping[str, Sample]) -> Mapping[str, Sample]:
