@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,10 +14,6 @@ from skill_bench.cli.options import CacheDir, DataPaths, Device, Teacher, comman
 from skill_bench.cli.paths import file_to_write, folder_to_write, there
 from skill_bench.cli.run_options import launchable
 from skill_bench.launch.options import LaunchOptions
-
-if TYPE_CHECKING:
-    from skill_bench.sweep.grid import Grid, Job
-    from skill_bench.sweep.report.groups import Wanted
 
 app = commands("Distil and evaluate a grid of students of one teacher, and write their comparison.")
 
@@ -103,56 +97,7 @@ def write_page(
     ] = True,
 ) -> None:
     """Write the comparison from records: fidelity, means, ablation, each suite, layers of the teacher, gaps."""
-    from skill_bench.base.archive import find
-    from skill_bench.base.documents import write_atomic
-    from skill_bench.base.errors import UsageError
-    from skill_bench.records.similarity import SIMILARITY_FILE, LayerSimilarity
-    from skill_bench.report.render.heat_map import write_figures
-    from skill_bench.report.table.collect import collect
-    from skill_bench.sweep.failed import read_failed
-    from skill_bench.sweep.grid import read_grid
-    from skill_bench.sweep.recorded import same_students
-    from skill_bench.sweep.report.page import write_up
+    from skill_bench.sweep.report import write
 
-    if out.suffix != ".md":
-        raise UsageError(f"--out {out}: expected a name ending in .md.")
-    collection = collect(records)
-    failed, damaged = read_failed(records)
-    path = find(records, SIMILARITY_FILE)
-    similarity = None if path is None else LayerSimilarity.read(path)
-    figures = []
-    if similarity is not None and pictures:
-        figures = write_figures(similarity, out.with_name(f"{out.stem}-layers"))
-    expected, same, design = None, {}, None
-    if grid is not None:
-        read, jobs = read_grid(grid)
-        design = read.design
-        found = {} if similarity is None else same_students(jobs, similarity)
-        same = {job.row.name: found[job.name].row.name for job in jobs if job.name in found}
-        expected = _expected(read, [job for job in jobs if job.name not in found])
-    text = write_up(
-        replace(collection, problems=(*collection.problems, *damaged)),
-        similarity=similarity,
-        figures=[Path(figure.name) for figure in figures],
-        command="skill-bench evidence write",
-        title=title,
-        design=design,
-        expected=expected,
-        same=same,
-        failed=failed,
-    )
-    for written in (write_atomic(out, text.encode()), *figures):
+    for written in write.write_page(records, out, grid=grid, title=title, pictures=pictures):
         typer.echo(written)
-
-
-def _expected(grid: Grid, jobs: Sequence[Job]) -> dict[str, Wanted]:
-    from skill_bench.sweep.report.groups import Wanted
-
-    probes, corpora = grid.probe_seeds, tuple(one.corpus for one in grid.fidelity)
-    alone = Wanted(seeds=(None,), tasks=grid.tasks, probe_seeds=probes)
-    expected = dict.fromkeys(("teacher", *grid.upstreams), alone)
-    for name in dict.fromkeys(job.row.name for job in jobs):
-        own = [job for job in jobs if job.row.name == name]
-        seeds = tuple(job.seed for job in own)
-        expected[name] = Wanted(seeds=seeds, tasks=own[0].tasks, probe_seeds=probes, corpora=corpora)
-    return expected
