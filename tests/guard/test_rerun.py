@@ -19,9 +19,11 @@ from skill_bench.base.errors import SkillBenchError, UsageError
 from skill_bench.evaluation import evaluate as evaluate_module
 from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.evaluation.task_files import load_task
+from skill_bench.guard import rerun
 from skill_bench.guard.baseline import Settings, read_baseline
 from skill_bench.guard.findings import CheckReport, Finding, to_junit, to_markdown, write_report
 from skill_bench.guard.judge import Rules
+from skill_bench.guard.plugin import SkillCheck
 from skill_bench.guard.rerun import RerunOptions, compare, update
 from skill_bench.records.record import System, read_predictions
 from skill_bench.records.store import pack
@@ -274,14 +276,14 @@ def test_a_summary_is_added_to_what_is_there_in_any_encoding(tmp_path: Path) -> 
 def test_the_fixture(folder: Path, place: RerunOptions, pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         f"""
-        from pathlib import Path
         from test_rerun import Evaluated
 
-        PLACE = dict(cache_dir=Path({str(place.cache_dir)!r}), timed=False)
+        PLACE = dict(cache_dir={str(place.cache_dir)!r}, timed=False)
 
         def test_good(skill_check):
-            report = skill_check({str(folder)!r}, load=lambda _: Evaluated(), **PLACE)
+            report = skill_check({str(folder)!r}, tasks="ks", load=lambda _: Evaluated(), **PLACE)
             assert report.passed
+            assert [finding.name for finding in report.findings] == ["ks", "parameters", "MACs"]
 
         def test_bad(skill_check):
             skill_check({str(folder)!r}, load=lambda _: Evaluated(deaf=True), **PLACE)
@@ -292,3 +294,17 @@ def test_the_fixture(folder: Path, place: RerunOptions, pytester: pytest.Pyteste
     assert [report.nodeid.split("::")[-1] for report in passed] == ["test_good"]
     assert [report.nodeid.split("::")[-1] for report in failed] == ["test_bad"]
     assert "### fake on demo: **" in str(failed[0].longrepr)
+
+
+def test_the_fixture_takes_paths_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def compare(*given: Any, **options: Any) -> CheckReport:
+        asked.extend([*given, options["place"], options["tasks"], options["rules"]])
+        return replace(REPORT, findings=())
+
+    monkeypatch.setattr(rerun, "compare", compare)
+    paths = {"ckpt": "a.pt", "data_root": "corpora", "suite_file": "suite.toml", "cache_dir": "cache"}
+    SkillCheck()("guard/skill", **paths, tasks=["ks", "sid"], device="cuda", margin=3)  # type: ignore[arg-type]
+    place = RerunOptions(**{name: Path(path) for name, path in paths.items()}, device="cuda")  # type: ignore[arg-type]
+    assert asked == [Path("guard/skill"), place, ("ks", "sid"), Rules(margin_points=3)]
