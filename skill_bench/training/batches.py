@@ -59,10 +59,6 @@ class Batch:
     ids: tuple[str, ...]
     share: float = 1.0
 
-    @property
-    def seconds(self) -> float:
-        return self.waves.numel() / SAMPLE_RATE_HZ
-
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
