@@ -19,6 +19,7 @@ _PLACES = {
     "evaluate": "skill_bench.api.evaluate",
     "distill": "skill_bench.api.distill",
     "similarity": "skill_bench.api.similarity",
+    "export": "skill_bench.api.export",
     "profile": "skill_bench.api.profile",
     "compare": "skill_bench.api.compare",
     "load_results": "skill_bench.api.results",

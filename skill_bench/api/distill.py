@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 
 from skill_bench.base.errors import UsageError
+from skill_bench.base.places import Paths, each
 from skill_bench.base.progress import Progress
 from skill_bench.corpora.listing import list_audio
 from skill_bench.distillation import distill as distillation
@@ -38,7 +39,7 @@ class Distilled:
 
 def distill(
     teacher: str | Path,
-    data: str | Path | Sequence[str | Path],
+    data: Paths,
     *,
     out: str | Path,
     recipe: str | Path = "skill",
@@ -74,12 +75,11 @@ def distill(
         raise UsageError(f"out={str(out)!r}: expected a name ending in .safetensors.")
     chosen = load_recipe(str(recipe), changes=changes, scale_updates=scale_updates)
     folder = target.with_suffix(".work") if work_dir is None else Path(work_dir)
-    paths = [data] if isinstance(data, str | Path) else data
     processes = processes or Engine(device=device).launch()
     file = weights(str(teacher))
     student = distillation.distill(
         checkpoint.load(file),
-        list_audio([Path(one) for one in paths]),
+        list_audio(each(data)),
         recipe=chosen,
         folder=folder,
         processes=processes,

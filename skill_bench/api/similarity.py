@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from skill_bench.base.errors import UnknownName, UsageError
+from skill_bench.base.places import Paths, each
 from skill_bench.base.progress import Progress
 from skill_bench.corpora.listing import list_audio
 from skill_bench.layers.measure import measure
@@ -17,7 +18,7 @@ from skill_bench.upstream.spec import weights
 
 def similarity(
     model: str | Path,
-    data: str | Path | Sequence[str | Path],
+    data: Paths,
     *,
     measures: Sequence[str] = MEASURES,
     n_groups: int | Literal["auto"] = 4,
@@ -59,13 +60,12 @@ def similarity(
         raise UsageError(f"no measure of similarity: expected one or more of {', '.join(MEASURES)}.")
     if linkage not in LINKAGES:
         raise UnknownName("linkage", linkage, LINKAGES)
-    paths = [data] if isinstance(data, str | Path) else data
     path = weights(str(model))
     loaded = checkpoint.load(path)
     loaded.encoder.to(device)
     return measure(
         loaded,
-        list_audio([Path(one) for one in paths]),
+        list_audio(each(data)),
         name=path.stem,
         measures=[name for name in MEASURES if name in measures],
         n_groups=n_groups,

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from skill_bench.base.errors import UsageError
+
+Paths: TypeAlias = str | Path | Sequence[str | Path]
+"""One path or several."""
+
+
+def each(given: Paths) -> list[Path]:
+    """The paths of what Python is given."""
+    return [Path(one) for one in ([given] if isinstance(given, str | Path) else given)]
 
 
 def exists(path: Path) -> bool:

@@ -72,8 +72,8 @@ class Follower:
                 if missing and fruitless == MOST_ROUNDS:
                     break
                 if missing:
-                    one, several = "cell was lost with its job, and is", "cells were lost with their jobs, and are"
-                    self.progress.note(f"{counted(len(missing), one, several)} run again")
+                    lost = ("cell was lost with its job, and is", "cells were lost with their jobs, and are")
+                    self.progress.note(f"{counted(len(missing), *lost)} run again")
         for one in missing:
             outcome.failed(self._lost(one), self.progress)
 

@@ -1,6 +1,6 @@
 """Modules and functions as upstreams: what they may give, and what tells one from another.
 
-`sb.similarity`, `sb.distill`, `sb.profile`: one small teacher through all of them; mistakes are said at once.
+`sb.similarity`, `sb.distill`, `sb.export`, `sb.profile`: one small teacher through all; mistakes are said at once.
 
 `sb.evaluate`: what reaches the records, what stays as it was, what is said where nothing can be measured.
 """
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 import skill_bench as sb
 from skill_bench.api.models import as_upstream, borrowed
 from skill_bench.base.errors import SkillBenchError, SpecError, UnknownName, UsageError
+from skill_bench.models import onnx_file
 from skill_bench.records.profile import Profile
 from skill_bench.records.similarity import LayerSimilarity
 from skill_bench.upstream.called import upstream_of
@@ -160,6 +161,16 @@ def test_a_teacher_becomes_a_student_that_can_be_measured(tmp_path: Path) -> Non
     assert student.path.is_file()
     assert (tmp_path / "student.work" / "joint.csv").is_file()
     assert all(curve.is_file() for curve in student.curves)
+    graph = sb.export(
+        student.path, tmp_path / "m.onnx", format="onnx", quantise="int8-static", calibrate=[speech], licence="MIT",
+        datasets=["a/b", "c"],
+    )  # fmt: skip
+    assert graph.paths == [tmp_path / "m.onnx"]
+    assert "largest difference on held-out speech" in graph.notes[-1]
+    stated = onnx_file.read(tmp_path / "m.onnx").stated
+    assert (stated.precision, stated.checkpoint["licence"], stated.checkpoint["datasets"]) == (
+        "int8-static", "MIT", "a/b, c",
+    )  # fmt: skip
     costs = sb.profile(student.path, timed=False)
     assert costs.parameters is not None
     assert costs.parameters.total == int(student.metadata["n_parameters"])
@@ -181,6 +192,8 @@ def test_a_named_upstream_is_profiled_as_the_command_does() -> None:
         ("similarity", {"linkage": "wart"}, UnknownName, "unknown linkage 'wart'. Did you mean 'ward'"),
         ("distill", {"out": "student.pt"}, UsageError, "out='student.pt': expected a name ending in .safetensors"),
         ("distill", {"out": "s.safetensors", "recipe": "skil"}, UnknownName, "Did you mean 'skill'"),
+        ("export", {"format": "onxx"}, UnknownName, "unknown format 'onxx'. Did you mean 'onnx'"),
+        ("export", {"languages": ["English"]}, UsageError, "--language English: expected a code of ISO 639-1"),
     ],
 )
 def test_mistakes_are_said_before_anything_is_read(

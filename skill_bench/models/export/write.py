@@ -24,11 +24,11 @@ class Written:
 
     Attributes:
         paths: The files.
-        note: Who can load them, or how exact they are; None where the format says it.
+        notes: What reading the model left out, who can load the files, or how exact they are.
     """
 
     paths: list[Path]
-    note: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def require_format(format: str, *, half: bool, quantise: str | None = None, calibrate: bool = False) -> None:
@@ -93,7 +93,7 @@ def write(
         return Written(paths=[dphubert.write(loaded.encoder, out, metadata=said)])
     if format == "onnx":
         stated = onnx_file.write(loaded, out, metadata=said, precision=precision, speech=speech)
-        return Written(paths=[out], note=onnx_file.report(stated))
+        return Written(paths=[out], notes=(onnx_file.report(stated),))
     if out.suffix in (".safetensors", ".pth", ".pt", ".onnx") or out.is_file():
         raise UsageError(f"--out {out}: expected a folder for --format huggingface.")
     reason = huggingface.why_not_transformers(loaded.encoder)
@@ -105,4 +105,4 @@ def write(
             f"without it transformers cannot, because {reason}."
         )
     paths = huggingface.write(loaded.encoder, out, metadata=said, card=card(reason is not None))
-    return Written(paths=list(paths), note=note)
+    return Written(paths=list(paths), notes=(note,))
