@@ -15,6 +15,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recipe_settings import leaves, undeclared
 
 from skill_bench.base.errors import SpecError, UnknownName, UsageError
 from skill_bench.distillation import groups, originals
@@ -172,7 +173,7 @@ def test_a_student_whose_last_layers_would_learn_nothing_is_refused() -> None:
 def test_every_difference_is_declared(name: str) -> None:
     original = originals.load(name)
     assert len(original.settings) > 20
-    assert originals.undeclared(original, load_recipe(original.recipe)) == []
+    assert undeclared(original, load_recipe(original.recipe)) == []
 
 
 @pytest.mark.parametrize(
@@ -185,7 +186,7 @@ def test_every_difference_is_declared(name: str) -> None:
     ],
 )
 def test_a_difference_that_is_not_declared_is_named(name: str, change: str, said: str) -> None:
-    assert originals.undeclared(originals.load(name), load_recipe(name, changes=[change])) == [said]
+    assert undeclared(originals.load(name), load_recipe(name, changes=[change])) == [said]
 
 
 @pytest.mark.skipif("SKILL_BENCH_S3PRL" not in os.environ, reason="SKILL_BENCH_S3PRL names no checkout of s3prl")
@@ -215,16 +216,16 @@ def test_a_key_that_nobody_accounts_for_is_named() -> None:
     original = originals.load("dphubert")
     files = {file: {n: s for n, s in found.items() if s.key != "seed"} for file, found in original.files.items()}
     fewer = original.model_copy(update={"files": files, "ours": original.ours | {"loss.power": "none"}})
-    assert originals.undeclared(fewer, load_recipe("dphubert")) == [
+    assert undeclared(fewer, load_recipe("dphubert")) == [
         "seed: neither a setting of the original nor ours alone",
         "loss.power: ours alone, but the recipe has no such key",
     ]
 
 
 def test_controls_share_all_but_the_groups_and_heads_with_the_original() -> None:
-    theirs = originals.leaves(load_recipe("dphubert"))
+    theirs = leaves(load_recipe("dphubert"))
     for name in ("skill", "uniform_groups", "random_groups"):
-        ours = originals.leaves(load_recipe(name))
+        ours = leaves(load_recipe(name))
         differing = {key for key in theirs.keys() & ours.keys() if theirs[key] != ours[key]}
         assert differing == {"groups.method", "loss.heads"}, name
 

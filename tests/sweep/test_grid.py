@@ -8,12 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from recipe_settings import leaves
 from small_models import noise, recipe
 
 from skill_bench.base import catalog
 from skill_bench.base.errors import SpecError, UnknownName, UsageError
 from skill_bench.corpora.data import Utterance
-from skill_bench.distillation.originals import leaves
 from skill_bench.layers.options import SimilarGroups, UniformGroups
 from skill_bench.models import checkpoint
 from skill_bench.models.checkpoint import LoadedModel
