@@ -12,7 +12,7 @@ from skill_bench.api.models import Model, as_upstream, borrowed
 from skill_bench.api.results import Results
 from skill_bench.base.catalog import DEFAULT_SUITE
 from skill_bench.base.errors import SkillBenchError
-from skill_bench.base.places import cache_folder
+from skill_bench.base.places import Names, cache_folder, names
 from skill_bench.base.progress import Progress
 from skill_bench.corpora.load import tasks_of
 from skill_bench.evaluation import evaluate as cells
@@ -26,7 +26,7 @@ def evaluate(
     model: Model,
     *,
     suite: str = DEFAULT_SUITE,
-    tasks: Sequence[str] | None = None,
+    tasks: Names | None = None,
     seeds: int | Sequence[int] = 1,
     protocol: str = DEFAULT_PROTOCOL,
     data_root: str | Path | None = None,
@@ -48,7 +48,7 @@ def evaluate(
             function that takes a ``(1, samples)`` float32 waveform at 16 kHz and gives hidden states, each
             ``(1, frames, dim)``. A module is put into evaluation mode meanwhile; nothing of it is changed.
         suite: A name of `skill-bench list`; all but ``demo`` need ``data_root``.
-        tasks: Names; all that the suite has by default.
+        tasks: Names, or one name; all that the suite has by default.
         seeds: How many, or which ones.
         protocol: ``strict`` or ``s3prl``.
         data_root: Folder of the suite's corpora.
@@ -75,7 +75,7 @@ def evaluate(
             upstreams=[UpstreamRequest(name=upstream.name)],
             suite=suite,
             protocol=protocol,
-            tasks=list(tasks) if tasks is not None else tasks_of(suite, data_root=root, suite_file=file),
+            tasks=tasks_of(suite, data_root=root, suite_file=file) if tasks is None else names(tasks),
             seeds=list(range(seeds)) if isinstance(seeds, int) else list(seeds),
             out_dir=Path(out),
             cache_dir=cache_folder(None if cache_dir is None else Path(cache_dir)),

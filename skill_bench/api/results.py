@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from skill_bench.base.counted import counted
+from skill_bench.base.places import Names, names
 from skill_bench.records.record import read_predictions
 from skill_bench.report.render.frame import Summary, to_frame
 from skill_bench.report.table.collect import Collection
@@ -75,9 +75,7 @@ class Results:
         return f"<Results: {counted(len(self.own), 'record')} of {', '.join(systems) or 'nothing'}{failed}>"
 
 
-def load_results(
-    folder: str | Path | None = None, *, suite: str | None = None, tasks: Sequence[str] | None = None
-) -> Results:
+def load_results(folder: str | Path | None = None, *, suite: str | None = None, tasks: Names | None = None) -> Results:
     """The results in a folder or archive of records.
 
     Args:
@@ -90,7 +88,8 @@ def load_results(
         RecordError: an archive cannot be trusted.
         UsageError: ``folder`` does not exist, or holds no record where records lie.
     """
-    found = load_collections(None if folder is None else Path(folder), suite=suite, tasks=tasks)
+    asked = None if tasks is None else names(tasks)
+    found = load_collections(None if folder is None else Path(folder), suite=suite, tasks=asked)
     own = [entry for collection in found for entry in collection.entries if folder is None or entry.origin != SHIPPED]
     return Results(collections=tuple(found), own=tuple(own))
 

@@ -1,4 +1,7 @@
-"""What is at a path, for messages; and where what is cached lies unless somebody says otherwise."""
+"""What Python is given as paths and names; what is at a path, for messages.
+
+And where what is cached lies unless somebody says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,15 @@ Paths: TypeAlias = str | Path | Sequence[str | Path]
 def each(given: Paths) -> list[Path]:
     """The paths of what Python is given."""
     return [Path(one) for one in ([given] if isinstance(given, str | Path) else given)]
+
+
+Names: TypeAlias = str | Sequence[str]
+"""One name or several; a string is no list of letters."""
+
+
+def names(given: Names) -> list[str]:
+    """The names of what Python is given."""
+    return [given] if isinstance(given, str) else list(given)
 
 
 def exists(path: Path) -> bool:

@@ -5,13 +5,13 @@ Installed with the package; nothing heavy is imported before the fixture is call
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from skill_bench.base.places import Names
     from skill_bench.guard.findings import CheckReport
     from skill_bench.guard.rerun import Load
 
@@ -24,7 +24,7 @@ class SkillCheck:
         against: str | Path,
         *,
         upstream: str | None = None,
-        tasks: str | Sequence[str] | None = None,
+        tasks: Names | None = None,
         level: float = 0.05,
         margin: float | None = None,
         throughput_loss: float = 0.3,
@@ -43,7 +43,7 @@ class SkillCheck:
             load: Loads the upstream; for callers that have their own.
         """
         __tracebackhide__ = True
-        from skill_bench.base.places import cache_folder
+        from skill_bench.base.places import cache_folder, names
         from skill_bench.evaluation.evaluate import load_request
         from skill_bench.guard import rerun
         from skill_bench.guard.findings import to_markdown
@@ -62,7 +62,7 @@ class SkillCheck:
             ),
             rules=Rules(level=level, margin_points=margin, throughput_loss=throughput_loss),
             upstream=upstream,
-            tasks=None if tasks is None else (tasks,) if isinstance(tasks, str) else tuple(tasks),
+            tasks=None if tasks is None else tuple(names(tasks)),
         )
         if not report.passed:
             pytest.fail(to_markdown(report), pytrace=False)

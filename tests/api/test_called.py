@@ -247,8 +247,9 @@ def test_a_module_has_costs_and_is_left_as_it_was(options: dict[str, Any]) -> No
 def test_what_cannot_be_carried_out_is_said(options: dict[str, Any]) -> None:
     with pytest.raises(UnknownName, match=r"unknown upstream 'skil'\. Did you mean 'skill'"):
         sb.evaluate("skil", **options)
-    with pytest.raises(UnknownName, match=r"unknown task 'kss'"):
-        sb.evaluate("fbank", **{**options, "tasks": ["kss"]})
+    for one in (["kss"], "kss"):
+        with pytest.raises(UnknownName, match=r"unknown task 'kss'"):
+            sb.evaluate("fbank", **{**options, "tasks": one})
     with pytest.raises(UsageError, match="--suite local needs --data-root"):
         sb.evaluate("fbank", suite="local", **options)
 

@@ -73,7 +73,8 @@ def _chart(
     if len(similarity.tree):
         parts.insert(0, _dendrogram(similarity.tree, order, ends, side, data))
     name = alt.TitleParams(words(title), subtitle=inversions(similarity.tree))
-    return alt.vconcat(*parts, spacing=2).properties(title=name).resolve_scale(color="independent")
+    chart: alt.VConcatChart = alt.vconcat(*parts, spacing=2).properties(title=name).resolve_scale(color="independent")
+    return chart
 
 
 def leaves(tree: Merges, n_layers: int) -> list[int]:
