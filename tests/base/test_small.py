@@ -1,11 +1,17 @@
-"""Numbers drawn from text: the very values that shipped students and records were made with."""
+"""Small helpers: lines that fit a terminal, batches of neighbours, numbers drawn from text."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
+import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
+from skill_bench.base.filled import filled
+from skill_bench.base.in_order import neighbours
 from skill_bench.corpora.audio.conditions import _drawn
 from skill_bench.corpora.data import Conditions, Utterance
 from skill_bench.corpora.described.tables import ConditionRanges
@@ -13,6 +19,36 @@ from skill_bench.features.policy import cut
 from skill_bench.layers.measure import choose
 from skill_bench.probes.training import generator_for
 from skill_bench.training.loop import _seed
+
+
+def test_long_lines_go_on_further_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert filled("  one two three four", columns=12) == "  one two\n    three\n    four"
+    assert filled("  name  what it is", columns=14, hanging=8) == "  name  what\n        it is"
+    assert filled("  one  two", columns=10) == "  one  two", "what fits stays as it is"
+    monkeypatch.setenv("COLUMNS", "11")
+    assert filled("some words that wrap") == "some words\n  that wrap"
+
+
+def test_what_is_copied_is_not_broken() -> None:
+    path = "/a/long-folder/with-hyphens/of-a-name.json"
+    assert filled(f"    {path}", columns=20) == f"    {path}"
+    assert filled(f"written to {path}", columns=20) == f"written to\n  {path}"
+
+
+@given(st.lists(st.integers(1, 50)), st.integers(1, 100))
+def test_every_item_is_in_one_batch_which_is_full_or_the_last(lengths: list[int], most: int) -> None:
+    batches = list(neighbours(lengths, fits=lambda batch, item: sum(batch) + item <= most))
+    assert [length for batch in batches for length in batch] == lengths
+    assert all(batches)
+    assert all(sum(batch) <= most or len(batch) == 1 for batch in batches)
+    assert all(sum(batch) + after[0] > most for batch, after in pairwise(batches))
+
+
+def test_no_items_are_no_batch() -> None:
+    assert list(neighbours([], fits=lambda batch, item: True)) == []
+
+
+# Numbers drawn from text: the very values that shipped students and records were made with.
 
 
 def test_of_a_trainings_update() -> None:
