@@ -19,7 +19,7 @@ function drawBeside() {
   const number = columns.filter((column) => list.some((row) => row.get(column.name) !== null))
     .map((column) => line(column.heading, list.map((row) => shown(row, column).join(" ").trim())));
   byId("beside-caption").textContent = labels.length > 1
-    ? "Measured on different speech: compare what they cost and what they keep of their teacher, not their scores."
+    ? "Measured on different speech: compare what they cost, not their scores. What they keep of their teacher is over the tasks of their own section."
     : "Of one section: every number may be compared, with its interval.";
   byId("beside-body").replaceChildren(el("div", { class: "scroll plain", tabindex: "0", role: "region", "aria-label": "Systems side by side" }, el("table", {},
     el("thead", {}, el("tr", {}, el("td", {}), list.map((row) => el("th", { scope: "col" }, row.label, " ",

@@ -18,11 +18,28 @@ function filtered(spec, kind, visible) {
     const own = values.filter((value) => value.row === undefined || visible.has(value.row));
     return [name, kind === "bars" ? own.slice(0, MOST_BARS) : own];
   }));
-  return { ...spec, datasets };
+  const hidden = Object.entries(datasets).some(([name, own]) => own.length < spec.datasets[name].length);
+  return { ...(kind === "pareto" && hidden ? withoutNames(spec) : spec), datasets };
+}
+
+// Below the axis stand names that had no room: where rows are hidden, they may be those of hidden ones.
+function withoutNames(part) {
+  const x = part.encoding && part.encoding.x;
+  return {
+    ...part,
+    ...(x && Array.isArray(x.title) ? { encoding: { ...part.encoding, x: { ...x, title: x.title[0] } } } : {}),
+    ...(part.layer ? { layer: part.layer.map(withoutNames) } : {}),
+  };
+}
+
+function holdsSome(chart, visible) {
+  if (chart.row !== null) return visible.has(chart.row);
+  return Object.values(chart.wide.datasets).some((values) => values.some((value) => visible.has(value.row)));
 }
 
 function drawChart(kind) {
-  const offered = more.charts[state.section].filter((chart) => chart.kind === kind && (chart.row === null || visibleIds().has(chart.row)));
+  const visible = visibleIds();
+  const offered = more.charts[state.section].filter((chart) => chart.kind === kind && holdsSome(chart, visible));
   present(kind, offered.length > 0);
   if (!offered.length) return;
   const controls = byId(`${kind}-controls`), holder = byId(`${kind}-body`);
@@ -35,7 +52,7 @@ function drawChart(kind) {
   const chart = offered.find((one) => one.name === chosen[kind]) || offered[0];
   const narrow = holder.clientWidth < 560;
   const form = narrow && chart.narrow ? { ...chart.narrow, datasets: { ...chart.wide.datasets, ...chart.narrow.datasets } } : chart.wide;
-  const spec = filtered(form, kind, visibleIds());
+  const spec = filtered(form, kind, visible);
   for (const format of ["svg", "png"]) controls.append(el("button", { type: "button", class: "save", "data-format": format, "aria-label": `Save as ${format.toUpperCase()}`, onclick: () => saveChart(kind, chart.name, format) }, format.toUpperCase()));
   const order = section().synthetic ? "In the table's order: synthetic speech ranks nothing. " : "Best first. ";
   byId(`${kind}-caption`).textContent = (kind === "bars" ? order : "") + CAPTIONS[kind];
@@ -102,6 +119,11 @@ const waiting = new Set();
 const watch = new IntersectionObserver((entries) => {
   for (const { isIntersecting, target } of entries) if (isIntersecting && waiting.delete(target.id)) drawChart(target.id);
 }, { rootMargin: "300px" });
+
+// On paper there is no coming near.
+addEventListener("beforeprint", () => {
+  for (const kind of [...waiting]) if (waiting.delete(kind)) drawChart(kind);
+});
 
 drawers.push(async () => {
   await unpacked();

@@ -27,12 +27,15 @@ function heading(column) {
   return el("th", { scope: "col", class: `${column.first ? "group" : ""} ${column.aside ? "aside" : ""} ${column.group === "where" ? "text" : ""}`, "aria-sort": sorted ? (state.up ? "ascending" : "descending") : null }, button);
 }
 
-// The best and the second best value of each column among the rows shown; none where nothing is ranked.
-function honours(columns, list) {
+// The best and the second best value of each column among the rows shown; of those with a rank where some have one, and
+// none in tasks that do not count.
+function honours(columns, shownRows) {
+  const ranked = shownRows.filter((row) => row.get("rank") !== null);
+  const list = ranked.length ? ranked : shownRows;
   return new Map(columns.map((column) => {
     const values = [...new Set(list.map((row) => row.get(column.name)).filter((value) => value !== null))];
     values.sort((a, b) => (column.better === "higher" ? b - a : a - b));
-    const judged = column.group === "task" || column.kind === "score";
+    const judged = !column.aside && (column.group === "task" || column.kind === "score");
     return [column.name, judged && values.length > 1 ? values.slice(0, 2) : []];
   }));
 }
@@ -104,7 +107,7 @@ function drawTable() {
   const hidden = isRanked(section()) && !state.partial ? rowsOf(section()).filter((row) => row.get("rank") === null).length : 0;
   byId("count").textContent = `${list.length} of ${n} systems${hidden ? `; ${hidden} without every task hidden` : ""}`;
   byId("table-caption").textContent = caption(list, columns);
-  byId("help-signs").textContent = section().synthetic ? "" : "Bold is the best of the rows shown, underlined the second. A mean needs every task that counts, a rank every task of the teacher. Tasks in italics are not in the mean. A cell's tooltip says how sure it is, over speakers too.";
+  byId("help-signs").textContent = section().synthetic ? "" : "Bold is the best of the rows shown that have a rank, underlined the second. A mean needs every task that counts, a rank every task of the teacher. Tasks in italics are not in the mean. A cell's tooltip says how sure it is, over speakers too.";
   byId("help-body").replaceChildren(...[...ranks, ...columns, ...WHERE].flatMap((column) => [el("dt", {}, column.heading), el("dd", {}, column.help)]));
 }
 

@@ -33,7 +33,7 @@ def leaderboard(
         typer.Option(
             help="Folder for index.html, table.csv, table.md, table.tex and references.bib.", callback=folder_to_write
         ),
-    ] = Path("leaderboard"),
+    ] = Path("site"),
     suite: Annotated[str | None, typer.Option(help="Only this suite.")] = None,
     tasks: Annotated[
         str | None,
@@ -71,6 +71,8 @@ def leaderboard(
     labels = [section.label for section in table.sections]
     n_rows = sum(len(section.rows) for section in table.sections)
     typer.echo(filled(f"{counted(n_rows, 'row')} in {counted(len(labels), 'section')}: {'; '.join(labels)}"))
+    if (found := next((section.finding for section in table.sections if section.finding), None)) is not None:
+        typer.echo(filled(found))
     if table.problems:
         typer.echo(f"{counted(len(table.problems), 'problem')}:\n{listed}", err=True)
     for one in unverified:

@@ -27,6 +27,7 @@ ONE_SEED = (
     "Run with --seeds 3 or more to include it."
 )
 
+SYNTHETIC = "no mean: this is synthetic speech, which ranks nothing"
 BY_SPEAKER = "tested over whole speakers, since utterances of one speaker are alike"
 _COLUMNS = (
     "section", "a", "b", "task", "metric", "unit", "a_value", "b_value", "difference_points", "low_points",
@@ -36,7 +37,8 @@ _COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class TaskComparison:
-    """One task. ``p_holm`` is corrected for the number of tasks compared; ``verdict`` says it in words."""
+    """One task. ``p_holm`` is corrected for the tasks that count in the mean, or for all if this one does not count;
+    ``verdict`` says it in words."""
 
     column: Column
     found: Comparison
@@ -53,7 +55,7 @@ class SystemComparison:
         a, b: Titles, told apart by origin where they are equal.
         measured: Where each was measured: by whom, on which machine, with which commit.
         tasks: The tasks that both have.
-        mean: Over those of them that count; None unless several do.
+        mean: Over those of them that count; None where none does, on synthetic speech, and beside a single task.
         left_out: Names the others and says why they do not; None where all count, or nobody knows which do.
         level: Below which a corrected p-value is called a difference.
         notes: What could not be compared, and what the test does not cover.
@@ -175,7 +177,9 @@ def _compare(section: Section, a: SystemRow, b: SystemRow, level: float) -> Syst
             found.append((column, compare_entries(column, ours, theirs, level=level, by_speaker=True)))
         except RecordError as error:
             notes.append(f"{column.task}: left out, {error}")
-    corrected = holm([one.p_value for _, one in found])
+    leads = leads_of(section)
+    aside = not_counted([column.task for column, _ in found], leads)
+    corrected = _corrected([(column.task, one.p_value) for column, one in found], aside)
     tasks = tuple(
         TaskComparison(
             column=column,
@@ -191,7 +195,9 @@ def _compare(section: Section, a: SystemRow, b: SystemRow, level: float) -> Syst
         notes.append(f"{BY_SPEAKER}: {', '.join(by_speaker)}")
     if once := [task.column.task for task in tasks if task.found.n_seeds == (1, 1)]:
         notes.append(ONE_SEED if len(once) == len(tasks) else f"{', '.join(once)}: {ONE_SEED}")
-    mean, left_out = _mean_of({task.column.task: task.found for task in tasks}, leads_of(section), level)
+    mean, left_out = _mean_of({task.column.task: task.found for task in tasks}, aside, leads, level)
+    if section.synthetic:
+        mean, left_out = None, SYNTHETIC
     return SystemComparison(
         section=section.label,
         a=names[0],
@@ -205,12 +211,22 @@ def _compare(section: Section, a: SystemRow, b: SystemRow, level: float) -> Syst
     )
 
 
-def _mean_of(tasks: Mapping[str, Comparison], leads: Sequence[Lead], level: float) -> tuple[Overall | None, str | None]:
-    """Over the tasks that count, if several do; and a sentence that names the others and says why, if there are any."""
-    aside = not_counted([*tasks], leads)
+def _corrected(p_values: Sequence[tuple[str, float]], aside: Sequence[str]) -> list[float]:
+    """Of tasks that count among themselves: what tells nothing costs them nothing. The others among all."""
+    among_all = holm([p for _, p in p_values])
+    counting = iter(holm([p for task, p in p_values if task not in aside]))
+    return [p if task in aside else next(counting) for (task, _), p in zip(p_values, among_all, strict=True)]
+
+
+def _mean_of(
+    tasks: Mapping[str, Comparison], aside: Sequence[str], leads: Sequence[Lead], level: float
+) -> tuple[Overall | None, str | None]:
+    """Over the tasks that count; and a sentence that names the others and says why, if there are any."""
     counting = [found for task, found in tasks.items() if task not in aside]
-    mean = overall(counting, level=1 - level) if len(counting) > 1 else None
-    if not aside or len(tasks) == 1:
+    if len(tasks) == 1:
+        return None, None
+    mean = overall(counting, level=1 - level) if counting else None
+    if not aside:
         return mean, None
     return mean, f"{'the mean leaves out' if mean else 'no mean, it would leave out'} {why_not(aside, leads)}"
 

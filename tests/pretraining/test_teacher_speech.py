@@ -20,7 +20,8 @@ SCRIPT = Path(__file__).parents[2] / "upstreams" / "teacher" / "speech.py"
 @pytest.fixture(scope="module")
 def speech() -> ModuleType:
     spec = importlib.util.spec_from_file_location("teacher_speech", SCRIPT)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # where dataclasses look
     spec.loader.exec_module(module)

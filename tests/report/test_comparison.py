@@ -17,7 +17,16 @@ from skill_bench.base.errors import UnknownName, UsageError
 from skill_bench.base.provenance import Git
 from skill_bench.cli.main import app
 from skill_bench.records.record import Metric, System
-from skill_bench.report.comparison import SystemComparison, compare_systems, p_text, to_text, verdict
+from skill_bench.report.comparison import (
+    SYNTHETIC,
+    SystemComparison,
+    _corrected,
+    compare_systems,
+    p_text,
+    to_text,
+    verdict,
+)
+from skill_bench.report.statistics.paired import holm
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import collect
 from skill_bench.report.table.table import Table
@@ -138,14 +147,34 @@ def test_the_mean_is_over_the_tasks_that_count(out: Path, make_record: Any) -> N
     for path in (out / "demo" / "teacher").glob("er-*"):
         path.unlink()
     found = only(out, "good", "bad")
-    assert found.mean is None, "KS alone counts"
+    ks = found.tasks[0]
+    assert found.mean is not None
+    assert found.mean.difference == ks.found.difference, "KS alone counts, as in the table's mean"
+    assert ks.p_holm == ks.found.p_value
+    assert all(other.p_holm >= 2 * other.found.p_value for other in found.tasks[1:] if other.found.p_value < 0.1)
     assert found.left_out is not None
-    assert found.left_out.startswith("no mean, it would leave out sid, er. ")
-    assert "mean:" not in to_text(found)
+    assert found.left_out.startswith("the mean leaves out sid, er. ")
     for path in (out / "demo" / "random").glob("*"):
         path.unlink()
     found = only(out, "good", "bad")
     assert (found.mean is None, found.left_out) == (False, None), "nobody knows"
+
+
+def test_tasks_are_corrected_for_those_that_count() -> None:
+    p_values = [("ks", 0.01), ("sid", 0.5), ("pr", 0.03), ("er", 0.02)]
+    assert _corrected(p_values, []) == pytest.approx(holm([0.01, 0.5, 0.03, 0.02]))
+    assert _corrected(p_values, ["sid", "er"]) == pytest.approx([0.02, 0.5, 0.03, 0.06])
+    assert _corrected(p_values, ["ks", "sid", "pr", "er"]) == pytest.approx(holm([0.01, 0.5, 0.03, 0.02]))
+
+
+def test_synthetic_speech_has_no_mean(tmp_path: Path, make_record: Any) -> None:
+    for name in ("good", "bad"):
+        for task, n in (("ks", 90), ("sid", 50)):
+            save(tmp_path, make_record, name, task, np.arange(N) < n, synthetic=True)
+    found = only(tmp_path, "good", "bad")
+    assert len(found.tasks) == 2
+    assert (found.mean, found.left_out) == (None, SYNTHETIC)
+    assert SYNTHETIC in " ".join(to_text(found).split())
 
 
 def test_several_seeds_need_no_caveat(out: Path, make_record: Any) -> None:

@@ -19,7 +19,7 @@ from skill_bench.report.render.figures import write_figures
 from skill_bench.report.render.page_data import page_data
 from skill_bench.report.render.render import write_tables
 from skill_bench.report.render.rows import named
-from skill_bench.report.table.build import build
+from skill_bench.report.table.build import build, fidelity_of
 from skill_bench.report.table.collect import Collection, collect
 from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.table import Table
@@ -111,6 +111,11 @@ def test_a_document_belongs_to_exactly_its_model(make_record: Any) -> None:
     other = kept("skill", 0.4)
     other = other.model_copy(update={"student": other.student.model_copy(update={"identity": "another"})})
     assert means(table(make_record, [other]))["skill"] is None
+    weights = other.model_copy(update={"student": other.student.model_copy(update={"checkpoint_sha256": "a" * 64})})
+    entry = FoundRecord(record=make_record("skill", synthetic=False))
+    system = entry.record.system.model_copy(update={"checkpoint_sha256": "a" * 64})
+    assert fidelity_of(system, [weights]).mean == pytest.approx(0.4), "the same weights under another identity"
+    assert fidelity_of(system, [other]).mean is None
 
 
 def lines(spec: dict[str, Any], panel: dict[str, Any]) -> dict[str, list[float]]:

@@ -58,7 +58,7 @@ def test_best_is_bold_second_underlined_in_the_metrics_own_direction(make_record
     assert r"\raggedright A & 60.00 & \textbf{90.00} & \underline{65.0} & 0.00 \\" in found
     assert r"\raggedright C & \underline{40.00} & 70.00 & \underline{65.0} & 0.00 \\" in found
     assert found.count(r"\toprule") == found.count(r"\bottomrule") == 1
-    assert r"\label{tab:demo-protocol-strict}" in found
+    assert r"\label{tab:demo-recorded-speech-protocol-strict}" in found
 
 
 @pytest.mark.parametrize("tasks", [None, ["ks", "pr"]])

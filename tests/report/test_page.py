@@ -135,7 +135,8 @@ def test_it_holds_the_frame_in_full_precision(shipped: Table, shipped_page: str)
 def test_it_begins_with_what_was_found(shipped_page: str) -> None:
     first, *_, demo = data_in(shipped_page)["sections"]
     assert re.search(
-        r"students keep \d+ ± \d+ % of their teacher \(± \d+ % for other speakers\) at .* % of its size; "
+        r"^On KS alone, \d students keep \d+ ± \d+ % of their teacher \(± \d+ % for other speakers\) "
+        r"at .* % of its size; "
         r"SKILL and DPHuBERT .* points for other speakers\)\.$",
         first["finding"],
     )

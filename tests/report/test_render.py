@@ -99,7 +99,7 @@ def test_a_folder_without_any_record_is_empty(tmp_path: Path) -> None:
 def test_markdown(out: Path) -> None:
     published, _ = published_rows(catalog.folder("leaderboard") / "published")
     lines = markdown(build([collect(out)], published)).splitlines()
-    assert lines[0] == "## demo, protocol strict"
+    assert lines[0] == "## demo (recorded speech), protocol strict"
     heading, cells = ([cell.strip() for cell in lines[n].strip("|").split("|")] for n in (2, 4))
     found = dict(zip(heading, cells, strict=True))
     assert found == {

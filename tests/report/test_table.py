@@ -128,11 +128,11 @@ def test_a_metric_without_a_value_is_absent_and_says_why(make_record: Any) -> No
     [
         (
             {"suite": "local"},
-            {"demo, protocol strict", "local, protocol strict"},
+            {"demo (recorded speech), protocol strict", "local (recorded speech), protocol strict"},
         ),
         (
             {"protocol": "s3prl"},
-            {"demo, protocol strict", "demo, protocol s3prl"},
+            {"demo (recorded speech), protocol strict", "demo (recorded speech), protocol s3prl"},
         ),
     ],
 )

@@ -13,7 +13,7 @@ import argparse
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -160,9 +160,7 @@ SOURCES: Sequence[Source] = (
         licence="CC BY 4.0 (Google Speech Commands)",
         folders=("data/bed", "data/cat", "data/happy"),
     ),
-    Folders(
-        repository="Picovoice/wake-word-benchmark", commit="84919190", licence="Apache 2.0", folders=("audio",)
-    ),
+    Folders(repository="Picovoice/wake-word-benchmark", commit="84919190", licence="Apache 2.0", folders=("audio",)),
     PublicDomain(repository="MycroftAI/Precise-Community-Data", commit="4854e39b", licence="public domain"),
 )
 
@@ -179,14 +177,6 @@ def trimmed(wave: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " samples"
     return wave[max(0, first) * FRAME : last * FRAME]
 
 
-@dataclass
-class Gathered:
-    """Lines of the manifest, and seconds of each repository."""
-
-    rows: list[tuple[str, str, str, str]] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-
 def gather(clones: Path, corpora: Path, out: Path, *, sources: Iterable[Source] = SOURCES) -> Mapping[str, float]:
     """Writes 16 kHz FLAC and manifest.tsv into ``out``; returns the seconds that each repository gave.
 
@@ -194,7 +184,8 @@ def gather(clones: Path, corpora: Path, out: Path, *, sources: Iterable[Source] 
         DataError: a clone that is missing or in which nothing is found.
         AudioError: a damaged recording.
     """
-    gathered = Gathered()
+    rows: list[tuple[str, str, str, str]] = []
+    taken: dict[str, float] = {}
     with ThreadPoolExecutor() as pool:
         for source in sources:
             name = source.repository.split("/")[1]
@@ -203,17 +194,18 @@ def gather(clones: Path, corpora: Path, out: Path, *, sources: Iterable[Source] 
                 raise DataError(f"{clones / name}: no speech. Expected a clone of {source.repository} there.")
             (out / name).mkdir(parents=True, exist_ok=True)
             written = [out / name / f"{number:05d}.flac" for number in range(len(found))]
-            for path, one, seconds in zip(written, found, pool.map(_write, found, written), strict=True):
-                if seconds:
-                    gathered.rows.append((str(path.relative_to(out)), f"{seconds:.3f}", one.speaker, "train"))
-            gathered.seconds[source.repository] = sum(float(row[1]) for row in gathered.rows) - sum(
-                gathered.seconds.values()
-            )
+            seconds = list(pool.map(_write, found, written))
+            taken[source.repository] = sum(seconds)
+            rows += [
+                (str(path.relative_to(out)), f"{lasts:.3f}", one.speaker, "train")
+                for path, one, lasts in zip(written, found, seconds, strict=True)
+                if lasts
+            ]
     with (out / "manifest.tsv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(("path", "seconds", "speaker", "split"))
-        writer.writerows(gathered.rows)
-    return gathered.seconds
+        writer.writerows(rows)
+    return taken
 
 
 def _write(found: Found, path: Path) -> float:

@@ -13,9 +13,9 @@ from skill_bench.report.table.columns import Column
 from skill_bench.report.table.quantities import Quantity
 
 MOST_BARS = 30
-_STEP = 20
-_NAME_SHARE = 0.55
-"""Of the bars' width, at most, for a name."""
+STEP = 20
+_NAME_SHARE, _LETTER = 0.55, 7.6
+"""Of the bars' width, at most, for a name; pixels of a letter."""
 
 
 def task_bars(
@@ -63,6 +63,8 @@ def _bars(shown: list[Row], title: str, *, width: int) -> Spec | None:
     if not shown:
         return None
     data = Datasets()
+    limit = max(110, round(width * _NAME_SHARE))
+    shown = [{**bar, "name": _shortened(bar["label"], round(limit / _LETTER))} for bar in shown]
     roles = alt.Color("role:N").scale(domain=list(ROLES)).legend(None)
     base = alt.Chart(data(shown)).encode(alt.Y("key:N").sort([bar["key"] for bar in shown]).axis(None))
     ends = [bar[end] for bar in shown for end in ("value", "low", "high") if end in bar]
@@ -80,9 +82,17 @@ def _bars(shown: list[Row], title: str, *, width: int) -> Spec | None:
         base.mark_tick(style="whisker", height=6, thickness=1.2).encode(alt.X(f"{end}:Q")) for end in ("low", "high")
     ]
     whiskers = whiskers if any("low" in bar for bar in shown) else []
-    names = base.mark_text(align="right", baseline="middle", limit=max(110, round(width * _NAME_SHARE))).encode(
+    names = base.mark_text(align="right", baseline="middle", limit=limit).encode(
         alt.XValue(-8),  # type: ignore[no-untyped-call]
-        alt.Text("label:N"),
+        alt.Text("name:N"),
     )
-    chart = alt.layer(bars, *whiskers, names).properties(width=width, height={"step": _STEP})
+    chart = alt.layer(bars, *whiskers, names).properties(width=width, height={"step": STEP})
     return data.of(chart)
+
+
+def _shortened(label: str, most: int) -> str:
+    """Its beginning and its end: what tells names of one system apart, such as its form, stands last."""
+    if len(label) <= most:
+        return label
+    last = (most - 1) // 2
+    return f"{label[: most - 1 - last].rstrip()}…{label[-last:].lstrip()}"

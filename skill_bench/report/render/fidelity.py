@@ -16,13 +16,14 @@ _WIDTH = 300
 _KINDS = {"whitened": "R2, each direction alike", "plain": "R2, by variance"}
 
 
-def fidelity(rows: Sequence[Named], *, width: int | None = None) -> Spec | None:
+def fidelity(rows: Sequence[Named], *, width: int | None = None, stacked: bool = False) -> Spec | None:
     """Held-out R2 by layer of the teacher, a line a system with its band of confidence, a column of panels a corpus.
 
     Several trainings of one recipe are one line, their mean, without a band.
 
     Args:
         width: Of the panels of a row together, in pixels; by default each has 300.
+        stacked: Panels are one below the other, where there is no room beside each other.
     """
     points = [point for named in rows for point in _points(named)]
     corpora = sorted({(point["corpus"], point["data"]) for point in points})
@@ -32,8 +33,9 @@ def fidelity(rows: Sequence[Named], *, width: int | None = None) -> Spec | None:
     lines = alt.Color("label:N").scale(domain=[named.label for named in own]).legend(orient="bottom", columns=2)
     states = [f"h{state}" for state in sorted({point["layer"] for point in points})]
     panels, data = [], Datasets()
+    across = 1 if stacked else len(corpora)
     for kind, title in _KINDS.items():
-        across = []
+        beside = []
         for corpus, fingerprint in corpora:
             found = [
                 {**point, "state": f"h{point['layer']}"}
@@ -41,7 +43,7 @@ def fidelity(rows: Sequence[Named], *, width: int | None = None) -> Spec | None:
                 if (point["data"], point["kind"]) == (fingerprint, kind)
             ]
             base = alt.Chart(data(found)).encode(
-                alt.X("state:N").sort(states).title("teacher's layer").axis(labelAngle=0),
+                alt.X("state:N").sort(states).title("teacher's layer").axis(labelAngle=0, labelOverlap=True),
                 alt.Y("value:Q").title(title).scale(zero=False),
                 lines,
                 tooltip=[alt.Tooltip("label:N"), alt.Tooltip("state:N"), alt.Tooltip("value:Q", format=".3f")],
@@ -50,12 +52,12 @@ def fidelity(rows: Sequence[Named], *, width: int | None = None) -> Spec | None:
                 alt.Y("low:Q"), alt.Y2("high:Q"), alt.Detail("row:N")
             )  # fmt: skip
             line = base.mark_line(point={"size": 20}).encode(alt.Detail("row:N"))
-            across.append(
+            beside.append(
                 alt.layer(band, line).properties(
-                    width=_WIDTH if width is None else width // len(corpora), height=180, title=words(corpus)
+                    width=_WIDTH if width is None else width // across, height=180, title=words(corpus)
                 )
             )
-        panels.append(alt.hconcat(*across))
+        panels.append(alt.vconcat(*beside) if stacked else alt.hconcat(*beside))
     return data.of(alt.vconcat(*panels))
 
 

@@ -22,9 +22,9 @@ ROLES = ("student", "teacher", "baseline", "control", "other")
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross")
 COLUMN_INCHES, PAGE_INCHES = 3.25, 6.6
 """Widths of one column and of both, in the narrower of Interspeech's and IEEE's styles."""
-_PIXELS_PER_INCH = 96
+PIXELS_PER_INCH = 96
 """Of a specification: its letters of 11 pixels are then of 8 points."""
-_POINTS_PER_PIXEL = 72 / _PIXELS_PER_INCH
+_POINTS_PER_PIXEL = 72 / PIXELS_PER_INCH
 _DOTS_PER_INCH = 256
 _NEAR_PIXELS, _LEAST_PIXELS, _TRIES = 2, 60, 4
 FONT = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', 'DejaVu Sans', sans-serif"
@@ -122,7 +122,7 @@ def fitted(draw: Callable[[int], Spec | None], inches: float = COLUMN_INCHES) ->
         draw: Gives it for a width of its plot in pixels; None where there is nothing to show.
         inches: Of the whole figure.
     """
-    wanted = width = round(inches * _PIXELS_PER_INCH)
+    wanted = width = round(inches * PIXELS_PER_INCH)
     spec = draw(width)
     for _ in range(_TRIES if spec else 0):
         excess = round(_size(vl_convert.vegalite_to_svg(themed(spec or {})))[0]) - wanted

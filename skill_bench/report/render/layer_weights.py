@@ -15,7 +15,7 @@ from skill_bench.report.table.columns import in_order
 from skill_bench.report.table.table import SystemRow
 
 Weights = Mapping[str, Float[ndarray, " states"]]
-_CELL_HEIGHT = 22
+CELL_HEIGHT = 22
 _CHOSE_ONE = 0.999
 _PLAIN = alt.Axis(labelAngle=0, labelOverlap=True, domain=False, ticks=False)
 
@@ -50,7 +50,7 @@ def weights_map(named: Named, *, width: int = 560) -> Spec | None:
     data = Datasets()
     base = alt.Chart(data(cells)).encode(
         alt.X("state:N").sort(states).title("hidden state").axis(_PLAIN),
-        alt.Y("task:N").sort(None).title(None).axis(_PLAIN),
+        alt.Y("task:N").sort(list(dict.fromkeys(cell["task"] for cell in cells))).title(None).axis(_PLAIN),
         tooltip=[
             alt.Tooltip("task:N"), alt.Tooltip("state:N", title="hidden state"),
             alt.Tooltip("weight:Q", format=".3f"), alt.Tooltip("times:Q", title="times equal weights", format=".2f"),
@@ -64,4 +64,4 @@ def weights_map(named: Named, *, width: int = 560) -> Spec | None:
     chosen = base.transform_filter("datum.alone && datum.weight > 0.5").mark_point(
         size=70, style="whisker", filled=True
     )
-    return data.of(alt.layer(summed, chosen).properties(width=width, height=_CELL_HEIGHT * len(found)))
+    return data.of(alt.layer(summed, chosen).properties(width=width, height=CELL_HEIGHT * len(found)))

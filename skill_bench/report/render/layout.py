@@ -124,8 +124,17 @@ def _metric(column: Column, section: Section, certainty: Certainty) -> TextColum
         name=column.task,
         heading=column.heading,
         texts=tuple(ABSENT if cell is None else _score(cell, certainty) for cell in cells),
-        places=tuple(None if cell is None else cell.rank for cell in cells),
+        places=None
+        if column.task in section.left_out
+        else _places(section.rows, [None if cell is None else cell.points for cell in cells]),
     )
+
+
+def _places(rows: Sequence[SystemRow], values: Sequence[float | None]) -> tuple[int | None, ...]:
+    """Of the rows that have a rank, where some have; the others take no place."""
+    ranked = [row.rank is not None for row in rows]
+    among = [value if own or not any(ranked) else None for own, value in zip(ranked, values, strict=True)]
+    return tuple(place(value, among) for value in among)
 
 
 def _score(cell: Score, certainty: Certainty) -> str:
@@ -165,7 +174,7 @@ def _quantity(quantity: Quantity, rows: Sequence[SystemRow], certainty: Certaint
         name=name_of(quantity),
         heading=quantity.heading,
         texts=tuple(text + more for text, more in zip(texts, behind, strict=True)),
-        places=tuple(place(value, values) for value in values) if quantity.kind == "score" else None,
+        places=_places(rows, values) if quantity.kind == "score" else None,
     )
 
 

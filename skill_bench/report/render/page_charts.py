@@ -88,7 +88,7 @@ def _of_systems(rows: Sequence[Named]) -> Iterator[Json]:
 
 def _fidelity(rows: Sequence[Named]) -> Iterator[Json]:
     if (spec := fidelity(rows)) is not None:
-        yield _chart("fidelity", "all", spec)
+        yield _chart("fidelity", "all", spec, fidelity(rows, width=NARROW - 60, stacked=True))
 
 
 def _chart(kind: str, name: str, wide: Spec, narrow: Spec | None = None, *, row: int | None = None) -> Json:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import altair as alt
 
+from skill_bench.base.counted import counted
 from skill_bench.base.errors import first_few
 from skill_bench.report.render.figure_files import ROLES, Datasets, Row, Spec, words, wrapped
 from skill_bench.report.render.labels import place_labels
@@ -17,7 +18,7 @@ from skill_bench.report.render.layout import averaged
 from skill_bench.report.render.rows import Named
 from skill_bench.report.table.finding import METHODS
 from skill_bench.report.table.quantities import MEAN, SUPERB, Quantity
-from skill_bench.report.table.table import Section
+from skill_bench.report.table.table import Section, SystemRow
 
 _WIDE = 500
 """Pixels from which on a plot is wider than high, and holds long names."""
@@ -45,7 +46,10 @@ def quality_of(section: Section) -> Quantity | None:
 
 def points_of(rows: Sequence[Named], quality: Quantity, cost: Quantity) -> Points:
     """Every row with both numbers that the axes can hold, best first; what they cannot hold is listed instead, and so
-    is what has a score and no such cost."""
+    is what has a score and no such cost. Where some rows have a rank, the others are only counted."""
+    ranked = [named for named in rows if named.row.rank is not None]
+    n_unranked = sum(named.row.value(quality) is not None for named in rows if named.row.rank is None) if ranked else 0
+    rows = ranked or rows
     both = [(named, named.row.value(cost), named.row.value(quality)) for named in rows]
     known = [(named, price, value) for named, price, value in both if price is not None and value is not None]
     floor = _floor([value for _, price, value in known if price > 0])
@@ -60,6 +64,8 @@ def points_of(rows: Sequence[Named], quality: Quantity, cost: Quantity) -> Point
         drawn.append({**named.identity, "cost": price, "quality": value, **ends})
     if lacking := [named.label for named, price, value in both if price is None and value is not None]:
         left_out.append(f"{first_few(lacking, most=3)} ({cost.title} not known)")
+    if n_unranked:
+        left_out.append(f"{counted(n_unranked, 'system')} without a rank")
     return Points(drawn=tuple(drawn), left_out=tuple(left_out))
 
 
@@ -102,9 +108,13 @@ def pareto(section: Section, rows: Sequence[Named], cost: Quantity, *, width: in
         .scale(domain=y, nice=False, zero=False)
         .title(f"{'mean over ' + averaged(section) if quality is MEAN else quality.axis} (higher is better)"),
     )
-    stairs = alt.Chart(data(_stairs(best))).mark_line(style="front", interpolate="step-after").encode(
-        alt.X("cost:Q"), alt.Y("quality:Q")
-    )  # fmt: skip
+    cheapest_first = [alt.SortField("cost"), alt.SortField("quality", order="descending")]
+    stairs = (  # as `front`, but of the points that are shown: a page may hide some
+        base.mark_line(style="front", interpolate="step-after")
+        .transform_window(best="max(quality)", frame=[None, 0], sort=cheapest_first)
+        .transform_window(place="row_number()", groupby=["best"], sort=cheapest_first)
+        .transform_filter("datum.place === 1")
+    )
     whiskers = base.mark_rule(strokeOpacity=0.6).encode(
         alt.Y("low:Q"), alt.Y2("high:Q"), _role(alt.Color("role:N"), roles, width)
     ).transform_filter("isValid(datum.low)")  # fmt: skip
@@ -164,24 +174,20 @@ def _domains(points: Sequence[Row]) -> tuple[list[float], list[float]]:
     return [min(costs) / reach, max(costs) * reach], [min(values) - margin, max(values) + margin]
 
 
-def _stairs(best: Sequence[Row]) -> list[Row]:
-    """Only corners: a step is drawn from each to the next."""
-    return (
-        [{"cost": point["cost"], "quality": point["quality"], "row": point["row"]} for point in best]
-        if len(best) > 1
-        else []
-    )
-
-
 def _by_importance(points: Sequence[Row], best: Sequence[Row], rows: Sequence[Named]) -> list[Row]:
     """Whose name is placed first: the two methods and what was run here, the front, students, the others."""
     by_number = {one.number: one.row for one in rows}
-    asked = {n for n, row in by_number.items() if row.origin == "run" or row.system.lower() in METHODS}
+    asked = {n for n, row in by_number.items() if is_looked_for(row)}
     on_front = {point["row"] for point in best}
     return sorted(
         points,
         key=lambda point: (point["row"] not in asked, point["row"] not in on_front, point["role"] != "student"),
     )
+
+
+def is_looked_for(row: SystemRow) -> bool:
+    """Whether a reader looks for it first: what was run here, and the two methods."""
+    return row.origin == "run" or row.system.lower() in METHODS
 
 
 def _with_names(

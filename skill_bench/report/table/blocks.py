@@ -112,7 +112,7 @@ def _synthetic(records: list[Record]) -> bool:
 
 
 def _label(suite: str, protocol: str, combination: Mapping[str, Variant], *, synthetic: bool) -> str:
-    parts = [f"{suite} (synthetic speech)" if synthetic else suite, f"protocol {protocol}"]
+    parts = [f"{suite} ({'synthetic' if synthetic else 'recorded'} speech)", f"protocol {protocol}"]
     parts += [
         f"{task} version {version} on data {fingerprint[:8]} with settings {settings[:8]}"
         for task, (version, fingerprint, settings) in sorted(combination.items())

@@ -114,7 +114,7 @@ def _measured_row(
     last = newest(entries)
     cells, notes = _cells(entries)
     profile = _newest_profile(profiles, origin, last.system)
-    kept = fidelity_of(identity, fidelity)
+    kept = fidelity_of(last.system, fidelity)
     # Both scores are defined on SUPERB's own corpora, whole.
     official = suite in WHOLE_SUPERB and not any(e.record.data and e.record.data.limit for e in entries)
     return SystemRow(
@@ -261,13 +261,13 @@ class OwnFidelity:
         return fmean(one.readings[0].whitened.value for one in self.found)
 
 
-def fidelity_of(identity: str, documents: Sequence[Fidelity]) -> OwnFidelity:
-    """Of the model ``identity``, beside the teacher of its newest document.
+def fidelity_of(system: System, documents: Sequence[Fidelity]) -> OwnFidelity:
+    """Of a model, or of the same weights under another identity, beside the teacher of its newest document.
 
     Corpora are not equally hard, so that only a system that was measured on all on which students of this teacher were
     measured has a mean.
     """
-    own = sorted((d for d in documents if d.student.identity == identity), key=lambda d: d.provenance.started_at)
+    own = sorted((d for d in documents if _same_model(d.student, system)), key=lambda d: d.provenance.started_at)
     if not own:
         return OwnFidelity()
     teacher = own[-1].teacher.identity
@@ -278,3 +278,8 @@ def fidelity_of(identity: str, documents: Sequence[Fidelity]) -> OwnFidelity:
         found=tuple(sorted(newest.values(), key=lambda d: (d.corpus, d.data_fingerprint))),
         note=f"no mean fidelity: not measured on {', '.join(missing)}" if missing else None,
     )
+
+
+def _same_model(one: System, other: System) -> bool:
+    weights = one.checkpoint_sha256
+    return one.identity == other.identity or (weights is not None and weights == other.checkpoint_sha256)

@@ -28,18 +28,23 @@ def newest(entries: Iterable[FoundRecord]) -> Record:
 
 def staleness(record: Record) -> str | None:
     """What is wrong with the record's version, or None; a task that is not in the catalog is nobody's to judge."""
-    current = _current_version(record.key.task)
-    if current is None or record.key.task_version >= current:
+    before, versions = record.key.task_version, _versions(record.key.task)
+    if versions is None or before >= versions[0]:
         return None
-    return (
-        f"stale: task {record.key.task!r} was version {record.key.task_version} and is now {current}; run "
-        "skill-bench rescore on the record, or run that cell again"
+    current, scored_since = versions
+    return f"stale: task {record.key.task!r} was version {before} and is now {current}; " + (
+        "run skill-bench rescore on the record, or run that cell again"
+        if before >= scored_since
+        else "run that cell again"
     )
 
 
-def _current_version(task: str) -> int | None:
+def _versions(task: str) -> tuple[int, int] | None:
+    """The task's version, and the oldest one whose records can be rescored."""
     try:
-        found = read_toml(catalog.entry("tasks", task)).get("version")
+        found = read_toml(catalog.entry("tasks", task))
     except SkillBenchError:  # not in the catalog, or there is none
         return None
-    return found if isinstance(found, int) else None
+    current = found.get("version")
+    since = found.get("predictions_since", current)
+    return (current, since) if isinstance(current, int) and isinstance(since, int) else None

@@ -21,12 +21,13 @@ Found = tuple[SystemRow, Ways]
 """A row and its part in the mean of each judged column, in each way of drawing."""
 METHODS = ("skill", "dphubert")
 """The two that this package is about."""
+_MOST_NAMED = 2
 _SPEAKERS = " for other speakers"
 
 
 def finding_of(rows: Sequence[tuple[SystemRow, Parts]], judged: Sequence[Column]) -> str | None:
-    """For example: ``5 students keep 99 ± 4 % of their teacher (± 12 % for other speakers) at 25 % of its size; SKILL
-    and DPHuBERT are not told apart (-0.5 ± 1.5 points for other speakers).``
+    """For example: ``On KS alone, 5 students keep 99 ± 4 % of their teacher (± 12 % for other speakers) at 25 % of its
+    size; SKILL and DPHuBERT are not told apart (-0.5 ± 1.5 points for other speakers).``
 
     Of students with every task and a teacher in the section, all of one teacher; None where there are none. Two are
     told apart by the test that ranks them, over speakers where these are known.
@@ -44,7 +45,15 @@ def finding_of(rows: Sequence[tuple[SystemRow, Parts]], judged: Sequence[Column]
     if teacher is None or not own:
         return None
     kept = _kept(own, (teacher, known[id(teacher)]))
-    return f"{kept}{''.join(_apart(own))}." if kept else None
+    return f"{_over(judged)}{kept}{''.join(_apart(own))}." if kept else None
+
+
+def _over(judged: Sequence[Column]) -> str:
+    """What the sentence is about, where few tasks are in the mean."""
+    if len(judged) > _MOST_NAMED:
+        return ""
+    names = [column.task.upper() for column in judged]
+    return f"On {' and '.join(names)}{' alone' if len(names) == 1 else ''}, "
 
 
 def _ways(row: SystemRow, parts: Parts, judged: Sequence[Column]) -> Ways:

@@ -198,7 +198,7 @@ RETENTION = Quantity(
     decimals=1,
     better="higher",
     kind="score",
-    description="The score, in per cent of the system's own teacher's",
+    description="Mean points over the section's tasks, in per cent of those of its own teacher",
 )
 FIDELITY = Quantity(
     name="fidelity_r2",
