@@ -110,7 +110,9 @@ function shown(row, column) {
   const value = row.get(column.name), bounds = interval(row, column.name);
   const digits = bounds === null ? column.digits : Math.min(1, column.digits); // no digits that say nothing
   const without = row.get(`${column.name}_no_interval`) ? "†" : "";
-  return [number(value, digits), bounds === null ? without : `±${half(bounds).toFixed(1)}`];
+  if (bounds === null) return [number(value, digits), without];
+  const leaves = column.task && (value < half(bounds) || value + half(bounds) > 100); // 1.8 ± 4.8 cannot be
+  return [number(value, digits), leaves ? `[${bounds.map((end) => end.toFixed(1)).join(", ")}]` : `±${half(bounds).toFixed(1)}`];
 }
 
 function rankText(row) {

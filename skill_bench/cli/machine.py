@@ -69,6 +69,8 @@ def doctor(
     """
     from skill_bench.base.errors import DataError, UnknownName, UsageError
 
+    if suite == DEFAULT_SUITE:
+        raise UsageError(f"the suite {suite} synthesises its speech: it needs no data, and there is nothing to check.")
     if suite not in (known := {*suites()} - {DEFAULT_SUITE}):
         raise UnknownName("suite to check", suite, known)
     if not data_root.is_dir():

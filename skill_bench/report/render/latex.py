@@ -39,6 +39,7 @@ _TITLE_EMS = 10.5
 _SEPARATION_POINTS = 2.5
 """``\\tabcolsep``, on both sides of a column."""
 _WIDE, _NARROW = "±↑↓MWm%", ".,;:'il|[]() "
+_SIGN = r"$\,\pm$"
 _SMALLER = 5 / 7
 """Of ``\\tiny`` to the smallest size that is taken."""
 
@@ -120,13 +121,19 @@ def _tabular(section: Section, title: TextColumn, columns: Sequence[TextColumn],
 
 
 def _cell(column: TextColumn, row: int, *, marked: bool) -> str:
-    value, sign, half = column.texts[row].partition(" ± ")
+    value, around = _parted(column.texts[row])
     text, place = escape(value), column.places[row] if column.places and marked else None
     if place == 1:
         text = rf"\textbf{{{text}}}"
     elif place == 2:
         text = rf"\underline{{{text}}}"
-    return text + (rf"{{\tiny$\,\pm${half}}}" if sign else "")
+    return text + (rf"{{\tiny{_SIGN if around.startswith('±') else ' '}{around.removeprefix('± ')}}}" if around else "")
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """A number, and its ``± 5.1`` or ``[0.3, 9.9]``."""
+    value, _, around = text.partition(" ")
+    return (value, around) if around.startswith(("±", "[")) else (text, "")
 
 
 def _caption(section: Section) -> str:
@@ -146,8 +153,8 @@ def _caption(section: Section) -> str:
 
 def _ems(column: TextColumn) -> float:
     first, _, rest = column.heading.partition(" ")
-    cells = [text.partition(" ± ") for text in column.texts]
-    widths = [_text_ems(value) + _SMALLER * _text_ems(sign + half) for value, sign, half in cells]
+    cells = [_parted(text) for text in column.texts]
+    widths = [_text_ems(value) + _SMALLER * _text_ems(f" {around}" if around else "") for value, around in cells]
     return max(*widths, _text_ems(first), _text_ems(rest))
 
 

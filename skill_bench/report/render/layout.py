@@ -29,7 +29,9 @@ NO_INTERVAL = "†"
 """Behind a measured value that has no interval; the section's notes say why."""
 Certainty = Literal["seeds", "ends", "half"]
 """What stands behind a number: ``± 7.78 (2)``, the standard deviation over so many seeds; ``[70.1, 80.2]``, the ends of
-its interval, also behind the mean; or ``± 5.1``, half of that interval, with fewer digits before it."""
+its interval, also behind the mean; or ``± 5.1``, half of that interval, with fewer digits before it, but its ends where
+half of it would leave 0 to 100."""
+_WHOLE = 100
 RANKING = ("rank", name_of(MEAN), name_of(RETENTION))
 """Columns that rank systems: on synthetic speech, which shows that everything works, they would be read as a result."""
 
@@ -142,14 +144,15 @@ def _score(cell: Score, certainty: Certainty) -> str:
         return f"{cell.value:.2f}" + ("" if cell.std is None else f" ± {cell.std:.2f} ({len(cell.by_seed)})")
     if cell.interval is None:
         return f"{cell.value:.2f}{'' if cell.no_interval is None else NO_INTERVAL}"
-    return f"{cell.value:.{1 if certainty == 'half' else 2}f}{_behind(cell.interval, certainty)}"
+    return f"{cell.value:.{1 if certainty == 'half' else 2}f}{_behind(cell.interval, certainty, cell.value)}"
 
 
-def _behind(interval: Interval | None, certainty: Certainty) -> str:
+def _behind(interval: Interval | None, certainty: Certainty, value: float | None) -> str:
     if interval is None or certainty == "seeds":
         return ""
-    if certainty == "half":
-        return f" ± {(interval.high - interval.low) / 2:.1f}"
+    half = (interval.high - interval.low) / 2
+    if certainty == "half" and (value is None or (value >= half and value + half <= _WHOLE)):
+        return f" ± {half:.1f}"
     return f" [{interval.low:.1f}, {interval.high:.1f}]"
 
 
@@ -169,7 +172,7 @@ def _ranks(rows: Sequence[SystemRow]) -> TextColumn:
 def _quantity(quantity: Quantity, rows: Sequence[SystemRow], certainty: Certainty) -> TextColumn:
     values = [row.value(quantity) for row in rows]
     texts = [quantity.text(value, absent=ABSENT) for value in values]
-    behind = [_behind(row.intervals.get(quantity.name), certainty) for row in rows]
+    behind = [_behind(row.intervals.get(quantity.name), certainty, None) for row in rows]
     return TextColumn(
         name=name_of(quantity),
         heading=quantity.heading,
