@@ -92,11 +92,11 @@ def test_a_comparison_is_printed_and_written(command: Callable[..., Any], tmp_pa
 
 
 def test_the_leaderboard_says_what_it_wrote(command: Callable[..., Any], tmp_path: Path) -> None:
-    ended = command("leaderboard", "--suite", "demo", "--no-published", "--out", "o")
+    ended = command("leaderboard", "--suite", "demo", "--no-published")
     *files, last = ended.out.splitlines()
     assert ended.code == 0
-    assert files == [f"o/{name}" for name in ("table.csv", "table.md", "table.tex", "references.bib", "index.html")]
-    rows = pd.read_csv(tmp_path / "o" / "table.csv")
+    assert files == [f"site/{name}" for name in ("table.csv", "table.md", "table.tex", "references.bib", "index.html")]
+    rows = pd.read_csv(tmp_path / "site" / "table.csv")
     assert last == f"{len(rows)} rows in 1 section: demo (synthetic speech), protocol strict"
     assert command("leaderboard", "--tasks", "ks,kss", "--out", "q").code == 2, "an unknown task"
     assert command("leaderboard", "--suite", "demo", "--tasks", "ks,sd", "--out", "q").code == 0

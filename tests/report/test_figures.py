@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import vl_convert
 
 from skill_bench.records.profile import ColdStart, Profile
-from skill_bench.records.record import Record
+from skill_bench.records.record import Record, System
 from skill_bench.records.similarity import Similarity
 from skill_bench.report.render import heat_map
 from skill_bench.report.render.bars import task_bars
-from skill_bench.report.render.figure_files import fitted, save, theme
+from skill_bench.report.render.figure_files import PIXELS_PER_INCH, fitted, save, theme, themed
 from skill_bench.report.render.figures import figures_of, write_figures
 from skill_bench.report.render.labels import PIXELS_PER_CHARACTER, box_of, place_labels
 from skill_bench.report.render.layer_weights import layer_weights, weights_map
@@ -256,8 +258,17 @@ def test_layer_weights_are_means_over_seeds_against_equal_ones(make_record: Call
     spec = weights_map(named(section)[0])
     assert spec is not None
     assert [cell["times"] for cell in data_of(spec)] == pytest.approx([0.6, 1.4]), "1 is an equal weight"
+    assert weights_map_tasks(make_record, "er", "asr", "pr", "sid") == ["PR", "ASR", "SID", "ER"]
     assert spec["layer"][0]["encoding"]["color"]["scale"]["domain"] == [0, 1, 3], "the same in every figure"
     assert weights_map(named(section_of(make_record()))[0]) is None
+
+
+def weights_map_tasks(make_record: Callable[..., Record], *tasks: str) -> list[str]:
+    section = section_of(*(make_record(task=task, layer_weights=(0.2, 0.8)) for task in tasks))
+    spec = weights_map(named(section)[0])
+    assert spec is not None
+    sort: list[str] = spec["layer"][0]["encoding"]["y"]["sort"]
+    return sort
 
 
 def test_similarity_has_one_scale_and_says_inversions() -> None:
@@ -280,6 +291,59 @@ def test_the_front_is_what_none_beats() -> None:
 
     points = [point(0, 1.0, 5.0), point(1, 2.0, 4.0), point(2, 2.0, 9.0), point(3, 3.0, 9.0), point(4, 0.5, 1.0)]
     assert [one["row"] for one in front(points)] == [4, 0, 2]
+
+
+def corners(svg: str) -> int:
+    """Of the dashed front."""
+    (path,) = re.findall(r'aria-roledescription="line mark"[^>]* d="([^"]*)"', svg)
+    return len(re.findall("[ML]", path))
+
+
+def test_the_front_is_drawn_of_the_points_that_are_shown(published: Section) -> None:
+    """The page hides some: a step to the right and one upwards for each that none of the others beats."""
+    rows = named(published)
+    spec = pareto(published, rows, PARAMETERS)
+    assert spec is not None
+    name, points = spec["data"]["name"], data_of(spec)
+    for role in ("student", "teacher", "baseline", None):
+        shown = [point for point in points if role in (None, point["role"])]
+        drawn = vl_convert.vegalite_to_svg({**spec, "datasets": {name: shown}})
+        assert len(front(shown)) > 1
+        assert corners(drawn) == 2 * len(front(shown)) - 1
+
+
+def test_systems_without_a_rank_are_counted(make_record: Callable[..., Record]) -> None:
+    both = [make_record(name, task, 90, synthetic=False) for name in ("a", "b") for task in ("ks", "pr")]
+    section = section_of(*both, make_record("c", "ks", 80, synthetic=False))
+    rows = [replace(row, quantities={**row.quantities, MEAN.name: 80, PARAMETERS.name: 1}) for row in section.rows]
+    found = points_of(named(replace(section, rows=tuple(rows))), MEAN, PARAMETERS)
+    assert [point["label"] for point in found.drawn] == ["A", "B"]
+    assert found.left_out == ("1 system without a rank",)
+
+
+def test_no_figure_is_higher_than_a_page(published: Section, shipped: Table) -> None:
+    for section in (published, *shipped.sections):
+        for kind, spec in figures_of(section):
+            height = float(re.findall(r'<svg[^>]* height="([\d.]+)"', vl_convert.vegalite_to_svg(themed(spec)))[0])
+            assert height / PIXELS_PER_INCH < 9.5, (section.label, kind)
+    tasks = dict(figures_of(published))["tasks"]
+    assert " ".join(tasks["title"]).endswith(", 6 of 46 systems")
+    bars = [bar["label"] for panel in tasks["concat"] for bar in tasks["datasets"][panel["data"]["name"]]]
+    assert "DPHuBERT" in bars, "a reader looks for it"
+
+
+def test_shortened_names_stay_apart(make_record: Callable[..., Record]) -> None:
+    titles = [f"A student with a long name (ONNX {form})" for form in ("float32", "int8")]
+    records = [
+        make_record(f"s{n}", "ks", 90, system=System(name=f"s{n}", title=title, kind="student", identity=title))
+        for n, title in enumerate(titles)
+    ]
+    section = section_of(*records)
+    spec = task_bars(named(section), section.judged[0], width=200)
+    assert spec is not None
+    names = [bar["name"] for bar in data_of(spec)]
+    assert len({*names}) == 2
+    assert [name[-5:] for name in names] == ["at32)", "int8)"]
 
 
 def test_synthetic_speech_has_no_quality_to_set_against_cost(make_record: Callable[..., Record]) -> None:

@@ -24,6 +24,7 @@ from skill_bench.records.record import Metric
 from skill_bench.report.render.latex import escape, latex
 from skill_bench.report.render.layout import panels
 from skill_bench.report.render.terminal import print_section, require_columns
+from skill_bench.report.statistics.interval import Interval
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import Collection, collect
 from skill_bench.report.table.entry import FoundRecord
@@ -59,6 +60,33 @@ def test_best_is_bold_second_underlined_in_the_metrics_own_direction(make_record
     assert r"\raggedright C & \underline{40.00} & 70.00 & \underline{65.0} & 0.00 \\" in found
     assert found.count(r"\toprule") == found.count(r"\bottomrule") == 1
     assert r"\label{tab:demo-recorded-speech-protocol-strict}" in found
+
+
+def test_what_has_no_rank_or_does_not_count_is_not_the_best(make_record: Any) -> None:
+    records = [
+        *(make_record(name, "ks", n, synthetic=False) for name, n in (("a", 90), ("b", 80), ("c", 95))),
+        *(make_record(name, "pr", n, synthetic=False) for name, n in (("a", 60), ("b", 20))),
+    ]
+    (whole,) = build([Collection(origin="run", entries=tuple(FoundRecord(record=one) for one in records))]).sections
+    rows = [line for line in latex(Table(sections=(whole,))).splitlines() if "raggedright" in line]
+    assert [r"\textbf{90.00}" in row for row in rows] == [False, True, False], "C, which lacks PR, is better"
+    rows = [
+        line
+        for line in latex(Table(sections=(replace(whole, left_out=("pr",)),))).splitlines()
+        if "raggedright" in line
+    ]
+    assert not any(r"\textbf{20.00}" in row for row in rows)
+
+
+def test_half_an_interval_does_not_leave_the_scale(make_record: Any) -> None:
+    (whole,) = build(
+        [Collection(origin="run", entries=(FoundRecord(record=make_record("a", "ks", 2, synthetic=False)),))]
+    ).sections
+    for low, high, said in ((0.3, 9.9, r"2.0{\tiny [0.3, 9.9]}"), (1.0, 3.0, r"2.0{\tiny$\,\pm$1.0}")):
+        interval = Interval(low=low, high=high, level=0.95, method="by hand")
+        scores = {name: replace(cell, interval=interval) for name, cell in whole.rows[0].scores.items()}
+        section = replace(whole, rows=(replace(whole.rows[0], scores=scores),))
+        assert said.replace("2.0{", "{") in latex(Table(sections=(section,)))
 
 
 @pytest.mark.parametrize("tasks", [None, ["ks", "pr"]])

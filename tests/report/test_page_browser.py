@@ -336,6 +336,25 @@ def test_charts(browser: Browser, site: Path, table: Table) -> None:
         page.wait_for_selector("#pareto-body >> text=MACs (billions")
 
 
+def test_names_of_hidden_systems_are_not_below_the_chart(browser: Browser, site: Path) -> None:
+    with open_page(browser, site) as page:
+        page.select_option("#section", label=PUBLISHED)
+        drawn(page, "pareto")
+        said = page.locator("#pareto-body")
+        assert "No room for the names of" in said.inner_text()
+        page.select_option("#role", "student")
+        page.locator("#pareto-body", has_not_text="No room").wait_for()
+        assert page.locator("#pareto-body .mark-line.role-mark path").count() == 1, "the front of those that are shown"
+
+
+def test_everything_is_printed(browser: Browser, site: Path) -> None:
+    with open_page(browser, site) as page:
+        assert page.locator("#training-body svg").count() == 0, "what nobody has come near is not drawn"
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        for kind in ("pareto", "bars", "layers", "similarity", "training"):
+            page.locator(f"#{kind}-body[data-shown] svg").wait_for(state="attached")
+
+
 def test_a_figure_is_saved_as_it_is_shown(browser: Browser, site: Path, tmp_path: Path) -> None:
     with open_page(browser, site) as page:
         drawn(page, "bars")
