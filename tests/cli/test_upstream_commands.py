@@ -22,7 +22,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("upstream new skill!", "'skill!' cannot be an upstream's name: expected a small letter, then small letters,"),
         ("upstream", "Commands:"),
         ("doctor --data-root gone", "--data-root gone is not a folder. Make it; what goes into it is said here."),
-        ("doctor --data-root . --suite demo", "unknown suite to check 'demo'. Known: dspspeech20, local, mini, open-"),
+        ("doctor --data-root . --suite demo", "the suite demo synthesises its speech: it needs no data"),
         ("doctor --data-root . --suite dspspeech20", "Of what is missing, the sources:\n  dspspeech20: github.com/"),
         ("doctor --data-root . --suite local", "has no suite.toml, and its files are of no known layout. Write "),
         ("doctor --data-root . --suite-file a.toml", "the superb suite reads official layouts. --suite-file is for --"),

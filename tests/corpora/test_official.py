@@ -263,7 +263,8 @@ def test_the_command_reports_every_task_and_fails(data_root: Path, tmp_path: Pat
     assert str(done.exception) == "not complete for asr; 1 task can run."
     for arguments, message in (
         (["--data-root", str(tmp_path / "none")], "is not a folder"),
-        (["--data-root", str(tmp_path), "--suite", "demo"], "unknown suite to check 'demo'"),
+        (["--data-root", str(tmp_path), "--suite", "demo"], "the suite demo synthesises its speech"),
+        (["--data-root", str(tmp_path), "--suite", "dmo"], "unknown suite to check 'dmo'"),
         (
             ["--data-root", str(tmp_path), "--tasks", "asrr"],
             "unknown task of the superb suite 'asrr'. Did you mean 'asr'",

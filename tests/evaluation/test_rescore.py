@@ -20,6 +20,7 @@ from skill_bench.metrics.scoring import Scorer
 from skill_bench.records.record import Record, read_predictions
 from skill_bench.records.store import pack
 from skill_bench.report.render.describe import describe
+from skill_bench.report.table import entry
 from skill_bench.report.table.build import build
 from skill_bench.report.table.collect import collect
 from skill_bench.tasks import TaskSpec
@@ -132,11 +133,18 @@ def test_stale_records_are_marked_and_never_share_a_table_with_current_ones(tmp_
         assert len(versions) <= 1
     notes = [note for section in table.sections for note in section.notes]
     stale = [note for note in notes if note.startswith("ks") and "stale" in note]
-    assert stale == [
-        f"ks is stale: task 'ks' was version 0 and is now {load_task('ks').version}; run skill-bench rescore on "
-        "the record, or run that "
-        "cell again"
-    ]
+    now = load_task("ks").version
+    assert stale == [f"ks is stale: task 'ks' was version 0 and is now {now}; run that cell again"]
+
+
+def test_rescoring_is_advised_where_it_can_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    older = _older(_copy(tmp_path, "ks"))
+    for since, advised in ((0, True), (1, False)):
+        content = {"version": 2, "predictions_since": since}
+        monkeypatch.setattr(entry, "read_toml", lambda path, content=content: content)
+        said = entry.staleness(older)
+        assert said is not None
+        assert ("run skill-bench rescore on the record, or" in said) == advised
 
 
 def test_a_record_in_an_archive_is_confirmed_but_never_replaced(tmp_path: Path) -> None:
