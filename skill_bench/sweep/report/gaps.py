@@ -65,18 +65,21 @@ def _rows(suite: Suite) -> dict[Training, SystemRow]:
 def _without_anything(
     there: Mapping[Training, str], expected: Mapping[str, Wanted], failed: Sequence[Failed]
 ) -> list[str]:
-    lines, told = [], {*there, *((one.row, one.seed) for one in failed)}
+    told = {*there, *((one.row, one.seed) for one in failed)}
+    absent: dict[tuple[Seed, ...], list[str]] = defaultdict(list)
     for name, wanted in expected.items():
         asked = wanted.seeds if wanted.tasks or wanted.corpora else ()
-        absent = [seed for seed in asked if (name, seed) not in told]
-        if absent:
-            said = "" if absent == [None] else f", distillation seed {', '.join(map(str, absent))}"
-            lines.append(f"{name}{said}: no records")
+        absent[tuple(seed for seed in asked if (name, seed) not in told)].append(name)
+    lines = [f"{', '.join(names)}{_said(seeds)}: no records" for seeds, names in absent.items() if seeds]
     whys = (markdown(without_paths(one.reason)) for one in failed)
     return lines + [
         f"{one.row}, distillation seed {one.seed}: {_STEPS[one.step]}: {why}"
         for one, why in zip(failed, whys, strict=True)
     ]
+
+
+def _said(seeds: Sequence[Seed]) -> str:
+    return "" if seeds == (None,) else f", distillation seed {', '.join(map(str, seeds))}"
 
 
 def _of_suite(
