@@ -287,6 +287,17 @@ def test_variants_are_held_against_their_own_recipe_and_do_not_count_for_holm() 
     assert cells(recipes, "RANDOM_GROUPS")[-1] == p_text(alone.p_value), "the last of three, however many variants"
 
 
+def test_what_the_test_says_stands_in_words() -> None:
+    values = {"skill": (0.500, 0.502, 0.504), "same": (0.501, 0.502, 0.503), "less": (0.400, 0.402, 0.404)}
+    documents = [made_fidelity(f"{name}-s{n}", v, "a") for name, own in values.items() for n, v in enumerate(own)]
+    text = "\n".join(kept([part_of(documents)]))
+    assert "- LESS keeps less than SKILL by 0.100 (p < 0.001)." in text
+    (said,) = (line for line in text.splitlines() if line.startswith("- no difference shown: SAME"))
+    p = cells(text, "SAME")[-1]
+    low, high = (abs(float(end)) for end in cells(text, "SAME")[-2].partition("[")[2].strip("]").split(", "))
+    assert said == f"- no difference shown: SAME may keep {low:.3f} less to {high:.3f} more (p {p})."
+
+
 def test_what_the_gates_learnt_is_shown() -> None:
     documents = [
         made_fidelity(

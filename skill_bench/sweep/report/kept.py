@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from skill_bench.base.escape import markdown, markdown_cell
 from skill_bench.report.comparison import p_text
 from skill_bench.report.render.layout import ABSENT
+from skill_bench.report.statistics.interval import LEVEL
 from skill_bench.report.statistics.paired import holm
 from skill_bench.sweep.report.cells import bullets, changed, difference, estimate, grid, spread
 from skill_bench.sweep.report.choices import by_number_of_groups, by_sparsity
 from skill_bench.sweep.report.joint import REFERENCE
-from skill_bench.sweep.report.readings import Kept, Part
+from skill_bench.sweep.report.readings import Difference, Kept, Part
 
 _HOW = (
     "Held-out R2 from a student's layer to the teacher's, by regressions that have not heard the speakers: the mean "
@@ -53,7 +54,7 @@ def _of_one_teacher(part: Part) -> list[str]:
     by_layer = [[part.rows[name].title, *_layers(part.rows[name], part, n_layers)] for name in (*main, *variants)]
     left_out = ["Left out, since others count in their place:", bullets([markdown(one) for one in part.left_out])]
     return [
-        _recipes(part, main),
+        *_recipes(part, main),
         f"{_HOW} Corpora: {listed}.",
         *([] if repeated or len(part.rows) < 2 else [_ONE_SEED]),
         *(_variants(part, variants) if variants else []),
@@ -71,7 +72,8 @@ def _ordered(part: Part, *, are_variants: bool) -> list[str]:
     return sorted(found, key=lambda name: (-(-math.inf if (one := found[name]) is None else one.value), name))
 
 
-def _recipes(part: Part, names: Sequence[str]) -> str:
+def _recipes(part: Part, names: Sequence[str]) -> list[str]:
+    """The table, and what its tests say in words."""
     against = {name: one for name in names if (one := part.against(REFERENCE, name)) is not None}
     tested = {name: one.p_value for name, one in against.items() if one.p_value is not None}
     p_values = dict(zip(tested, holm([*tested.values()]), strict=True))
@@ -83,7 +85,20 @@ def _recipes(part: Part, names: Sequence[str]) -> str:
         ]
         for name in names
     ]
-    return grid(table, [*_headings(part.corpora), "to SKILL", "p"])
+    said = [_verdict(part, name, against[name], p) for name, p in p_values.items()]
+    return [grid(table, [*_headings(part.corpora), "to SKILL", "p"]), *([bullets(said)] if said else [])]
+
+
+def _verdict(part: Part, name: str, found: Difference, p: float) -> str:
+    title, reference = (markdown(part.rows[one].title) for one in (name, REFERENCE))
+    low, high = found.interval.low, found.interval.high
+    if p < 1 - LEVEL:
+        way = "more" if found.difference > 0 else "less"
+        return f"{title} keeps {way} than {reference} by {abs(found.difference):.{_DECIMALS}f} (p {p_text(p)})."
+    if not low < 0 < high:  # not once it is corrected for all rows
+        return f"no difference shown: {title} and {reference} are too close to call (p {p_text(p)})."
+    ends = f"{-low:.{_DECIMALS}f} less to {high:.{_DECIMALS}f} more"
+    return f"no difference shown: {title} may keep {ends} (p {p_text(p)})."
 
 
 def _variants(part: Part, names: Sequence[str]) -> list[str]:
