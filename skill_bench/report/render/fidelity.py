@@ -53,7 +53,7 @@ def fidelity(rows: Sequence[Named], *, width: int | None = None, stacked: bool =
             )  # fmt: skip
             line = base.mark_line(point={"size": 20}).encode(alt.Detail("row:N"))
             beside.append(
-                alt.layer(band, line).properties(
+                alt.layer(*([band] if any("low" in point for point in found) else []), line).properties(
                     width=_WIDTH if width is None else width // across, height=180, title=words(corpus)
                 )
             )

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from skill_bench.base import __version__, catalog
+from skill_bench.base.catalog import layouts, suites
 from skill_bench.base.errors import SkillBenchError
 from skill_bench.base.escape import without_paths
 from skill_bench.base.specs import read_toml
@@ -27,6 +28,8 @@ from skill_bench.report.table.table import Section, SystemRow, Table
 Json = dict[str, Any]
 MAIN = ("retention_percent", "parameters_millions", "file_megabytes", "macs_superb_giga", "one_thread_real_time_factor")
 """Beside rank and mean, what decides: these columns come first."""
+_MOST_NAMED = 3
+_LAYOUT = "recognised as"
 _METRICS = {
     "accuracy": "share of test items that are right",
     "unweighted_accuracy": "mean over classes of the share that is right",
@@ -120,12 +123,16 @@ def _said(section: Section) -> list[str]:
 
 
 def _common_notes(section: Section) -> list[str]:
-    """What the records of every task say of their data."""
+    """What the records of every task say of their data; of a single task, what it was tested on."""
     by_task: dict[str, set[str]] = {}
     for record in (entry.record for row in section.rows for entry in row.entries):
         if record.data is not None:
             by_task.setdefault(record.key.task, set()).update(record.data.notes)
-    return sorted(set.intersection(*by_task.values())) if len(by_task) > 1 else []
+    if len(by_task) > 1:
+        return sorted(set.intersection(*by_task.values()))
+    found = [note for notes in by_task.values() for note in sorted(notes) if note.startswith(_LAYOUT)]
+    title = suites().get(section.suite, "").partition(":")[0]
+    return found or ([title] if title and section.suite in layouts() else [])
 
 
 def _names(columns: Sequence[Column]) -> str:
@@ -145,7 +152,8 @@ def _best(section: Section) -> str | None:
     around = "".join(form.format(f"± {(of.high - of.low) / 2:.1f}") for of, form in halves)
     alike = (row.rank_last or row.rank or 0) - (row.rank or 0)
     place = f"rank {row.rank}" + (f", shared by {alike + 1} systems that are not told apart" if alike else "")
-    over = f"mean over {_names(section.averaged)}" if section.left_out else score.axis
+    is_named = score is MEAN and (section.left_out or len(section.averaged) <= _MOST_NAMED)
+    over = f"mean over {_names(section.averaged)}" if is_named else score.axis
     costs = _costs(row, teacher_of(row, section.rows))
     best = f"Best student: {row.title}, {over} {score.text(row.value(score), absent='')}{around}; {place}."
     return f"{best} It takes {costs}." if costs else best

@@ -16,6 +16,7 @@ from skill_bench.report.render.figure_files import ROLES, Datasets, Row, Spec, w
 from skill_bench.report.render.labels import place_labels
 from skill_bench.report.render.layout import averaged
 from skill_bench.report.render.rows import Named
+from skill_bench.report.statistics.interval import Interval
 from skill_bench.report.table.finding import METHODS
 from skill_bench.report.table.quantities import MEAN, SUPERB, Quantity
 from skill_bench.report.table.table import Section, SystemRow
@@ -52,7 +53,7 @@ def points_of(rows: Sequence[Named], quality: Quantity, cost: Quantity) -> Point
     rows = ranked or rows
     both = [(named, named.row.value(cost), named.row.value(quality)) for named in rows]
     known = [(named, price, value) for named, price, value in both if price is not None and value is not None]
-    floor = _floor([value for _, price, value in known if price > 0])
+    floor = _floor([(value, named.row.intervals.get(quality.name)) for named, price, value in known if price > 0])
     drawn, left_out = [], []
     for named, price, value in sorted(known, key=lambda found: -found[2]):
         if price <= 0 or value < floor:
@@ -153,11 +154,13 @@ def _title(section: Section, found: Points, width: int) -> alt.TitleParams:
     return alt.TitleParams(wrapped(words(section.label), width // _LETTER), subtitle=lines)
 
 
-def _floor(values: Sequence[float]) -> float:
-    """Where the axis begins: what is farther below the others than they reach would press them together."""
-    order, floor = sorted(values), -math.inf
-    for below, above in pairwise(order):
-        if not above - below > order[-1] - above > 0:
+def _floor(values: Sequence[tuple[float, Interval | None]]) -> float:
+    """Where the axis begins: what is surely farther below the others than they reach would press them together."""
+    order, floor = sorted(values, key=lambda found: found[0]), -math.inf
+    best = order[-1][0] if order else 0.0
+    for (below, its), (above, their) in pairwise(order):
+        alike = its is not None and their is not None and its.high >= their.low
+        if alike or not above - below > best - above > 0:
             break
         floor = above
     return floor
