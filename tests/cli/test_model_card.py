@@ -78,7 +78,6 @@ def test_bundled_student(tmp_path: Path) -> None:
         if record.system.checkpoint_sha256 == sha256 and "graph_precision" not in record.system.details
     ]
     demo = [record for record in records if record.key.suite == "demo"]
-    assert len(demo) < len(records), "those of the evidence too"
     judged = {(record.key.task, record.metric): record.metrics[record.metric].value for record in demo}
     assert len(judged) == len(demo) == 10
     assert data.eval_results is not None
