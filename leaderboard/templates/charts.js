@@ -122,7 +122,8 @@ const watch = new IntersectionObserver((entries) => {
 
 // On paper there is no coming near.
 addEventListener("beforeprint", () => {
-  for (const kind of [...waiting]) if (waiting.delete(kind)) drawChart(kind);
+  for (const kind of waiting) drawChart(kind);
+  waiting.clear();
 });
 
 drawers.push(async () => {

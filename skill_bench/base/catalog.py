@@ -30,6 +30,8 @@ DEFAULT_SUITE = "demo"
 OFFICIAL_SUITES = ("superb", "mini")
 """Read from the official corpora's own layouts."""
 _LOCAL = "local"
+RECOGNISED = "recognised as"
+"""How the note begins that tells of a folder which packaged layout it has."""
 
 
 def folder(kind: Kind) -> Path:

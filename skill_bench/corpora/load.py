@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skill_bench.base import catalog
-from skill_bench.base.catalog import OFFICIAL_SUITES, is_local, layouts, suites
+from skill_bench.base.catalog import OFFICIAL_SUITES, RECOGNISED, is_local, layouts, suites
 from skill_bench.base.counted import counted
 from skill_bench.base.errors import UnknownName, UsageError
 from skill_bench.corpora.audio.scan import scan
@@ -189,7 +189,7 @@ def find_suite_file(data_root: Path, suite_file: Path | None = None) -> tuple[Pa
         return own, ()
     for layout, spec in packaged_layouts():
         if spec.recognise and all((data_root / name).is_file() for name in spec.recognise.files):
-            return layout, (f"recognised as {spec.title!r} (packaged layout {layout.name})",)
+            return layout, (f"{RECOGNISED} {spec.title!r} (packaged layout {layout.name})",)
     raise UsageError(
         f"{data_root} has no suite.toml, and its files are of no known layout. Write {own}, or name one elsewhere with "
         f"--suite-file, that maps each task to a manifest:\n{_EXAMPLE}\n"

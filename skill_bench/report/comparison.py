@@ -195,9 +195,8 @@ def _compare(section: Section, a: SystemRow, b: SystemRow, level: float) -> Syst
         notes.append(f"{BY_SPEAKER}: {', '.join(by_speaker)}")
     if once := [task.column.task for task in tasks if task.found.n_seeds == (1, 1)]:
         notes.append(ONE_SEED if len(once) == len(tasks) else f"{', '.join(once)}: {ONE_SEED}")
-    mean, left_out = _mean_of({task.column.task: task.found for task in tasks}, aside, leads, level)
-    if section.synthetic:
-        mean, left_out = None, SYNTHETIC
+    by_task = {task.column.task: task.found for task in tasks}
+    mean, left_out = (None, SYNTHETIC) if section.synthetic else _mean_of(by_task, aside, leads, level)
     return SystemComparison(
         section=section.label,
         a=names[0],

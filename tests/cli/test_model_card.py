@@ -55,6 +55,13 @@ def saved(path: Path, **metadata: str) -> Path:
     return path
 
 
+def test_a_card_has_the_scores_of_the_evidence_too(tmp_path: Path) -> None:
+    data, _ = exported("teacher", tmp_path / "m")
+    assert data.eval_results is not None
+    suites = {result.dataset_type.removeprefix("skill-bench-") for result in data.eval_results}
+    assert suites == {"demo", "local", "dspspeech20"}
+
+
 def teacher_sha256() -> str:
     return checkpoint.load(catalog.entry("upstreams", "teacher") / "teacher.safetensors").sha256
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from skill_bench.base.errors import DataError
+from skill_bench.base.errors import DataError, ManifestError
+from skill_bench.corpora.described.manifest import read_manifest
 from skill_bench.corpora.listing import list_audio
 
 SCRIPT = Path(__file__).parents[2] / "upstreams" / "teacher" / "speech.py"
@@ -108,13 +109,16 @@ def test_what_is_written_can_be_trained_on(speech: ModuleType, clones: Path, sui
     assert {utterance.speaker for utterance in listed} == {"0001", "00000001", "15307110252", "a1", None}
 
 
-def test_speakers_of_the_suites_corpus_are_named_by_their_folders(speech: ModuleType) -> None:
-    assert len(set(speech._DSPSPEECH_SPEAKERS)) == 20
+def test_as_many_speakers_of_dspspeech_as_its_training_part_has(speech: ModuleType, corpora: Path) -> None:
+    rows = read_manifest(corpora / "dspspeech20" / "manifest.tsv").rows
+    trained_on = {row.values["speaker"] for row in rows if row.values["speaker_split"] == "train"}
+    assert len({*speech._DSPSPEECH_SPEAKERS}) == len(trained_on)
+    assert max(int(row.values["round"]) for row in rows) == speech._DSPSPEECH_ROUNDS
 
 
 def test_what_is_missing_is_said(speech: ModuleType, clones: Path, suites: Path, tmp_path: Path) -> None:
     (clones / "wake-word-benchmark").rename(tmp_path / "elsewhere")
     with pytest.raises(DataError, match=r"no speech\. Expected a clone of Picovoice/wake-word-benchmark there"):
         speech.gather(clones, suites, tmp_path / "out")
-    with pytest.raises(DataError, match="--corpora must be the folder of the local suites' corpora"):
+    with pytest.raises(ManifestError, match="no such manifest"):
         speech.gather(clones, tmp_path, tmp_path / "out")

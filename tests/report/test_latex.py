@@ -82,11 +82,11 @@ def test_half_an_interval_does_not_leave_the_scale(make_record: Any) -> None:
     (whole,) = build(
         [Collection(origin="run", entries=(FoundRecord(record=make_record("a", "ks", 2, synthetic=False)),))]
     ).sections
-    for low, high, said in ((0.3, 9.9, r"2.0{\tiny [0.3, 9.9]}"), (1.0, 3.0, r"2.0{\tiny$\,\pm$1.0}")):
+    for low, high, said in ((0.3, 9.9, r"{\tiny [0.3, 9.9]}"), (1.0, 3.0, r"{\tiny$\,\pm$1.0}")):
         interval = Interval(low=low, high=high, level=0.95, method="by hand")
         scores = {name: replace(cell, interval=interval) for name, cell in whole.rows[0].scores.items()}
         section = replace(whole, rows=(replace(whole.rows[0], scores=scores),))
-        assert said.replace("2.0{", "{") in latex(Table(sections=(section,)))
+        assert said in latex(Table(sections=(section,)))
 
 
 @pytest.mark.parametrize("tasks", [None, ["ks", "pr"]])

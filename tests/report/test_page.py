@@ -148,6 +148,8 @@ def test_it_begins_with_what_was_found(shipped_page: str) -> None:
         first["best"],
     )
     assert any("DSPSpeech-20" in text for text in first["said"]), "what was tested on"
+    local = next(section for section in data_in(shipped_page)["sections"] if section["suite"] == "local")
+    assert any("subsets of Arabic Speech Commands" in text for text in local["said"])
     assert (demo["synthetic"], demo["finding"], demo["best"]) == (True, None, None)
     assert not {"mean_points", "retention_percent"} & {column["name"] for column in demo["columns"]}
 

@@ -3,14 +3,14 @@
     python upstreams/teacher/speech.py --clones CLONES --corpora CORPORA --out SPEECH
 
 CLONES holds a clone of each repository in `SOURCES` under its name; CORPORA is the folder that `--data-root` names.
-Nothing that a suite tests or develops on is taken: no speaker whose line in a manifest of CORPORA says so, and nothing
-that CORPORA has already. Silence at both ends is cut off. SPEECH is then one more `--data` of `skill-bench pretrain`.
+No recording that a suite tests or develops on is taken, and no speaker of a development or test part (`split`): only
+of speakers whom SID, a task of known speakers, tests too are there other recordings. Nor anything that CORPORA has.
+Silence at both ends is cut off. SPEECH is then one more `--data` of `skill-bench pretrain`.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,9 +20,12 @@ import numpy as np
 import soundfile
 from jaxtyping import Float
 
+from skill_bench.base.documents import write_atomic
 from skill_bench.base.errors import DataError
 from skill_bench.base.sample_rate import SAMPLE_RATE_HZ
+from skill_bench.base.text import read_csv, read_lines, read_text
 from skill_bench.corpora.audio.audio import load_audio
+from skill_bench.corpora.described.manifest import read_manifest
 
 FRAME = SAMPLE_RATE_HZ // 100
 """Samples of a frame whose energy decides what is silence: 10 ms."""
@@ -55,25 +58,22 @@ class Known:
 
     Attributes:
         names: of its recordings, without folder and suffix.
-        held_out: speakers that a suite tests or develops on.
-        labels: its keywords.
+        held_out: speakers of its development and test parts.
+        keywords: that it has.
     """
 
-    names: frozenset[str] = frozenset()
-    held_out: frozenset[str] = frozenset()
-    labels: frozenset[str] = frozenset()
+    names: frozenset[str]
+    held_out: frozenset[str]
+    keywords: frozenset[str]
 
     @classmethod
-    def read(cls, manifest: Path) -> Known:
-        """Raises DataError: there is none."""
-        if not manifest.exists():
-            raise DataError(f"{manifest}: no such file. --corpora must be the folder of the local suites' corpora.")
-        with manifest.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
+    def read(cls, corpora: Path, corpus: str) -> Known:
+        """Raises ManifestError: ``corpora`` has no such corpus."""
+        rows = [row.values for row in read_manifest(corpora / corpus / "manifest.tsv").rows]
         return cls(
             names=frozenset(Path(row["path"]).stem for row in rows),
             held_out=frozenset(row["speaker"] for row in rows if row["split"] != "train"),
-            labels=frozenset(row.get("keyword", "") for row in rows),
+            keywords=frozenset(row.get("keyword", "") for row in rows),
         )
 
 
@@ -94,10 +94,10 @@ class SpeechOcean(Source):
     """The official training list."""
 
     def find(self, clone: Path, corpora: Path) -> Iterator[Found]:
-        known = Known.read(corpora / "speechocean762" / "manifest.tsv")
-        speakers = dict(line.split() for line in (clone / "train" / "utt2spk").read_text().splitlines())
-        for line in (clone / "train" / "wav.scp").read_text().splitlines():
-            name, path = line.split()
+        known = Known.read(corpora, "speechocean762")
+        speakers = dict(line.text.split() for line in read_lines(clone / "train" / "utt2spk"))
+        for line in read_lines(clone / "train" / "wav.scp"):
+            name, path = line.text.split()
             if name not in known.names and speakers[name] not in known.held_out:
                 yield Found(clone / path, speakers[name])
 
@@ -106,12 +106,11 @@ class ArabicCommands(Source):
     """Words of training speakers that no suite knows."""
 
     def find(self, clone: Path, corpora: Path) -> Iterator[Found]:
-        known = Known.read(corpora / "arabic_speech_commands" / "manifest.tsv")
-        with (clone / "train.csv").open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                speaker = Path(row["file"]).name[:8]
-                if row["class"] not in known.labels and speaker not in known.held_out:
-                    yield Found(clone / row["file"], speaker)
+        known = Known.read(corpora, "arabic_speech_commands")
+        for _, row in read_csv(clone / "train.csv")[1]:
+            speaker = Path(row["file"]).name[:8]
+            if row["class"] not in known.keywords and speaker not in known.held_out:
+                yield Found(clone / row["file"], speaker)
 
 
 class DspSpeech(Source):
@@ -141,7 +140,7 @@ class PublicDomain(Source):
     """Speech that a file in licenses/ names as given to the public domain."""
 
     def find(self, clone: Path, corpora: Path) -> Iterator[Found]:
-        texts = [path.read_text(encoding="utf-8") for path in sorted((clone / "licenses").glob("license-2*.txt"))]
+        texts = [read_text(path) for path in sorted((clone / "licenses").glob("license-2*.txt"))]
         given = {Path(line.strip()).name for text in texts if PUBLIC_DOMAIN in text for line in text.splitlines()}
         for path in sorted(clone.rglob("*.wav")):
             if path.name in given and not path.name.startswith("noise-"):
@@ -182,6 +181,7 @@ def gather(clones: Path, corpora: Path, out: Path, *, sources: Iterable[Source] 
 
     Raises:
         DataError: a clone that is missing or in which nothing is found.
+        ManifestError: ``corpora`` lacks a corpus.
         AudioError: a damaged recording.
     """
     rows: list[tuple[str, str, str, str]] = []
@@ -201,10 +201,8 @@ def gather(clones: Path, corpora: Path, out: Path, *, sources: Iterable[Source] 
                 for path, one, lasts in zip(written, found, seconds, strict=True)
                 if lasts
             ]
-    with (out / "manifest.tsv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(("path", "seconds", "speaker", "split"))
-        writer.writerows(rows)
+    lines = ["\t".join(row) for row in [("path", "seconds", "speaker", "split"), *rows]]
+    write_atomic(out / "manifest.tsv", "".join(f"{line}\n" for line in lines).encode())
     return taken
 
 

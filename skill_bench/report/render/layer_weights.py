@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from skill_bench.report.render.figure_files import Datasets, Spec
 from skill_bench.report.render.rows import Named
-from skill_bench.report.table.columns import in_order
+from skill_bench.report.table.columns import in_order, task_label
 from skill_bench.report.table.table import SystemRow
 
 Weights = Mapping[str, Float[ndarray, " states"]]
@@ -40,7 +40,7 @@ def weights_map(named: Named, *, width: int = 560) -> Spec | None:
         return None
     cells = [
         {
-            "row": named.number, "task": _label(task), "state": f"h{state}", "weight": float(weight),
+            "row": named.number, "task": task_label(task), "state": f"h{state}", "weight": float(weight),
             "times": float(weight) * len(weights), "alone": bool(weights.max() > _CHOSE_ONE),
         }
         for task, weights in found.items()
@@ -50,7 +50,7 @@ def weights_map(named: Named, *, width: int = 560) -> Spec | None:
     data = Datasets()
     base = alt.Chart(data(cells)).encode(
         alt.X("state:N").sort(states).title("hidden state").axis(_PLAIN),
-        alt.Y("task:N").sort([_label(task) for task in found]).title(None).axis(_PLAIN),
+        alt.Y("task:N").sort([task_label(task) for task in found]).title(None).axis(_PLAIN),
         tooltip=[
             alt.Tooltip("task:N"), alt.Tooltip("state:N", title="hidden state"),
             alt.Tooltip("weight:Q", format=".3f"), alt.Tooltip("times:Q", title="times equal weights", format=".2f"),
@@ -65,7 +65,3 @@ def weights_map(named: Named, *, width: int = 560) -> Spec | None:
         size=70, style="whisker", filled=True
     )
     return data.of(alt.layer(summed, chosen).properties(width=width, height=CELL_HEIGHT * len(found)))
-
-
-def _label(task: str) -> str:
-    return task.upper().replace("_", " ")

@@ -91,8 +91,8 @@ def notes_of(section: Section, rows: Sequence[SystemRow] | None = None) -> list[
 
 
 def averaged(section: Section) -> str:
-    """What the mean is over: ``tasks``, or the names of those that count, where some do not."""
-    return ", ".join(column.task.upper() for column in section.averaged) if section.left_out else "tasks"
+    """What the mean is over: ``tasks``, or the names of those that count, where some do not or there are few."""
+    return ", ".join(column.task.upper() for column in section.averaged) if section.names_its_mean else "tasks"
 
 
 def without_interval(section: Section, rows: Sequence[SystemRow] | None = None) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from skill_bench.base import __version__, catalog
-from skill_bench.base.catalog import layouts, suites
+from skill_bench.base.catalog import RECOGNISED, layouts, suites
 from skill_bench.base.errors import SkillBenchError
 from skill_bench.base.escape import without_paths
 from skill_bench.base.specs import read_toml
@@ -19,7 +19,7 @@ from skill_bench.report.render.frame import to_frame
 from skill_bench.report.render.layout import rates_at_edges, without_interval
 from skill_bench.report.render.page_charts import charts_of
 from skill_bench.report.render.rows import Named, named
-from skill_bench.report.table.columns import Column, in_order
+from skill_bench.report.table.columns import Column, in_order, task_label
 from skill_bench.report.table.entry import FoundRecord, newest
 from skill_bench.report.table.quantities import MEAN, SUPERB, Quantity, quantities
 from skill_bench.report.table.relative import teacher_of
@@ -28,8 +28,6 @@ from skill_bench.report.table.table import Section, SystemRow, Table
 Json = dict[str, Any]
 MAIN = ("retention_percent", "parameters_millions", "file_megabytes", "macs_superb_giga", "one_thread_real_time_factor")
 """Beside rank and mean, what decides: these columns come first."""
-_MOST_NAMED = 3
-_LAYOUT = "recognised as"
 _METRICS = {
     "accuracy": "share of test items that are right",
     "unweighted_accuracy": "mean over classes of the share that is right",
@@ -130,7 +128,7 @@ def _common_notes(section: Section) -> list[str]:
             by_task.setdefault(record.key.task, set()).update(record.data.notes)
     if len(by_task) > 1:
         return sorted(set.intersection(*by_task.values()))
-    found = [note for notes in by_task.values() for note in sorted(notes) if note.startswith(_LAYOUT)]
+    found = [note for notes in by_task.values() for note in sorted(notes) if note.startswith(RECOGNISED)]
     title = suites().get(section.suite, "").partition(":")[0]
     return found or ([title] if title and section.suite in layouts() else [])
 
@@ -152,8 +150,7 @@ def _best(section: Section) -> str | None:
     around = "".join(form.format(f"± {(of.high - of.low) / 2:.1f}") for of, form in halves)
     alike = (row.rank_last or row.rank or 0) - (row.rank or 0)
     place = f"rank {row.rank}" + (f", shared by {alike + 1} systems that are not told apart" if alike else "")
-    is_named = score is MEAN and (section.left_out or len(section.averaged) <= _MOST_NAMED)
-    over = f"mean over {_names(section.averaged)}" if is_named else score.axis
+    over = f"mean over {_names(section.averaged)}" if score is MEAN and section.names_its_mean else score.axis
     costs = _costs(row, teacher_of(row, section.rows))
     best = f"Best student: {row.title}, {over} {score.text(row.value(score), absent='')}{around}; {place}."
     return f"{best} It takes {costs}." if costs else best
@@ -203,7 +200,7 @@ def _all() -> list[Quantity]:
 def _titles(tasks: set[str]) -> Mapping[str, str]:
     found = {}
     for task in tasks:
-        found[task] = task.upper().replace("_", " ")
+        found[task] = task_label(task)
         with suppress(SkillBenchError):  # not in the catalog, or there is none
             found[task] = str(read_toml(catalog.entry("tasks", task)).get("title", found[task]))
     return found

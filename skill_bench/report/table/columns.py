@@ -36,7 +36,7 @@ class Column:
     def label(self) -> str:
         """For example ``KS acc %``."""
         metric = _SHORT.get(self.metric, self.metric.replace("_", " ").upper())
-        return f"{self.task.upper().replace('_', ' ')} {metric} {sign_of(self.unit)}"
+        return f"{task_label(self.task)} {metric} {sign_of(self.unit)}"
 
     @property
     def has_points(self) -> bool:
@@ -60,6 +60,11 @@ def columns_in(record: Record) -> list[Column]:
         )
         for name, metric in record.metrics.items()
     ]
+
+
+def task_label(task: str) -> str:
+    """For example ``ASR LM``."""
+    return task.upper().replace("_", " ")
 
 
 def in_order(task: str) -> tuple[int, str]:

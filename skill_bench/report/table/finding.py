@@ -14,14 +14,13 @@ from skill_bench.report.statistics.paired import overall_of
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.quantities import MEAN, PARAMETERS
 from skill_bench.report.table.relative import teacher_of
-from skill_bench.report.table.table import SystemRow
+from skill_bench.report.table.table import FEW_TASKS, SystemRow
 from skill_bench.report.table.whole import Parts, Ways, knows_speakers, on_shared_units, over_items
 
 Found = tuple[SystemRow, Ways]
 """A row and its part in the mean of each judged column, in each way of drawing."""
 METHODS = ("skill", "dphubert")
 """The two that this package is about."""
-_MOST_NAMED = 2
 _SPEAKERS = " for other speakers"
 
 
@@ -50,7 +49,7 @@ def finding_of(rows: Sequence[tuple[SystemRow, Parts]], judged: Sequence[Column]
 
 def _over(judged: Sequence[Column]) -> str:
     """What the sentence is about, where few tasks are in the mean."""
-    if len(judged) > _MOST_NAMED:
+    if len(judged) > FEW_TASKS:
         return ""
     names = [column.task.upper() for column in judged]
     return f"On {' and '.join(names)}{' alone' if len(names) == 1 else ''}, "

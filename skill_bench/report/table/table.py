@@ -26,6 +26,8 @@ from skill_bench.report.table.columns import Column
 from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.quantities import Quantity
 
+FEW_TASKS = 2
+"""Of a mean that is said by their names."""
 Basis = Literal["measured", "published"]
 
 
@@ -167,6 +169,11 @@ class Section:
     def averaged(self) -> tuple[Column, ...]:
         """The judged columns of the tasks that the mean is over."""
         return tuple(column for column in self.judged if column.task not in self.left_out and column.has_points)
+
+    @property
+    def names_its_mean(self) -> bool:
+        """Whether the tasks of the mean are named where it is: some are left out of it, or it is over few."""
+        return bool(self.left_out) or len(self.averaged) <= FEW_TASKS
 
     @property
     def shown(self) -> tuple[Column, ...]:
