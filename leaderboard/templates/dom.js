@@ -42,8 +42,13 @@ function picker(parent, label, entries, chosen, onchange) {
 
 // A tooltip on hover, on focus and on touch; screen readers get the same words as the node's label.
 const tooltip = byId("tooltip");
+let tipNode = null; // the node that it is about
+let pointerAt = ""; // where it was last seen to move to
+
+const whereOf = (event) => `${event.screenX} ${event.screenY}`;
 
 function showTip(node, text) {
+  tipNode = node;
   tooltip.textContent = text;
   tooltip.hidden = false;
   const at = node.getBoundingClientRect();
@@ -56,5 +61,18 @@ function showTip(node, text) {
 
 const hideTip = () => { tooltip.hidden = true; };
 
+// Calls `show` when somebody asks: a pointer that rests while the page moves below it does not.
+function onAsked(node, show) {
+  node.addEventListener("mouseover", (event) => { if (whereOf(event) !== pointerAt) show(event); });
+  node.addEventListener("mouseout", (event) => { if (whereOf(event) !== pointerAt) hideTip(); });
+  node.addEventListener("focusin", show);
+  node.addEventListener("focusout", hideTip);
+}
+
+addEventListener("mousemove", (event) => { pointerAt = whereOf(event); });
 addEventListener("keydown", (event) => { if (event.key === "Escape") hideTip(); });
-addEventListener("scroll", hideTip, { passive: true });
+addEventListener("scroll", () => {
+  if (tooltip.hidden) return;
+  if (tipNode.matches(":focus-visible")) showTip(tipNode, tooltip.textContent); // taking the focus scrolls the page
+  else hideTip();
+}, { passive: true, capture: true });

@@ -20,10 +20,7 @@ function heading(column) {
   const text = [name, el("small", {}, column.unit || "\u00a0")];
   const button = el("button", { type: "button", "data-sort": column.name, onclick: () => orderBy(column) }, column.group === "where" ? column.heading : text,
     sorted ? el("span", { class: "arrow", "aria-hidden": "true" }, state.up ? "▲" : "▼") : null);
-  if (column.help) {
-    for (const event of ["mouseenter", "focus"]) button.addEventListener(event, () => showTip(button, column.help));
-    for (const event of ["mouseleave", "blur"]) button.addEventListener(event, hideTip);
-  }
+  if (column.help) onAsked(button, () => showTip(button, column.help));
   return el("th", { scope: "col", class: `${column.first ? "group" : ""} ${column.aside ? "aside" : ""} ${column.group === "where" ? "text" : ""}`, "aria-sort": sorted ? (state.up ? "ascending" : "descending") : null }, button);
 }
 
@@ -51,15 +48,11 @@ function cell(row, column, honour) {
 // Listeners a table, not a cell: 500 rows stay quick.
 function explained(body, columns) {
   const byName = new Map(columns.map((column) => [column.name, column]));
-  const show = (event) => {
+  onAsked(body, (event) => {
     const node = event.target.closest("td");
     const column = node && byName.get(node.dataset.column);
     if (column) showTip(node, explain(rows[node.parentNode.dataset.row], column));
-  };
-  body.addEventListener("mouseover", show);
-  body.addEventListener("focusin", show);
-  body.addEventListener("mouseout", hideTip);
-  body.addEventListener("focusout", hideTip);
+  });
   body.addEventListener("change", (event) => { if (event.target.matches(".pin")) pin(Number(event.target.closest("tr").dataset.row), event.target.checked); });
   body.addEventListener("click", (event) => { if (event.target.matches(".name")) openDetails(rows[event.target.closest("tr").dataset.row]); });
 }

@@ -316,6 +316,26 @@ def test_every_column_is_explained(browser: Browser, site: Path) -> None:
         assert "challenge" in page.locator("#tooltip").inner_text()
 
 
+def test_a_pointer_that_rests_does_not_take_the_tooltip_of_the_focus(browser: Browser, site: Path) -> None:
+    with open_page(browser, site) as page:
+        page.emulate_media(reduced_motion="reduce")
+        heading, tooltip = page.locator('[data-sort="macs_superb_giga"]'), page.locator("#tooltip")
+
+        def focus_from_below() -> str:
+            heading.blur()
+            page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+            page.wait_for_timeout(200)
+            heading.focus()
+            page.wait_for_timeout(500)
+            assert heading.evaluate("node => node.getBoundingClientRect().top > 0"), "the focus scrolled the page"
+            return tooltip.inner_text() if tooltip.is_visible() else "hidden"
+
+        assert "challenge" in focus_from_below()
+        page.locator('#table-body td[data-column="mean_points"]').first.hover()
+        assert "mean" in tooltip.inner_text()
+        assert "challenge" in focus_from_below()
+
+
 def test_charts(browser: Browser, site: Path, table: Table) -> None:
     with open_page(browser, site) as page:
         n = len(titles(page))
