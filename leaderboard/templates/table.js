@@ -24,23 +24,25 @@ function heading(column) {
   return el("th", { scope: "col", class: `${column.first ? "group" : ""} ${column.aside ? "aside" : ""} ${column.group === "where" ? "text" : ""}`, "aria-sort": sorted ? (state.up ? "ascending" : "descending") : null }, button);
 }
 
-// The best and the second best value of each column among the rows shown; of those with a rank where some have one, and
-// none in tasks that do not count.
+// The best and the second best number of each column, as printed, among the rows shown; of those with a rank where some
+// have one, and none in tasks that do not count.
 function honours(columns, shownRows) {
   const ranked = shownRows.filter((row) => row.get("rank") !== null);
   const list = ranked.length ? ranked : shownRows;
   return new Map(columns.map((column) => {
-    const values = [...new Set(list.map((row) => row.get(column.name)).filter((value) => value !== null))];
-    values.sort((a, b) => (column.better === "higher" ? b - a : a - b));
+    const numbers = list.filter((row) => row.get(column.name) !== null).map((row) => shown(row, column)[0]);
+    numbers.sort((a, b) => (column.better === "higher" ? b - a : a - b));
     const judged = !column.aside && (column.group === "task" || column.kind === "score");
-    return [column.name, judged && values.length > 1 ? values.slice(0, 2) : []];
+    const [first, second] = numbers;
+    if (!judged || numbers.every((one) => one === first)) return [column.name, []];
+    return [column.name, second === first ? [first] : [first, second]];
   }));
 }
 
 function cell(row, column, honour) {
   const value = row.get(column.name), [text, around] = shown(row, column);
-  const classes = [column.group, column.first ? "group" : "", column.aside ? "aside" : "", value === null ? "absent" : "", value !== null && value === honour[0] ? "best" : "",
-    value !== null && value === honour[1] ? "second" : ""].filter(Boolean).join(" ");
+  const classes = [column.group, column.first ? "group" : "", column.aside ? "aside" : "", value === null ? "absent" : "", value !== null && text === honour[0] ? "best" : "",
+    value !== null && text === honour[1] ? "second" : ""].filter(Boolean).join(" ");
   return el("td", { class: classes, role: "gridcell", "data-column": column.name, "data-label": column.heading.replace(/ (?=[%↑↓])/g, "\u00a0") }, el("span", {}, text,
     around ? el("span", { class: "pm" }, ` ${around}`) : null));
 }

@@ -62,6 +62,13 @@ def test_best_is_bold_second_underlined_in_the_metrics_own_direction(make_record
     assert r"\label{tab:demo-recorded-speech-protocol-strict}" in found
 
 
+def test_what_prints_alike_is_marked_alike(make_record: Any) -> None:
+    scores = (("a", 90.0), ("b", 89.999), ("c", 70))
+    found = lines(*(make_record(name, "ks", score, synthetic=False) for name, score in scores))
+    assert sum(r"\textbf{90.00}" in line for line in found) == 2
+    assert not any(r"\underline" in line for line in found), "the third is not the second"
+
+
 def test_what_has_no_rank_or_does_not_count_is_not_the_best(make_record: Any) -> None:
     records = [
         *(make_record(name, "ks", n, synthetic=False) for name, n in (("a", 90), ("b", 80), ("c", 95))),

@@ -128,14 +128,15 @@ def _metric(column: Column, section: Section, certainty: Certainty) -> TextColum
         texts=tuple(ABSENT if cell is None else _score(cell, certainty) for cell in cells),
         places=None
         if column.task in section.left_out
-        else _places(section.rows, [None if cell is None else cell.points for cell in cells]),
+        else _places(section.rows, [None if cell is None else cell.points for cell in cells], _decimals(certainty)),
     )
 
 
-def _places(rows: Sequence[SystemRow], values: Sequence[float | None]) -> tuple[int | None, ...]:
-    """Of the rows that have a rank, where some have; the others take no place."""
+def _places(rows: Sequence[SystemRow], values: Sequence[float | None], decimals: int) -> tuple[int | None, ...]:
+    """Of the rows that have a rank, where some have; the others take no place. What prints alike shares one."""
     ranked = [row.rank is not None for row in rows]
-    among = [value if own or not any(ranked) else None for own, value in zip(ranked, values, strict=True)]
+    printed = [None if value is None else round(value, decimals) for value in values]
+    among = [value if own or not any(ranked) else None for own, value in zip(ranked, printed, strict=True)]
     return tuple(place(value, among) for value in among)
 
 
@@ -144,7 +145,11 @@ def _score(cell: Score, certainty: Certainty) -> str:
         return f"{cell.value:.2f}" + ("" if cell.std is None else f" ± {cell.std:.2f} ({len(cell.by_seed)})")
     if cell.interval is None:
         return f"{cell.value:.2f}{'' if cell.no_interval is None else NO_INTERVAL}"
-    return f"{cell.value:.{1 if certainty == 'half' else 2}f}{_behind(cell.interval, certainty, cell.value)}"
+    return f"{cell.value:.{_decimals(certainty)}f}{_behind(cell.interval, certainty, cell.value)}"
+
+
+def _decimals(certainty: Certainty) -> int:
+    return 1 if certainty == "half" else 2
 
 
 def _behind(interval: Interval | None, certainty: Certainty, value: float | None) -> str:
@@ -177,7 +182,7 @@ def _quantity(quantity: Quantity, rows: Sequence[SystemRow], certainty: Certaint
         name=name_of(quantity),
         heading=quantity.heading,
         texts=tuple(text + more for text, more in zip(texts, behind, strict=True)),
-        places=_places(rows, values) if quantity.kind == "score" else None,
+        places=_places(rows, values, quantity.decimals or 0) if quantity.kind == "score" else None,
     )
 
 
