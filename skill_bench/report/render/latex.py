@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from skill_bench.base.escape import one_line
 from skill_bench.report.render.layout import (
@@ -48,7 +49,8 @@ def latex(table: Table, *, tasks: Sequence[str] | None = None) -> str:
     """One float a section, as wide as one column of a page or as both; needs ``\\usepackage{booktabs}``.
 
     Measured and published systems stand in tables of their own; published ones are in italics besides. What does not
-    fit side by side goes into a second panel of the same table. Synthetic speech ranks nothing: nothing is marked.
+    fit side by side goes into a second panel of the same table. Systems of which nothing is known there are left out.
+    Synthetic speech ranks nothing: nothing is marked.
 
     Args:
         tasks: only these; None for all.
@@ -71,6 +73,11 @@ def _environment(section: Section, tasks: Sequence[str] | None) -> str:
         columns = [column for column in columns if column.name not in RANKING]
     if tasks is not None:
         columns = [column for column in columns if column.name in tasks or column.name not in section.tasks]
+    told = [row for row in range(len(section.rows)) if any(column.texts[row] != ABSENT for column in columns)]
+    if not told:
+        return ""
+    section = replace(section, rows=tuple(section.rows[row] for row in told))
+    title, columns = title.of(told), [column.of(told) for column in columns]
     widths = [_ems(column) for column in columns]
     title_ems = min(_TITLE_EMS, max(map(_text_ems, title.texts), default=1.0))
     size, available = _fitting(title_ems, widths)
