@@ -288,8 +288,8 @@ def test_superb_scores_only_on_superbs_own_corpora(make_record: Any) -> None:
         both = slots[0].model_copy(update={"metrics": slots[0].metrics | slots[1].metrics})
         return table(*(record for record in records if record.key.task != "sf"), both)
 
-    assert row(scored("official"))["overall_score"] == pytest.approx(50)
-    assert row(scored("official"))["superb_score"] is not None
+    assert row(scored("superb"))["overall_score"] == pytest.approx(50)
+    assert row(scored("superb"))["superb_score"] is not None
     assert row(scored("local"))["overall_score"] is None
     assert row(scored("local"))["superb_score"] is None
     assert row(scored("local"))["mean_points"] == 50

@@ -236,7 +236,7 @@ def _metrics(section: Section, row: SystemRow, task: str) -> list[dict[str, Any]
 
 def _dataset(section: Section, task: str) -> dict[str, str]:
     return {
-        "type": "s3prl/superb" if section.suite in WHOLE_SUPERB else f"skill-bench-{section.suite}",
+        "type": "s3prl/superb" if section.suite == WHOLE_SUPERB else f"skill-bench-{section.suite}",
         "name": section.label,
         "config": task,
         "split": "test",

@@ -116,7 +116,7 @@ def _measured_row(
     profile = _newest_profile(profiles, origin, last.system)
     kept = fidelity_of(last.system, fidelity)
     # Both scores are defined on SUPERB's own corpora, whole.
-    official = suite in WHOLE_SUPERB and not any(e.record.data and e.record.data.limit for e in entries)
+    official = suite == WHOLE_SUPERB and not any(e.record.data and e.record.data.limit for e in entries)
     return SystemRow(
         source="measured",
         origin=origin,

@@ -22,8 +22,8 @@ from skill_bench.records.profile import Profile
 from skill_bench.records.record import System
 from skill_bench.report.table.columns import published_column
 
-WHOLE_SUPERB = ("official", "superb")
-"""Suites of SUPERB's own corpora: on others the scores' anchors mean nothing."""
+WHOLE_SUPERB = "superb"
+"""The suite of SUPERB's own corpora: on others the scores' anchors mean nothing."""
 
 ANCHORS: dict[str, tuple[float, float]] = {
     "pr_per_percent": (17.99, 96.47),
