@@ -21,7 +21,7 @@ from skill_bench.base.provenance import Provenance, collect, now
 from skill_bench.corpora.audio.audio import load_utterance
 from skill_bench.corpora.data import Utterance
 from skill_bench.corpora.listing import speech_fingerprint
-from skill_bench.fidelity.heldout import HeldOut, Speakers, divide, held_out
+from skill_bench.fidelity.heldout import WHITENED, HeldOut, Speakers, divide, held_out
 from skill_bench.fidelity.interval import CONFIDENCE, interval
 from skill_bench.fidelity.ridge import PENALTIES, WHITENING_THRESHOLD, RunningMoments, State
 from skill_bench.layers.measure import MAX_SECONDS, heard_seconds
@@ -31,6 +31,8 @@ from skill_bench.upstream.interface import Upstream
 
 Layers = tuple[int, ...]
 """The student's layer for each of the teacher's, h0 first."""
+_DECIMALS = 6
+"""Of what a layer keeps without a group of speakers: documents are a third as long."""
 _TEACHER = 0
 """The teacher's number among the models; students follow."""
 
@@ -225,6 +227,7 @@ def _layer(teacher_layer: int, student_layer: int, found: HeldOut) -> LayerFidel
         n_directions=found.n_directions,
         plain_penalties=found.penalties[0].tolist(),
         whitened_penalties=found.penalties[1].tolist(),
+        whitened_without=found.without()[WHITENED].round(_DECIMALS).tolist(),
     )
 
 

@@ -18,11 +18,11 @@ from skill_bench.records.record import System, safe_name, upstream_folder
 
 SUITE = "fidelity"
 Mapping = Literal["same", "recipe", "proportional", "last"]
-_TRAINING = ("evidence_row", "distillation_seed", "recipe", "sparsity", "learnt_sparsity")
+_TRAINING = ("evidence_row", "distillation_seed", "recipe", "layer_groups", "sparsity", "learnt_sparsity")
 
 
 def training_of(details: JsonObject) -> JsonObject:
-    """Of what a student's checkpoint says: which training it came out of, and what that had learnt to remove."""
+    """Of what a student's checkpoint says: which training it came out of, what it learnt from, and what to remove."""
     return {name: details[name] for name in _TRAINING if name in details}
 
 
@@ -43,6 +43,7 @@ class LayerFidelity(Frozen):
         n_directions: How many of the teacher's ``dim`` directions vary enough to be whitened, in the fold with fewest.
         plain_penalties, whitened_penalties: Chosen in each fold, relative to the mean variance of a student's
             dimension.
+        whitened_without: ``whitened`` without each group of speakers; none in documents of earlier versions.
     """
 
     teacher_layer: int
@@ -52,6 +53,7 @@ class LayerFidelity(Frozen):
     n_directions: int
     plain_penalties: tuple[float, ...]
     whitened_penalties: tuple[float, ...]
+    whitened_without: tuple[float, ...] = ()
 
 
 class Reading(Frozen):
@@ -114,7 +116,9 @@ class Fidelity(Document):
     def _parts_fit(self) -> Self:
         if not self.readings or not all(reading.layers for reading in self.readings):
             raise ValueError("expected at least one reading, and at least one layer in each")
-        n_groups = {len(without) for r in self.readings for without in (r.plain_without, r.whitened_without)}
+        found = [without for r in self.readings for without in (r.plain_without, r.whitened_without)]
+        found += [layer.whitened_without for r in self.readings for layer in r.layers if layer.whitened_without]
+        n_groups = {*map(len, found)}
         if n_groups != {self.settings.n_groups}:
             raise ValueError(f"{self.settings.n_groups} groups of speakers, but means without {sorted(n_groups)}")
         return self

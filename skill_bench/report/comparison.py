@@ -15,7 +15,7 @@ from skill_bench.base.escape import spreadsheet
 from skill_bench.base.filled import COLUMNS, filled
 from skill_bench.report.statistics.interval import LEVEL, Interval, enough_speakers
 from skill_bench.report.statistics.paired import Comparison, Overall, compare, holm, overall
-from skill_bench.report.statistics.sample import Sample, knows_speakers
+from skill_bench.report.statistics.sample import Predictions, Sample, knows_speakers
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.table import Section, SystemRow, Table
@@ -111,7 +111,8 @@ def compare_entries(
     """``b`` beside ``a`` on one metric; the entries of each differ in their seeds alone.
 
     Where the entries of a system are of several models, trained with several seeds, what was repeated is that training:
-    each model counts once, by the mean over its own entries.
+    each model counts once, by the mean over its own entries; and so does another student beside it that was trained
+    once, which another training would change as much.
 
     Args:
         level: Of the test.
@@ -122,14 +123,30 @@ def compare_entries(
         RecordError: predictions are missing or changed, or the test items differ.
     """
     ours, theirs = ([(entry, predictions_of(entry)) for entry in entries] for entries in (a, b))
-    items = [repetitions(found, column.metric) for found in (ours, theirs)]
+    once = [_trained_once(ours, beside=theirs), _trained_once(theirs, beside=ours)]
+
+    def samples(*, by_speaker: bool) -> list[dict[str, Sample]]:
+        return [
+            repetitions(found, column.metric, by_speaker=by_speaker, by_model=alone)
+            for found, alone in zip((ours, theirs), once, strict=True)
+        ]
+
+    items = samples(by_speaker=False)
     if _units(items[0]) != _units(items[1]):
         raise RecordError(f"{a[0].file} and {b[0].file}: were tested on different items. Run one of them again.")
     if by_speaker and all(knows_speakers(rows, column.metric) for _, rows in (*ours, *theirs)):
-        speakers = [repetitions(found, column.metric, by_speaker=True) for found in (ours, theirs)]
+        speakers = samples(by_speaker=True)
         if enough_speakers(_first(speakers[0])) and _units(speakers[0]) == _units(speakers[1]):
             return compare(*speakers, level=1 - level, units="speakers")
     return compare(*items, level=1 - level)
+
+
+def _trained_once(
+    found: Sequence[tuple[FoundRecord, Predictions]], *, beside: Sequence[tuple[FoundRecord, Predictions]]
+) -> bool:
+    """Whether it is one student beside several trainings of another: its probes are no repetition of its training."""
+    models = {entry.record.system.identity for entry, _ in beside}
+    return len(models) > 1 and all(entry.record.system.kind == "student" for entry, _ in found)
 
 
 def verdict(difference: float, low: float, high: float, *, shown: bool, a: str, b: str) -> str:

@@ -77,7 +77,8 @@ def _weights(job: Job, path: Path | None, key: Key, *, grid: Grid, teacher_sha25
 def same_students(jobs: Sequence[Job], similarity: LayerSimilarity) -> Mapping[str, Job]:
     """The later job's name -> the first job of the same seed that finds the same groups and is alike in all else.
 
-    A job is only compared where ``similarity`` is what its own calibration would find: the same seed and utterances.
+    A job is only compared where ``similarity`` is what its own calibration would find: the same seed and utterances. A
+    row counts whole: one with another seed that is not known to be the same would be a mean over fewer seeds.
     """
     first: dict[str, Job] = {}
     found: dict[str, Job] = {}
@@ -88,7 +89,8 @@ def same_students(jobs: Sequence[Job], similarity: LayerSimilarity) -> Mapping[s
         if key in first:
             found[job.name] = first[key]
         first.setdefault(key, job)
-    return found
+    partly = {job.row.name for job in jobs if job.name not in found}
+    return {job.name: found[job.name] for job in jobs if job.name in found and job.row.name not in partly}
 
 
 def _groups(recipe: Recipe, similarity: LayerSimilarity) -> tuple[Groups, Groups, Weights | None] | None:

@@ -134,6 +134,18 @@ def test_recipes_are_compared_by_trainings(folder: Path) -> None:
     assert found.tasks[0].found.difference == pytest.approx(0.0)
 
 
+def test_a_student_trained_once_varies_as_much_as_the_other_recipe(make_record: MakeRecord, folder: Path) -> None:
+    """Its probes, which agree, are no trainings: skill's spread of 20 points stands in for theirs."""
+    for seed in range(2):
+        save(make_record, folder, student("once", 0), 32, seed=seed)
+    (found,) = compare_systems(build([collect(folder)]), "skill", "once")
+    assert found.tasks[0].found.n_seeds == (2, 1)
+    over_trainings = np.var([52.5, 72.5], ddof=1) * (1 / 2 + 1)
+    assert found.tasks[0].found.standard_error > over_trainings**0.5
+    (teacher,) = compare_systems(build([collect(folder)]), "skill", "teacher")
+    assert teacher.tasks[0].found.n_seeds == (2, 2), "which exists once, and was not drawn"
+
+
 def test_the_finding_in_a_sentence(folder: Path, make_record: MakeRecord) -> None:
     (section,) = with_intervals(build([collect(folder)])).sections
     assert section.finding is not None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from skill_bench.base import catalog, provenance
 from skill_bench.evaluation.task_files import load_task
+from skill_bench.records.fidelity import R2, Fidelity, FidelitySettings, LayerFidelity, Reading
 from skill_bench.records.profile import Macs, Memory, Parameters, Profile, Throughput
 from skill_bench.records.record import Data, Failure, Key, Metric, Record, System
 
@@ -80,3 +83,50 @@ def profile(upstream: str = "skill", identity: str | None = None) -> Profile:
         ),
         provenance=PROVENANCE,
     )
+
+
+def fidelity(
+    student: str,
+    value: float,
+    corpus: str,
+    without: tuple[float, ...] = (0.1, 0.2, 0.3),
+    *,
+    recipe: Mapping[str, Any] | None = None,
+    details: Mapping[str, Any] | None = None,
+    identity: str | None = None,
+    fingerprint: str | None = None,
+    layers: Sequence[float] = (0.0, 0.0),
+    mapping: Any = "same",
+    at: str = PROVENANCE.started_at,
+) -> Fidelity:
+    """Of a student ``ROW-sSEED``, as a grid has it written; ``layers``: what each keeps beyond ``value``."""
+    row, _, seed = student.rpartition("-s")
+    said: dict[str, Any] = {"evidence_row": row, "distillation_seed": int(seed)} if details is None else {**details}
+    r2 = R2(value=value, low=value - 0.1, high=value + 0.1)
+    each = tuple(
+        LayerFidelity(
+            teacher_layer=at, student_layer=at if mapping == "same" else 2, plain=r2,
+            whitened=R2(value=value + more, low=value + more - 0.1, high=value + more + 0.1), n_directions=1,
+            plain_penalties=(1.0,), whitened_penalties=(1.0,), whitened_without=tuple(more + one for one in without),
+        )
+        for at, more in enumerate(layers)
+    )  # fmt: skip
+    return Fidelity(
+        teacher=System(name="teacher", title="Teacher", identity="t"),
+        student=System(
+            name=student, title=f"{row.upper()}, seed 1", identity=identity or student, n_parameters=810_000,
+            details=said | ({} if recipe is None else {"recipe": json.dumps(recipe)}),
+        ),
+        corpus=corpus, data_fingerprint=fingerprint or corpus, n_utterances=3, n_speakers=3,
+        n_utterances_without_speaker=0, n_utterances_without_frames=0, n_frames=9, audio_seconds=60,
+        settings=FidelitySettings(
+            n_folds=3, n_groups=len(without), penalties=(1.0,), whitening_threshold=1e-8, max_seconds=30,
+            confidence=0.95,
+        ),
+        readings=(
+            Reading(
+                mapping=mapping, layers=each, plain=r2, whitened=r2, plain_without=without, whitened_without=without,
+            ),
+        ),
+        provenance=PROVENANCE.model_copy(update={"started_at": at}),
+    )  # fmt: skip

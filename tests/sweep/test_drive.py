@@ -370,7 +370,7 @@ def test_students_are_held_against_their_teacher_once(
     assert len(found.readings[0].layers) == 5
     said = found.student.details
     assert (said["evidence_row"], said["distillation_seed"]) == ("uniform", 0)
-    assert set(said) == {"evidence_row", "distillation_seed", "recipe", "sparsity", "learnt_sparsity"}
+    assert set(said) == {"evidence_row", "distillation_seed", "recipe", "layer_groups", "sparsity", "learnt_sparsity"}
     assert run(only=("uniform",)) == []
     assert measured == ["uniform-s0"]
     weights = tmp_path / "out" / "students" / "uniform-s0.safetensors"

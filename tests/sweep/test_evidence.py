@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import made_records
 import made_samples as made
 import numpy as np
 import pytest
@@ -27,6 +29,7 @@ from skill_bench.report.table.collect import Collection, collect
 from skill_bench.report.table.table import Section
 from skill_bench.report.table.uncertainty import leads_of
 from skill_bench.sweep.report import joint
+from skill_bench.sweep.report.choices import REFERENCE
 from skill_bench.sweep.report.gaps import missing
 from skill_bench.sweep.report.groups import Group, Wanted, differences, groups_of, mean_interval
 from skill_bench.sweep.report.joint import Suite
@@ -42,26 +45,29 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
+def save_student(
+    make_record: MakeRecord, folder: Path, name: str, seed: int, score: int | None, recipe: Mapping[str, Any]
+) -> None:
+    """``score`` on ks, one more with the second probe seed, and as much on pr, where one cell failed; None: all did."""
+    system = System(
+        name=f"{name}-s{seed}", title=f"{name.upper()}, seed {seed}", kind="student", identity=f"{name}{seed}",
+        n_parameters=1500, teacher="teacher",
+        details={"evidence_row": name, "distillation_seed": seed, "recipe": json.dumps({**recipe, "seed": seed})},
+    )  # fmt: skip
+    for probe in (0, 1):
+        for task in ("ks", "pr"):
+            failed = (name, seed, task, probe) == ("dphubert", 2, "pr", 1)
+            value = None if failed or score is None else score + probe if task == "ks" else 100 - score
+            record = make_record(f"{name}-s{seed}", task, value, seed=probe, identity=f"{name}{seed}")
+            save(record.model_copy(update={"system": system}), folder)
+
+
 @pytest.fixture
 def folder(make_record: MakeRecord, tmp_path: Path) -> Path:
     """Three rows of students on two tasks with two probe seeds, a teacher, a baseline; one cell failed."""
     for name, scores in SCORES.items():
         for seed, score in enumerate(scores):
-            system = System(
-                name=f"{name}-s{seed}", title=f"{name.upper()}, seed {seed}", kind="student", identity=f"{name}{seed}",
-                n_parameters=1500, teacher="teacher",
-                details={
-                    "evidence_row": name, "distillation_seed": seed,
-                    "recipe": json.dumps({**RECIPES[name], "seed": seed}),
-                },
-            )  # fmt: skip
-            for probe in (0, 1):
-                for task, value in (("ks", score + probe), ("pr", 100 - score)):
-                    failed = (name, seed, task, probe) == ("dphubert", 2, "pr", 1)
-                    record = make_record(
-                        f"{name}-s{seed}", task, None if failed else value, seed=probe, identity=f"{name}{seed}"
-                    )
-                    save(record.model_copy(update={"system": system}), tmp_path / "records")
+            save_student(make_record, tmp_path / "records", name, seed, score, RECIPES[name])
     for probe, value in ((0, 70), (1, 74)):
         save(make_record("teacher", "ks", value, seed=probe), tmp_path / "records")
         save(make_record("teacher", "pr", 30, seed=probe), tmp_path / "records")
@@ -292,8 +298,8 @@ def test_suites_share_one_mean(with_controls: Path, make_record: MakeRecord) -> 
     assert found is not None
     assert found.values == pytest.approx([(2 * (ks + 0.5) + ks) / 3 for ks in (60, 62, 67)])
     assert joint.mean(suites, "dphubert") is None
-    assert joint.to_reference(suites, "dphubert") is None
-    assert joint.to_reference(suites[:1], "dphubert") is not None
+    assert joint.between(suites, REFERENCE, "dphubert") is None
+    assert joint.between(suites[:1], REFERENCE, "dphubert") is not None
 
 
 def test_synthetic_speech_is_said(tmp_path: Path, make_record: MakeRecord) -> None:
@@ -378,12 +384,63 @@ def test_variants_are_compared_on_the_tasks_that_all_of_them_have(with_controls:
     cells = [cell.strip() for cell in row.split("|")]
     assert cells[2:5] == ["61.5", cells[3], "1 x 2"]
     assert cells[3].startswith("-2.0 ["), "KS alone: 61.5, and 63.5 is the mean of all seeds of skill"
-    assert "does not tell any of the changes apart" in ablation
+    assert "does not tell any of the changes of SKILL apart" in ablation
     assert "On demo ks, which count and which all of them have" in ablation
     assert "- pr, probe seed 0, 1: no result of fbank, skill-k2-s0" in text
     means = text.partition("## The mean over the tasks that count")[2].partition("## Ablation")[0]
     whole = next(line for line in means.splitlines() if line.startswith("| SKILL "))
     assert "63.2 [54.3, 72.2]" in whole, "the mean of both tasks"
+
+
+UNIFORM = {"name": "uniform_groups", "groups": {"method": "uniform", "n_groups": 4}}
+
+
+def test_groups_are_compared_on_tasks_at_equal_numbers(with_controls: Path, make_record: MakeRecord) -> None:
+    two = {"name": "uniform_groups", "groups": {"method": "uniform", "n_groups": 2}}
+    for name, seed, score, recipe in (
+        ("uniform_groups", 0, 63, UNIFORM), ("uniform_groups", 1, 64, UNIFORM), ("uniform-k2", 0, 11, two)
+    ):  # fmt: skip
+        save_student(make_record, with_controls, name, seed, score, recipe)
+    text = write_up(collect(with_controls), similarity=None, command="x")
+    ablation = text.partition("## Ablation")[2].partition("## ")[0]
+    at_two = next(line for line in text.splitlines() if line.startswith("| 2 "))
+    cells = [cell.strip() for cell in at_two.split("|")[1:-1]]
+    assert cells[1:3] == ["61.2", "11.2"]
+    assert cells[3].startswith("-50.0 ["), "against SKILL with two groups"
+    assert "- SKILL beside uniform groups: scores more at 2; not decided at 4." in text
+    assert "Points on demo pr, demo ks; to SKILL at an equal number of groups" in text
+    other = next(line for line in ablation.splitlines() if line.startswith("| UNIFORM-K2 "))
+    assert [cell.strip() for cell in other.split("|")][3] == "–", "no change of SKILL"
+
+
+def test_what_keeping_more_goes_with(with_controls: Path, make_record: MakeRecord) -> None:
+    """Points are fifty more than a hundred times what is kept, in every row but one."""
+    kept = {"skill": 0.13, "dphubert": 0.01, "skill-k2": 0.11, "uniform_groups": 0.2}
+    save_student(make_record, with_controls, "uniform_groups", 0, 70, UNIFORM)
+    found = collect(with_controls)
+    documents = [made_records.fidelity(f"{name}-s0", value, "a") for name, value in kept.items()]
+    few = write_up(replace(found, fidelity=tuple(documents)), similarity=None, command="x")
+    assert "goes with on tasks" not in few, "four rows are no line"
+    documents.append(made_records.fidelity("uniform-k2-s0", 0.3, "a"))
+    save_student(make_record, with_controls, "uniform-k2", 0, 60, {**UNIFORM, "groups": {"method": "uniform"}})
+    found = replace(collect(with_controls), fidelity=tuple(documents))
+    text = write_up(found, similarity=None, command="x").partition("## What keeping more goes with on tasks")[2]
+    said = re.search(r"Over 5 rows of students, .01 more of whitened R2 goes with (\S+) points \[(\S+), (\S+)\]", text)
+    assert said is not None
+    points = [63.5, 51.5, 61.5, 70.5, 60.5]  # on ks: dphubert lacks a cell of pr
+    line = stats.linregress([*kept.values(), 0.3], points)
+    half = stats.t.ppf(0.975, 3) * line.stderr
+    expected = [0.01 * end for end in (line.slope, line.slope - half, line.slope + half)]
+    assert [float(one) for one in said.groups()] == pytest.approx(expected, abs=0.01)
+    assert "Spearman's rank correlation is +0.40 (p 0.505)" in text
+
+
+def test_a_variant_without_any_task_takes_none_from_the_others(with_controls: Path, make_record: MakeRecord) -> None:
+    three = {"name": "skill", "groups": {"method": "similarity", "n_groups": 3}}
+    save_student(make_record, with_controls, "skill-k3", 0, None, three)
+    ablation = write_up(collect(with_controls), similarity=None, command="x").partition("## Ablation")[2]
+    assert "| SKILL-K2 " in ablation.partition("## ")[0]
+    assert "SKILL-K3" not in ablation.partition("## ")[0]
 
 
 def test_a_seed_that_one_task_alone_has_is_missing_from_the_others(folder: Path) -> None:

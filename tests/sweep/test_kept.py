@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from skill_bench.cli.main import app
-from skill_bench.records.fidelity import R2, Fidelity, FidelitySettings, LayerFidelity, Reading
+from skill_bench.records.fidelity import Fidelity
 from skill_bench.records.record import Record, System
 from skill_bench.report.comparison import p_text
 from skill_bench.report.table.collect import Collection
@@ -24,48 +24,6 @@ from skill_bench.sweep.report.groups import Wanted
 from skill_bench.sweep.report.kept import kept
 from skill_bench.sweep.report.page import write_up
 from skill_bench.sweep.report.readings import Part, difference, parts_of
-
-
-def made_fidelity(
-    student: str,
-    value: float,
-    corpus: str,
-    without: tuple[float, ...] = (0.1, 0.2, 0.3),
-    *,
-    recipe: Mapping[str, Any] | None = None,
-    details: Mapping[str, Any] | None = None,
-    identity: str | None = None,
-    fingerprint: str | None = None,
-    at: str = made_records.PROVENANCE.started_at,
-) -> Fidelity:
-    """Of a student ``ROW-sSEED``, as a grid of students has it written."""
-    row, _, seed = student.rpartition("-s")
-    said: dict[str, Any] = {"evidence_row": row, "distillation_seed": int(seed)} if details is None else {**details}
-    r2 = R2(value=value, low=value - 0.1, high=value + 0.1)
-    layer = LayerFidelity(
-        teacher_layer=0, student_layer=0, plain=r2, whitened=r2, n_directions=1, plain_penalties=(1.0,),
-        whitened_penalties=(1.0,),
-    )  # fmt: skip
-    return Fidelity(
-        teacher=System(name="teacher", title="Teacher", identity="t"),
-        student=System(
-            name=student, title=f"{row.upper()}, seed 1", identity=identity or student, n_parameters=810_000,
-            details=said | ({} if recipe is None else {"recipe": json.dumps(recipe)}),
-        ),
-        corpus=corpus, data_fingerprint=fingerprint or corpus, n_utterances=3, n_speakers=3,
-        n_utterances_without_speaker=0, n_utterances_without_frames=0, n_frames=9, audio_seconds=60,
-        settings=FidelitySettings(
-            n_folds=3, n_groups=len(without), penalties=(1.0,), whitening_threshold=1e-8, max_seconds=30,
-            confidence=0.95,
-        ),
-        readings=(
-            Reading(
-                mapping="same", layers=(layer, layer.model_copy(update={"teacher_layer": 1})), plain=r2, whitened=r2,
-                plain_without=without, whitened_without=without,
-            ),
-        ),
-        provenance=made_records.PROVENANCE.model_copy(update={"started_at": at}),
-    )  # fmt: skip
 
 
 def part_of(documents: Sequence[Fidelity], records: Sequence[Record] = ()) -> Part:
@@ -82,7 +40,9 @@ def cells(text: str, start: str) -> list[str]:
 def test_what_is_kept_is_over_seeds_speakers_and_corpora() -> None:
     scores = {"skill": (0.50, 0.52), "uniform": (0.60, 0.62), "once": (0.55,)}
     documents = [
-        made_fidelity(f"{name}-s{seed}", value + shift, corpus, (value - 0.03, value, value + 0.03 * (name == "skill")))
+        made_records.fidelity(
+            f"{name}-s{seed}", value + shift, corpus, (value - 0.03, value, value + 0.03 * (name == "skill"))
+        )
         for name, values in scores.items()
         for seed, value in enumerate(values)
         for corpus, shift in (("a", 0.0), ("b", 0.1))
@@ -91,7 +51,7 @@ def test_what_is_kept_is_over_seeds_speakers_and_corpora() -> None:
     skill = rows["skill"].whitened(["a", "b"])
     assert skill is not None
     assert skill.values == pytest.approx((0.55, 0.57))
-    found = difference(rows["skill"], rows["uniform"], rows=[*rows.values()], corpora=["a", "b"])
+    found = difference(rows["skill"], rows["uniform"], rows=rows, corpora=["a", "b"])
     assert found.difference == pytest.approx(0.10)
     assert (found.interval.low, found.interval.high) == pytest.approx(
         (0.10 - found.half_width, 0.10 + found.half_width)
@@ -105,11 +65,11 @@ def test_what_is_kept_is_over_seeds_speakers_and_corpora() -> None:
     df = variance**2 / sum(term**2 / own for term, own in terms)
     assert found.half_width == pytest.approx(stats.t.ppf(0.975, df) * variance**0.5)
     assert found.p_value == pytest.approx(2 * stats.t.sf(0.10 / variance**0.5, df))
-    single = [made_fidelity(f"{name}-s0", 0.5, "a", (0.4, 0.5, 0.6)) for name in ("skill", "other")]
+    single = [made_records.fidelity(f"{name}-s0", 0.5, "a", (0.4, 0.5, 0.6)) for name in ("skill", "other")]
     assert "nobody knows what another seed would change" in "\n".join(kept([part_of(single)]))
     unknown = part_of(single).rows
-    assert difference(unknown["skill"], unknown["other"], rows=[*unknown.values()], corpora=["a"]).p_value is None
-    alone = difference(rows["skill"], rows["once"], rows=[*rows.values()], corpora=["a", "b"])
+    assert difference(unknown["skill"], unknown["other"], rows=unknown, corpora=["a"]).p_value is None
+    alone = difference(rows["skill"], rows["once"], rows=rows, corpora=["a", "b"])
     assert alone.half_width > found.half_width, "one seed says less, with the spread that the others have"
     text = "\n".join(kept([part_of(documents)]))
     lines = [line for line in text.splitlines() if line.startswith("| ")]
@@ -122,8 +82,8 @@ def test_what_is_kept_is_over_seeds_speakers_and_corpora() -> None:
 
 def test_a_student_that_was_not_measured_on_a_corpus_has_no_mean() -> None:
     three = (0.1, 0.2, 0.3)
-    documents = [made_fidelity("skill-s0", 0.5, "a", three), made_fidelity("skill-s0", 0.6, "b", three)]
-    text = "\n".join(kept([part_of([*documents, made_fidelity("other-s0", 0.7, "a", three)])]))
+    documents = [made_records.fidelity("skill-s0", 0.5, "a", three), made_records.fidelity("skill-s0", 0.6, "b", three)]
+    text = "\n".join(kept([part_of([*documents, made_records.fidelity("other-s0", 0.7, "a", three)])]))
     assert cells(text, "OTHER") == ["OTHER", "–", "–", "0.700", "–", "0 of 1", "0.81", "–", "–", "–"]
     by_layer = text.partition("### By layer of the teacher")[2]
     assert cells(by_layer, "OTHER") == ["OTHER", "–", "–"]
@@ -132,14 +92,14 @@ def test_a_student_that_was_not_measured_on_a_corpus_has_no_mean() -> None:
 def test_value_interval_and_layers_are_of_the_seeds_with_all_corpora() -> None:
     """A third seed that lacks a corpus, far from the others, changes none of them."""
     whole = [
-        made_fidelity(f"{name}-s{seed}", value + 0.01 * seed, corpus, (value, value, value + 0.01))
+        made_records.fidelity(f"{name}-s{seed}", value + 0.01 * seed, corpus, (value, value, value + 0.01))
         for name, value in (("skill", 0.5), ("uniform", 0.6))
         for seed in (0, 1)
         for corpus in ("a", "b")
     ]
-    partly = made_fidelity("uniform-s2", 0.1, "a", (0.0, 0.9, 0.0))
+    partly = made_records.fidelity("uniform-s2", 0.1, "a", (0.0, 0.9, 0.0))
     before, after = part_of(whole), part_of([*whole, partly])
-    assert after.rows["uniform"].layers(after.corpora) == before.rows["uniform"].layers(before.corpora)
+    assert after.rows["uniform"].whitened(after.corpora, 1) == before.rows["uniform"].whitened(before.corpora, 1)
     assert after.against("skill", "uniform") == before.against("skill", "uniform")
     text = "\n".join(kept([after]))
     assert [cells(text, name)[5] for name in ("SKILL", "UNIFORM")] == ["2", "2 of 3"]
@@ -147,8 +107,8 @@ def test_value_interval_and_layers_are_of_the_seeds_with_all_corpora() -> None:
 
 @pytest.mark.parametrize("newest_first", [True, False])
 def test_the_newest_student_of_a_row_and_seed_counts_alone(newest_first: bool) -> None:
-    old = [made_fidelity("skill-s0", 0.4, corpus, identity="old", at="2026-01-01") for corpus in ("a", "b")]
-    new = [made_fidelity("skill-s0", 0.6, "a", identity="new", at="2026-02-01")]
+    old = [made_records.fidelity("skill-s0", 0.4, corpus, identity="old", at="2026-01-01") for corpus in ("a", "b")]
+    new = [made_records.fidelity("skill-s0", 0.6, "a", identity="new", at="2026-02-01")]
     part = part_of([*new, *old] if newest_first else [*old, *new])
     assert list(part.rows["skill"].readings[0]) == ["a"], "the older student's other corpus is not mixed in"
     assert part.rows["skill"].readings[0]["a"].whitened.value == 0.6
@@ -158,8 +118,8 @@ def test_the_newest_student_of_a_row_and_seed_counts_alone(newest_first: bool) -
 
 def test_two_versions_of_a_corpus_are_not_mixed() -> None:
     documents = [
-        made_fidelity("skill-s0", 0.4, "a", fingerprint="first", at="2026-01-01"),
-        made_fidelity("skill-s1", 0.6, "a", fingerprint="second", at="2026-02-01"),
+        made_records.fidelity("skill-s0", 0.4, "a", fingerprint="first", at="2026-01-01"),
+        made_records.fidelity("skill-s1", 0.6, "a", fingerprint="second", at="2026-02-01"),
     ]
     part = part_of(documents)
     assert list(part.rows["skill"].readings) == [1]
@@ -170,7 +130,7 @@ def test_two_versions_of_a_corpus_are_not_mixed() -> None:
 
 def test_a_document_without_a_seed_is_known_by_its_weights_or_gives_way() -> None:
     """Bundled students are called by their recipe; their records of tasks say which training they are."""
-    bundled = made_fidelity("skill-s0", 0.4, "a", details={}, at="2026-01-01")
+    bundled = made_records.fidelity("skill-s0", 0.4, "a", details={}, at="2026-01-01")
     bundled = bundled.model_copy(
         update={"student": bundled.student.model_copy(update={"name": "skill", "checkpoint_sha256": "c" * 64})}
     )
@@ -184,14 +144,14 @@ def test_a_document_without_a_seed_is_known_by_its_weights_or_gives_way() -> Non
         }
     )  # fmt: skip
     assert list(part_of([bundled], [trained]).rows["skill"].readings) == [3]
-    new = made_fidelity("skill-s0", 0.6, "a", at="2026-02-01")
+    new = made_records.fidelity("skill-s0", 0.6, "a", at="2026-02-01")
     part = part_of([bundled, new])
     assert list(part.rows["skill"].readings) == [0]
     assert part.left_out == ["skill on a, 2026-01-01: it does not say its distillation seed, others of its row do"]
 
 
 def test_teachers_have_parts_of_their_own() -> None:
-    one = made_fidelity("skill-s0", 0.4, "a")
+    one = made_records.fidelity("skill-s0", 0.4, "a")
     other = one.model_copy(update={"teacher": System(name="teacher", title="Another", identity="u")})
     text = "\n".join(kept(parts_of([one, other])))
     assert "## What students keep of their teacher Teacher" in text
@@ -228,13 +188,19 @@ def grid_of_choices() -> list[Fidelity]:
         "random-runs-k2": (changed(RANDOM, "groups", n_groups=2, contiguous=True), (0.48,)),
         "random-runs-k4": (changed(RANDOM, "groups", contiguous=True), (0.52,)),
         "uniform-k6": (changed(UNIFORM, "groups", n_groups=6), (0.57,)),
+        "every-layer": (changed(UNIFORM, "groups", n_groups=13), (0.60,)),
         "skill-90": (changed(SKILL, "sparsity", target=0.9), (0.45,)),
         "dphubert-90": (changed(dphubert, "sparsity", target=0.9), (0.41,)),
         "skill-cosine": (changed(SKILL, "groups", measure="cosine"), (0.51,)),
     }
     return [
-        made_fidelity(
-            f"{name}-s{seed}", value, "a", tuple(value + 0.001 * np.sin(np.arange(9) * (number + 1))), recipe=recipe
+        made_records.fidelity(
+            f"{name}-s{seed}",
+            value,
+            "a",
+            tuple(value + 0.001 * np.sin(np.arange(9) * (number + 1))),
+            recipe=recipe,
+            layers=[0.0] * 13,
         )
         for number, (name, (recipe, values)) in enumerate(rows.items())
         for seed, value in enumerate(values)
@@ -258,6 +224,9 @@ def test_groups_are_compared_at_equal_numbers() -> None:
     assert f"[{at_two.interval.low:+.3f}, {at_two.interval.high:+.3f}]" in two[5]
     assert "- SKILL beside random runs: keeps less at 4; not decided at 2." in table
     assert "- SKILL beside uniform groups: keeps more at 2; keeps less at 4." in table
+    assert "| 13 " not in table, "so many groups are nobody's choice"
+    (each,) = (line for line in table.splitlines() if line.startswith("- Every layer"))
+    assert re.fullmatch(r"- Every layer for itself, 13 groups: 0.600, to SKILL's 4 \+0.100 \[.*\]: keeps more\.", each)
 
 
 def test_recipes_are_compared_at_equal_sparsity() -> None:
@@ -289,7 +258,9 @@ def test_variants_are_held_against_their_own_recipe_and_do_not_count_for_holm() 
 
 def test_what_the_test_says_stands_in_words() -> None:
     values = {"skill": (0.500, 0.502, 0.504), "same": (0.501, 0.502, 0.503), "less": (0.400, 0.402, 0.404)}
-    documents = [made_fidelity(f"{name}-s{n}", v, "a") for name, own in values.items() for n, v in enumerate(own)]
+    documents = [
+        made_records.fidelity(f"{name}-s{n}", v, "a") for name, own in values.items() for n, v in enumerate(own)
+    ]
     text = "\n".join(kept([part_of(documents)]))
     assert "- LESS keeps less than SKILL by 0.100 (p < 0.001)." in text
     (said,) = (line for line in text.splitlines() if line.startswith("- no difference shown: SAME"))
@@ -298,9 +269,87 @@ def test_what_the_test_says_stands_in_words() -> None:
     assert said == f"- no difference shown: SAME may keep {low:.3f} less to {high:.3f} more (p {p})."
 
 
+def test_a_row_varies_over_seeds_as_its_own_recipe_does() -> None:
+    """Random groups are drawn anew for each seed: their spread is theirs, and that of a random row with one seed."""
+    values = {
+        "skill": (SKILL, (0.500, 0.501, 0.502)),
+        "random_groups": (RANDOM, (0.45, 0.50, 0.55)),
+        "uniform_groups": (UNIFORM, (0.510, 0.511, 0.512)),
+        "random-k2": (changed(RANDOM, "groups", n_groups=2), (0.6,)),
+        "uniform-k2": (changed(UNIFORM, "groups", n_groups=2), (0.6,)),
+    }
+    documents = [
+        made_records.fidelity(f"{name}-s{seed}", value, "a", (0.1, 0.1, 0.1), recipe=recipe)
+        for name, (recipe, own) in values.items()
+        for seed, value in enumerate(own)
+    ]
+    part = part_of(documents)
+    found = {name: one for name in values if (one := part.against("skill", name)) is not None}
+    assert found["random_groups"].half_width > 20 * found["uniform_groups"].half_width
+    assert found["random-k2"].half_width > 20 * found["uniform-k2"].half_width
+    # Welch: spreads of .001, three seeds each.
+    assert found["uniform_groups"].half_width == pytest.approx(stats.t.ppf(0.975, 4) * 0.001 * (2 / 3) ** 0.5)
+
+
+def test_which_keeps_most_and_whom_a_test_tells_from_it() -> None:
+    values = {"skill": (0.500, 0.502, 0.504), "same": (0.501, 0.502, 0.503), "less": (0.400, 0.402, 0.404)}
+    documents = [
+        made_records.fidelity(f"{name}-s{n}", v, "a") for name, own in values.items() for n, v in enumerate(own)
+    ]
+    assert "- Most is kept by SAME: told apart from it: LESS; not told apart: SKILL." in "\n".join(
+        kept([part_of(documents)])
+    )
+
+
+def test_layers_on_which_more_is_kept() -> None:
+    shapes = {"skill": (0.2, 0.0, 0.0), "uniform": (0.0, 0.0, 0.1)}
+    documents = [
+        made_records.fidelity(f"{name}-s{seed}", 0.5 + 0.001 * seed, "a", layers=layers)
+        for name, layers in shapes.items()
+        for seed in range(3)
+    ]
+    text = "\n".join(kept([part_of(documents)])).partition("### By layer of the teacher")[2]
+    assert cells(text, "SKILL") == ["SKILL", "0.701", "0.501", "0.501"]
+    against = cells(text.partition("Minus SKILL:")[2], "UNIFORM")
+    assert [one.partition(" ")[0] for one in against] == ["UNIFORM", "-0.200", "+0.000", "+0.100"]
+    assert "- SKILL beside UNIFORM: keeps more at h0; keeps less at h2." in text
+    content = [one.model_dump() for one in documents]
+    for layer in content[0]["readings"][0]["layers"]:
+        layer["whitened_without"] = ()
+    earlier = [Fidelity.model_validate(content[0]), *documents[1:]]
+    assert "Minus SKILL:" not in "\n".join(kept([part_of(earlier)])), "nobody knows what other speakers would change"
+
+
+def test_the_layers_of_a_shallow_student_are_told() -> None:
+    documents = [
+        made_records.fidelity("skill-s0", 0.5, "a"),
+        made_records.fidelity("distilhubert-s0", 0.4, "a", mapping="recipe"),
+    ]
+    text = "\n".join(kept([part_of(documents)]))
+    assert "DISTILHUBERT has fewer layers: each of the teacher's is predicted from its layer 2." in text
+    assert "SKILL has fewer" not in text
+
+
+def test_groups_that_students_learnt_from() -> None:
+    groups = ("[[0, 1], [2], [3, 4, 5]]", "[[0, 1], [2], [3, 4, 5]]", "[[0, 2], [1, 3, 4, 5]]", None)
+    documents = [
+        made_records.fidelity(
+            f"skill-s{seed}", 0.5, "a",
+            details={"evidence_row": "skill", "distillation_seed": seed} | ({"layer_groups": own} if own else {}),
+        )
+        for seed, own in enumerate(groups)
+    ]  # fmt: skip
+    text = "\n".join(kept([part_of(documents)])).partition("### Groups of the teacher's hidden states")[2]
+    rows = [line for line in text.splitlines() if line.startswith("| SKILL")]
+    assert [[cell.strip() for cell in row.split("|")[2:-1]] for row in rows] == [
+        ["0-1 / 2 / 3-5", "0, 1"],
+        ["0, 2 / 1, 3, 4, 5", "2"],
+    ]
+
+
 def test_what_the_gates_learnt_is_shown() -> None:
     documents = [
-        made_fidelity(
+        made_records.fidelity(
             f"skill-s{seed}", 0.5, "a",
             details={"evidence_row": "skill", "distillation_seed": seed, "learnt_sparsity": learnt},
         )
@@ -313,7 +362,7 @@ def test_what_the_gates_learnt_is_shown() -> None:
 
 def test_fidelity_is_missed_by_row_seed_and_corpus() -> None:
     measured = (("skill-s0", "a"), ("skill-s0", "b"), ("skill-s1", "a"))
-    parts = parts_of([made_fidelity(name, 0.5, corpus) for name, corpus in measured])
+    parts = parts_of([made_records.fidelity(name, 0.5, corpus) for name, corpus in measured])
     expected = {
         "skill": Wanted(seeds=(0, 1, 2), tasks=(), corpora=("a", "b", "c")),
         "fidelity-alone": Wanted(seeds=(0,), tasks=(), corpora=("a",)),
@@ -345,7 +394,7 @@ def test_why_a_student_is_missing_is_said_until_it_is_there() -> None:
     assert "/home/me" not in gaps, "whoever reads the page has none of these folders"
     assert "- skill, distillation seed 0: was not held against its teacher: no space" in gaps
     assert "no records" not in gaps
-    since = Collection(origin="run", fidelity=(made_fidelity("skill-s0", 0.5, "a", at="2026-03-01"),))
+    since = Collection(origin="run", fidelity=(made_records.fidelity("skill-s0", 0.5, "a", at="2026-03-01"),))
     gaps = write_up(since, similarity=None, command="x", expected=expected, failed=failed).partition("## Missing")[2]
     assert "- skill," not in gaps, "measured since"
     assert "- skill-95, distillation seed 0: was not distilled" in gaps
@@ -354,7 +403,7 @@ def test_why_a_student_is_missing_is_said_until_it_is_there() -> None:
 def test_a_page_of_fidelity_alone_does_not_say_that_there_are_no_records() -> None:
     found = Collection(origin="run", fidelity=tuple(grid_of_choices()))
     text = write_up(found, similarity=None, command="x")
-    assert "Written from 0 records and 16 measurements of fidelity by `x`." in text
+    assert "Written from 0 records and 17 measurements of fidelity by `x`." in text
     assert "There are no records yet." not in text
     assert "No task has been recorded." in text
     assert "groups.n_groups 4 → 2" in text

@@ -93,19 +93,19 @@ def samples_of(
 
 
 def repetitions(
-    found: Sequence[tuple[FoundRecord, Predictions]], metric: str, *, by_speaker: bool = False
+    found: Sequence[tuple[FoundRecord, Predictions]], metric: str, *, by_speaker: bool = False, by_model: bool = False
 ) -> dict[str, Sample]:
-    """A sample for each model by its identity where there are several, else one by each seed.
+    """A sample for each model by its identity where there are several, or ``by_model``; else one by each seed.
 
     Raises:
         RecordError: see `samples_of`.
     """
-    by_model: dict[str, list[Sample]] = defaultdict(list)
+    of_model: dict[str, list[Sample]] = defaultdict(list)
     samples = samples_of(found, metric, by_speaker=by_speaker)
     for (entry, _), sample in zip(found, samples, strict=True):
-        by_model[entry.record.system.identity].append(sample)
-    if len(by_model) > 1:
-        return {identity: mean_of(own) for identity, own in by_model.items()}
+        of_model[entry.record.system.identity].append(sample)
+    if by_model or len(of_model) > 1:
+        return {identity: mean_of(own) for identity, own in of_model.items()}
     return {f"seed {entry.record.key.seed}": sample for (entry, _), sample in zip(found, samples, strict=True)}
 
 

@@ -6,6 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from scipy import stats
+
 from skill_bench.report.comparison import p_text, verdict
 from skill_bench.report.render.layout import ABSENT
 from skill_bench.report.statistics.interval import LEVEL
@@ -15,9 +17,13 @@ from skill_bench.report.table.quantities import PARAMETERS
 from skill_bench.report.table.table import Score, Section
 from skill_bench.report.table.telling import RULE, Lead
 from skill_bench.sweep.report.cells import bullets, changed, cost, difference, estimate, grid, seeds
+from skill_bench.sweep.report.choices import REFERENCE, Measure, by_number_of_groups, by_sparsity
 from skill_bench.sweep.report.groups import Estimate, Group, differences, estimate_of
+from skill_bench.sweep.report.readings import Part
 
-REFERENCE = "skill"
+_FEWEST_ROWS = 5
+_HUNDREDTH = 0.01
+
 _HOW = (
     "Mean of points (error rates as 100 minus them) over the tasks that count [95 % interval], only where none is "
     "missing. A student's interval is Student's t over its distillation seeds, each averaged over the probe seeds; "
@@ -59,7 +65,7 @@ def means(suites: Sequence[Suite]) -> list[str]:
     names = _names(suites, ablation=False)
     found = {name: mean(suites, name) for name in names}
     names.sort(key=lambda name: (found[name] is None, -(one.value if (one := found[name]) else 0.0), name))
-    against = {name: one for name in names if name != REFERENCE and (one := to_reference(suites, name)) is not None}
+    against = {name: one for name in names if name != REFERENCE and (one := between(suites, REFERENCE, name))}
     judged = [name for name in against if _first(suites, name).is_student]
     p_values = dict(zip(judged, holm([against[name].p_value for name in judged]), strict=True))
     rows = [
@@ -82,10 +88,14 @@ def means(suites: Sequence[Suite]) -> list[str]:
 
 
 def ablation(suites: Sequence[Suite]) -> list[str]:
-    """Variants of a recipe against SKILL, on the tasks that count and that all of them have."""
+    """Variants of a recipe against SKILL, on the tasks that count and that all of them have.
+
+    One that has none of them is not shown: it would take the tasks from all others.
+    """
     names = _names(suites, ablation=True)
     if not names:
         return ["## Ablation", "No variants of a recipe have been recorded."]
+    names = [name for name in names if any(_has_one(suite, name) for suite in suites)]
     names.sort(key=lambda name: (sorted(_first(suites, name).changes), name))
     shared = [_of_tasks_of_all(suite, [*names, REFERENCE]) for suite in suites]
     tasks = [f"{suite.section.suite} {column.task}" for suite in shared for column in suite.counted]
@@ -94,7 +104,7 @@ def ablation(suites: Sequence[Suite]) -> list[str]:
     against = {
         name: one
         for name in names
-        if _first(suites, name).recipe.get("name") == REFERENCE and (one := to_reference(shared, name)) is not None
+        if _first(suites, name).recipe.get("name") == REFERENCE and (one := between(shared, REFERENCE, name))
     }
     shown = [REFERENCE, *names] if any(REFERENCE in suite.groups for suite in suites) else names
     heading, parameters = cost(PARAMETERS)
@@ -116,16 +126,52 @@ def ablation(suites: Sequence[Suite]) -> list[str]:
     ]
     how = (
         f"On {', '.join(tasks)}, which count and which all of them have; each row below the first is the recipe with "
-        "the change that is named. A row with one distillation seed varies by it as much as SKILL does."
+        f"the change that is named. To SKILL: changes of SKILL alone ({ABSENT}: of another recipe). A row with one "
+        "distillation seed varies by it as much as SKILL does."
     )
-    table = grid(rows, ["system", "mean ↑", "to SKILL", "seeds", heading, "change"])
-    if not against:
-        return ["## Ablation", table, how]
-    if not decided:
-        nothing = "No interval to SKILL excludes 0: this table does not tell any of the changes apart."
-        return ["## Ablation", table, how, nothing]
-    unsure = "Intervals that exclude 0, not corrected for the number of rows:"
-    return ["## Ablation", table, how, unsure, bullets(decided)]
+    parts = ["## Ablation", grid(rows, ["system", "mean ↑", "to SKILL", "seeds", heading, "change"]), how]
+    if against and not decided:
+        parts.append("No interval to SKILL excludes 0: this table does not tell any of the changes of SKILL apart.")
+    elif decided:
+        parts += ["Intervals that exclude 0, not corrected for the number of rows:", bullets(decided)]
+    measure = _measure(shared, [*_names(suites, ablation=False), *names], tasks)
+    return [*parts, *by_number_of_groups(measure), *by_sparsity(measure)]
+
+
+def _measure(suites: Sequence[Suite], names: Sequence[str], tasks: Sequence[str]) -> Measure:
+    """The mean over the tasks of ``suites`` that count."""
+    return Measure(
+        what=f"Points on {', '.join(tasks)}",
+        rows={name: group for name in names if (group := _first(suites, name)).is_student},
+        estimate=lambda name: mean(suites, name),
+        against=lambda reference, name: between(suites, reference, name),
+        decimals=1,
+        verb="scores",
+    )
+
+
+def worth(part: Part, suites: Sequence[Suite]) -> list[str]:
+    """What goes with keeping more of the teacher on the tasks that count and that all students have."""
+    names = [name for name in part.rows if any(_has_one(suite, name) for suite in suites)]
+    shared = [_of_tasks_of_all(suite, names) for suite in suites]
+    points = [
+        (kept.value, scored.value)
+        for name in names
+        if (kept := part.rows[name].whitened(part.corpora)) is not None and (scored := mean(shared, name)) is not None
+    ]
+    if len(points) < _FEWEST_ROWS or len({x for x, _ in points}) < 2:
+        return []
+    tasks = ", ".join(f"{suite.section.suite} {column.task}" for suite in shared for column in suite.counted)
+    line, rank = stats.linregress(*zip(*points, strict=True)), stats.spearmanr(points)
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, len(points) - 2)) * line.stderr
+    slope, low, high = (_HUNDREDTH * value for value in (line.slope, line.slope - half, line.slope + half))
+    return [
+        "## What keeping more goes with on tasks",
+        f"Over {len(points)} rows of students, .01 more of whitened R2 goes with {slope:+.2f} points "
+        f"[{low:+.2f}, {high:+.2f}] on {tasks} (a line of least squares); Spearman's rank correlation is "
+        f"{rank.statistic:+.2f} (p {p_text(float(rank.pvalue))}). Rows count as independent, though some differ in one "
+        "option alone.",
+    ]
 
 
 def mean(suites: Sequence[Suite], name: str) -> Estimate | None:
@@ -146,15 +192,15 @@ def mean(suites: Sequence[Suite], name: str) -> Estimate | None:
     return estimate_of([statistics.fmean(one.column.points(one.by_seed[seed]) for one in scores) for seed in probes])
 
 
-def to_reference(suites: Sequence[Suite], name: str) -> Overall | None:
-    """The difference to SKILL in the mean over the tasks that count; None where one of them is missing."""
+def between(suites: Sequence[Suite], reference: str, name: str) -> Overall | None:
+    """Row ``name`` minus ``reference`` in the mean over the tasks that count; None where one of them is missing."""
     found: list[Comparison] = []
     for suite in suites:
         if not suite.counted:
             continue
-        if not {name, REFERENCE} <= suite.groups.keys():
+        if not {name, reference} <= suite.groups.keys():
             return None
-        tasks = differences(suite.section, suite.groups[REFERENCE], suite.groups[name])
+        tasks = differences(suite.section, suite.groups[reference], suite.groups[name])
         if any(column.name not in tasks for column in suite.counted):
             return None
         found += [tasks[column.name] for column in suite.counted]
@@ -168,6 +214,12 @@ def _names(suites: Sequence[Suite], *, ablation: bool) -> list[str]:
 
 def _first(suites: Sequence[Suite], name: str) -> Group:
     return next(suite.groups[name] for suite in suites if name in suite.groups)
+
+
+def _has_one(suite: Suite, name: str) -> bool:
+    """Whether all trainings of the row have a task that counts."""
+    rows = suite.groups[name].rows.values() if name in suite.groups else ()
+    return bool(rows) and any(all(column.name in row.scores for row in rows) for column in suite.counted)
 
 
 def _of_tasks_of_all(suite: Suite, names: Sequence[str]) -> Suite:

@@ -11,17 +11,16 @@ from skill_bench.report.render.layout import ABSENT
 from skill_bench.report.statistics.interval import LEVEL
 from skill_bench.report.statistics.paired import holm
 from skill_bench.sweep.report.cells import bullets, changed, difference, estimate, grid, spread
-from skill_bench.sweep.report.choices import by_number_of_groups, by_sparsity
-from skill_bench.sweep.report.joint import REFERENCE
-from skill_bench.sweep.report.readings import Difference, Kept, Part
+from skill_bench.sweep.report.choices import REFERENCE, Measure, by_number_of_groups, by_sparsity
+from skill_bench.sweep.report.readings import Difference, Part
 
 _HOW = (
     "Held-out R2 from a student's layer to the teacher's, by regressions that have not heard the speakers: the mean "
     "over layers and corpora [95 % interval, Student's t over distillation seeds]. Whitened: every direction of the "
     "teacher's layer counts the same; plain: as much as it varies. Seeds: those with all corpora. Learnt sparsity: "
     "what the gates had learnt to remove before they settled. To SKILL: whitened; the interval holds what other "
-    "distillation seeds and other speakers would change, the spread over seeds being taken from all rows that have "
-    f"several, variants too. p: after Holm for the number of rows of this table. {ABSENT}: not there."
+    "distillation seeds and other speakers would change; a row with one seed is taken to vary over seeds as its recipe "
+    f"does. p: after Holm for the number of rows of this table. {ABSENT}: not there."
 )
 _ONE_SEED = (
     "No row has several distillation seeds, so that nobody knows what another seed would change: intervals are over "
@@ -31,7 +30,12 @@ _HOW_VARIANTS = (
     "Each row is the recipe with the change that is named; to the recipe: whitened, with intervals as above, not "
     "corrected for the number of rows."
 )
+_HOW_LAYERS = (
+    "Each cell as above, for itself; what is said in words is after Holm for the layers of a row. Speakers and seeds "
+    "are the same ones on all layers."
+)
 _DECIMALS = 3
+_TOLD = {"told apart from it:": True, "not told apart:": False}
 
 
 def kept(parts: Sequence[Part]) -> list[str]:
@@ -50,18 +54,26 @@ def _of_one_teacher(part: Part) -> list[str]:
         for corpus in part.corpora
     )
     repeated = any(len(row.complete(part.corpora)) > 1 for row in part.rows.values())
-    n_layers = max(len(one.readings[0].layers) for one in part.heard.values())
-    by_layer = [[part.rows[name].title, *_layers(part.rows[name], part, n_layers)] for name in (*main, *variants)]
+    measure = Measure(
+        what="Whitened, the mean over layers and corpora",
+        rows=part.rows,
+        estimate=lambda name: part.rows[name].whitened(part.corpora),
+        against=part.against,
+        decimals=_DECIMALS,
+        verb="keeps",
+        n_states=part.n_layers,
+    )
     left_out = ["Left out, since others count in their place:", bullets([markdown(one) for one in part.left_out])]
     return [
         *_recipes(part, main),
         f"{_HOW} Corpora: {listed}.",
+        *_from_other_layers(part, main),
         *([] if repeated or len(part.rows) < 2 else [_ONE_SEED]),
         *(_variants(part, variants) if variants else []),
-        *by_number_of_groups(part),
-        *by_sparsity(part),
-        "### By layer of the teacher, whitened",
-        grid(by_layer, ["student", *(f"h{layer}" for layer in range(n_layers))]),
+        *by_number_of_groups(measure),
+        *by_sparsity(measure),
+        *_by_layer(part, main, variants),
+        *_groups(part, [*main, *variants]),
         *(left_out if part.left_out else []),
     ]
 
@@ -85,8 +97,37 @@ def _recipes(part: Part, names: Sequence[str]) -> list[str]:
         ]
         for name in names
     ]
-    said = [_verdict(part, name, against[name], p) for name, p in p_values.items()]
+    said = [*_most(part, names), *(_verdict(part, name, against[name], p) for name, p in p_values.items())]
     return [grid(table, [*_headings(part.corpora), "to SKILL", "p"]), *([bullets(said)] if said else [])]
+
+
+def _most(part: Part, names: Sequence[str]) -> list[str]:
+    """Which row keeps most, and which of the others a test tells from it."""
+    first, *others = names
+    tested = {
+        name: one.p_value
+        for name in others
+        if (one := part.against(first, name)) is not None and one.p_value is not None
+    }
+    if not tested:
+        return []
+    less = {name for name, p in zip(tested, holm([*tested.values()]), strict=True) if p < 1 - LEVEL}
+    told = [(which, [name for name in tested if (name in less) == is_less]) for which, is_less in _TOLD.items()]
+    texts = [f"{which} {', '.join(markdown(part.rows[name].title) for name in own)}" for which, own in told if own]
+    return [f"Most is kept by {markdown(part.rows[first].title)}: {'; '.join(texts)}."]
+
+
+def _from_other_layers(part: Part, names: Sequence[str]) -> list[str]:
+    """A sentence for each row whose layers are not the teacher's."""
+    found = []
+    for name in names:
+        reading = next(iter(next(iter(part.rows[name].readings.values())).values()))
+        if reading.mapping != "same":
+            own = sorted({layer.student_layer for layer in reading.layers})
+            layers = f"layer{'s' if len(own) > 1 else ''} {', '.join(map(str, own))}"
+            title = markdown(part.rows[name].title)
+            found.append(f"{title} has fewer layers: each of the teacher's is predicted from its {layers}.")
+    return found
 
 
 def _verdict(part: Part, name: str, found: Difference, p: float) -> str:
@@ -147,6 +188,45 @@ def _number(said: object) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _layers(row: Kept, part: Part, n_layers: int) -> list[str]:
-    found = row.layers(part.corpora)
-    return [ABSENT] * n_layers if found is None else [f"{value:.{_DECIMALS}f}" for value in found]
+def _by_layer(part: Part, main: Sequence[str], variants: Sequence[str]) -> list[str]:
+    """What each row keeps of each layer; then where the recipes keep more than SKILL and where less."""
+    layers = range(part.n_layers)
+    headings = ["student", *(f"h{layer}" for layer in layers)]
+    found = {name: [part.rows[name].whitened(part.corpora, layer) for layer in layers] for name in (*main, *variants)}
+    values = [
+        [part.rows[name].title, *(ABSENT if one is None else f"{one.value:.{_DECIMALS}f}" for one in own)]
+        for name, own in found.items()
+    ]
+    parts = ["### By layer of the teacher, whitened", grid(values, headings)]
+    against = {name: [part.against(REFERENCE, name, layer) for layer in layers] for name in main if name != REFERENCE}
+    if not (known := {name: own for name, own in against.items() if all(own)}):
+        return parts
+    rows = [
+        [part.rows[name].title, *(difference(one, decimals=_DECIMALS) for one in own)] for name, own in known.items()
+    ]
+    said = [f"SKILL beside {markdown(part.rows[name].title)}: {_where(own)}." for name, own in known.items()]
+    return [*parts, "Minus SKILL:", grid(rows, headings), _HOW_LAYERS, bullets(said)]
+
+
+def _where(found: Sequence[Difference | None]) -> str:
+    """``keeps more at h0, h1; less at h7``, of SKILL, after Holm for the layers."""
+    tested = {layer: one for layer, one in enumerate(found) if one is not None and one.p_value is not None}
+    p_values = holm([one.p_value for one in tested.values() if one.p_value is not None])
+    sure = {layer: one for (layer, one), p in zip(tested.items(), p_values, strict=True) if p < 1 - LEVEL}
+    ways = {
+        "keeps more at": [layer for layer, one in sure.items() if one.difference < 0],
+        "keeps less at": [layer for layer, one in sure.items() if one.difference > 0],
+    }
+    said = [f"{way} {', '.join(f'h{layer}' for layer in own)}" for way, own in ways.items() if own]
+    return "; ".join(said) or "no layer is told apart"
+
+
+def _groups(part: Part, names: Sequence[str]) -> list[str]:
+    """Which states were averaged together; empty where no student says so."""
+    rows = [
+        [part.rows[name].title, groups, ", ".join(ABSENT if seed is None else f"{seed}" for seed in seeds)]
+        for name in names
+        for groups, seeds in part.rows[name].groups.items()
+    ]
+    heading = "### Groups of the teacher's hidden states that students learnt from"
+    return [heading, grid(rows, ["student", "groups", "distillation seeds"])] if rows else []

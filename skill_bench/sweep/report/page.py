@@ -23,9 +23,10 @@ from skill_bench.report.table.table import Section
 from skill_bench.report.table.uncertainty import leads_of
 from skill_bench.sweep.failed import Failed, still_failing
 from skill_bench.sweep.report.cells import bullets, cost, difference, grid, systems
+from skill_bench.sweep.report.choices import REFERENCE
 from skill_bench.sweep.report.gaps import missing
 from skill_bench.sweep.report.groups import Group, Wanted, differences, groups_of, judged_by, tally
-from skill_bench.sweep.report.joint import REFERENCE, Suite, ablation, counted_tasks, means
+from skill_bench.sweep.report.joint import Suite, ablation, counted_tasks, means, worth
 from skill_bench.sweep.report.kept import kept
 from skill_bench.sweep.report.readings import parts_of
 
@@ -79,7 +80,8 @@ def write_up(
     Raises:
         RecordError: predictions of a record are missing or changed, or were made on other test items.
     """
-    sections = build([collection], by_training=True).sections
+    table = build([collection], by_training=True)
+    sections = table.sections
     readings = parts_of(collection.fidelity, collection.records)
     held = f" and {counted(len(collection.fidelity), 'measurement')} of fidelity" if readings else ""
     parts = [
@@ -93,6 +95,7 @@ def write_up(
     suites = [_suite(section) for section in sections]
     if suites:
         parts += [*counted_tasks(suites), *means(suites), *ablation(suites)]
+        parts += [text for part in readings for text in worth(part, suites)]
     else:
         parts.append("No task has been recorded." if readings else "There are no records yet.")
     if same:
@@ -106,8 +109,8 @@ def write_up(
     parts += _layers(similarity, figures)
     if collection.records:
         parts += ["## The code behind the records", _commits(collection)]
-    if collection.problems:
-        parts += ["## Files that could not be used", bullets([markdown(problem) for problem in collection.problems])]
+    if table.problems:
+        parts += ["## Files that could not be used", bullets([markdown(problem) for problem in table.problems])]
     return "\n\n".join(parts) + "\n"
 
 

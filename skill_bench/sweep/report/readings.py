@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 from collections import defaultdict
@@ -42,27 +43,34 @@ class Kept:
         """That its students share, without seeds; empty if not known."""
         return recipe_of(next(iter(self.students.values())).details)
 
-    def whitened(self, corpora: Sequence[str]) -> Estimate | None:
-        """The mean over ``corpora``, of the seeds that have them all."""
-        return self._mean(corpora, "whitened")
+    def whitened(self, corpora: Sequence[str], layer: int | None = None) -> Estimate | None:
+        """The mean over ``corpora``, of the seeds that have them all; of one layer of the teacher or of all."""
+        if layer is None:
+            return self._mean(corpora, "whitened")
+        own = [[one[corpus].layers[layer].whitened.value for corpus in corpora] for one in self.complete(corpora)]
+        return estimate_of([statistics.fmean(values) for values in own])
 
     def plain(self, corpora: Sequence[str]) -> Estimate | None:
         """The same, each direction as much as it varies."""
         return self._mean(corpora, "plain")
 
-    def layers(self, corpora: Sequence[str]) -> list[float] | None:
-        """Whitened, by layer of the teacher, over the corpora and the seeds that have them all."""
-        found = [
-            [layer.whitened.value for layer in own[corpus].layers]
-            for own in self.complete(corpora)
-            for corpus in corpora
-        ]
-        return [statistics.fmean(values) for values in zip(*found, strict=True)] if found else None
+    def without(self, corpus: str, corpora: Sequence[str], layer: int | None = None) -> NDArray[np.float64]:
+        """The same on ``corpus`` without each group of speakers, over the seeds that have all ``corpora``.
 
-    def without(self, corpus: str, corpora: Sequence[str]) -> NDArray[np.float64]:
-        """The whitened mean on ``corpus`` without each group of speakers, over the seeds that have all ``corpora``."""
-        found = [own[corpus].whitened_without for own in self.complete(corpora)]
-        return np.asarray(np.array(found, dtype=np.float64).mean(axis=0))
+        Empty where a document is of an earlier version, which does not say it of single layers.
+        """
+        readings = [own[corpus] for own in self.complete(corpora)]
+        found = [(one if layer is None else one.layers[layer]).whitened_without for one in readings]
+        return np.asarray(np.array(found if all(found) else [()], dtype=np.float64).mean(axis=0))
+
+    @property
+    def groups(self) -> Mapping[str, list[Seed]]:
+        """Which hidden states of the teacher were averaged together, ``0-1 / 2-12``, and with which seeds."""
+        found: dict[str, list[Seed]] = defaultdict(list)
+        for seed, student in self.students.items():
+            if (said := _groups_of(student.details.get("layer_groups"))) is not None:
+                found[said].append(seed)
+        return found
 
     def complete(self, corpora: Sequence[str]) -> list[Mapping[str, Reading]]:
         """The readings of the seeds that have all ``corpora``."""
@@ -107,12 +115,22 @@ class Part:
         """Their names, in order."""
         return sorted(self.heard)
 
-    def against(self, reference: str, other: str) -> Difference | None:
-        """Row ``other`` minus row ``reference``; None where one is not there, or has no seed with all corpora."""
+    @property
+    def n_layers(self) -> int:
+        """Hidden states of the teacher."""
+        return max(len(one.readings[0].layers) for one in self.heard.values())
+
+    def against(self, reference: str, other: str, layer: int | None = None) -> Difference | None:
+        """Row ``other`` minus row ``reference``, over all layers of the teacher or on one.
+
+        None where one is not there, or has no seed with all corpora, or its documents do not tell it of one layer.
+        """
         both = [self.rows[name] for name in (reference, other) if name in self.rows]
         if len(both) < 2 or reference == other or not all(row.complete(self.corpora) for row in both):
             return None
-        return difference(*both, rows=[*self.rows.values()], corpora=self.corpora)
+        if any(not row.without(corpus, self.corpora, layer).size for row in both for corpus in self.corpora):
+            return None
+        return difference(*both, rows=self.rows, corpora=self.corpora, layer=layer)
 
 
 def parts_of(documents: Sequence[Fidelity], records: Sequence[Record] = ()) -> list[Part]:
@@ -138,7 +156,10 @@ def _part(documents: Sequence[Fidelity], trained: Mapping[str, System]) -> Part:
     by_row: dict[str, dict[Seed, list[tuple[Fidelity, System]]]] = defaultdict(lambda: defaultdict(list))
     for one in documents:
         said = one.student
-        known = said if _seed(said) is not None else trained.get(said.checkpoint_sha256 or "", said)
+        recorded = trained.get(said.checkpoint_sha256 or "", said)
+        # Documents of earlier versions say less of a training than its records.
+        more = said.model_copy(update={"details": {**recorded.details, **said.details}})
+        known = recorded if _seed(said) is None else more
         by_row[str(known.details.get("evidence_row", known.name))][_seed(known)].append((one, known))
     rows, left_out = {}, []
     for name, trainings in sorted(by_row.items()):
@@ -186,27 +207,77 @@ def _with_changes(rows: Mapping[str, Kept]) -> dict[str, Kept]:
     return found
 
 
-def difference(reference: Kept, other: Kept, *, rows: Sequence[Kept], corpora: Sequence[str]) -> Difference:
+def _groups_of(said: object) -> str | None:
+    """``0-1 / 2-3 / 4, 7 / 12`` of a checkpoint's list of lists, which is text; None where it is none."""
+    try:
+        groups = [sorted(map(int, group)) for group in json.loads(str(said))]
+    except (TypeError, ValueError):
+        return None
+    return " / ".join(_range(group) for group in groups)
+
+
+def _range(group: Sequence[int]) -> str:
+    is_run = len(group) > 1 and group[-1] - group[0] == len(group) - 1
+    return f"{group[0]}-{group[-1]}" if is_run else ", ".join(map(str, group))
+
+
+def difference(
+    reference: Kept, other: Kept, *, rows: Mapping[str, Kept], corpora: Sequence[str], layer: int | None = None
+) -> Difference:
     """``other`` minus ``reference``, both of which have a seed with all corpora.
 
-    Two terms of variance, degrees of freedom after Satterthwaite: seeds, whose spread is one for all ``rows`` (pooled);
-    and speakers, the delete-one-group jackknife of the paired difference on each corpus.
+    Terms of variance, degrees of freedom after Satterthwaite: seeds, each row's own spread (see `_spread`); and
+    speakers, the delete-one-group jackknife of the paired difference on each corpus.
+
+    Args:
+        rows: Of the same teacher, by name: from whose spread that of a row with one seed is taken.
+        layer: Of the teacher; all of them if None.
     """
-    both = [reference.whitened(corpora), other.whitened(corpora)]
-    a, b = (one for one in both if one is not None)
-    repeated = [one.values for row in rows if (one := row.whitened(corpora)) is not None and len(one.values) > 1]
-    df_seeds = sum(len(values) - 1 for values in repeated)
-    pooled = sum(statistics.variance(values) * (len(values) - 1) for values in repeated) / df_seeds if df_seeds else 0.0
-    terms = [(pooled * (1 / len(a.values) + 1 / len(b.values)), df_seeds)]
+    means = [one for row in (reference, other) if (one := row.whitened(corpora, layer)) is not None]
+    spreads = [_spread(row, rows, corpora, layer) for row in (reference, other)]
+    terms = []
+    if all(spread is not None for spread in spreads):
+        shares: dict[_Spread, float] = defaultdict(float)  # one that serves both rows is one term
+        for spread, mean in zip(spreads, means, strict=True):
+            if spread is not None:
+                shares[spread] += 1 / len(mean.values)
+        terms += [(spread.variance * share, spread.df) for spread, share in shares.items()]
+    knows_seeds = bool(terms)
     for corpus in corpora:
-        without = other.without(corpus, corpora) - reference.without(corpus, corpora)
+        without = other.without(corpus, corpora, layer) - reference.without(corpus, corpora, layer)
         terms.append((jackknife_variance(without.tolist()) / len(corpora) ** 2, len(without) - 1))
     variance = sum(term for term, _ in terms)
     below = sum(term**2 / df for term, df in terms if term)
-    value = b.value - a.value
+    value = means[1].value - means[0].value
     if not variance:
-        return Difference(difference=value, half_width=0.0, p_value=float(value == 0) if df_seeds else None)
+        return Difference(difference=value, half_width=0.0, p_value=float(value == 0) if knows_seeds else None)
     df, error = variance**2 / below, math.sqrt(variance)
     half = float(stats.t.ppf(0.5 + LEVEL / 2, df)) * error
-    p_value = 2 * float(stats.t.sf(abs(value) / error, df)) if df_seeds else None
+    p_value = 2 * float(stats.t.sf(abs(value) / error, df)) if knows_seeds else None
     return Difference(difference=value, half_width=half, p_value=p_value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Spread:
+    """Variance between single seeds of a row, which ``of`` names, and its degrees of freedom."""
+
+    of: str
+    variance: float
+    df: int
+
+
+def _spread(row: Kept, rows: Mapping[str, Kept], corpora: Sequence[str], layer: int | None) -> _Spread | None:
+    """The row's own, else that of the row whose recipe it is a variant of, else of all rows that have several seeds
+    together; None where none has."""
+
+    def values(of: Kept) -> tuple[float, ...]:
+        found = of.whitened(corpora, layer)
+        return () if found is None else found.values
+
+    for one in (row, rows.get(str(row.recipe.get("name")))):
+        if one is not None and len(own := values(one)) > 1:
+            return _Spread(of=one.title, variance=statistics.variance(own), df=len(own) - 1)
+    repeated = [own for other in rows.values() if len(own := values(other)) > 1]
+    df = sum(len(own) - 1 for own in repeated)
+    squares = sum(statistics.variance(own) * (len(own) - 1) for own in repeated)
+    return _Spread(of="all", variance=squares / df, df=df) if df else None
