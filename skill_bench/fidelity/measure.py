@@ -216,9 +216,8 @@ def _reading(
 
 
 def _layer(teacher_layer: int, student_layer: int, found: HeldOut) -> LayerFidelity:
-    plain, whitened = (
-        interval(value, without) for value, without in zip(found.r2().tolist(), found.without().tolist(), strict=True)
-    )
+    without = found.without()
+    plain, whitened = map(interval, found.r2().tolist(), without.tolist())
     return LayerFidelity(
         teacher_layer=teacher_layer,
         student_layer=student_layer,
@@ -227,7 +226,7 @@ def _layer(teacher_layer: int, student_layer: int, found: HeldOut) -> LayerFidel
         n_directions=found.n_directions,
         plain_penalties=found.penalties[0].tolist(),
         whitened_penalties=found.penalties[1].tolist(),
-        whitened_without=found.without()[WHITENED].round(_DECIMALS).tolist(),
+        whitened_without=without[WHITENED].round(_DECIMALS).tolist(),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -21,6 +21,7 @@ N_PERMUTATIONS = 10_000
 _AT_ONCE = 2_000_000
 _SEED = 0
 Units = Literal["items", "speakers"]
+Name = TypeVar("Name")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,3 +230,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
         running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
         adjusted[index] = running
     return adjusted
+
+
+def holm_by_name(p_values: Mapping[Name, float]) -> dict[Name, float]:
+    """The same for p-values that have names."""
+    return dict(zip(p_values, holm([*p_values.values()]), strict=True))

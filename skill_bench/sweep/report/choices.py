@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from skill_bench.report.render.layout import ABSENT
 from skill_bench.report.statistics.interval import LEVEL
-from skill_bench.report.statistics.paired import Overall, holm
+from skill_bench.report.statistics.paired import Overall, holm_by_name
 from skill_bench.sweep.report.cells import bullets, difference, estimate, grid
 from skill_bench.sweep.report.groups import Estimate, Recipe, changes_between
 from skill_bench.sweep.report.readings import Difference
@@ -163,8 +163,7 @@ def _estimate(measure: Measure, name: str | None) -> str:
 
 def _signs(found: Mapping[tuple[str, float], Difference | Overall]) -> dict[tuple[str, float], int]:
     """1 and -1 where there is more and less than SKILL's, after Holm for all of ``found``; 0 where nobody knows."""
-    tested = {cell: one.p_value for cell, one in found.items() if one.p_value is not None}
-    adjusted = dict(zip(tested, holm([*tested.values()]), strict=True))
+    adjusted = holm_by_name({cell: one.p_value for cell, one in found.items() if one.p_value is not None})
     return {
         cell: 0 if adjusted.get(cell, 1.0) >= 1 - LEVEL else 1 if one.difference > 0 else -1
         for cell, one in found.items()

@@ -11,7 +11,7 @@ from scipy import stats
 from skill_bench.report.comparison import p_text, verdict
 from skill_bench.report.render.layout import ABSENT
 from skill_bench.report.statistics.interval import LEVEL
-from skill_bench.report.statistics.paired import Comparison, Overall, holm, overall
+from skill_bench.report.statistics.paired import Comparison, Overall, holm_by_name, overall
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.quantities import PARAMETERS
 from skill_bench.report.table.table import Score, Section
@@ -67,7 +67,7 @@ def means(suites: Sequence[Suite]) -> list[str]:
     names.sort(key=lambda name: (found[name] is None, -(one.value if (one := found[name]) else 0.0), name))
     against = {name: one for name in names if name != REFERENCE and (one := between(suites, REFERENCE, name))}
     judged = [name for name in against if _first(suites, name).is_student]
-    p_values = dict(zip(judged, holm([against[name].p_value for name in judged]), strict=True))
+    p_values = holm_by_name({name: against[name].p_value for name in judged})
     rows = [
         [
             _first(suites, name).title,

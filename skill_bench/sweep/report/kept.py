@@ -9,7 +9,7 @@ from skill_bench.base.escape import markdown, markdown_cell
 from skill_bench.report.comparison import p_text
 from skill_bench.report.render.layout import ABSENT
 from skill_bench.report.statistics.interval import LEVEL
-from skill_bench.report.statistics.paired import holm
+from skill_bench.report.statistics.paired import holm_by_name
 from skill_bench.sweep.report.cells import bullets, changed, difference, estimate, grid, spread
 from skill_bench.sweep.report.choices import REFERENCE, Measure, by_number_of_groups, by_sparsity
 from skill_bench.sweep.report.readings import Difference, Part
@@ -35,7 +35,6 @@ _HOW_LAYERS = (
     "are the same ones on all layers."
 )
 _DECIMALS = 3
-_TOLD = {"told apart from it:": True, "not told apart:": False}
 
 
 def kept(parts: Sequence[Part]) -> list[str]:
@@ -87,8 +86,7 @@ def _ordered(part: Part, *, are_variants: bool) -> list[str]:
 def _recipes(part: Part, names: Sequence[str]) -> list[str]:
     """The table, and what its tests say in words."""
     against = {name: one for name in names if (one := part.against(REFERENCE, name)) is not None}
-    tested = {name: one.p_value for name, one in against.items() if one.p_value is not None}
-    p_values = dict(zip(tested, holm([*tested.values()]), strict=True))
+    p_values = holm_by_name({name: one.p_value for name, one in against.items() if one.p_value is not None})
     table = [
         [
             *_first_cells(part, name, part.corpora),
@@ -104,16 +102,17 @@ def _recipes(part: Part, names: Sequence[str]) -> list[str]:
 def _most(part: Part, names: Sequence[str]) -> list[str]:
     """Which row keeps most, and which of the others a test tells from it."""
     first, *others = names
-    tested = {
-        name: one.p_value
-        for name in others
-        if (one := part.against(first, name)) is not None and one.p_value is not None
-    }
-    if not tested:
+    against = {name: one for name in others if (one := part.against(first, name)) is not None}
+    p_values = holm_by_name({name: one.p_value for name, one in against.items() if one.p_value is not None})
+    if not p_values:
         return []
-    less = {name for name, p in zip(tested, holm([*tested.values()]), strict=True) if p < 1 - LEVEL}
-    told = [(which, [name for name in tested if (name in less) == is_less]) for which, is_less in _TOLD.items()]
-    texts = [f"{which} {', '.join(markdown(part.rows[name].title) for name in own)}" for which, own in told if own]
+    told = {
+        "told apart from it": [name for name, p in p_values.items() if p < 1 - LEVEL],
+        "not told apart": [name for name, p in p_values.items() if p >= 1 - LEVEL],
+    }
+    texts = [
+        f"{what}: {', '.join(markdown(part.rows[name].title) for name in own)}" for what, own in told.items() if own
+    ]
     return [f"Most is kept by {markdown(part.rows[first].title)}: {'; '.join(texts)}."]
 
 
@@ -210,12 +209,12 @@ def _by_layer(part: Part, main: Sequence[str], variants: Sequence[str]) -> list[
 
 def _where(found: Sequence[Difference | None]) -> str:
     """``keeps more at h0, h1; less at h7``, of SKILL, after Holm for the layers."""
-    tested = {layer: one for layer, one in enumerate(found) if one is not None and one.p_value is not None}
-    p_values = holm([one.p_value for one in tested.values() if one.p_value is not None])
-    sure = {layer: one for (layer, one), p in zip(tested.items(), p_values, strict=True) if p < 1 - LEVEL}
+    known = {layer: one for layer, one in enumerate(found) if one is not None}
+    p_values = holm_by_name({layer: one.p_value for layer, one in known.items() if one.p_value is not None})
+    sure = [layer for layer, p in p_values.items() if p < 1 - LEVEL]
     ways = {
-        "keeps more at": [layer for layer, one in sure.items() if one.difference < 0],
-        "keeps less at": [layer for layer, one in sure.items() if one.difference > 0],
+        "keeps more at": [layer for layer in sure if known[layer].difference < 0],
+        "keeps less at": [layer for layer in sure if known[layer].difference > 0],
     }
     said = [f"{way} {', '.join(f'h{layer}' for layer in own)}" for way, own in ways.items() if own]
     return "; ".join(said) or "no layer is told apart"

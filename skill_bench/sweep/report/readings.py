@@ -6,9 +6,9 @@ import json
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,14 +45,11 @@ class Kept:
 
     def whitened(self, corpora: Sequence[str], layer: int | None = None) -> Estimate | None:
         """The mean over ``corpora``, of the seeds that have them all; of one layer of the teacher or of all."""
-        if layer is None:
-            return self._mean(corpora, "whitened")
-        own = [[one[corpus].layers[layer].whitened.value for corpus in corpora] for one in self.complete(corpora)]
-        return estimate_of([statistics.fmean(values) for values in own])
+        return self._mean(corpora, lambda one: (one if layer is None else one.layers[layer]).whitened.value)
 
     def plain(self, corpora: Sequence[str]) -> Estimate | None:
         """The same, each direction as much as it varies."""
-        return self._mean(corpora, "plain")
+        return self._mean(corpora, lambda one: one.plain.value)
 
     def without(self, corpus: str, corpora: Sequence[str], layer: int | None = None) -> NDArray[np.float64]:
         """The same on ``corpus`` without each group of speakers, over the seeds that have all ``corpora``.
@@ -76,9 +73,9 @@ class Kept:
         """The readings of the seeds that have all ``corpora``."""
         return [own for own in self.readings.values() if set(corpora) <= set(own)]
 
-    def _mean(self, corpora: Sequence[str], kind: Literal["whitened", "plain"]) -> Estimate | None:
+    def _mean(self, corpora: Sequence[str], read: Callable[[Reading], float]) -> Estimate | None:
         complete = self.complete(corpora)
-        return estimate_of([statistics.fmean(getattr(own[one], kind).value for one in corpora) for own in complete])
+        return estimate_of([statistics.fmean(read(own[corpus]) for corpus in corpora) for own in complete])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,15 +231,12 @@ def difference(
         layer: Of the teacher; all of them if None.
     """
     means = [one for row in (reference, other) if (one := row.whitened(corpora, layer)) is not None]
-    spreads = [_spread(row, rows, corpora, layer) for row in (reference, other)]
-    terms = []
-    if all(spread is not None for spread in spreads):
-        shares: dict[_Spread, float] = defaultdict(float)  # one that serves both rows is one term
-        for spread, mean in zip(spreads, means, strict=True):
-            if spread is not None:
-                shares[spread] += 1 / len(mean.values)
-        terms += [(spread.variance * share, spread.df) for spread, share in shares.items()]
-    knows_seeds = bool(terms)
+    spreads = [own for row in (reference, other) if (own := _spread(row, rows, corpora, layer)) is not None]
+    knows_seeds = bool(spreads)  # of both rows or of none: that of all others is there for each
+    shares: dict[_Spread, float] = defaultdict(float)  # one that serves both rows is one term
+    for spread, mean in zip(spreads, means, strict=knows_seeds):
+        shares[spread] += 1 / len(mean.values)
+    terms = [(spread.variance * share, spread.df) for spread, share in shares.items()]
     for corpus in corpora:
         without = other.without(corpus, corpora, layer) - reference.without(corpus, corpora, layer)
         terms.append((jackknife_variance(without.tolist()) / len(corpora) ** 2, len(without) - 1))
