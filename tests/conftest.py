@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from small_suite import WriteAudio
+
     from skill_bench.corpora.data import Utterance
     from skill_bench.models.checkpoint import LoadedModel
     from skill_bench.records.profile import Profile
@@ -70,6 +72,14 @@ def speech(tmp_path: Path) -> list[Utterance]:
     from small_models import noise
 
     return noise(tmp_path)
+
+
+@pytest.fixture
+def write_audio(tmp_path: Path) -> WriteAudio:
+    """``write_audio(name, seconds=, rate_hz=, channels=, subtype=)``: noise in a file under tmp_path."""
+    from small_suite import audio_writer
+
+    return audio_writer(tmp_path)
 
 
 @pytest.fixture

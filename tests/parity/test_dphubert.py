@@ -1,4 +1,4 @@
-"""Checkpoints in DPHuBERT's format, against hidden states that its own code gave.
+"""Checkpoints in DPHuBERT's format against hidden states that its own code gave, and its joint stage update by update.
 
 Its hidden state 0 is the feature projection's output, before the positional convolution; ours (and s3prl's) is the
 input of layer 1, after it. So golden state 0 is compared with our projection, and states 1..N with ours.
@@ -7,12 +7,15 @@ input of layer 1, after it. So golden state 0 is compared with our projection, a
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dphubert_updates
 import pytest
 import torch
+from dphubert_updates import N_UPDATES, QUANTITIES, RAMP, Update
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -210,3 +213,40 @@ def test_keys_that_do_not_fit(content: dict[str, Any], tmp_path: Path) -> None:
         checkpoint.load(tmp_path / "m.pth")
     assert caught.value.missing == ["encoder.transformer.layer_norm.weight"]
     assert caught.value.unexpected == ["surplus.weight"]
+
+
+# float64 on both sides. Another order of sums grows over the updates, as Adam divides gradients by their own size.
+UPDATES_RTOL = 1e-9
+
+
+@pytest.fixture(scope="module")
+def updates() -> list[Update]:
+    return dphubert_updates.ours()
+
+
+def agrees(a: list[Update], b: list[Update]) -> None:
+    assert len(a) == len(b) == N_UPDATES
+    for name, difference in dphubert_updates.largest_differences(a, b).items():
+        assert difference < UPDATES_RTOL, name
+
+
+def test_every_update_is_the_stored_one(updates: list[Update]) -> None:
+    agrees(updates, dphubert_updates.stored()["theirs"])
+
+
+def test_what_is_stored_is_a_training() -> None:
+    """Every quantity moves: constants would agree as well."""
+    found = dphubert_updates.stored()["theirs"]
+    for name in QUANTITIES:
+        assert len({update[name] for update in found}) >= N_UPDATES - 1, name
+    assert found[-1]["sparsity"] > found[0]["sparsity"] + 0.05
+    assert abs(found[RAMP]["linear multiplier"]) > 0.1
+
+
+def test_every_update_is_theirs(updates: list[Update]) -> None:
+    root = os.environ.get("SKILL_BENCH_DPHUBERT")
+    if not root:
+        pytest.skip("SKILL_BENCH_DPHUBERT is not set: no checkout of pyf98/DPHuBERT to compare with")
+    theirs = dphubert_updates.theirs(Path(root))
+    agrees(updates, theirs)
+    agrees(theirs, dphubert_updates.stored()["theirs"])

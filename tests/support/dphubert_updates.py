@@ -168,7 +168,7 @@ def markdown(found: Mapping[str, Any]) -> str:
         "gated; it is taken off here."
     )
     how = (
-        "DPHuBERT's numbers are in `docs/dphubert.json`, with which `tests/parity/test_dphubert_updates.py` always "
+        "DPHuBERT's numbers are in `docs/dphubert.json`, with which `tests/parity/test_dphubert.py` always "
         "compares ours; where `SKILL_BENCH_DPHUBERT` names a checkout, its modules are run again. Made by "
         "`tests/support/dphubert_updates.py`."
     )

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import soundfile
 from fake_speech import tone_file
 
 from skill_bench.corpora.data import Utterance
@@ -47,6 +49,22 @@ def write(root: Path, task: str, *, cells: dict[tuple[int, str], str], extra: st
         lines.append("\t".join(row[column] for column in COLUMNS))
     (root / "manifest.tsv").write_text("\n".join(lines) + "\n" + extra)
     (root / "suite.toml").write_text(f'[tasks.{task}]\nmanifest = "manifest.tsv"\n{TASKS[task]}\n')
+
+
+def audio_writer(folder: Path) -> WriteAudio:
+    """``write(name, seconds=, rate_hz=, channels=, subtype=)``: noise in a file under ``folder``."""
+
+    def write(
+        name: str, *, seconds: float = 0.5, rate_hz: int = 16_000, channels: int = 1, subtype: str | None = "PCM_16"
+    ) -> Path:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        n = round(seconds * rate_hz)
+        samples = np.random.default_rng(len(name)).uniform(-0.5, 0.5, (n, channels))
+        soundfile.write(path, samples, rate_hz, subtype=subtype)
+        return path
+
+    return write
 
 
 def utterance(path: Path, *, number: int = 2, id: str | None = None, target: str = "a") -> Utterance:
