@@ -27,7 +27,8 @@ SHAPE = architecture(
     channels=8, dim=16, n_layers=2, n_heads=2, ffn_dim=12, position_kernel=8, position_groups=4
 )  # fmt: skip
 DATASETS = [
-    "openslr/librispeech_asr", "mispeech/speechocean762", "arabic-speech-commands", "picovoice-speech-to-intent",
+    "openslr/librispeech_asr", "mispeech/speechocean762", "arabic-speech-commands", "google/speech_commands",
+    "dspspeech-20", "picovoice-speech-to-intent", "picovoice-wake-word", "mycroft-precise-community-data",
     "espeak-ng-synthesised",
 ]  # fmt: skip
 
@@ -70,7 +71,7 @@ def test_bundled_student(tmp_path: Path) -> None:
     """From upstream.toml, its teacher's and the shipped records, without any option."""
     data, text = exported("skill", tmp_path / "m")
     assert (data.license, data.license_name, data.base_model) == ("mit", None, "teacher")
-    assert (data.datasets, data.language) == (DATASETS, ["en", "ar", "de", "es", "fr"])
+    assert (data.datasets, data.language) == (DATASETS, ["en", "ar", "zh", "de", "es", "fr"])
     assert data.library_name == "transformers"
     assert data.tags == ["speech", "wavlm", "skill-bench", "custom_code"]
     assert "| attribution " in text
@@ -104,7 +105,7 @@ def test_bundled_teacher_is_under_the_licence_of_its_upstream(tmp_path: Path) ->
     data, text = exported("teacher", tmp_path / "m")
     assert (data.license, data.base_model) == ("mit", None)
     assert "custom_code" not in (data.tags or [])
-    assert "Picovoice speech-to-intent benchmark, Apache 2.0" in text
+    assert "Picovoice speech-to-intent and wake-word benchmarks, Apache 2.0" in text
 
 
 def test_what_is_not_known_is_not_said(student: Path, tmp_path: Path) -> None:
