@@ -15,11 +15,12 @@ from skill_bench.base.escape import spreadsheet
 from skill_bench.base.filled import COLUMNS, filled
 from skill_bench.report.statistics.interval import LEVEL, Interval, enough_speakers
 from skill_bench.report.statistics.paired import Comparison, Overall, compare, holm, overall
-from skill_bench.report.statistics.sample import Predictions, Sample, knows_speakers
+from skill_bench.report.statistics.sample import Sample, knows_speakers
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.entry import FoundRecord
 from skill_bench.report.table.table import Section, SystemRow, Table
 from skill_bench.report.table.telling import Lead, not_counted, why_not
+from skill_bench.report.table.trainings import trained_once
 from skill_bench.report.table.uncertainty import leads_of, predictions_of, repetitions
 
 ONE_SEED = (
@@ -123,7 +124,7 @@ def compare_entries(
         RecordError: predictions are missing or changed, or the test items differ.
     """
     ours, theirs = ([(entry, predictions_of(entry)) for entry in entries] for entries in (a, b))
-    once = [_trained_once(ours, beside=theirs), _trained_once(theirs, beside=ours)]
+    once = [trained_once(a, beside=b), trained_once(b, beside=a)]
 
     def samples(*, by_speaker: bool) -> list[dict[str, Sample]]:
         return [
@@ -139,14 +140,6 @@ def compare_entries(
         if enough_speakers(_first(speakers[0])) and _units(speakers[0]) == _units(speakers[1]):
             return compare(*speakers, level=1 - level, units="speakers")
     return compare(*items, level=1 - level)
-
-
-def _trained_once(
-    found: Sequence[tuple[FoundRecord, Predictions]], *, beside: Sequence[tuple[FoundRecord, Predictions]]
-) -> bool:
-    """Whether it is one student beside several trainings of another: its probes are no repetition of its training."""
-    models = {entry.record.system.identity for entry, _ in beside}
-    return len(models) > 1 and all(entry.record.system.kind == "student" for entry, _ in found)
 
 
 def verdict(difference: float, low: float, high: float, *, shown: bool, a: str, b: str) -> str:

@@ -146,6 +146,20 @@ def test_a_student_trained_once_varies_as_much_as_the_other_recipe(make_record: 
     assert teacher.tasks[0].found.n_seeds == (2, 2), "which exists once, and was not drawn"
 
 
+def test_so_it_does_where_rows_are_ranked(make_record: MakeRecord, tmp_path: Path) -> None:
+    """Three probes that agree would else be three trainings that agree, and one more or less would not matter."""
+    for training, right in enumerate((12, 28)):
+        save(make_record, tmp_path, student("skill", training), right)
+    control = System(name="random", title="Untrained", kind="control", identity="r", n_parameters=1000)
+    for seed in range(3):
+        save(make_record, tmp_path, student("once", 0), 40, seed=seed)
+        save(make_record, tmp_path, control, 2, seed=seed)
+    table = with_intervals(build([collect(tmp_path)]))
+    found = {name: row_of(table, name) for name in ("once", "skill", "random")}
+    assert (found["once"].rank, found["once"].rank_last) == (found["skill"].rank, found["skill"].rank_last)
+    assert found["random"].rank == 3, "which no training would change"
+
+
 def test_the_finding_in_a_sentence(folder: Path, make_record: MakeRecord) -> None:
     (section,) = with_intervals(build([collect(folder)])).sections
     assert section.finding is not None

@@ -409,12 +409,24 @@ def test_a_page_of_fidelity_alone_does_not_say_that_there_are_no_records() -> No
     assert "groups.n_groups 4 → 2" in text
 
 
-def test_the_page_of_the_documentation_is_what_its_records_give(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("page", "grid", "records", "options"),
+    [
+        ("evidence.md", "evidence.toml", "evidence", []),
+        (
+            "evidence-earlier.md",
+            "earlier_teacher.toml",
+            "earlier_teacher",
+            ["--title", "Evidence with the earlier teacher", "--no-figures"],
+        ),
+    ],
+)
+def test_the_pages_of_the_documentation_are_what_their_records_give(
+    page: str, grid: str, records: str, options: list[str], tmp_path: Path
+) -> None:
     root = Path(__file__).parents[2]
-    grid, records = root / "leaderboard" / "evidence.toml", root / "leaderboard" / "evidence" / "local.zip"
-    arguments = ["--results", str(records), "--grid", str(grid), "--out", str(tmp_path / "evidence.md")]
-    done = CliRunner().invoke(app, ["evidence", "write", *arguments], catch_exceptions=False)
+    shipped, out = root / "leaderboard", tmp_path / page
+    arguments = ["--results", shipped / records / "local.zip", "--grid", shipped / grid, "--out", out, *options]
+    done = CliRunner().invoke(app, ["evidence", "write", *map(str, arguments)], catch_exceptions=False)
     assert done.exit_code == 0
-    assert (tmp_path / "evidence.md").read_text() == (root / "docs" / "evidence.md").read_text(), (
-        "write it again, see docs/how-to/distilling.md"
-    )
+    assert out.read_text() == (root / "docs" / page).read_text(), "write it again, see docs/how-to/distilling.md"

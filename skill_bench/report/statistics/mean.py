@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -44,6 +44,11 @@ class Part:
     n_folds: int
     repetitions: tuple[Mapping[str, float], ...]
     optimism: float = 0.0
+
+
+def one_repetition(part: Part) -> Part:
+    """The same of a model that was not repeated, whatever was probed several times."""
+    return replace(part, repetitions=tuple({"all": float(np.mean([*own.values()]))} for own in part.repetitions))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,13 +9,13 @@ from statistics import fmean
 import numpy as np
 
 from skill_bench.report.statistics.interval import LEVEL, Interval
-from skill_bench.report.statistics.mean import Part, difference_of, retention_interval
+from skill_bench.report.statistics.mean import Part, retention_interval
 from skill_bench.report.statistics.paired import overall_of
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.quantities import MEAN, PARAMETERS
 from skill_bench.report.table.relative import teacher_of
 from skill_bench.report.table.table import FEW_TASKS, SystemRow
-from skill_bench.report.table.whole import Parts, Ways, knows_speakers, on_shared_units, over_items
+from skill_bench.report.table.whole import Parts, Ways, differences_of, knows_speakers, on_shared_units, over_items
 
 Found = tuple[SystemRow, Ways]
 """A row and its part in the mean of each judged column, in each way of drawing."""
@@ -108,11 +108,11 @@ def _apart(students: Sequence[Found]) -> Iterator[str]:
     if len(students) < 2:
         return
     (a, ours), (b, theirs) = [by_name[name] for name in METHODS] if by_name.keys() >= {*METHODS} else students[:2]
-    pair = on_shared_units(ours, theirs)
-    if pair is None:
+    differences = differences_of((b, theirs), (a, ours))
+    if differences is None:
         return
-    found = overall_of([difference_of(y, x) for x, y in zip(*pair, strict=True)])
-    by_speaker = any(part is not ways[-1] for part, ways in zip(pair[0], ours, strict=True))
+    found = overall_of(differences)
+    by_speaker = any(one.units != ways[-1].units for one, ways in zip(differences, ours, strict=True))
     points = f"{abs(found.difference):.1f}{_half(found.interval, ' ± {:.1f}')} points{_SPEAKERS if by_speaker else ''}"
     if found.p_value >= 1 - LEVEL:
         yield f"; {a.title} and {b.title} are not told apart ({'+' if found.difference > 0 else '−'}{points})"

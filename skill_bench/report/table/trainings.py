@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from skill_bench.report.table.entry import newest
+from skill_bench.report.table.entry import FoundRecord, newest
 from skill_bench.report.table.table import Score, SystemRow
 
 Trainings = Mapping[int, SystemRow]
@@ -34,6 +34,12 @@ def training_of(row: SystemRow) -> tuple[str, int] | None:
     details = newest(row.entries).system.details if row.entries else {}
     recipe, seed = details.get("evidence_row"), details.get("distillation_seed")
     return (recipe, seed) if isinstance(recipe, str) and isinstance(seed, int) else None
+
+
+def trained_once(entries: Sequence[FoundRecord], *, beside: Sequence[FoundRecord]) -> bool:
+    """Whether it is one student beside several trainings of another: its probes are no repetition of its training."""
+    models = {entry.record.system.identity for entry in beside}
+    return len(models) > 1 and all(entry.record.system.kind == "student" for entry in entries)
 
 
 def _one(recipe: str, trainings: Trainings) -> SystemRow:

@@ -3,7 +3,8 @@
 Ranks are shared by what the paired test of the mean does not tell apart. "Not told apart" alone is no order (A may be
 like B, and B like C, but not A like C), so the rule goes down from the best mean: a row shares the rank of the row that
 leads the group above it until the first that is told apart from that leader (Holm's correction for all rows below it),
-which leads the next group. Two rows of different groups may thus not be told apart from each other.
+which leads the next group. Two rows of different groups may thus not be told apart from each other. A student that was
+trained once counts as one training beside several of another recipe, and is taken to vary over trainings as those do.
 """
 
 from __future__ import annotations
@@ -12,17 +13,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from skill_bench.report.statistics.interval import LEVEL, Interval
-from skill_bench.report.statistics.mean import Part, difference_of, mean_interval_over_tasks, retention_interval
+from skill_bench.report.statistics.mean import (
+    Part,
+    difference_of,
+    mean_interval_over_tasks,
+    one_repetition,
+    retention_interval,
+)
 from skill_bench.report.statistics.paired import holm, overall_of
 from skill_bench.report.table.columns import Column
 from skill_bench.report.table.quantities import MEAN, RETENTION
 from skill_bench.report.table.relative import teacher_of
 from skill_bench.report.table.table import SystemRow
+from skill_bench.report.table.trainings import trained_once
 
 Parts = Mapping[str, Sequence[Part]]
 """By column name: over speakers, where they are known and enough, then over items."""
 Ways = Sequence[Sequence[Part]]
 """The same in the order of the judged columns."""
+Found = tuple[SystemRow, Ways | None]
+"""A row and its parts, None where predictions cannot be read."""
 
 
 def with_whole_rows(rows: Sequence[tuple[SystemRow, Parts]], judged: Sequence[Column]) -> tuple[SystemRow, ...]:
@@ -84,10 +94,22 @@ def _shared_ranks(rows: Sequence[SystemRow], parts: Sequence[Ways | None]) -> di
 
 def _p_value(rows: Sequence[SystemRow], parts: Sequence[Ways | None], a: int, b: int) -> float:
     """Of the difference of two means; rows without a common test are as different as their means are."""
-    common = on_shared_units(parts[a], parts[b])
-    if common is None:
+    differences = differences_of((rows[a], parts[a]), (rows[b], parts[b]))
+    if differences is None:
         return float(rows[a].value(MEAN) == rows[b].value(MEAN))
-    return overall_of([difference_of(x, y) for x, y in zip(*common, strict=True)]).p_value
+    return overall_of(differences).p_value
+
+
+def differences_of(a: Found, b: Found) -> list[Part] | None:
+    """``b`` minus ``a``, task by task over the same units, each training counting once; None where there are none."""
+    pair = on_shared_units(a[1], b[1])
+    if pair is None:
+        return None
+    ours, theirs = (
+        [one_repetition(part) for part in own] if trained_once(row.entries, beside=other.entries) else own
+        for own, row, other in zip(pair, (a[0], b[0]), (b[0], a[0]), strict=True)
+    )
+    return [difference_of(x, y) for x, y in zip(ours, theirs, strict=True)]
 
 
 def on_shared_units(a: Ways | None, b: Ways | None) -> tuple[list[Part], list[Part]] | None:
