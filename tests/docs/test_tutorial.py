@@ -91,7 +91,7 @@ def test_a_checkpoint_becomes_an_upstream_that_keeps_the_contract(tab: str, chec
     call(new)
     assert (checkout / "upstreams" / "mine" / "mine.safetensors").is_file()
     said = call(commands(None)[1])
-    n_parameters = {"Hugging Face folder": "3,257,512", "DPHuBERT file": "814,635"}[tab]
+    n_parameters = {"Hugging Face folder": "3,257,512", "DPHuBERT file": "814,415"}[tab]
     assert said.startswith(f"My model: {n_parameters} parameters, 13 hidden states of width 144, a frame every 20 ms")
     assert said.count("  ok    ") == len(CHECKS)
 

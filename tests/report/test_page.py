@@ -330,7 +330,7 @@ def test_the_bundled_students_have_curves_from_their_archive() -> None:
     shipped = collect(catalog.folder("leaderboard") / "results").records
     system = next(r.system for r in shipped if r.key.upstream == "skill")
     found = students.learning(system)
-    assert [len(found[stage]["update"]) for stage in ("joint", "final")] == [375, 188]
+    assert [len(found[stage]["update"]) for stage in ("joint", "final")] == [750, 375]
 
 
 def test_every_cited_paper_is_in_the_bibliography() -> None:
