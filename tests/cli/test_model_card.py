@@ -75,7 +75,7 @@ def test_bundled_student(tmp_path: Path) -> None:
     assert data.library_name == "transformers"
     assert data.tags == ["speech", "wavlm", "skill-bench", "custom_code"]
     assert "| attribution " in text
-    assert "speechocean762 (Zhang et al., 2021) and Arabic Speech Commands, all CC BY 4.0" in text
+    assert "Arabic Speech Commands and Google Speech Commands (Warden, 2018), all CC BY 4.0" in text
     assert 'from_pretrained("FOLDER", trust_remote_code=True)' in text
 
     sha256 = checkpoint.load(tmp_path / "m").sha256

@@ -302,7 +302,8 @@ def test_keys_and_tooltips(browser: Browser, site: Path) -> None:
         page.keyboard.press("Enter")
         page.wait_for_selector("dialog[open]")
         page.keyboard.press("Escape")
-        page.locator('#table-body td[data-column="ks_accuracy_percent"]').first.hover()
+        skill = page.locator("#table-body tr", has_text="SKILL").first
+        skill.locator('td[data-column="ks_accuracy_percent"]').hover()
         assert "5 distillation seeds" in page.locator("#tooltip").inner_text()
 
 
