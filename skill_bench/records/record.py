@@ -83,6 +83,8 @@ class Metric(Frozen):
     def _value_or_reason(self) -> Self:
         if (self.value is None) == (self.reason is None):
             raise ValueError("a metric has either a value or a reason why it has none")
+        if (self.numerator is None) != (self.denominator is None):
+            raise ValueError("a metric has a numerator and a denominator, or neither")
         return self
 
     @classmethod

@@ -175,6 +175,12 @@ def test_value_or_reason_but_not_both() -> None:
         Metric(value=1.0, reason="why", unit="percent", higher_is_better=True)
 
 
+@pytest.mark.parametrize("half", ["numerator", "denominator"])
+def test_counts_are_there_together(half: str) -> None:
+    with pytest.raises(ValidationError, match="a numerator and a denominator, or neither"):
+        Metric.model_validate({"value": 1.0, "unit": "x100", "higher_is_better": True, half: 2.0})
+
+
 def test_records_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         make().status = "failed"
