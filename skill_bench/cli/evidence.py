@@ -82,8 +82,12 @@ def run_grid(
 @app.command("write")
 def write_page(
     records: Annotated[
-        Path,
-        typer.Option("--results", help="Folder or archive of records, as `evidence run` leaves it.", callback=there),
+        list[Path],
+        typer.Option(
+            "--results",
+            help="Folder or archive of records, as `evidence run` leaves it; repeat for several of one grid.",
+            callback=there,
+        ),
     ],
     out: Annotated[
         Path, typer.Option(help="The page to write; a figure lies beside it.", callback=file_to_write)

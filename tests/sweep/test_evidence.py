@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from skill_bench.base.archive import read_bytes
-from skill_bench.base.errors import RecordError
+from skill_bench.base.errors import RecordError, UsageError
 from skill_bench.base.provenance import Git
 from skill_bench.cli.main import app
 from skill_bench.records.record import Metric, Record, Selection, System
@@ -468,6 +469,27 @@ def test_command_writes_the_same_page_twice(folder: Path, tmp_path: Path) -> Non
     assert written[0] == written[1]
     assert written[0].startswith(b"# Evidence\n")
     assert b"## Ablation" in written[0]
+
+
+def test_records_of_one_grid_may_lie_apart(folder: Path, tmp_path: Path) -> None:
+    """As an ablation's do, whose rows are in no leaderboard."""
+
+    def written(*places: Path) -> Result:
+        results = [part for place in places for part in ("--results", str(place))]
+        return CliRunner().invoke(app, ["evidence", "write", *results, "--out", str(tmp_path / "page.md")])
+
+    assert written(folder).exit_code == 0
+    whole = (tmp_path / "page.md").read_text()
+    apart, cell = tmp_path / "apart", next(folder.rglob("dphubert-s0"))
+    shutil.copytree(cell, apart / cell.relative_to(folder))
+    refused = written(folder, apart).exception
+    assert isinstance(refused, UsageError)
+    assert "are records of one cell. Take one of the two away." in str(refused)
+    shutil.rmtree(cell)
+    assert written(folder).exit_code == 0
+    assert (tmp_path / "page.md").read_text() != whole
+    assert written(folder, apart).exit_code == 0
+    assert (tmp_path / "page.md").read_text() == whole
 
 
 def test_a_page_of_another_teacher_has_its_own_heading_and_no_figures_if_asked(folder: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,6 +39,26 @@ class Collection:
     def where(self, wanted: Callable[[Record], bool]) -> Collection:
         """The same with the wanted records alone."""
         return replace(self, entries=tuple(entry for entry in self.entries if wanted(entry.record)))
+
+
+def joined(found: Sequence[Collection]) -> Collection:
+    """Several of one origin as one.
+
+    Raises:
+        UsageError: two hold a record of one cell; names both files.
+    """
+    of_cell: dict[Key, FoundRecord] = {}
+    for entry in (entry for one in found for entry in one.entries):
+        other = of_cell.setdefault(entry.record.key, entry)
+        if other is not entry:
+            raise UsageError(f"{other.file} and {entry.file} are records of one cell. Take one of the two away.")
+    return replace(
+        found[0],
+        entries=tuple(of_cell.values()),
+        profiles=tuple(profile for one in found for profile in one.profiles),
+        fidelity=tuple(document for one in found for document in one.fidelity),
+        problems=tuple(problem for one in found for problem in one.problems),
+    )
 
 
 def collect(folder: Path, *, origin: str = "run", suite: str | None = None) -> Collection:

@@ -11,8 +11,8 @@ from skill_bench.base.documents import write_atomic
 from skill_bench.base.errors import UsageError
 from skill_bench.records.similarity import SIMILARITY_FILE, LayerSimilarity
 from skill_bench.report.render.heat_map import write_figures
-from skill_bench.report.table.collect import collect
-from skill_bench.sweep.failed import read_failed
+from skill_bench.report.table.collect import collect, joined
+from skill_bench.sweep.failed import Failed, read_failed
 from skill_bench.sweep.grid import Grid, Job, read_grid
 from skill_bench.sweep.recorded import same_students
 from skill_bench.sweep.report.groups import Wanted
@@ -20,12 +20,13 @@ from skill_bench.sweep.report.page import write_up
 
 
 def write_page(
-    records: Path, out: Path, *, grid: Path | None = None, title: str = "Evidence", pictures: bool = True
+    records: Sequence[Path], out: Path, *, grid: Path | None = None, title: str = "Evidence", pictures: bool = True
 ) -> list[Path]:
     """Writes the comparison of students: fidelity, means, ablation, each suite, layers of the teacher, gaps.
 
     Args:
-        records: Folder or archive, as a :class:`skill_bench.sweep.drive.Drive` leaves it.
+        records: Folders or archives, as a :class:`skill_bench.sweep.drive.Drive` leaves them; those of one grid that
+            lie apart are one comparison.
         out: The page, ending in .md; figures lie beside it.
         grid: Rows of it without records are said to be missing.
         title: The page's heading.
@@ -35,15 +36,18 @@ def write_page(
         The page, then the figures.
 
     Raises:
-        UsageError: the name of the page ends otherwise.
+        UsageError: the name of the page ends otherwise, or two places hold a record of one cell.
         RecordError: an archive, predictions or the similarity cannot be trusted.
         SpecError: the grid is not valid.
     """
     if out.suffix != ".md":
         raise UsageError(f"--out {out}: expected a name ending in .md.")
-    collection = collect(records)
-    failed, damaged = read_failed(records)
-    path = find(records, SIMILARITY_FILE)
+    collection = joined([collect(place) for place in records])
+    failed, damaged = list[Failed](), list[str]()
+    for place in records:
+        found, problems = read_failed(place)
+        failed, damaged = [*failed, *found], [*damaged, *problems]
+    path = next((path for place in records if (path := find(place, SIMILARITY_FILE)) is not None), None)
     similarity = None if path is None else LayerSimilarity.read(path)
     figures = []
     if similarity is not None and pictures:
