@@ -46,7 +46,8 @@ def write_page(
     failed, damaged = list[Failed](), list[str]()
     for place in records:
         found, problems = read_failed(place)
-        failed, damaged = [*failed, *found], [*damaged, *problems]
+        failed += found
+        damaged += problems
     path = next((path for place in records if (path := find(place, SIMILARITY_FILE)) is not None), None)
     similarity = None if path is None else LayerSimilarity.read(path)
     figures = []
