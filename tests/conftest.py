@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
     from skill_bench.records.profile import Profile
     from skill_bench.records.record import Record
     from skill_bench.report.table.table import Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a command ended and what it wrote."""
+
+    code: int
+    out: str
+    err: str
 
 
 @pytest.fixture(autouse=True)
@@ -155,3 +165,18 @@ def board(request: pytest.FixtureRequest) -> Any:
     if request.param in os.environ.get("SKILL_BENCH_BOARDS", "").split(","):
         return importlib.import_module(request.param)
     return pytest.importorskip(request.param, reason=f"{request.param} is not installed: tox -e {request.param}")
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """``command("run", "--upstream", "skill")``, as a shell starts it, in this process."""
+    from skill_bench.cli import main
+
+    def run(*arguments: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["skill-bench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main.main()
+        written = capsys.readouterr()
+        return Ended(code=int(ended.value.code or 0), out=written.out, err=written.err)
+
+    return run

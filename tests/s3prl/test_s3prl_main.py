@@ -32,6 +32,9 @@ from skill_bench.s3prl import distribution
 from skill_bench.s3prl.__main__ import TRAINING_PACKAGES, main
 from skill_bench.s3prl.distribution import extra
 
+# What s3prl and the packages that it imports warn about is not ours to mend.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -26,6 +26,9 @@ from skill_bench.s3prl.ctc_corpora import CtcCorpus, LibriDataset, LibriPhoneDat
 from skill_bench.s3prl.distribution import FORK, installed
 from skill_bench.s3prl.packages import DistributedSamplerWrapper
 
+# What s3prl and the packages that it imports warn about is not ours to mend.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 HUBCONF = """
 import os
 from pathlib import Path

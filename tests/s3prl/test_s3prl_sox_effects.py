@@ -21,6 +21,9 @@ from skill_bench.base.errors import AudioError, UsageError
 from skill_bench.corpora.audio.effects import silence
 from skill_bench.s3prl import sox_effects
 
+# What s3prl and the packages that it imports warn about is not ours to mend.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 EXPECTED = json.loads((Path(__file__).parent / "golden" / "sox.json").read_text())
 WAVES = torch.stack([torch.linspace(-1.0, 0.75, 400), torch.linspace(0.5, -0.25, 400)])
 

@@ -21,6 +21,9 @@ from transformers import HubertConfig, HubertModel, WavLMConfig, WavLMModel
 import skill_bench.s3prl  # noqa: F401  (what is tested: its effect on s3prl)
 from skill_bench.upstream.load import load_upstream
 
+# What s3prl and the packages that it imports warn about is not ours to mend.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 SMALL: dict[str, Any] = {
     "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48,
     "conv_dim": [24] * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4, "hidden_dropout": 0.0,

@@ -35,6 +35,7 @@ from skill_bench.sweep.report.gaps import missing
 from skill_bench.sweep.report.groups import Group, Wanted, differences, groups_of, mean_interval
 from skill_bench.sweep.report.joint import Suite
 from skill_bench.sweep.report.page import write_up
+from skill_bench.sweep.report.write import write_page
 
 MakeRecord = Callable[..., Record]
 SCORES = {"skill": (60, 62, 67), "dphubert": (50, 52, 51), "skill-k2": (61,)}
@@ -490,6 +491,8 @@ def test_records_of_one_grid_may_lie_apart(folder: Path, tmp_path: Path) -> None
     assert (tmp_path / "page.md").read_text() != whole
     assert written(folder, apart).exit_code == 0
     assert (tmp_path / "page.md").read_text() == whole
+    with pytest.raises(UsageError, match="no folder or archive of records was given"):
+        write_page([], tmp_path / "page.md")
 
 
 def test_a_page_of_another_teacher_has_its_own_heading_and_no_figures_if_asked(folder: Path, tmp_path: Path) -> None:

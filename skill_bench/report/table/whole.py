@@ -31,8 +31,6 @@ Parts = Mapping[str, Sequence[Part]]
 """By column name: over speakers, where they are known and enough, then over items."""
 Ways = Sequence[Sequence[Part]]
 """The same in the order of the judged columns."""
-Found = tuple[SystemRow, Ways | None]
-"""A row and its parts, None where predictions cannot be read."""
 
 
 def with_whole_rows(rows: Sequence[tuple[SystemRow, Parts]], judged: Sequence[Column]) -> tuple[SystemRow, ...]:
@@ -100,8 +98,13 @@ def _p_value(rows: Sequence[SystemRow], parts: Sequence[Ways | None], a: int, b:
     return overall_of(differences).p_value
 
 
-def differences_of(a: Found, b: Found) -> list[Part] | None:
-    """``b`` minus ``a``, task by task over the same units, each training counting once; None where there are none."""
+def differences_of(a: tuple[SystemRow, Ways | None], b: tuple[SystemRow, Ways | None]) -> list[Part] | None:
+    """``b`` minus ``a``, task by task over the same units, each training counting once; None where there are none.
+
+    Args:
+        a: A row and its parts, None where its predictions cannot be read.
+        b: The same of another.
+    """
     pair = on_shared_units(a[1], b[1])
     if pair is None:
         return None

@@ -36,12 +36,14 @@ def write_page(
         The page, then the figures.
 
     Raises:
-        UsageError: the name of the page ends otherwise, or two places hold a record of one cell.
+        UsageError: the name of the page ends otherwise, no place is given, or two hold a record of one cell.
         RecordError: an archive, predictions or the similarity cannot be trusted.
         SpecError: the grid is not valid.
     """
     if out.suffix != ".md":
         raise UsageError(f"--out {out}: expected a name ending in .md.")
+    if not records:
+        raise UsageError("no folder or archive of records was given, expected one at least (evidence/records).")
     collection = joined([collect(place) for place in records])
     failed, damaged = list[Failed](), list[str]()
     for place in records:
