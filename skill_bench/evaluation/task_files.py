@@ -9,11 +9,11 @@ from typing import Any
 from pydantic import create_model
 
 from skill_bench.base import catalog
-from skill_bench.base.errors import SpecError, suggest
+from skill_bench.base.errors import SpecError, UnknownName, suggest
 from skill_bench.base.specs import read_toml, unknown_key, validate
 from skill_bench.evaluation import kinds
 from skill_bench.metrics.scales import SCALES
-from skill_bench.tasks import TaskSpec
+from skill_bench.tasks import TaskSpec, TrainedSpec
 
 
 def load_task(name: str) -> TaskSpec:
@@ -24,6 +24,14 @@ def load_task(name: str) -> TaskSpec:
         SpecError: the file is not valid; names the file, the key and the nearest valid key.
     """
     return load_task_file(catalog.entry("tasks", name))
+
+
+def is_trained(name: str) -> bool:
+    """Whether another seed gives another result; what is no task any more is taken to be."""
+    try:
+        return isinstance(load_task(name), TrainedSpec)
+    except UnknownName:
+        return True
 
 
 def load_task_file(path: Path) -> TaskSpec:

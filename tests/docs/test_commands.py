@@ -60,7 +60,7 @@ def test_every_command_that_is_shown_can_be_given(page: Path) -> None:
 
 def test_pages_are_found() -> None:
     assert sum(len(commands(page)) for page in PAGES) > 40
-    assert len(commands(ROOT / "README.md")) == 4
+    assert len(commands(ROOT / "README.md")) == 6
 
 
 def test_the_task_that_is_shown_can_be_read(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_it_holds_the_frame_in_full_precision(shipped: Table, shipped_page: str)
 def test_it_begins_with_what_was_found(shipped_page: str) -> None:
     first, *_, demo = data_in(shipped_page)["sections"]
     assert re.search(
-        r"^On KS alone, \d students keep \d+ ± \d+ % of their teacher \(± \d+ % for other speakers\) "
+        r"^On KS and QBE, \d students keep \d+ ± \d+ % of their teacher \(± \d+ % for other speakers\) "
         r"at .* % of its size; "
         r"SKILL and DPHuBERT .* points for other speakers\)\.$",
         first["finding"],

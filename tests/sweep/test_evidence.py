@@ -251,6 +251,25 @@ def test_the_page_says_who_wins_and_what_is_not_there(with_controls: Path) -> No
     assert [cell.strip() for cell in row.split("|")[2:5]] == ["–", "–", "–"], "a task is missing"
 
 
+def test_one_seed_is_enough_for_a_task_that_trains_nothing(with_controls: Path) -> None:
+    for path in with_controls.glob("*/*/pr-s*.json"):
+        record = Record.read(path)
+        path.unlink()
+        if record.key.seed == 0:
+            save(record.model_copy(update={"key": record.key.model_copy(update={"task": "qbe"})}), with_controls)
+    expected = {"skill": Wanted(seeds=(0, 1, 2), tasks=("demo/ks", "demo/qbe"), probe_seeds=(0, 1))}
+    text = write_up(collect(with_controls), similarity=None, command="x", expected=expected)
+    assert [line for line in text.splitlines() if "qbe, probe seed" in line] == [
+        "- qbe, probe seed 0, 1: no result of fbank"
+    ]
+    means, _, systems = text.partition("## The mean over the tasks that count")[2].partition("## Systems")
+    (teacher,) = [line for line in means.splitlines() if line.startswith("| Teacher ")]
+    assert "71.0 [58.3, 83.7]" in teacher, "70 and 72: its one value counts beside both probe seeds"
+    assert teacher.endswith("| – x 2   |")
+    (teacher,) = [line for line in systems.splitlines()[:20] if line.startswith("| Teacher ")]
+    assert "| 30.0   " in teacher, "nothing was drawn, so there is no interval"
+
+
 def test_a_task_counts_where_the_teacher_leads_both_controls(folder: Path, make_record: MakeRecord) -> None:
     add_teacher_and_controls(folder, make_record, untrained_ks=68)
     (section,) = build([collect(folder)]).sections

@@ -26,20 +26,13 @@ def with_mean(row: SystemRow, judged: Sequence[Column | None]) -> SystemRow:
     return replace(row, quantities={**row.quantities, MEAN.name: statistics.fmean(points)}) if points else row
 
 
-def with_ranks(rows: Iterable[SystemRow], *, by: Quantity, among: Sequence[Column] = ()) -> list[SystemRow]:
+def with_ranks(rows: Iterable[SystemRow], *, by: Quantity) -> list[SystemRow]:
     """The rows with ranks by a score and in every cell, best first; rows without a rank last.
 
     Equal values share a rank.
-
-    Args:
-        among: Columns without which a row has no rank, unless every row with a score lacks one.
     """
     rows = list(rows)
-    whole = [row for row in rows if row.scores.keys() >= {column.name for column in among}]
-    if all(row.value(by) is None for row in whole):
-        whole = rows
-    can_rank = {id(row) for row in whole}
-    scores = [row.value(by) for row in whole]
+    scores = [row.value(by) for row in rows]
     points: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         for name, cell in row.scores.items():
@@ -47,7 +40,7 @@ def with_ranks(rows: Iterable[SystemRow], *, by: Quantity, among: Sequence[Colum
 
     def ranked(row: SystemRow) -> SystemRow:
         cells = {name: replace(cell, rank=place(cell.points, points[name])) for name, cell in row.scores.items()}
-        return replace(row, scores=cells, rank=place(row.value(by), scores) if id(row) in can_rank else None)
+        return replace(row, scores=cells, rank=place(row.value(by), scores))
 
     done = [ranked(row) for row in rows]
     return sorted(done, key=lambda r: (r.rank is None, r.rank or 0, r.title.lower(), r.origin, r.identity or ""))

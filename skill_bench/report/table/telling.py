@@ -126,17 +126,11 @@ def why_not(tasks: Sequence[str], found: Sequence[Lead]) -> str:
 
 
 def with_telling_tasks(section: Section, found: Sequence[Lead]) -> Section:
-    """The section with means, ranks and retention over the tasks that count; its notes name the others.
-
-    A rank needs every task that the teacher was tested on: students of an ablation, tested on what counts alone, have a
-    mean, and are not among the systems.
-    """
+    """The section with means, ranks and retention over the tasks that count; its notes name the others."""
     left_out = not_counted(section.tasks, found)
     if not left_out:
         return section
     counting = [lead.column for lead in found if lead.counts]
-    of_teacher = {name for _, teacher, _ in pairs(section.rows) for name in teacher.scores}
-    needed = [column for column in section.judged if column.name in of_teacher]
     rows = [
         with_mean(
             replace(row, quantities={k: v for k, v in row.quantities.items() if k not in (MEAN.name, RETENTION.name)}),
@@ -146,7 +140,7 @@ def with_telling_tasks(section: Section, found: Sequence[Lead]) -> Section:
     ]
     return replace(
         section,
-        rows=tuple(with_retention(with_ranks(rows, by=MEAN, among=needed), by=MEAN)),
+        rows=tuple(with_retention(with_ranks(rows, by=MEAN), by=MEAN)),
         left_out=left_out,
         notes=(*section.notes, f"the mean leaves out {why_not(left_out, found)}"),
     )

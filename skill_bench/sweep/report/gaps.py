@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from skill_bench.base.escape import markdown, without_paths
+from skill_bench.evaluation.task_files import is_trained
 from skill_bench.report.table.table import Section, SystemRow
 from skill_bench.sweep.failed import Failed
 from skill_bench.sweep.grid import by_suite
@@ -99,7 +100,8 @@ def _of_suite(
             is_expected = training[0] in wanted
             asked = task in wanted[training[0]] if is_expected else (training, task) in beside
             has = (of_today if is_expected else results).get(training, set())
-            if asked and (absent := probe_seeds - has):
+            enough = has and not is_trained(task)  # another seed would give the same
+            if asked and not enough and (absent := probe_seeds - has):
                 lacking[tuple(sorted(absent))].append(called)
         lines += [
             f"{task}, probe seed {', '.join(map(str, absent))}: no result of {', '.join(systems)}"

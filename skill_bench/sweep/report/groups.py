@@ -13,6 +13,7 @@ from scipy import stats
 
 from skill_bench.base.documents import parse_json
 from skill_bench.base.escape import markdown_cell
+from skill_bench.evaluation.task_files import is_trained
 from skill_bench.report.comparison import compare_entries
 from skill_bench.report.statistics.interval import LEVEL, Interval
 from skill_bench.report.statistics.paired import Comparison
@@ -82,8 +83,9 @@ class Group:
 
     @property
     def n_probe_seeds(self) -> tuple[int, int]:
-        """The fewest and the most probe seeds that a cell has."""
-        counts = {len(cell.by_seed) for row in self.rows.values() for cell in row.scores.values()} or {0}
+        """The fewest and the most probe seeds that a cell has; of one without training all give the same."""
+        cells = [cell for row in self.rows.values() for cell in row.scores.values()]
+        counts = {len(cell.by_seed) for cell in cells if is_trained(cell.column.task)} or {min(len(cells), 1)}
         return min(counts), max(counts)
 
     def metric(self, column: Column) -> Estimate | None:
@@ -91,7 +93,8 @@ class Group:
         cells = {seed: row.scores[column.name] for seed, row in self.rows.items() if column.name in row.scores}
         # A model that is there once varies by its probes alone.
         by_probe = [value for cell in cells.values() for value in cell.by_seed.values()]
-        return estimate_of([cell.value for cell in cells.values()] if self.is_student else by_probe)
+        once = self.is_student or not is_trained(column.task)
+        return estimate_of([cell.value for cell in cells.values()] if once else by_probe)
 
 
 def estimate_of(values: Sequence[float]) -> Estimate | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from scipy import stats
 
+from skill_bench.evaluation.task_files import is_trained
 from skill_bench.report.comparison import p_text, verdict
 from skill_bench.report.render.layout import ABSENT
 from skill_bench.report.statistics.interval import LEVEL
@@ -188,8 +189,12 @@ def mean(suites: Sequence[Suite], name: str) -> Estimate | None:
         return estimate_of([statistics.fmean(one.points for one in scores) for scores in trainings])
     # A system that is there once varies by its probes alone.
     (scores,) = trainings
-    probes = sorted(set.intersection(*(set(one.by_seed) for one in scores)))
-    return estimate_of([statistics.fmean(one.column.points(one.by_seed[seed]) for one in scores) for seed in probes])
+    seeds_of = [set(one.by_seed) for one in scores if is_trained(one.column.task)]
+    if not seeds_of:
+        return estimate_of([statistics.fmean(one.points for one in scores)])
+    probes = sorted(set.intersection(*seeds_of))
+    by_probe = [[one.column.points(one.by_seed.get(seed, one.value)) for one in scores] for seed in probes]
+    return estimate_of([statistics.fmean(points) for points in by_probe])
 
 
 def between(suites: Sequence[Suite], reference: str, name: str) -> Overall | None:
