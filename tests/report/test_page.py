@@ -143,7 +143,8 @@ def test_it_begins_with_what_was_found(shipped_page: str) -> None:
         first["finding"],
     )
     assert re.match(
-        r"Best student: .*, mean over keyword spotting \(KS\), query by example \(QBE\) [\d.]+ ± [\d.]+ \(± [\d.]+ for other speakers\); rank 1.*"
+        r"Best student: .*, mean over keyword spotting \(KS\), query by example \(QBE\) "
+        r"[\d.]+ ± [\d.]+ \(± [\d.]+ for other speakers\); rank 1.*"
         r"\. It takes .* M params \(\d+ % of its teacher's\), .* G MACs \(\d+ %\), .* MB file \(\d+ %\)",
         first["best"],
     )

@@ -121,16 +121,16 @@ def _said(section: Section) -> list[str]:
 
 
 def _common_notes(section: Section) -> list[str]:
-    """What the records of every task say of their data; of a single task, what it was tested on."""
+    """What the section was tested on, and what the records of every task say of their data where there are several."""
     by_task: dict[str, set[str]] = {}
     for record in (entry.record for row in section.rows for entry in row.entries):
         if record.data is not None:
             by_task.setdefault(record.key.task, set()).update(record.data.notes)
-    if len(by_task) > 1:
-        return sorted(set.intersection(*by_task.values()))
-    found = [note for notes in by_task.values() for note in sorted(notes) if note.startswith(RECOGNISED)]
+    shared = sorted(set.intersection(*by_task.values())) if by_task else []
+    recognised = [note for note in shared if note.startswith(RECOGNISED)]
     title = suites().get(section.suite, "").partition(":")[0]
-    return found or ([title] if title and section.suite in layouts() else [])
+    named = recognised or ([title] if title and section.suite in layouts() else [])
+    return [*named, *(note for note in shared if note not in named)] if len(by_task) > 1 else named
 
 
 def _names(columns: Sequence[Column]) -> str:
