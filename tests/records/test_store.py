@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import made_records
 import pytest
 from pydantic import JsonValue
 from typer.testing import CliRunner
@@ -181,6 +182,14 @@ def test_damage_in_an_archive_is_a_problem_of_that_record(folder: Path, tmp_path
     assert "a.zip: demo/good/ks-s0.json cannot be read" in found.problems[0]
     with pytest.raises(RecordError, match="1 file is damaged"):
         contents(place)
+
+
+def test_what_students_keep_is_packed_without_any_task(tmp_path: Path) -> None:
+    document = made_records.fidelity("skill-s0", 0.5, "words")
+    document.write(document.path(tmp_path / "records"))
+    assert pack(tmp_path / "records", tmp_path / "a.zip").records == {}
+    unpack(tmp_path / "a.zip", tmp_path / "b")
+    assert tree(tmp_path / "b") == tree(tmp_path / "records")
 
 
 def test_commands(folder: Path, tmp_path: Path) -> None:
