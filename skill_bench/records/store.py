@@ -52,7 +52,7 @@ def contents(place: Path) -> Contents:
     """Everything that belongs to the records in a folder or archive, each file checked against its digest.
 
     Raises:
-        UsageError: no folder or archive, or neither a record nor another document in it.
+        UsageError: no folder or archive, or no document in it.
         RecordError: files are damaged; names them all.
     """
     if not is_place(place):
@@ -90,7 +90,7 @@ def pack(place: Path, out: Path, *, force: bool = False) -> Contents:
     A folder's archives are part of it: packed into one of them, the folder's new records join those that are there.
 
     Raises:
-        UsageError: ``place`` holds nothing of that, or ``out`` is there already or has another name than an archive.
+        UsageError: ``place`` holds no document, or ``out`` is there already or has another name than an archive.
         RecordError: files are damaged; nothing is written.
     """
     if out.suffix != SUFFIX:

@@ -94,13 +94,14 @@ def _of_suite(
     probe_seeds |= {seed for results in found.values() for seeds in results.values() for seed in seeds}
     lines = []
     for task, results in found.items():
+        trained = is_trained(task)
         of_today = _results([suite for suite in own if not suite.section.outdated], task) or results
         lacking: dict[tuple[int, ...], list[str]] = defaultdict(list)
         for training, called in there.items():
             is_expected = training[0] in wanted
             asked = task in wanted[training[0]] if is_expected else (training, task) in beside
             has = (of_today if is_expected else results).get(training, set())
-            enough = has and not is_trained(task)  # another seed would give the same
+            enough = has and not trained  # another seed would give the same
             if asked and not enough and (absent := probe_seeds - has):
                 lacking[tuple(sorted(absent))].append(called)
         lines += [

@@ -85,7 +85,8 @@ class Group:
     def n_probe_seeds(self) -> tuple[int, int]:
         """The fewest and the most probe seeds that a cell has; of one without training all give the same."""
         cells = [cell for row in self.rows.values() for cell in row.scores.values()]
-        counts = {len(cell.by_seed) for cell in cells if is_trained(cell.column.task)} or {min(len(cells), 1)}
+        trained = set(filter(is_trained, {cell.column.task for cell in cells}))
+        counts = {len(cell.by_seed) for cell in cells if cell.column.task in trained} or {min(len(cells), 1)}
         return min(counts), max(counts)
 
     def metric(self, column: Column) -> Estimate | None:
