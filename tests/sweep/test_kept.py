@@ -304,6 +304,30 @@ def test_which_keeps_most_and_whom_a_test_tells_from_it() -> None:
     )
 
 
+def test_variants_with_several_seeds_are_told_from_their_recipe_after_holm_for_their_number() -> None:
+    """Either of two would pass alone."""
+    rows: dict[str, tuple[Mapping[str, Any], Sequence[float]]] = {
+        "skill": (SKILL, (0.500, 0.501, 0.502)),
+        "skill-k2": (changed(SKILL, "groups", n_groups=2), (0.5025, 0.5035, 0.5045)),
+        "skill-k3": (changed(SKILL, "groups", n_groups=3), (0.5025, 0.5035, 0.5045)),
+        "skill-k8": (changed(SKILL, "groups", n_groups=8), (0.7,)),
+    }
+
+    def said(names: Sequence[str]) -> list[str]:
+        documents = [
+            made_records.fidelity(f"{name}-s{seed}", value, "a", recipe=rows[name][0])
+            for name in names
+            for seed, value in enumerate(rows[name][1])
+        ]
+        text = "\n".join(kept([part_of(documents)])).partition("### Variants of a recipe")[2].partition("###")[0]
+        return [line for line in text.splitlines() if line.startswith("- ")]
+
+    assert said(["skill", "skill-k2", "skill-k8"]) == ["- SKILL-K2 keeps more than SKILL by 0.002 (p 0.038)."]
+    assert said([*rows]) == [
+        f"- no difference shown: SKILL-{name} and SKILL are too close to call (p 0.075)." for name in ("K2", "K3")
+    ]
+
+
 def test_layers_on_which_more_is_kept() -> None:
     shapes = {"skill": (0.2, 0.0, 0.0), "uniform": (0.0, 0.0, 0.1)}
     documents = [

@@ -28,7 +28,8 @@ _ONE_SEED = (
 )
 _HOW_VARIANTS = (
     "Each row is the recipe with the change that is named; to the recipe: whitened, with intervals as above, not "
-    "corrected for the number of rows."
+    "corrected for the number of rows. What is said in words is of rows with several distillation seeds, after Holm "
+    "for the number of these."
 )
 _HOW_LAYERS = (
     "Each cell as above, for itself; what is said in words is after Holm for the layers of a row. Speakers and seeds "
@@ -95,7 +96,7 @@ def _recipes(part: Part, names: Sequence[str]) -> list[str]:
         ]
         for name in names
     ]
-    said = [*_most(part, names), *(_verdict(part, name, against[name], p) for name, p in p_values.items())]
+    said = [*_most(part, names), *(_verdict(part, REFERENCE, name, against[name], p) for name, p in p_values.items())]
     return [grid(table, [*_headings(part.corpora), "to SKILL", "p"]), *([bullets(said)] if said else [])]
 
 
@@ -129,32 +130,42 @@ def _from_other_layers(part: Part, names: Sequence[str]) -> list[str]:
     return found
 
 
-def _verdict(part: Part, name: str, found: Difference, p: float) -> str:
-    title, reference = (markdown(part.rows[one].title) for one in (name, REFERENCE))
+def _verdict(part: Part, reference: str, name: str, found: Difference, p: float) -> str:
+    title, of = (markdown(part.rows[one].title) for one in (name, reference))
     low, high = found.interval.low, found.interval.high
     if p < 1 - LEVEL:
         way = "more" if found.difference > 0 else "less"
-        return f"{title} keeps {way} than {reference} by {abs(found.difference):.{_DECIMALS}f} (p {p_text(p)})."
+        return f"{title} keeps {way} than {of} by {abs(found.difference):.{_DECIMALS}f} (p {p_text(p)})."
     if not low < 0 < high:  # not once it is corrected for all rows
-        return f"no difference shown: {title} and {reference} are too close to call (p {p_text(p)})."
+        return f"no difference shown: {title} and {of} are too close to call (p {p_text(p)})."
     ends = f"{-low:.{_DECIMALS}f} less to {high:.{_DECIMALS}f} more"
     return f"no difference shown: {title} may keep {ends} (p {p_text(p)})."
 
 
 def _variants(part: Part, names: Sequence[str]) -> list[str]:
+    """The table, and what the tests say of those that another seed was tried of."""
+    recipes = {name: str(part.rows[name].recipe.get("name")) for name in names}
+    against = {name: one for name in names if (one := part.against(recipes[name], name)) is not None}
+    repeated = {
+        name: one.p_value
+        for name, one in against.items()
+        if one.p_value is not None and len(part.rows[name].complete(part.corpora)) > 1
+    }
     table = [
         [
             *_first_cells(part, name, ()),
-            difference(part.against(str(part.rows[name].recipe.get("name")), name), decimals=_DECIMALS),
-            part.rows[str(part.rows[name].recipe.get("name"))].title,
+            difference(against.get(name), decimals=_DECIMALS),
+            part.rows[recipe].title,
             changed(part.rows[name].changes),
         ]
-        for name in names
+        for name, recipe in recipes.items()
     ]
+    said = [_verdict(part, recipes[name], name, against[name], p) for name, p in holm_by_name(repeated).items()]
     return [
         "### Variants of a recipe",
         grid(table, [*_headings(()), "to the recipe", "recipe", "change"]),
         _HOW_VARIANTS,
+        *([bullets(said)] if said else []),
     ]
 
 
