@@ -445,15 +445,32 @@ def test_what_keeping_more_goes_with(with_controls: Path, make_record: MakeRecor
     documents.append(made_records.fidelity("uniform-k2-s0", 0.3, "a"))
     save_student(make_record, with_controls, "uniform-k2", 0, 60, {**UNIFORM, "groups": {"method": "uniform"}})
     found = replace(collect(with_controls), fidelity=tuple(documents))
-    text = write_up(found, similarity=None, command="x").partition("## What keeping more goes with on tasks")[2]
-    said = re.search(r"Over 5 rows of students, .01 more of whitened R2 goes with (\S+) points \[(\S+), (\S+)\]", text)
-    assert said is not None
-    points = [63.5, 51.5, 61.5, 70.5, 60.5]  # on ks: dphubert lacks a cell of pr
-    line = stats.linregress([*kept.values(), 0.3], points)
-    half = stats.t.ppf(0.975, 3) * line.stderr
-    expected = [0.01 * end for end in (line.slope, line.slope - half, line.slope + half)]
-    assert [float(one) for one in said.groups()] == pytest.approx(expected, abs=0.01)
-    assert "Spearman's rank correlation is +0.40 (p 0.505)" in text
+
+    def line_of(text: str, who: str) -> list[str]:
+        part = text.partition("## What keeping more goes with on tasks")[2].partition("## ")[0]
+        row = next(row for row in part.splitlines() if row.startswith(f"| {who} "))
+        return [cell.strip() for cell in row.split("|")[2:-1]]
+
+    def expected(x: Sequence[float], y: Sequence[float]) -> list[float]:
+        line = stats.linregress(x, y)
+        half = stats.t.ppf(0.975, len(x) - 2) * line.stderr
+        return [0.01 * end for end in (line.slope, line.slope - half, line.slope + half)]
+
+    text = write_up(found, similarity=None, command="x")
+    rows, tasks, slope, rank, p = line_of(text, "all")
+    assert (rows, tasks, rank, p) == ("5", "demo pr, demo ks", "+0.40", "0.505")
+    points = [63.5, 51.5, 61.5, 70.5, 60.5]
+    assert [float(one) for one in re.findall(r"[+-][0-9.]+", slope)] == pytest.approx(
+        expected([*kept.values(), 0.3], points), abs=0.01
+    )
+    assert "with the teacher's layers" not in text, "nobody has fewer"
+    # A shallow row far away gives the line of all; beside it stands the line without.
+    documents.append(made_records.fidelity("distilhubert-s0", 0.9, "a", mapping="recipe"))
+    save_student(make_record, with_controls, "distilhubert", 0, 10, {"name": "distilhubert"})
+    with_shallow = write_up(replace(collect(with_controls), fidelity=tuple(documents)), similarity=None, command="x")
+    assert line_of(with_shallow, "all, with the teacher's layers") == [rows, tasks, slope, rank, p]
+    assert line_of(with_shallow, "all")[0] == "6"
+    assert line_of(with_shallow, "all")[2].startswith("-")
 
 
 def test_a_variant_without_any_task_takes_none_from_the_others(with_controls: Path, make_record: MakeRecord) -> None:

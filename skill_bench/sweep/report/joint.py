@@ -33,6 +33,12 @@ _HOW = (
     f"p: after Holm for the number of students; {ABSENT}: was not distilled. Seeds: distillation x probe."
 )
 
+_HOW_WORTH = (
+    "Points for .01 more of whitened R2: a line of least squares [95 %]; Spearman's rank correlation. Rows count as "
+    "independent, though some differ in one option alone. Students with fewer layers than their teacher are read from "
+    "one of them: a single such row can give the line of all."
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
@@ -152,8 +158,29 @@ def _measure(suites: Sequence[Suite], names: Sequence[str], tasks: Sequence[str]
 
 
 def worth(part: Part, suites: Sequence[Suite]) -> list[str]:
-    """What goes with keeping more of the teacher on the tasks that count and that all students have."""
-    names = [name for name in part.rows if any(_has_one(suite, name) for suite in suites)]
+    """What goes with keeping more of the teacher on the tasks that count and that all students of a line have."""
+    every = [name for name in part.rows if any(_has_one(suite, name) for suite in suites)]
+    recipes = [name for name in every if not part.rows[name].changes]
+    shallow = {name for name in every if part.rows[name].is_shallow}
+    choices = {"all": every, "recipes": recipes}
+    choices |= {
+        f"{who}, with the teacher's layers": [name for name in names if name not in shallow]
+        for who, names in choices.items()
+        if shallow & {*names}
+    }
+    shown: dict[tuple[str, ...], list[str]] = {}
+    for who, names in choices.items():
+        if (line := _line(part, suites, names)) is not None:
+            # What has neither other rows nor other tasks is no line of its own.
+            shown.setdefault((line[0], line[1]), [who, *line])
+    if not shown:
+        return []
+    headings = ["students", "rows", "tasks", "points for .01 more", "rank correlation", "p"]
+    return ["## What keeping more goes with on tasks", grid(list(shown.values()), headings), _HOW_WORTH]
+
+
+def _line(part: Part, suites: Sequence[Suite], names: Sequence[str]) -> list[str] | None:
+    """Rows, tasks, slope, Spearman's correlation and its p; None where that says nothing."""
     shared = [_of_tasks_of_all(suite, names) for suite in suites]
     points = [
         (kept.value, scored.value)
@@ -161,17 +188,17 @@ def worth(part: Part, suites: Sequence[Suite]) -> list[str]:
         if (kept := part.rows[name].whitened(part.corpora)) is not None and (scored := mean(shared, name)) is not None
     ]
     if len(points) < _FEWEST_ROWS or len({x for x, _ in points}) < 2:
-        return []
+        return None
     tasks = ", ".join(f"{suite.section.suite} {column.task}" for suite in shared for column in suite.counted)
     line, rank = stats.linregress(*zip(*points, strict=True)), stats.spearmanr(points)
     half = float(stats.t.ppf(0.5 + LEVEL / 2, len(points) - 2)) * line.stderr
     slope, low, high = (_HUNDREDTH * value for value in (line.slope, line.slope - half, line.slope + half))
     return [
-        "## What keeping more goes with on tasks",
-        f"Over {len(points)} rows of students, .01 more of whitened R2 goes with {slope:+.2f} points "
-        f"[{low:+.2f}, {high:+.2f}] on {tasks} (a line of least squares); Spearman's rank correlation is "
-        f"{rank.statistic:+.2f} (p {p_text(float(rank.pvalue))}). Rows count as independent, though some differ in one "
-        "option alone.",
+        f"{len(points)}",
+        tasks,
+        f"{slope:+.2f} [{low:+.2f}, {high:+.2f}]",
+        f"{rank.statistic:+.2f}",
+        p_text(float(rank.pvalue)),
     ]
 
 

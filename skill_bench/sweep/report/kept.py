@@ -121,8 +121,8 @@ def _from_other_layers(part: Part, names: Sequence[str]) -> list[str]:
     """A sentence for each row whose layers are not the teacher's."""
     found = []
     for name in names:
-        reading = next(iter(next(iter(part.rows[name].readings.values())).values()))
-        if reading.mapping != "same":
+        if part.rows[name].is_shallow:
+            reading = next(iter(next(iter(part.rows[name].readings.values())).values()))
             own = sorted({layer.student_layer for layer in reading.layers})
             layers = f"layer{'s' if len(own) > 1 else ''} {', '.join(map(str, own))}"
             title = markdown(part.rows[name].title)

@@ -43,6 +43,11 @@ class Kept:
         """That its students share, without seeds; empty if not known."""
         return recipe_of(next(iter(self.students.values())).details)
 
+    @property
+    def is_shallow(self) -> bool:
+        """Whether it has fewer layers than the teacher, whose layers are predicted from others than their own."""
+        return next(iter(next(iter(self.readings.values())).values())).mapping != "same"
+
     def whitened(self, corpora: Sequence[str], layer: int | None = None) -> Estimate | None:
         """The mean over ``corpora``, of the seeds that have them all; of one layer of the teacher or of all."""
         return self._mean(corpora, lambda one: (one if layer is None else one.layers[layer]).whitened.value)
