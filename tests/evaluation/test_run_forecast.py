@@ -1,13 +1,18 @@
-"""What is counted in a forecast, and that records hold it. Times themselves are never asserted."""
+"""What is counted in a forecast, what it makes of seconds by a clock that is imitated, and that records hold it.
+
+Real times are never asserted.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fake_speech import FakeUpstream, class_data, sequence_data
+from torch import Tensor
 
 from skill_bench.base.progress import Silent
 from skill_bench.base.provenance import collect
@@ -20,6 +25,7 @@ from skill_bench.evaluation.plan import Plan, UpstreamRequest
 from skill_bench.evaluation.probe import SEARCHED_LAYERS, Prober, audio_read_seconds
 from skill_bench.evaluation.task_files import load_task
 from skill_bench.features.extract import extract
+from skill_bench.probes.parameters import GridAdam
 from skill_bench.records.profile import Band
 from skill_bench.records.record import System
 from skill_bench.tasks import TaskSpec
@@ -237,3 +243,64 @@ def test_the_forecast_says_what_is_computed_again(tmp_path: Path) -> None:
     assert [line.strip() for line in run_lines(found)][2] == (
         "frames that find no place are computed again at every use: 2.00 h of audio, 2.0 [1.0, 3.0]"
     )
+
+
+STEP_SECONDS, WAVE_SECONDS = 2.0, 1000.0
+PROBE_SECONDS = probe._PROBE_SECONDS
+
+
+class Slow(FakeUpstream):
+    """Takes a thousand seconds a wave."""
+
+    def __init__(self, now: list[float]) -> None:
+        super().__init__()
+        self.now = now
+
+    def hidden_states(self, waves: list[Tensor]) -> list[Tensor]:
+        self.now[0] += WAVE_SECONDS * len(waves)
+        return super().hidden_states(waves)
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The clock's seconds; a probe takes as many as it does."""
+    found = [0.0]
+    monkeypatch.setattr(probe, "_PROBE_SECONDS", PROBE_SECONDS)
+    monkeypatch.setattr(time, "perf_counter", lambda: found[0])
+    step = GridAdam.step
+
+    def slow(self: GridAdam) -> None:
+        found[0] += STEP_SECONDS
+        step(self)
+
+    monkeypatch.setattr(GridAdam, "step", slow)
+    return found
+
+
+def timed(**changes: object) -> TaskSpec:
+    task = load_task("ks").for_suite("demo")
+    settings = {"steps": 40, "evaluate_every_steps": 20, "patience_evaluations": False} | changes
+    return task.model_copy(update={"protocol": task.protocol.model_copy(update=settings)})
+
+
+def test_seconds_of_features_are_none_of_training(
+    now: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The probe of extraction hears one utterance of each third; the others are extracted when training is probed."""
+    monkeypatch.setattr(probe, "_SAMPLE_BATCHES_A_THREAD", 1e-6)
+    upstream = Slow(now)
+    data = class_data(tmp_path / "audio")
+    prober = Prober(upstream=upstream, seeds=(0, 1), cache_dir=tmp_path)
+    found = prober.probe(timed(), data, data)
+    assert upstream.calls == [1, 1, 1, 18], "a wave of each third, and while training is probed the batch of all"
+    # Both seeds share each of 40 steps.
+    assert found.training_seconds.estimate == pytest.approx(40 * STEP_SECONDS)
+    left = (18 - 3) * WAVE_SECONDS
+    assert 0.5 * left < found.features_seconds.estimate < 2 * left
+
+
+def test_seconds_of_training_grow_with_steps_alone(now: list[float], tmp_path: Path) -> None:
+    data = class_data(tmp_path / "audio")
+    prober = Prober(upstream=Slow(now), seeds=(0,), cache_dir=tmp_path)
+    found = [prober.probe(timed(steps=steps), data, data).training_seconds.estimate for steps in (40, 80)]
+    assert found == pytest.approx([40 * STEP_SECONDS, 80 * STEP_SECONDS])

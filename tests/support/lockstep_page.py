@@ -93,7 +93,8 @@ def markdown(found: dict[str, Any]) -> str:
         "Our training under `--protocol s3prl` beside s3prl's own `DownstreamExpert.forward`, `Featurizer` and "
         "optimiser: equal initial weights, equal batches, dropout and SpecAugment off, one thread. Hidden states are "
         f"fixed random ones, heads are small. Made by `tests/support/lockstep_page.py` with {packages}; "
-        "`tests/parity/test_lockstep.py` holds 30 updates of each task, and 100 where a head is slow to say anything.",
+        "`tests/parity/test_training_parity.py` holds 30 updates of each task, and 100 where a head is slow to say "
+        "anything.",
         "Differences are the largest of all losses, relative to s3prl's. Predictions are those of test utterances "
         "after the last update (for ASV, cosines of trials within 1e-4); in brackets, how many different ones. "
         "float64 shows that both compute the same.",
