@@ -57,7 +57,7 @@ def distill(
         teacher: Checkpoint of any readable format, or a bundled upstream's name.
         data: Folder of audio, LibriSpeech tree or manifest.tsv; or several.
         out: The student's file, ending in .safetensors.
-        recipe: ``skill``, ``dphubert``, ``distilhubert``, ``random_groups``, ``uniform_groups``, or a TOML file.
+        recipe: ``skill`` or another that ``skill-bench list`` names, or a TOML file.
         changes: Of the recipe, ``table.key=value`` each.
         scale_updates: Multiplies every number of updates: .01 is a hundredth of the published schedule.
         work_dir: Folder of checkpoints and logs; beside ``out`` by default.

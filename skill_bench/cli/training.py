@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 RecipeName = Annotated[
     str,
-    typer.Option("--recipe", help="skill, dphubert, distilhubert, random_groups, uniform_groups, or a TOML file."),
+    typer.Option("--recipe", help="skill or another that `skill-bench list` names, or a TOML file."),
 ]
 Changes = Annotated[list[str], typer.Option("--set", help="Change one number: table.key=value; repeat for several.")]
 ScaleUpdates = Annotated[

@@ -66,7 +66,8 @@ def markdown() -> str:
         lines += [f"| | | | {key} | ours alone | {why} |" for key, why in original.ours.items()]
         lines.append("")
     lines += ["## SKILL", "", load_recipe("skill").source, ""]
-    lines += ["All else is as in the recipe `dphubert`; `uniform_groups` and `random_groups` change its groups alone."]
+    changed = "`skill_whitened`, `uniform_groups` and `random_groups` change its groups alone"
+    lines += [f"All else is as in the recipe `dphubert`; {changed}."]
     guide = "how-to/distilling.md#which-layers-make-a-target-and-how"
     lines += [f"What else a target can be, off in all of these: [options]({guide})."]
     return "\n".join(lines) + "\n"

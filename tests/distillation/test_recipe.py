@@ -26,7 +26,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "recipes.md"
 
 
 def test_the_catalog() -> None:
-    assert names() == ["distilhubert", "dphubert", "random_groups", "skill", "uniform_groups"]
+    assert names() == ["distilhubert", "dphubert", "random_groups", "skill", "skill_whitened", "uniform_groups"]
     assert [load_recipe(name).name for name in names()] == names()
 
 
@@ -43,7 +43,7 @@ def test_dphuberts_published_schedule() -> None:
     assert load_recipe("skill").loss.head_numbers(4) == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("name", ["dphubert", "random_groups", "uniform_groups"])
+@pytest.mark.parametrize("name", ["dphubert", "random_groups", "skill_whitened", "uniform_groups"])
 def test_recipes_to_compare_differ_from_skill_in_the_groups_alone(name: str) -> None:
     ours, skill = load_recipe(name).model_dump(), load_recipe("skill").model_dump()
     allowed = {"name", "title", "source", "groups"} | ({"loss"} if name == "dphubert" else set())

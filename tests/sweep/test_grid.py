@@ -98,7 +98,7 @@ def test_another_method_comes_with_its_keys_in_any_order(tmp_path: Path) -> None
 
 def test_the_shipped_grid_is_valid() -> None:
     grid, jobs = read_grid(catalog.folder("leaderboard") / "evidence.toml")
-    main = {"skill", "dphubert", "random_groups", "uniform_groups", "distilhubert"}
+    main = {"skill", "skill_whitened", "dphubert", "random_groups", "uniform_groups", "distilhubert"}
     assert main <= {row.name for row in grid.students}
     rows = [row for row in grid.students if row.name in main]
     assert all(row.seeds is None and row.tasks == rows[0].tasks for row in rows)
@@ -117,6 +117,8 @@ def test_another_teacher_has_the_main_rows_of_the_evidence() -> None:
         read_grid(catalog.folder("leaderboard") / name) for name in ("earlier_teacher.toml", "evidence.toml")
     )
     main = {job.name: job.recipe for job in all_jobs if job.row.seeds is None}
+    added = {name: main.pop(name) for name in list(main) if name.startswith("skill_whitened-")}
+    assert len(added) == len(there.seeds), "chosen with the bundled teacher, and of it alone"
     assert {job.name: job.recipe for job in own} == main
     assert (here.fidelity, here.probe_seeds, here.upstreams) == (there.fidelity, there.probe_seeds, there.upstreams)
     assert set(here.tasks) < set(there.tasks)
