@@ -28,6 +28,7 @@ ONE_SEED = (
     "Run with --seeds 3 or more to include it."
 )
 
+_EQUAL = "equal"
 SYNTHETIC = "no mean: this is synthetic speech, which ranks nothing"
 BY_SPEAKER = "tested over whole speakers, since utterances of one speaker are alike"
 _COLUMNS = (
@@ -154,7 +155,8 @@ def verdict(difference: float, low: float, high: float, *, shown: bool, a: str, 
         return f"no difference shown: {a} and {b} are too close to call"
     if _side(low) == _side(high):
         return f"no difference shown: {a} and {b} are equal to a tenth of a point"
-    return f"no difference shown: {b} may be {_side(low)} to {_side(high)}"
+    sides = [side for side in (_side(low), _side(high)) if side != _EQUAL]
+    return f"no difference shown: {b} may be {'up to ' if len(sides) == 1 else ''}{' to '.join(sides)}"
 
 
 def measured(row: SystemRow) -> str:
@@ -269,7 +271,7 @@ def _fits(row: SystemRow, wanted: str) -> bool:
 
 
 def _side(points: float) -> str:
-    return f"{abs(points):.1f} points {'better' if points > 0 else 'worse'}" if round(points, 1) else "equal"
+    return f"{abs(points):.1f} points {'better' if points > 0 else 'worse'}" if round(points, 1) else _EQUAL
 
 
 def to_text(found: SystemComparison) -> str:

@@ -254,24 +254,20 @@ class Drive:
         """Runs the missing cells, or, ``timed``, no cell: all have been run."""
         load = self._upstreams(students)
         for suite, own in by_suite(tasks).items():
-            seeds_of: dict[tuple[int, ...], list[str]] = {}
-            for task in own:
-                seeds_of.setdefault(self.grid.seeds_of(task), []).append(task)
-            for seeds, alike in {self.grid.probe_seeds: ()}.items() if timed else seeds_of.items():
-                plan = Plan(
-                    upstreams=[UpstreamRequest(name=name) for name in names],
-                    suite=suite,
-                    tasks=tuple(alike),
-                    seeds=seeds,
-                    out_dir=self._records,
-                    cache_dir=self.cache_dir,
-                    data_root=self.data_root,
-                    limit=self.grid.limit,
-                    device=self.device,
-                    profile="timed" if timed else "counted",
-                )
-                # evaluate has shown it
-                self.failures += [f"{failure.name}: {failure.error}" for failure in self._run(plan, load)]
+            plan = Plan(
+                upstreams=[UpstreamRequest(name=name) for name in names],
+                suite=suite,
+                tasks=() if timed else own,
+                seeds=self.grid.probe_seeds,
+                out_dir=self._records,
+                cache_dir=self.cache_dir,
+                data_root=self.data_root,
+                limit=self.grid.limit,
+                device=self.device,
+                profile="timed" if timed else "counted",
+            )
+            # evaluate has shown it
+            self.failures += [f"{failure.name}: {failure.error}" for failure in self._run(plan, load)]
 
     def _run(self, plan: Plan, load: Load) -> list[FailedCell]:
         if not self.by_first_alone:

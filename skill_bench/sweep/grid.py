@@ -46,7 +46,6 @@ from skill_bench.base.catalog import suites
 from skill_bench.base.errors import SpecError, UnknownName
 from skill_bench.base.specs import Count, Frozen, Positive, PositiveNumber
 from skill_bench.distillation.recipe import Recipe, load_recipe
-from skill_bench.evaluation.task_files import is_trained
 
 SEED = "{seed}"
 """Stands for the distillation seed in ``checkpoint`` and as a value in ``changes``."""
@@ -114,10 +113,6 @@ class Grid(Frozen):
         if repeated := sorted({name for name in corpora if corpora.count(name) > 1}):
             raise ValueError(f"fidelity on {', '.join(repeated)} occurs more than once; give each its own name")
         return self
-
-    def seeds_of(self, task: str) -> tuple[int, ...]:
-        """With which probe seeds ``task`` is run: the first alone where nothing is trained, since all give the same."""
-        return self.probe_seeds if is_trained(task) else self.probe_seeds[:1]
 
 
 @dataclass(frozen=True, kw_only=True)

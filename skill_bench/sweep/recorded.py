@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from skill_bench.base.errors import RecordError, UsageError
 from skill_bench.distillation.groups import choose, weights
 from skill_bench.distillation.recipe import Recipe
-from skill_bench.evaluation.task_files import load_task
+from skill_bench.evaluation.task_files import is_trained, load_task
 from skill_bench.layers.options import SimilarGroups
 from skill_bench.records.fidelity import Fidelity
 from skill_bench.records.record import Key, Record, System, find_record
@@ -32,7 +32,7 @@ def recorded_weights(job: Job, *, grid: Grid, records: Path, teacher_sha256: str
         Key(suite=suite, task=task, task_version=load_task(task).version, upstream=job.name, seed=seed)
         for suite, tasks in by_suite(job.tasks).items()
         for task in tasks
-        for seed in grid.seeds_of(task)
+        for seed in (grid.probe_seeds if is_trained(task) else grid.probe_seeds[:1])
     ]
     found = {_weights(job, find_record(records, key), key, grid=grid, teacher_sha256=teacher_sha256) for key in keys}
     return found.pop() if len(found) == 1 else None

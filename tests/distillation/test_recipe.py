@@ -46,8 +46,15 @@ def test_dphuberts_published_schedule() -> None:
 @pytest.mark.parametrize("name", ["dphubert", "random_groups", "skill_whitened", "uniform_groups"])
 def test_recipes_to_compare_differ_from_skill_in_the_groups_alone(name: str) -> None:
     ours, skill = load_recipe(name).model_dump(), load_recipe("skill").model_dump()
-    allowed = {"name", "title", "source", "groups"} | ({"loss"} if name == "dphubert" else set())
-    assert {key for key in skill if ours[key] != skill[key]} <= allowed
+    differs = {key for key in skill if ours[key] != skill[key]}
+    assert differs == {"name", "title", "source", "groups"} | ({"loss"} if name == "dphubert" else set())
+
+
+def test_skill_whitened_is_skill_with_another_measure() -> None:
+    found = load_recipe("skill_whitened").groups
+    assert isinstance(found, SimilarGroups)
+    assert found.measure == "whitened_cka"
+    assert found.model_copy(update={"measure": "cka"}) == load_recipe("skill").groups
 
 
 def test_distilhubert_has_the_updates_of_its_paper() -> None:

@@ -263,9 +263,7 @@ def test_the_command(out: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 def test_words() -> None:
     assert verdict(3.24, 1, 5, shown=True, a="A", b="B") == "B is better than A by 3.2 points"
-    assert verdict(0, -1.25, 0.0, shown=False, a="A", b="B") == (
-        "no difference shown: B may be 1.2 points worse to equal"
-    )
+    assert verdict(0, -1.25, 0.0, shown=False, a="A", b="B") == ("no difference shown: B may be up to 1.2 points worse")
     assert verdict(0, -0.04, 0.0, shown=False, a="A", b="B") == (
         "no difference shown: A and B are equal to a tenth of a point"
     )

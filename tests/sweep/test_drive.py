@@ -178,22 +178,6 @@ def test_a_row_has_the_tasks_it_asks_for(run: Callable[..., list[str]], tmp_path
     assert found == {"fbank": both, "teacher": both, "skill-s0": both, "uniform-s0": {"ks-s0"}}
 
 
-def test_what_trains_nothing_is_run_with_one_probe_seed(tmp_path: Path) -> None:
-    (tmp_path / "grid.toml").write_text(GRID)
-    plans: list[Plan] = []
-
-    def evaluated(plan: Plan, *, progress: Progress, load: Load) -> Outcome:
-        plans.append(plan)
-        return Outcome(failures=[])
-
-    drive = Drive(
-        grid=read_grid(tmp_path / "grid.toml")[0], jobs=[], teacher=tmp_path, data=[], data_root=None,
-        out=tmp_path / "out", cache_dir=tmp_path, device="cpu", progress=Silent(), evaluate=evaluated,
-    )  # fmt: skip
-    drive._evaluate(["skill"], ("demo/ks", "demo/qbe", "demo/sid"), {})
-    assert [(plan.tasks, tuple(plan.seeds)) for plan in plans] == [(("ks", "sid"), (0, 1)), (("qbe",), (0,))]
-
-
 def test_what_is_finished_is_not_done_again(
     run: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -439,10 +439,12 @@ def test_what_keeping_more_goes_with(with_controls: Path, make_record: MakeRecor
     kept = {"skill": 0.13, "dphubert": 0.01, "skill-k2": 0.11, "uniform_groups": 0.2}
     save_student(make_record, with_controls, "uniform_groups", 0, 70, UNIFORM)
     found = collect(with_controls)
-    documents = [made_records.fidelity(f"{name}-s0", value, "a") for name, value in kept.items()]
+    documents = [made_records.fidelity(f"{name}-s0", value, "a", recipe={"name": name}) for name, value in kept.items()]
+    documents[2] = made_records.fidelity("skill-k2-s0", kept["skill-k2"], "a", recipe={"name": "skill", "k": 2})
     few = write_up(replace(found, fidelity=tuple(documents)), similarity=None, command="x")
     assert "goes with on tasks" not in few, "four rows are no line"
-    documents.append(made_records.fidelity("uniform-k2-s0", 0.3, "a"))
+    variant = {"name": "uniform_groups", "k": 2}
+    documents.append(made_records.fidelity("uniform-k2-s0", 0.3, "a", recipe=variant))
     save_student(make_record, with_controls, "uniform-k2", 0, 60, {**UNIFORM, "groups": {"method": "uniform"}})
     found = replace(collect(with_controls), fidelity=tuple(documents))
 
@@ -470,7 +472,16 @@ def test_what_keeping_more_goes_with(with_controls: Path, make_record: MakeRecor
     with_shallow = write_up(replace(collect(with_controls), fidelity=tuple(documents)), similarity=None, command="x")
     assert line_of(with_shallow, "all, with the teacher's layers") == [rows, tasks, slope, rank, p]
     assert line_of(with_shallow, "all")[0] == "6"
-    assert line_of(with_shallow, "all")[2].startswith("-")
+    assert [float(one) for one in re.findall(r"[+-][0-9.]+", line_of(with_shallow, "all")[2])] == pytest.approx(
+        expected([*kept.values(), 0.3, 0.9], [*points, 10.5]), abs=0.01
+    )
+    # As many recipes as rows with the teacher's layers, and not the same ones: each has its line.
+    for name, value, score, mapping in (("random_groups", 0.25, 65, "same"), ("shallow", 0.2, 12, "recipe")):
+        documents.append(made_records.fidelity(f"{name}-s0", value, "a", mapping=mapping))
+        save_student(make_record, with_controls, name, 0, score, {"name": name})
+    found = replace(collect(with_controls), fidelity=tuple(documents))
+    text = write_up(found, similarity=None, command="x")
+    assert [line_of(text, who)[0] for who in ("all", "recipes", "all, with the teacher's layers")] == ["8", "6", "6"]
 
 
 def test_a_variant_without_any_task_takes_none_from_the_others(with_controls: Path, make_record: MakeRecord) -> None:

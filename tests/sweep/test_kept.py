@@ -299,7 +299,7 @@ def test_which_keeps_most_and_whom_a_test_tells_from_it() -> None:
     documents = [
         made_records.fidelity(f"{name}-s{n}", v, "a") for name, own in values.items() for n, v in enumerate(own)
     ]
-    assert "- Most is kept by SAME: told apart from it: LESS; not told apart: SKILL." in "\n".join(
+    assert "- Of the recipes, most is kept by SAME: told apart from it: LESS; not told apart: SKILL." in "\n".join(
         kept([part_of(documents)])
     )
 
@@ -353,7 +353,7 @@ def test_the_layers_of_a_shallow_student_are_told() -> None:
         made_records.fidelity("distilhubert-s0", 0.4, "a", mapping="recipe"),
     ]
     text = "\n".join(kept([part_of(documents)]))
-    assert "DISTILHUBERT has fewer layers: each of the teacher's is predicted from its layer 2." in text
+    assert "DISTILHUBERT has not as many layers: each of the teacher's is predicted from its layer 2." in text
     assert "SKILL has fewer" not in text
 
 

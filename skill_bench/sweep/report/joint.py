@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from scipy import stats
@@ -35,8 +35,11 @@ _HOW = (
 
 _HOW_WORTH = (
     "Points for .01 more of whitened R2: a line of least squares [95 %]; Spearman's rank correlation. Rows count as "
-    "independent, though some differ in one option alone. Students with fewer layers than their teacher are read from "
-    "one of them: a single such row can give the line of all."
+    "independent, though some differ in one option alone."
+)
+_OTHER_DEPTH = (
+    " Of students that have not as many layers as their teacher, each of its layers is predicted from one that they "
+    "have: a single such row can give the line of all."
 )
 
 
@@ -161,45 +164,40 @@ def worth(part: Part, suites: Sequence[Suite]) -> list[str]:
     """What goes with keeping more of the teacher on the tasks that count and that all students of a line have."""
     every = [name for name in part.rows if any(_has_one(suite, name) for suite in suites)]
     recipes = [name for name in every if not part.rows[name].changes]
-    shallow = {name for name in every if part.rows[name].is_shallow}
+    others = {name for name in every if part.rows[name].has_other_depth}
     choices = {"all": every, "recipes": recipes}
-    choices |= {
-        f"{who}, with the teacher's layers": [name for name in names if name not in shallow]
-        for who, names in choices.items()
-        if shallow & {*names}
-    }
-    shown: dict[tuple[str, ...], list[str]] = {}
+    if others:
+        choices |= {
+            f"{who}, with the teacher's layers": [name for name in names if name not in others]
+            for who, names in choices.items()
+        }
+    lines: dict[tuple[Hashable, str], list[str]] = {}
     for who, names in choices.items():
-        if (line := _line(part, suites, names)) is not None:
+        shared = [_of_tasks_of_all(suite, names) for suite in suites]
+        tasks = ", ".join(f"{suite.section.suite} {column.task}" for suite in shared for column in suite.counted)
+        points = {
+            name: (kept.value, scored.value)
+            for name in names
+            if (kept := part.rows[name].whitened(part.corpora)) is not None
+            and (scored := mean(shared, name)) is not None
+        }
+        if len(points) >= _FEWEST_ROWS and len({x for x, _ in points.values()}) > 1:
+            found = [who, f"{len(points)}", tasks, *_line(list(points.values()))]
             # What has neither other rows nor other tasks is no line of its own.
-            shown.setdefault((line[0], line[1]), [who, *line])
-    if not shown:
+            lines.setdefault((frozenset(points), tasks), found)
+    if not lines:
         return []
     headings = ["students", "rows", "tasks", "points for .01 more", "rank correlation", "p"]
-    return ["## What keeping more goes with on tasks", grid(list(shown.values()), headings), _HOW_WORTH]
+    table = grid(list(lines.values()), headings)
+    return ["## What keeping more goes with on tasks", table, _HOW_WORTH + (_OTHER_DEPTH if others else "")]
 
 
-def _line(part: Part, suites: Sequence[Suite], names: Sequence[str]) -> list[str] | None:
-    """Rows, tasks, slope, Spearman's correlation and its p; None where that says nothing."""
-    shared = [_of_tasks_of_all(suite, names) for suite in suites]
-    points = [
-        (kept.value, scored.value)
-        for name in names
-        if (kept := part.rows[name].whitened(part.corpora)) is not None and (scored := mean(shared, name)) is not None
-    ]
-    if len(points) < _FEWEST_ROWS or len({x for x, _ in points}) < 2:
-        return None
-    tasks = ", ".join(f"{suite.section.suite} {column.task}" for suite in shared for column in suite.counted)
+def _line(points: Sequence[tuple[float, float]]) -> list[str]:
+    """Of (kept, points) each: slope, Spearman's correlation and its p."""
     line, rank = stats.linregress(*zip(*points, strict=True)), stats.spearmanr(points)
     half = float(stats.t.ppf(0.5 + LEVEL / 2, len(points) - 2)) * line.stderr
     slope, low, high = (_HUNDREDTH * value for value in (line.slope, line.slope - half, line.slope + half))
-    return [
-        f"{len(points)}",
-        tasks,
-        f"{slope:+.2f} [{low:+.2f}, {high:+.2f}]",
-        f"{rank.statistic:+.2f}",
-        p_text(float(rank.pvalue)),
-    ]
+    return [f"{slope:+.2f} [{low:+.2f}, {high:+.2f}]", f"{rank.statistic:+.2f}", p_text(float(rank.pvalue))]
 
 
 def mean(suites: Sequence[Suite], name: str) -> Estimate | None:

@@ -114,19 +114,19 @@ def _most(part: Part, names: Sequence[str]) -> list[str]:
     texts = [
         f"{what}: {', '.join(markdown(part.rows[name].title) for name in own)}" for what, own in told.items() if own
     ]
-    return [f"Most is kept by {markdown(part.rows[first].title)}: {'; '.join(texts)}."]
+    return [f"Of the recipes, most is kept by {markdown(part.rows[first].title)}: {'; '.join(texts)}."]
 
 
 def _from_other_layers(part: Part, names: Sequence[str]) -> list[str]:
     """A sentence for each row whose layers are not the teacher's."""
     found = []
     for name in names:
-        if part.rows[name].is_shallow:
+        if part.rows[name].has_other_depth:
             reading = next(iter(next(iter(part.rows[name].readings.values())).values()))
             own = sorted({layer.student_layer for layer in reading.layers})
             layers = f"layer{'s' if len(own) > 1 else ''} {', '.join(map(str, own))}"
             title = markdown(part.rows[name].title)
-            found.append(f"{title} has fewer layers: each of the teacher's is predicted from its {layers}.")
+            found.append(f"{title} has not as many layers: each of the teacher's is predicted from its {layers}.")
     return found
 
 

@@ -44,8 +44,8 @@ class Kept:
         return recipe_of(next(iter(self.students.values())).details)
 
     @property
-    def is_shallow(self) -> bool:
-        """Whether it has fewer layers than the teacher, whose layers are predicted from others than their own."""
+    def has_other_depth(self) -> bool:
+        """Whether it has not as many layers as the teacher, so that these are predicted from others than their own."""
         return next(iter(next(iter(self.readings.values())).values())).mapping != "same"
 
     def whitened(self, corpora: Sequence[str], layer: int | None = None) -> Estimate | None:
