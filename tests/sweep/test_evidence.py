@@ -482,6 +482,12 @@ def test_what_keeping_more_goes_with(with_controls: Path, make_record: MakeRecor
     found = replace(collect(with_controls), fidelity=tuple(documents))
     text = write_up(found, similarity=None, command="x")
     assert [line_of(text, who)[0] for who in ("all", "recipes", "all, with the teacher's layers")] == ["8", "6", "6"]
+    assert "at their recipe's sparsity" not in text, "these are all"
+    sparse = {"name": "skill", "sparsity": {"target": 0.9}}
+    documents.append(made_records.fidelity("skill-90-s0", 0.05, "a", recipe=sparse))
+    save_student(make_record, with_controls, "skill-90", 0, 20, sparse)
+    text = write_up(replace(collect(with_controls), fidelity=tuple(documents)), similarity=None, command="x")
+    assert [line_of(text, who)[0] for who in ("all", "at their recipe's sparsity", "recipes")] == ["9", "8", "6"]
 
 
 def test_a_variant_without_any_task_takes_none_from_the_others(with_controls: Path, make_record: MakeRecord) -> None:

@@ -163,9 +163,12 @@ def _measure(suites: Sequence[Suite], names: Sequence[str], tasks: Sequence[str]
 def worth(part: Part, suites: Sequence[Suite]) -> list[str]:
     """What goes with keeping more of the teacher on the tasks that count and that all students of a line have."""
     every = [name for name in part.rows if any(_has_one(suite, name) for suite in suites)]
-    recipes = [name for name in every if not part.rows[name].changes]
     others = {name for name in every if part.rows[name].has_other_depth}
-    choices = {"all": every, "recipes": recipes}
+    choices = {
+        "all": every,
+        "at their recipe's sparsity": [name for name in every if "sparsity.target" not in part.rows[name].changes],
+        "recipes": [name for name in every if not part.rows[name].changes],
+    }
     if others:
         choices |= {
             f"{who}, with the teacher's layers": [name for name in names if name not in others]
