@@ -28,7 +28,6 @@ ONE_SEED = (
     "Run with --seeds 3 or more to include it."
 )
 
-_EQUAL = "equal"
 SYNTHETIC = "no mean: this is synthetic speech, which ranks nothing"
 BY_SPEAKER = "tested over whole speakers, since utterances of one speaker are alike"
 _COLUMNS = (
@@ -153,9 +152,9 @@ def verdict(difference: float, low: float, high: float, *, shown: bool, a: str, 
         return f"{b} is {'better' if difference > 0 else 'worse'} than {a} by {abs(difference):.1f} points"
     if low > 0 or high < 0:
         return f"no difference shown: {a} and {b} are too close to call"
-    if _side(low) == _side(high):
+    sides = [side for end in (low, high) if (side := _side(end))]
+    if not sides:
         return f"no difference shown: {a} and {b} are equal to a tenth of a point"
-    sides = [side for side in (_side(low), _side(high)) if side != _EQUAL]
     return f"no difference shown: {b} may be {'up to ' if len(sides) == 1 else ''}{' to '.join(sides)}"
 
 
@@ -271,7 +270,8 @@ def _fits(row: SystemRow, wanted: str) -> bool:
 
 
 def _side(points: float) -> str:
-    return f"{abs(points):.1f} points {'better' if points > 0 else 'worse'}" if round(points, 1) else _EQUAL
+    """Empty for less than a tenth of a point."""
+    return f"{abs(points):.1f} points {'better' if points > 0 else 'worse'}" if round(points, 1) else ""
 
 
 def to_text(found: SystemComparison) -> str:

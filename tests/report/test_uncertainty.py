@@ -48,8 +48,10 @@ def test_every_cell_of_the_shipped_records_has_one(shipped: Table) -> None:
             assert cell.no_interval == NO_SPREAD
         else:
             assert cell.interval.low <= cell.value <= cell.interval.high
-            # No part has a thousand utterances; near an end of the scale, where little can vary, it is narrower.
-            assert cell.interval.high - cell.interval.low > (1 if 4 < cell.value < 96 else 0)
+            # No part has a thousand utterances; near an end of the scale, where little can vary, it is narrower, and of
+            # some systems every query that is drawn is told by nobody.
+            least = 1 if 4 < cell.value < 96 else 0.01 if cell.column.metric == "mtwv" else 0.5
+            assert cell.interval.high - cell.interval.low > least
     assert sum(cell.interval is not None for cell in cells) > 0.9 * len(cells)
 
 

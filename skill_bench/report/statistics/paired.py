@@ -232,6 +232,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def holm_by_name(p_values: Mapping[Name, float]) -> dict[Name, float]:
-    """The same for p-values that have names."""
-    return dict(zip(p_values, holm([*p_values.values()]), strict=True))
+def holm_by_name(p_values: Mapping[Name, float | None]) -> dict[Name, float]:
+    """The same for p-values that have names; what was not tested (None) is left out and does not count."""
+    known = {name: p for name, p in p_values.items() if p is not None}
+    return dict(zip(known, holm([*known.values()]), strict=True))

@@ -163,7 +163,7 @@ def _estimate(measure: Measure, name: str | None) -> str:
 
 def _signs(found: Mapping[tuple[str, float], Difference | Overall]) -> dict[tuple[str, float], int]:
     """1 and -1 where there is more and less than SKILL's, after Holm for all of ``found``; 0 where nobody knows."""
-    adjusted = holm_by_name({cell: one.p_value for cell, one in found.items() if one.p_value is not None})
+    adjusted = holm_by_name({cell: one.p_value for cell, one in found.items()})
     return {
         cell: 0 if adjusted.get(cell, 1.0) >= 1 - LEVEL else 1 if one.difference > 0 else -1
         for cell, one in found.items()

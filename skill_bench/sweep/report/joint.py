@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from scipy import stats
@@ -163,7 +163,7 @@ def _measure(suites: Sequence[Suite], names: Sequence[str], tasks: Sequence[str]
 def worth(part: Part, suites: Sequence[Suite]) -> list[str]:
     """What goes with keeping more of the teacher on the tasks that count and that all students of a line have."""
     every = [name for name in part.rows if any(_has_one(suite, name) for suite in suites)]
-    others = {name for name in every if part.rows[name].has_other_depth}
+    others = {name for name in every if part.rows[name].other_layers}
     choices = {
         "all": every,
         "at their recipe's sparsity": [name for name in every if "sparsity.target" not in part.rows[name].changes],
@@ -174,7 +174,7 @@ def worth(part: Part, suites: Sequence[Suite]) -> list[str]:
             f"{who}, with the teacher's layers": [name for name in names if name not in others]
             for who, names in choices.items()
         }
-    lines: dict[tuple[Hashable, str], list[str]] = {}
+    lines: dict[tuple[frozenset[str], str], list[str]] = {}
     for who, names in choices.items():
         shared = [_of_tasks_of_all(suite, names) for suite in suites]
         tasks = ", ".join(f"{suite.section.suite} {column.task}" for suite in shared for column in suite.counted)

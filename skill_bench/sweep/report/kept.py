@@ -87,7 +87,7 @@ def _ordered(part: Part, *, are_variants: bool) -> list[str]:
 def _recipes(part: Part, names: Sequence[str]) -> list[str]:
     """The table, and what its tests say in words."""
     against = {name: one for name in names if (one := part.against(REFERENCE, name)) is not None}
-    p_values = holm_by_name({name: one.p_value for name, one in against.items() if one.p_value is not None})
+    p_values = holm_by_name({name: one.p_value for name, one in against.items()})
     table = [
         [
             *_first_cells(part, name, part.corpora),
@@ -104,7 +104,7 @@ def _most(part: Part, names: Sequence[str]) -> list[str]:
     """Which row keeps most, and which of the others a test tells from it."""
     first, *others = names
     against = {name: one for name in others if (one := part.against(first, name)) is not None}
-    p_values = holm_by_name({name: one.p_value for name, one in against.items() if one.p_value is not None})
+    p_values = holm_by_name({name: one.p_value for name, one in against.items()})
     if not p_values:
         return []
     told = {
@@ -121,9 +121,7 @@ def _from_other_layers(part: Part, names: Sequence[str]) -> list[str]:
     """A sentence for each row whose layers are not the teacher's."""
     found = []
     for name in names:
-        if part.rows[name].has_other_depth:
-            reading = next(iter(next(iter(part.rows[name].readings.values())).values()))
-            own = sorted({layer.student_layer for layer in reading.layers})
+        if own := part.rows[name].other_layers:
             layers = f"layer{'s' if len(own) > 1 else ''} {', '.join(map(str, own))}"
             title = markdown(part.rows[name].title)
             found.append(f"{title} has not as many layers: each of the teacher's is predicted from its {layers}.")
@@ -146,11 +144,9 @@ def _variants(part: Part, names: Sequence[str]) -> list[str]:
     """The table, and what the tests say of those that another seed was tried of."""
     recipes = {name: str(part.rows[name].recipe.get("name")) for name in names}
     against = {name: one for name in names if (one := part.against(recipes[name], name)) is not None}
-    repeated = {
-        name: one.p_value
-        for name, one in against.items()
-        if one.p_value is not None and len(part.rows[name].complete(part.corpora)) > 1
-    }
+    p_values = holm_by_name(
+        {name: one.p_value for name, one in against.items() if len(part.rows[name].complete(part.corpora)) > 1}
+    )
     table = [
         [
             *_first_cells(part, name, ()),
@@ -160,7 +156,7 @@ def _variants(part: Part, names: Sequence[str]) -> list[str]:
         ]
         for name, recipe in recipes.items()
     ]
-    said = [_verdict(part, recipes[name], name, against[name], p) for name, p in holm_by_name(repeated).items()]
+    said = [_verdict(part, recipes[name], name, against[name], p) for name, p in p_values.items()]
     return [
         "### Variants of a recipe",
         grid(table, [*_headings(()), "to the recipe", "recipe", "change"]),
@@ -221,7 +217,7 @@ def _by_layer(part: Part, main: Sequence[str], variants: Sequence[str]) -> list[
 def _where(found: Sequence[Difference | None]) -> str:
     """``keeps more at h0, h1; less at h7``, of SKILL, after Holm for the layers."""
     known = {layer: one for layer, one in enumerate(found) if one is not None}
-    p_values = holm_by_name({layer: one.p_value for layer, one in known.items() if one.p_value is not None})
+    p_values = holm_by_name({layer: one.p_value for layer, one in known.items()})
     sure = [layer for layer, p in p_values.items() if p < 1 - LEVEL]
     ways = {
         "keeps more at": [layer for layer in sure if known[layer].difference < 0],

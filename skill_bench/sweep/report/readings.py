@@ -44,9 +44,10 @@ class Kept:
         return recipe_of(next(iter(self.students.values())).details)
 
     @property
-    def has_other_depth(self) -> bool:
-        """Whether it has not as many layers as the teacher, so that these are predicted from others than their own."""
-        return next(iter(next(iter(self.readings.values())).values())).mapping != "same"
+    def other_layers(self) -> list[int]:
+        """From which of its layers the teacher's are predicted where it has not as many; empty where it has."""
+        reading = next(iter(next(iter(self.readings.values())).values()))
+        return [] if reading.mapping == "same" else sorted({layer.student_layer for layer in reading.layers})
 
     def whitened(self, corpora: Sequence[str], layer: int | None = None) -> Estimate | None:
         """The mean over ``corpora``, of the seeds that have them all; of one layer of the teacher or of all."""
